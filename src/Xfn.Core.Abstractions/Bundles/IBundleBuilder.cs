@@ -1,0 +1,51 @@
+namespace Xfn.Core;
+
+/// <summary>Turns an image and a request into what an OCI runtime needs to run it.</summary>
+public interface IBundleBuilder
+{
+    /// <summary>Builds a bundle. Called for every run, so quick; the result may be shared between runs.</summary>
+    /// <param name="context">The image and how it is to be run.</param>
+    /// <exception cref="InvalidImageException">The image cannot be run: it has no entrypoint, or its user is unknown.</exception>
+    /// <exception cref="InvalidRequestException">The request cannot be met.</exception>
+    Bundle Build(BundleContext context);
+}
+
+/// <summary>What a bundle is made from.</summary>
+public sealed record BundleContext
+{
+    /// <summary>The image's name, for messages.</summary>
+    public required ImageReference Reference { get; init; }
+
+    /// <summary>The image's configuration.</summary>
+    public required ImageConfig Image { get; init; }
+
+    /// <summary>The image's <c>/etc/passwd</c>; empty when it has none, or the configured user needs none.</summary>
+    public ReadOnlyMemory<byte> Passwd { get; init; }
+
+    /// <summary>The image's <c>/etc/group</c>; likewise.</summary>
+    public ReadOnlyMemory<byte> Group { get; init; }
+
+    /// <summary>How to run it.</summary>
+    public required RunFunctionConfig Config { get; init; }
+
+    /// <summary>The ids of the user namespace it will run in.</summary>
+    public required IdMapping Mapping { get; init; }
+}
+
+/// <summary>A runtime specification, and what its root file system needs besides the image's layers.</summary>
+public sealed record Bundle
+{
+    /// <summary>The runtime's <c>config.json</c>, in UTF-8. Its <c>root.path</c> is <c>rootfs</c>; the root is mounted there before the runtime starts.</summary>
+    /// <remarks><see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config.md">runtime-spec, Configuration</see>.</remarks>
+    public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
+
+    /// <summary>Directories that must be real directories in the root, whatever the image has there: mount points. Relative to the root, parents first.</summary>
+    public IReadOnlyList<string> MountPoints { get; init; } = [];
+
+    /// <summary>Files that must be real files in the root, whatever the image has there: mount points of single files. Relative to the root; their directories
+    /// are in <see cref="MountPoints"/>.</summary>
+    public IReadOnlyList<string> FileMountPoints { get; init; } = [];
+
+    /// <summary>Directories made where the image has nothing: the working directory. Relative to the root, parents first.</summary>
+    public IReadOnlyList<string> Directories { get; init; } = [];
+}

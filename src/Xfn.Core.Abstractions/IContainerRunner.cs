@@ -1,0 +1,24 @@
+namespace Xfn.Core;
+
+/// <summary>Runs functions: programs packaged as OCI images that read stdin and answer on stdout.</summary>
+/// <remarks>Implementations are safe for concurrent use. Disposal cancels what runs and waits until nothing of it is left.</remarks>
+public interface IContainerRunner : IAsyncDisposable
+{
+    /// <summary>Runs a function once, with its input and output in memory.</summary>
+    /// <param name="request">The image, the input and how to run it.</param>
+    /// <param name="cancellationToken">Ends the run; the function is killed.</param>
+    /// <returns>The function's output, once it has exited with status 0.</returns>
+    /// <exception cref="FunctionExitedException">The function exited with another status, or a signal ended it.</exception>
+    /// <exception cref="XfnException">The run failed; <see cref="XfnException.Stage"/> and the derived type say where and why.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default);
+
+    /// <summary>Runs a function once, streaming: memory does not grow with input or output, and no limit but the streams' own applies to their size.</summary>
+    /// <param name="request">The image and how to run it; its <see cref="RunFunctionRequest.Input"/> must be empty.</param>
+    /// <param name="streams">Where the function's stdin comes from and its stdout and stderr go to. They are not disposed.</param>
+    /// <param name="cancellationToken">Ends the run; the function is killed.</param>
+    /// <returns>What is known of the run; <see cref="RunFunctionResponse.Output"/> is empty.</returns>
+    /// <inheritdoc cref="RunFunctionAsync(RunFunctionRequest, CancellationToken)" path="/exception"/>
+    Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default);
+}

@@ -1,0 +1,58 @@
+namespace Xfn.Core;
+
+/// <summary>Where images come from: a registry, a directory, a dictionary.</summary>
+/// <remarks>
+/// <para>An implementation answers two questions and decides nothing. Pull policy, the choice from an index, verification of digests and
+/// sizes, decompression, caching, and taking up a broken stream again are the runner's, whatever the fetcher; a warm run asks it nothing.</para>
+/// <para>Failures are told by type: <see cref="ImageNotFoundException"/>, <see cref="UnauthorizedException"/>, otherwise <see cref="XfnException"/>
+/// or any other exception, which the runner wraps. Implementations are called concurrently.</para>
+/// </remarks>
+public interface IImageFetcher
+{
+    /// <summary>Fetches a manifest or an index.</summary>
+    /// <param name="reference">By digest when it has one, else by tag.</param>
+    /// <param name="context">What else is known of the request.</param>
+    /// <param name="cancellationToken">Ends the fetch.</param>
+    Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default);
+
+    /// <summary>Opens a configuration or a layer.</summary>
+    /// <param name="reference">The image it belongs to.</param>
+    /// <param name="blob">Which; the stream is compared with its size and digest.</param>
+    /// <param name="offset">The first byte wanted, 0 to the blob's size; more than 0 when a broken stream is taken up again. A fetcher that
+    /// cannot begin there throws <see cref="NotSupportedException"/>, and is asked again from 0.</param>
+    /// <param name="context">What else is known of the request.</param>
+    /// <param name="cancellationToken">Ends the opening; reads of the stream get tokens of their own.</param>
+    /// <returns>A stream of the blob's bytes, as they are stored (compressed layers stay so). The caller disposes it.</returns>
+    Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default);
+}
+
+/// <summary>What else is known of a fetch.</summary>
+public sealed record FetchContext
+{
+    /// <summary>Credentials that came with the request.</summary>
+    public ImagePullAuth? Auth { get; init; }
+
+    /// <summary>The digest of the manifest that the cache holds for this reference; default when none. A fetcher that finds it unchanged may answer
+    /// <see cref="FetchedManifest.NotModified"/>.</summary>
+    public Digest KnownDigest { get; init; }
+}
+
+/// <summary>A manifest or an index, as fetched.</summary>
+public sealed record FetchedManifest
+{
+    /// <summary>The document, byte for byte; empty when <see cref="IsNotModified"/>.</summary>
+    public ReadOnlyMemory<byte> Content { get; init; }
+
+    /// <summary>What the source says the document is; null when it says nothing.</summary>
+    public string? MediaType { get; init; }
+
+    /// <summary>What the source says the document's digest is; default when it says nothing. The runner compares it.</summary>
+    public Digest Digest { get; init; }
+
+    /// <summary>Whether the cache's copy is still the right one.</summary>
+    public bool IsNotModified { get; private init; }
+
+    /// <summary>The answer when the manifest still is the one of <see cref="FetchContext.KnownDigest"/>.</summary>
+    /// <param name="digest">That digest.</param>
+    public static FetchedManifest NotModified(Digest digest) => new() { Digest = digest, IsNotModified = true };
+}

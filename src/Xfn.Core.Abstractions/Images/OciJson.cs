@@ -1,0 +1,64 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Xfn.Core;
+
+/// <summary>The OCI image documents as JSON. Unknown fields are passed over, duplicate ones refused.</summary>
+public static class OciJson
+{
+    /// <summary>Writes an index.</summary>
+    /// <param name="index">The index.</param>
+    public static byte[] Serialize(ImageIndex index) => JsonSerializer.SerializeToUtf8Bytes(index, OciJsonContext.Default.ImageIndex);
+
+    /// <summary>Writes a manifest.</summary>
+    /// <param name="manifest">The manifest.</param>
+    public static byte[] Serialize(ImageManifest manifest) => JsonSerializer.SerializeToUtf8Bytes(manifest, OciJsonContext.Default.ImageManifest);
+
+    /// <summary>Writes a configuration.</summary>
+    /// <param name="config">The configuration.</param>
+    public static byte[] Serialize(ImageConfig config) => JsonSerializer.SerializeToUtf8Bytes(config, OciJsonContext.Default.ImageConfig);
+
+    /// <summary>Reads an index.</summary>
+    /// <param name="json">The document.</param>
+    /// <exception cref="JsonException">The document is no index.</exception>
+    public static ImageIndex ParseIndex(ReadOnlySpan<byte> json) =>
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageIndex) ?? throw Null("an index");
+
+    /// <summary>Reads a manifest.</summary>
+    /// <param name="json">The document.</param>
+    /// <exception cref="JsonException">The document is no manifest.</exception>
+    public static ImageManifest ParseManifest(ReadOnlySpan<byte> json) =>
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageManifest) ?? throw Null("a manifest");
+
+    /// <summary>Reads a configuration.</summary>
+    /// <param name="json">The document.</param>
+    /// <exception cref="JsonException">The document is no configuration.</exception>
+    public static ImageConfig ParseConfig(ReadOnlySpan<byte> json) =>
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageConfig) ?? throw Null("a configuration");
+
+    private static JsonException Null(string expected) => new($"expected {expected}, found null");
+}
+
+/// <summary>Reads and writes digests as JSON strings.</summary>
+internal sealed class DigestJsonConverter : JsonConverter<Digest>
+{
+    public override Digest Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.String && Digest.TryParse(reader.GetString(), out Digest digest)
+            ? digest
+            : throw new JsonException("expected a digest: sha256: and 64, or sha512: and 128 lower-case hexadecimal digits");
+
+    public override void Write(Utf8JsonWriter writer, Digest value, JsonSerializerOptions options) => writer.WriteStringValue(value.ToString());
+}
+
+/// <summary>Source-generated (de)serialization of the OCI image documents.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    AllowDuplicateProperties = false,
+    MaxDepth = 64,
+    Converters = [typeof(DigestJsonConverter)])]
+[JsonSerializable(typeof(Descriptor))]
+[JsonSerializable(typeof(ImageIndex))]
+[JsonSerializable(typeof(ImageManifest))]
+[JsonSerializable(typeof(ImageConfig))]
+internal sealed partial class OciJsonContext : JsonSerializerContext;

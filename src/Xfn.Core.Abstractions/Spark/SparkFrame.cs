@@ -1,0 +1,206 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Text;
+
+namespace Xfn.Core.Spark;
+
+/// <summary>Writes and reads messages: a little-endian 32-bit length of what follows, a byte of kind, the fields in order. Numbers are little-endian and of 64 bits;
+/// strings (UTF-8) and bytes have their length before them, lists a count.</summary>
+/// <remarks>Each message's fields are listed once, in <see cref="Fields"/>, for both directions.</remarks>
+internal static class SparkFrame
+{
+    /// <summary>The most bytes a frame may have; a peer that announces more is not one of ours.</summary>
+    public const int MaxBytes = 64 << 20;
+
+    public const int HeaderBytes = 5;
+
+    public static byte[] Write<T>(T message)
+        where T : class
+    {
+        var buffer = new ArrayBufferWriter<byte>(256);
+        buffer.Advance(HeaderBytes);
+        var codec = new Codec(buffer);
+        Fields(ref codec, message, out SparkMessageKind kind);
+        byte[] frame = buffer.WrittenSpan.ToArray();
+        BinaryPrimitives.WriteInt32LittleEndian(frame, frame.Length - 4);
+        frame[4] = (byte)kind;
+        return frame;
+    }
+
+    /// <summary>Reads a frame's header.</summary>
+    /// <returns>How many bytes follow.</returns>
+    public static int ReadHeader(ReadOnlySpan<byte> header, out SparkMessageKind kind)
+    {
+        int length = BinaryPrimitives.ReadInt32LittleEndian(header) - 1;
+        kind = (SparkMessageKind)header[4];
+        return length is >= 0 and < MaxBytes ? length : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {length} bytes.");
+    }
+
+    public static object Read(SparkMessageKind kind, ReadOnlySpan<byte> body)
+    {
+        var codec = new Codec(body);
+        object message = Fields(ref codec, null, out _, kind);
+        return codec.AtEnd ? message : throw new InvalidDataException($"cannot read a message of kind {kind}: it has more fields than expected.");
+    }
+
+    /// <summary>Every message's fields: written when there is a message, else read into a new one.</summary>
+    private static object Fields(ref Codec c, object? m, out SparkMessageKind kind, SparkMessageKind read = default)
+    {
+        kind = m switch
+        {
+            null => read,
+            SparkHello => SparkMessageKind.Hello,
+            SparkRun => SparkMessageKind.Run,
+            SparkUnpack => SparkMessageKind.Unpack,
+            SparkReadFiles => SparkMessageKind.ReadFiles,
+            SparkSignal => SparkMessageKind.Signal,
+            SparkStarted => SparkMessageKind.Started,
+            SparkExited => SparkMessageKind.Exited,
+            SparkUnpacked => SparkMessageKind.Unpacked,
+            SparkFiles => SparkMessageKind.Files,
+            SparkFailure => SparkMessageKind.Failed,
+            _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
+        };
+        switch (kind)
+        {
+            case SparkMessageKind.Hello:
+                var hello = (SparkHello?)m;
+                return new SparkHello((int)c.Number(hello?.ProcessId));
+            case SparkMessageKind.Run:
+                var run = (SparkRun?)m;
+                return new SparkRun
+                {
+                    StoreDirectory = c.Text(run?.StoreDirectory),
+                    LowerDirectories = c.Texts(run?.LowerDirectories),
+                    MountPoints = c.Texts(run?.MountPoints),
+                    FileMountPoints = c.Texts(run?.FileMountPoints),
+                    Directories = c.Texts(run?.Directories),
+                    RootMode = (uint)c.Number(run?.RootMode),
+                    RootUid = (uint)c.Number(run?.RootUid),
+                    RootGid = (uint)c.Number(run?.RootGid),
+                    WritableBytes = c.Number(run?.WritableBytes),
+                    Runtime = c.Text(run?.Runtime),
+                    RuntimeConfig = c.Bytes(run?.RuntimeConfig),
+                };
+            case SparkMessageKind.Unpack:
+                var unpack = (SparkUnpack?)m;
+                return new SparkUnpack
+                {
+                    MaxBytes = c.Number(unpack?.MaxBytes),
+                    MaxEntries = c.Number(unpack?.MaxEntries),
+                    StoreDirectory = c.Text(unpack?.StoreDirectory),
+                    LowerDirectories = c.Texts(unpack?.LowerDirectories),
+                    SquashUnmappedIds = c.Flag(unpack?.SquashUnmappedIds),
+                };
+            case SparkMessageKind.ReadFiles:
+                var files = (SparkReadFiles?)m;
+                return new SparkReadFiles
+                {
+                    StoreDirectory = c.Text(files?.StoreDirectory),
+                    LowerDirectories = c.Texts(files?.LowerDirectories),
+                    Paths = c.Texts(files?.Paths),
+                    MaxBytes = (int)c.Number(files?.MaxBytes),
+                };
+            case SparkMessageKind.Signal:
+                var signal = (SparkSignal?)m;
+                return new SparkSignal((int)c.Number(signal?.Number));
+            case SparkMessageKind.Started:
+                return new SparkStarted();
+            case SparkMessageKind.Exited:
+                var exited = (SparkExited?)m;
+                return new SparkExited(
+                    (int)c.Number(exited?.ExitCode), (int)c.Number(exited?.Signal), c.Number(exited?.CpuMicroseconds), c.Number(exited?.PeakMemoryBytes));
+            case SparkMessageKind.Unpacked:
+                var unpacked = (SparkUnpacked?)m;
+                return new SparkUnpacked
+                {
+                    Entries = c.Number(unpacked?.Entries),
+                    Bytes = c.Number(unpacked?.Bytes),
+                    HasRoot = c.Flag(unpacked?.HasRoot),
+                    RootMode = (uint)c.Number(unpacked?.RootMode),
+                    RootUid = (uint)c.Number(unpacked?.RootUid),
+                    RootGid = (uint)c.Number(unpacked?.RootGid),
+                    OpaqueRoot = c.Flag(unpacked?.OpaqueRoot),
+                    Notes = c.Texts(unpacked?.Notes),
+                };
+            case SparkMessageKind.Files:
+                var contents = (SparkFiles?)m;
+                var list = new ReadOnlyMemory<byte>[c.Count(contents?.Contents.Count)];
+                for (int i = 0; i < list.Length; i++)
+                    list[i] = c.Bytes(contents?.Contents[i]);
+                return new SparkFiles(list);
+            case SparkMessageKind.Failed:
+                var failure = (SparkFailure?)m;
+                return new SparkFailure((SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno));
+            default:
+                throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
+        }
+    }
+
+    /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
+    private ref struct Codec
+    {
+        private readonly ArrayBufferWriter<byte>? _output;
+        private ReadOnlySpan<byte> _input;
+
+        public Codec(ArrayBufferWriter<byte> output) => _output = output;
+
+        public Codec(ReadOnlySpan<byte> input) => _input = input;
+
+        public readonly bool AtEnd => _input.IsEmpty;
+
+        public long Number(long? value)
+        {
+            if (_output is null)
+                return BinaryPrimitives.ReadInt64LittleEndian(Take(8));
+            BinaryPrimitives.WriteInt64LittleEndian(_output.GetSpan(8), value!.Value);
+            _output.Advance(8);
+            return value.Value;
+        }
+
+        public bool Flag(bool? value) => Number(value is null ? null : value.Value ? 1 : 0) != 0;
+
+        public string Text(string? value)
+        {
+            if (_output is null)
+                return Encoding.UTF8.GetString(Take((int)Number(null)));
+            Bytes(Encoding.UTF8.GetBytes(value!));
+            return value!;
+        }
+
+        public ReadOnlyMemory<byte> Bytes(ReadOnlyMemory<byte>? value)
+        {
+            if (_output is null)
+                return Take((int)Number(null)).ToArray();
+            Number(value!.Value.Length);
+            _output.Write(value.Value.Span);
+            return value.Value;
+        }
+
+        public int Count(int? value)
+        {
+            long count = Number(value);
+            // An element has at least its length; a peer that was taken over must not make us reserve more than it sent.
+            return _output is not null || count >= 0 && count <= _input.Length / sizeof(long)
+                ? (int)count
+                : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {count} elements.");
+        }
+
+        public string[] Texts(IReadOnlyList<string>? values)
+        {
+            var texts = new string[Count(values?.Count)];
+            for (int i = 0; i < texts.Length; i++)
+                texts[i] = Text(values?[i]);
+            return texts;
+        }
+
+        private ReadOnlySpan<byte> Take(int count)
+        {
+            if ((uint)count > (uint)_input.Length)
+                throw new InvalidDataException("cannot read a message between runner and spark: it is cut off.");
+            ReadOnlySpan<byte> taken = _input[..count];
+            _input = _input[count..];
+            return taken;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+namespace Xfn.Core.Spark;
+
+// What the runner and xfn-spark say to each other, over the spark's stdin and stdout. A message is a frame (SparkFrame). The order:
+//
+//   spark  → Hello                  it runs in its namespaces and has opened its pipes
+//   runner → Run | Unpack | …       the ids are mapped, the cgroup is set: do this
+//   spark  → …                      what the operation reports
+//   spark  → Done… | Failed         and it exits
+//
+// The end of the spark's stdin means that the runner is gone.
+
+/// <summary>The kinds of messages.</summary>
+internal enum SparkMessageKind : byte
+{
+    Hello = 1,
+    Run = 2,
+    Unpack = 3,
+    ReadFiles = 4,
+    Signal = 5,
+    Started = 6,
+    Exited = 7,
+    Unpacked = 8,
+    Files = 9,
+    Failed = 10,
+}
+
+/// <summary>A spark runs, and has opened its pipes.</summary>
+/// <param name="ProcessId">Its process id as the runner sees it: that of the <c>/proc</c> it was started with.</param>
+internal sealed record SparkHello(int ProcessId);
+
+/// <summary>What a spark failed at.</summary>
+internal enum SparkFailureKind : byte
+{
+    /// <summary>An operation on this machine was refused: a mount, an id, a file.</summary>
+    Environment = 1,
+
+    /// <summary>What the image holds cannot be used.</summary>
+    Image = 2,
+
+    /// <summary>The OCI runtime could not start the container.</summary>
+    Runtime = 3,
+
+    /// <summary>A layer goes over a limit.</summary>
+    Limit = 4,
+
+    /// <summary>A layer links to a file of a lower layer, so it cannot be unpacked without those.</summary>
+    NeedsParents = 5,
+
+    /// <summary>The container's program could not be executed.</summary>
+    Entrypoint = 6,
+}
+
+/// <summary>A spark could not do what it was told.</summary>
+/// <param name="Kind">What it failed at.</param>
+/// <param name="Message">A clause as in <c>cannot VERB NOUN 'VALUE': FOUND</c>.</param>
+/// <param name="Errno">The system's error number; 0 when it was none.</param>
+internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno);
+
+/// <summary>Mount an image's root and run a bundle in it. The three pipes were opened before.</summary>
+internal sealed record SparkRun
+{
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    public required string StoreDirectory { get; init; }
+
+    /// <summary>The image's layers below <see cref="StoreDirectory"/>, the uppermost first.</summary>
+    public required IReadOnlyList<string> LowerDirectories { get; init; }
+
+    /// <summary>Directories that shadow what the image has: mount points.</summary>
+    public required IReadOnlyList<string> MountPoints { get; init; }
+
+    /// <summary>Files that shadow what the image has.</summary>
+    public required IReadOnlyList<string> FileMountPoints { get; init; }
+
+    /// <summary>Directories that the image shadows.</summary>
+    public required IReadOnlyList<string> Directories { get; init; }
+
+    /// <summary>Mode of the root directory itself.</summary>
+    public required uint RootMode { get; init; }
+
+    /// <summary>Owner of the root directory, inside.</summary>
+    public required uint RootUid { get; init; }
+
+    /// <summary>Group of the root directory, inside.</summary>
+    public required uint RootGid { get; init; }
+
+    /// <summary>Bytes of a writable upper directory; 0 for a read-only root.</summary>
+    public long WritableBytes { get; init; }
+
+    /// <summary>The OCI runtime's absolute path.</summary>
+    public required string Runtime { get; init; }
+
+    /// <summary><c>config.json</c>.</summary>
+    public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
+}
+
+/// <summary>The OCI runtime has started the container.</summary>
+internal sealed record SparkStarted;
+
+/// <summary>The container has ended, and everything that ran in it.</summary>
+/// <param name="ExitCode">Its exit status; 128 + <paramref name="Signal"/> when a signal ended it.</param>
+/// <param name="Signal">The signal that ended it; 0 when it exited.</param>
+/// <param name="CpuMicroseconds">User and system time of it and of those of its children that it waited for.</param>
+/// <param name="PeakMemoryBytes">The largest resident set among them.</param>
+internal sealed record SparkExited(int ExitCode, int Signal, long CpuMicroseconds, long PeakMemoryBytes);
+
+/// <summary>Send a signal to the container's first process.</summary>
+/// <param name="Number">The signal.</param>
+internal sealed record SparkSignal(int Number);
+
+/// <summary>Unpack the tar stream that follows, to its end or the end of stdin, into <c>fs</c> in the working directory.</summary>
+internal sealed record SparkUnpack
+{
+    /// <summary>How many bytes the layer's files may have in all.</summary>
+    public required long MaxBytes { get; init; }
+
+    /// <summary>How many entries the layer may have.</summary>
+    public required long MaxEntries { get; init; }
+
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    public string StoreDirectory { get; init; } = "";
+
+    /// <summary>The layers below this one, the uppermost first; only for a layer that links to their files, else empty.</summary>
+    public IReadOnlyList<string> LowerDirectories { get; init; } = [];
+
+    /// <summary>What to do with an owner that the mapping lacks: false refuses the layer, true gives it to root and says so in a note.</summary>
+    public bool SquashUnmappedIds { get; init; }
+}
+
+/// <summary>A layer was unpacked.</summary>
+internal sealed record SparkUnpacked
+{
+    /// <summary>Entries in the archive.</summary>
+    public required long Entries { get; init; }
+
+    /// <summary>Bytes that the layer's files take on disk.</summary>
+    public required long Bytes { get; init; }
+
+    /// <summary>Whether the archive has an entry for the root directory, which then decides mode and owner of the container's <c>/</c>.</summary>
+    public bool HasRoot { get; init; }
+
+    /// <summary>The root's mode.</summary>
+    public uint RootMode { get; init; } = 0b111_101_101;
+
+    /// <summary>The root's owner, inside.</summary>
+    public uint RootUid { get; init; }
+
+    /// <summary>The root's group, inside.</summary>
+    public uint RootGid { get; init; }
+
+    /// <summary>Whether the layer hides everything below it. Overlayfs does not honour that on a root, so the layers below must be left out.</summary>
+    public bool OpaqueRoot { get; init; }
+
+    /// <summary>What was left out or changed, and why: at most 100 lines, the last of which says how many more there were.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}
+
+/// <summary>Read regular files of an image's root, following links inside of it only.</summary>
+internal sealed record SparkReadFiles
+{
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    public required string StoreDirectory { get; init; }
+
+    /// <summary>The image's layers, the uppermost first.</summary>
+    public required IReadOnlyList<string> LowerDirectories { get; init; }
+
+    /// <summary>The files, as absolute paths in the image.</summary>
+    public required IReadOnlyList<string> Paths { get; init; }
+
+    /// <summary>The most bytes a file may have.</summary>
+    public required int MaxBytes { get; init; }
+}
+
+/// <summary>The files that were asked for, in order; empty where there was none.</summary>
+/// <param name="Contents">Their contents.</param>
+internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);

@@ -1,0 +1,2 @@
+namespace Xfn.Core;
+internal static class Placeholder;

@@ -1,0 +1,1 @@
+namespace Xfn.Core.Spark.Tests;
