@@ -1,1 +1,34 @@
-Console.Out.WriteLine("hello");
+using Xfn.Core.Spark;
+using Xfn.Core.Spark.Run;
+
+// PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` has the function's pipes in its working directory and runs one container;
+// `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
+try
+{
+    // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
+    Libc.signal(Libc.SIGCHLD, 0);
+    Stdio? stdio = args is ["run"] ? Stdio.Open() : null;
+    Control.Send(new SparkHello(SelfAsSeenOutside()));
+    switch (Control.Receive())
+    {
+        case null:
+            return 1;
+        case SparkRun run when stdio is not null:
+            ContainerRun.Execute(run, stdio.Value);
+            return 0;
+        case SparkReadFiles files:
+            Control.Send(FileReader.Read(files));
+            return 0;
+        case object message:
+            throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode");
+    }
+}
+catch (SparkException failure)
+{
+    Control.Send(failure.Failure);
+    return 1;
+}
+
+// /proc is still that of the runner, so its self is this process's id out there.
+static int SelfAsSeenOutside() =>
+    int.Parse(new FileInfo("/proc/self").LinkTarget ?? throw new SparkException(SparkFailureKind.Environment, "cannot read /proc/self: is /proc mounted?"));

@@ -78,8 +78,8 @@ internal static class SparkFrame
                     RootMode = (uint)c.Number(run?.RootMode),
                     RootUid = (uint)c.Number(run?.RootUid),
                     RootGid = (uint)c.Number(run?.RootGid),
-                    WritableBytes = c.Number(run?.WritableBytes),
                     Runtime = c.Text(run?.Runtime),
+                    RuntimeFlags = c.Texts(run?.RuntimeFlags),
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),
                 };
             case SparkMessageKind.Unpack:

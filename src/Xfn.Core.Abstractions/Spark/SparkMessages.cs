@@ -83,11 +83,11 @@ internal sealed record SparkRun
     /// <summary>Group of the root directory, inside.</summary>
     public required uint RootGid { get; init; }
 
-    /// <summary>Bytes of a writable upper directory; 0 for a read-only root.</summary>
-    public long WritableBytes { get; init; }
-
     /// <summary>The OCI runtime's absolute path.</summary>
     public required string Runtime { get; init; }
+
+    /// <summary>The runtime's own flags, before its command.</summary>
+    public required IReadOnlyList<string> RuntimeFlags { get; init; }
 
     /// <summary><c>config.json</c>.</summary>
     public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }

@@ -1,0 +1,36 @@
+using System.Runtime.InteropServices;
+
+namespace Xfn.Core.Spark;
+
+/// <summary>Turns this process, whose ids the namespace did not know when it started, into the namespace's root.</summary>
+internal static unsafe class Identity
+{
+    public static void BecomeRoot()
+    {
+        // Where one id is mapped the kernel denies setgroups; the caller's groups then stay, and mean nothing inside.
+        if (Libc.setgroups(0, null) != 0 && Libc.Errno != Libc.EPERM)
+            throw SparkException.FromErrno("cannot drop supplementary groups");
+        if (Libc.setresgid(0, 0, 0) != 0)
+            throw SparkException.FromErrno("cannot become group 0 of the user namespace");
+        if (Libc.setresuid(0, 0, 0) != 0)
+            throw SparkException.FromErrno("cannot become user 0 of the user namespace");
+        _ = Libc.umask(0);
+    }
+}
+
+internal static unsafe partial class Libc
+{
+    public const int EPERM = 1;
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setgroups(nuint size, uint* list);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setresgid(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setresuid(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc")]
+    public static partial uint umask(uint mask);
+}

@@ -1,0 +1,52 @@
+namespace Xfn.Core.Spark.Mounts;
+
+/// <summary>What a root has besides the image's layers: above them mount points, below them what the image may lack.</summary>
+internal sealed record Skeleton
+{
+    public IReadOnlyList<string> MountPoints { get; init; } = [];
+
+    public IReadOnlyList<string> FileMountPoints { get; init; } = [];
+
+    public IReadOnlyList<string> Directories { get; init; } = [];
+
+    public uint RootMode { get; init; } = 0b111_101_101;
+
+    public uint RootUid { get; init; }
+
+    public uint RootGid { get; init; }
+
+    /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
+    public string Make(Workspace workspace)
+    {
+        string root = workspace.NewDirectory("skeleton", RootMode);
+        Make(root, MountPoints);
+        foreach (string file in FileMountPoints)
+        {
+            int fd = Libc.open($"{root}/{file}", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
+            if (fd < 0)
+                throw SparkException.FromErrno($"cannot make mount point '{file}'");
+            Libc.close(fd);
+        }
+
+        // Last: it may take away the right to write.
+        if ((RootUid, RootGid) != (0, 0) && Libc.chown(root, RootUid, RootGid) != 0)
+            throw SparkException.FromErrno("cannot set the owner of the root directory");
+        return root;
+    }
+
+    /// <summary>Makes the tree below the layers; null when nothing is wanted there.</summary>
+    public string? MakeBottom(Workspace workspace)
+    {
+        if (Directories.Count == 0)
+            return null;
+        string root = workspace.NewDirectory("bottom");
+        Make(root, Directories);
+        return root;
+    }
+
+    private static void Make(string root, IReadOnlyList<string> directories)
+    {
+        foreach (string directory in directories)
+            Workspace.MakeDirectory($"{root}/{directory}");
+    }
+}

@@ -1,0 +1,48 @@
+namespace Xfn.Core.Spark.Mounts;
+
+/// <summary>A tmpfs of this spark's own, for all that one run needs besides the image; gone with its mount namespace.</summary>
+internal sealed class Workspace
+{
+    private const string Options = "mode=0755,size=64m,nr_inodes=16k";
+
+    /// <summary>Directories that about every distribution has and that the mapped root may walk to. The first that does not hide the runtime is mounted over.</summary>
+    private static readonly string[] Places = ["/run", "/tmp", "/mnt", "/media", "/srv", "/var/tmp", "/home"];
+
+    private readonly string _root;
+
+    private Workspace(string root) => _root = root;
+
+    /// <summary>Mounts the workspace, and what programs in this namespace need to see instead of the machine's.</summary>
+    /// <param name="used">A path that must stay visible; null when there is none.</param>
+    public static Workspace Mount(string? used)
+    {
+        // The machine's /proc names processes by ids of another PID namespace: the runtime would look up strangers.
+        if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0)
+            throw SparkException.FromErrno("cannot mount a fresh /proc");
+
+        // crun runs on a pure hierarchy only; where versions 1 and 2 are mixed, the second is below the first.
+        if (Libc.FileSystemType("/sys/fs/cgroup") != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType("/sys/fs/cgroup/unified") == Libc.CGROUP2_SUPER_MAGIC
+            && Libc.mount("/sys/fs/cgroup/unified", "/sys/fs/cgroup", null, Libc.MS_BIND, null) != 0)
+            throw SparkException.FromErrno("cannot bind /sys/fs/cgroup/unified over /sys/fs/cgroup");
+
+        string root = Array.Find(Places, place => Directory.Exists(place) && used?.StartsWith(place + "/", StringComparison.Ordinal) != true)
+            ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a workspace: none of {string.Join(", ", Places)} is a directory");
+        if (Libc.mount("xfn", root, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, Options) != 0)
+            throw SparkException.FromErrno($"cannot mount a tmpfs at {root}");
+        return new Workspace(root);
+    }
+
+    /// <summary>The path of a name in the workspace.</summary>
+    public string this[string name] => $"{_root}/{name}";
+
+    /// <summary>Makes a directory.</summary>
+    /// <returns>Its path.</returns>
+    public string NewDirectory(string name, uint mode = 0b111_101_101) => MakeDirectory(this[name], mode);
+
+    public static string MakeDirectory(string path, uint mode = 0b111_101_101)
+    {
+        if (Libc.mkdir(path, mode) != 0 && Libc.Errno != Libc.EEXIST)
+            throw SparkException.FromErrno($"cannot make directory '{path}'");
+        return path;
+    }
+}

@@ -1,0 +1,104 @@
+using System.Text;
+
+namespace Xfn.Core.Spark.Run;
+
+/// <summary>A child of this spark: the OCI runtime, or the container it left behind.</summary>
+internal sealed unsafe class ChildProcess
+{
+    private readonly int _pid;
+    private readonly int _pidfd;
+
+    public ChildProcess(int pid)
+    {
+        _pid = pid;
+        _pidfd = (int)Libc.syscall(Libc.SYS_pidfd_open, pid);
+        if (_pidfd < 0)
+            throw SparkException.FromErrno($"cannot watch process {pid}");
+    }
+
+    /// <summary>Starts a program with clean signals, no descriptors but three, and an environment of its own.</summary>
+    public static ChildProcess Start(string path, string[] arguments, string[] environment, Stdio stdio)
+    {
+        byte* actions = stackalloc byte[Libc.SpawnObjectBytes];
+        byte* attributes = stackalloc byte[Libc.SpawnObjectBytes];
+        byte* signals = stackalloc byte[128];
+        Check(Libc.posix_spawn_file_actions_init(actions));
+        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0));
+        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdout, 1));
+        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stderr, 2));
+        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3));
+        Check(Libc.posix_spawnattr_init(attributes));
+        Check(Libc.posix_spawnattr_setflags(attributes, Libc.POSIX_SPAWN_SETSIGMASK | Libc.POSIX_SPAWN_SETSIGDEF));
+        Check(Libc.sigfillset(signals));
+        Check(Libc.posix_spawnattr_setsigdefault(attributes, signals));
+        Check(Libc.sigemptyset(signals));
+        Check(Libc.posix_spawnattr_setsigmask(attributes, signals));
+
+        int pid;
+        byte*[] argv = Vector([path, .. arguments]);
+        byte*[] envp = Vector(environment);
+        fixed (byte** a = argv, e = envp)
+        {
+            // The strings are not freed: this process starts one program and ends.
+            int error = Libc.posix_spawn(&pid, a[0], actions, attributes, a, e);
+            if (error != 0)
+                throw SparkException.FromErrno($"cannot execute '{path}'", error);
+        }
+
+        return new ChildProcess(pid);
+    }
+
+    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
+    /// <param name="usage">What the child and those it waited for used.</param>
+    /// <returns>The status as wait(2) has it.</returns>
+    public int Wait(out Libc.RUsage usage)
+    {
+        Libc.PollFd* fds = stackalloc Libc.PollFd[2];
+        while (true)
+        {
+            fds[0] = new Libc.PollFd { Fd = _pidfd, Events = Libc.POLLIN };
+            fds[1] = new Libc.PollFd { Fd = Control.InputFd, Events = Libc.POLLIN };
+            if (Libc.poll(fds, 2, -1) < 0 && Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno("cannot wait for the container");
+            if (fds[0].Returned != 0)
+                break;
+            if (fds[1].Returned == 0)
+                continue;
+            if (Control.Receive() is not SparkSignal signal)
+                Environment.Exit(1);
+            else
+                Libc.syscall(Libc.SYS_pidfd_send_signal, _pidfd, signal.Number);
+        }
+
+        int status;
+        Libc.RUsage used;
+        while (Libc.wait4(_pid, &status, 0, &used) < 0)
+        {
+            if (Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno("cannot wait for the container");
+        }
+
+        Libc.close(_pidfd);
+        usage = used;
+        return status;
+    }
+
+    private static void Check(int error)
+    {
+        if (error != 0)
+            throw SparkException.FromErrno("cannot prepare the start of a program", error);
+    }
+
+    private static byte*[] Vector(string[] strings)
+    {
+        var vector = new byte*[strings.Length + 1];
+        for (int i = 0; i < strings.Length; i++)
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(strings[i] + '\0');
+            vector[i] = (byte*)System.Runtime.InteropServices.NativeMemory.Alloc((nuint)bytes.Length);
+            bytes.CopyTo(new Span<byte>(vector[i], bytes.Length));
+        }
+
+        return vector;
+    }
+}

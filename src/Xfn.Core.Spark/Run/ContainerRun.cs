@@ -1,0 +1,63 @@
+using Xfn.Core.Spark.Mounts;
+
+namespace Xfn.Core.Spark.Run;
+
+/// <summary>One run: the root is mounted, the OCI runtime starts the container and leaves, this spark waits for the container's end.</summary>
+internal static class ContainerRun
+{
+    public static void Execute(SparkRun run, Stdio stdio)
+    {
+        // Before the ids change: the directories above the store may be the caller's alone.
+        if (Libc.chdir(run.StoreDirectory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
+        Identity.BecomeRoot();
+        Workspace workspace = Workspace.Mount(run.Runtime);
+        RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, new Skeleton
+        {
+            MountPoints = run.MountPoints,
+            FileMountPoints = run.FileMountPoints,
+            Directories = run.Directories,
+            RootMode = run.RootMode,
+            RootUid = run.RootUid,
+            RootGid = run.RootGid,
+        });
+        File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
+
+        ChildProcess container = Start(run, workspace, stdio);
+        stdio.Close();
+        Control.Send(new SparkStarted());
+
+        // When the first process of the container has been waited for, the kernel has ended all others of its PID namespace: the output is complete.
+        int status = container.Wait(out Libc.RUsage usage);
+        int signal = status & 0x7f;
+        Control.Send(new SparkExited(
+            signal == 0 ? (status >> 8) & 0xff : 128 + signal,
+            signal,
+            (usage.UserSeconds + usage.SystemSeconds) * 1_000_000 + usage.UserMicroseconds + usage.SystemMicroseconds,
+            usage.MaxResidentKibibytes << 10));
+    }
+
+    /// <summary>Has the runtime start the container and leave it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
+    private static ChildProcess Start(SparkRun run, Workspace workspace, Stdio stdio)
+    {
+        string log = workspace["log"];
+        string pidFile = workspace["pid"];
+        Libc.chdir("/");
+        ChildProcess runtime = ChildProcess.Start(
+            run.Runtime,
+            [
+                .. run.RuntimeFlags, "--root", workspace.NewDirectory("state"), "--log", log, "--log-format", "json",
+                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "xfn",
+            ],
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            stdio);
+        int status = runtime.Wait(out _);
+        if (status != 0)
+        {
+            string said = File.Exists(log) ? File.ReadAllText(log) : "";
+            throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {status >> 8}, signal {status & 0x7f}");
+        }
+
+        return new ChildProcess(int.Parse(File.ReadAllText(pidFile)));
+    }
+}

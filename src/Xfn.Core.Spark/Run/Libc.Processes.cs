@@ -1,0 +1,77 @@
+using System.Runtime.InteropServices;
+
+namespace Xfn.Core.Spark;
+
+internal static unsafe partial class Libc
+{
+    public const int SIGCHLD = 17;
+    public const int SIGKILL = 9;
+    public const short POLLIN = 1;
+
+    public const nint SYS_pidfd_send_signal = 424;
+    public const nint SYS_pidfd_open = 434;
+
+    public const short POSIX_SPAWN_SETSIGMASK = 8;
+    public const short POSIX_SPAWN_SETSIGDEF = 4;
+
+    // As large as the largest C library's; all of them keep these opaque.
+    public const int SpawnObjectBytes = 512;
+
+    [LibraryImport("libc")]
+    public static partial nint signal(int number, nint handler);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawn(int* pid, byte* path, byte* actions, byte* attributes, byte** argv, byte** envp);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawn_file_actions_init(byte* actions);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawn_file_actions_adddup2(byte* actions, int fd, int newFd);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawn_file_actions_addclosefrom_np(byte* actions, int from);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawnattr_init(byte* attributes);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawnattr_setflags(byte* attributes, short flags);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawnattr_setsigdefault(byte* attributes, byte* set);
+
+    [LibraryImport("libc")]
+    public static partial int posix_spawnattr_setsigmask(byte* attributes, byte* set);
+
+    [LibraryImport("libc")]
+    public static partial int sigfillset(byte* set);
+
+    [LibraryImport("libc")]
+    public static partial int sigemptyset(byte* set);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int wait4(int pid, int* status, int options, RUsage* usage);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int poll(PollFd* fds, nuint count, int timeout);
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct PollFd
+    {
+        public int Fd;
+        public short Events;
+        public short Returned;
+    }
+
+    /// <summary>struct rusage, as far as it is used.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 144)]
+    public struct RUsage
+    {
+        public long UserSeconds;
+        public long UserMicroseconds;
+        public long SystemSeconds;
+        public long SystemMicroseconds;
+        public long MaxResidentKibibytes;
+    }
+}
