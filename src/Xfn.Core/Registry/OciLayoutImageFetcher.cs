@@ -1,0 +1,66 @@
+using Xfn.Core.Registry;
+
+namespace Xfn.Core;
+
+/// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:TAG][@DIGEST]</c>.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
+public sealed class OciLayoutImageFetcher : IImageFetcher
+{
+    /// <inheritdoc/>
+    public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(context);
+        string root = reference.Repository;
+        byte[] index = await ReadDocumentAsync(reference, Path.Combine(root, "index.json"), cancellationToken).ConfigureAwait(false);
+        LayoutEntry entry = LayoutIndex.Find(reference, index);
+        if (entry.Digest == context.KnownDigest && !entry.Digest.IsEmpty)
+            return FetchedManifest.NotModified(entry.Digest);
+
+        byte[] content = entry.IsIndexItself
+            ? index
+            : await ReadDocumentAsync(reference, BlobPath(root, entry.Digest), cancellationToken).ConfigureAwait(false);
+        return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
+    }
+
+    /// <inheritdoc/>
+    public Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(blob);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        cancellationToken.ThrowIfCancellationRequested();
+        FileStream stream = Open(reference, BlobPath(reference.Repository, blob.Digest), RunStage.Pull);
+        stream.Seek(offset, SeekOrigin.Begin);
+        return Task.FromResult<Stream>(stream);
+    }
+
+    private static string BlobPath(string root, Digest digest) => Path.Combine(root, "blobs", digest.Algorithm, digest.Hex);
+
+    private static async Task<byte[]> ReadDocumentAsync(ImageReference reference, string path, CancellationToken cancellationToken)
+    {
+        FileStream stream = Open(reference, path, RunStage.Resolve);
+        await using (stream.ConfigureAwait(false))
+        {
+            return await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+                ?? throw new InvalidImageException(
+                    RunStage.Resolve, $"cannot read image '{reference}': '{path}' has more than {BoundedContent.ManifestLimit} bytes. Write the layout anew.");
+        }
+    }
+
+    private static FileStream Open(ImageReference reference, string path, RunStage stage)
+    {
+        try
+        {
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException && stage == RunStage.Resolve)
+        {
+            throw new ImageNotFoundException($"cannot find image '{reference}': there is no '{path}'. Give the directory that holds oci-layout and index.json.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new XfnException(stage, $"cannot read image '{reference}': {e.Message} Check that the layout is complete and readable.", e);
+        }
+    }
+}

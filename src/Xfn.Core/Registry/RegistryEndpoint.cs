@@ -1,0 +1,29 @@
+using System.Net;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>A host that serves a registry's repositories: the registry itself, or a mirror of it.</summary>
+/// <param name="Authority">Host, and port if any.</param>
+/// <param name="Prefix">What a mirror puts before the repository's name: empty, or components with a slash at the end.</param>
+/// <param name="IsMirror">Whether this is not the registry that the reference names.</param>
+internal sealed record RegistryEndpoint(string Authority, string Prefix, bool IsMirror)
+{
+    /// <summary>The registry that a reference names.</summary>
+    public static RegistryEndpoint Of(ImageReference reference) => new(reference.Registry, "", false);
+
+    /// <summary>Whether the host is this machine's loopback by its very name.</summary>
+    public static bool IsLoopback(string authority) =>
+        new Uri("http://" + authority) is var uri
+        && (uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address)));
+
+    /// <summary>The URL of something in a repository.</summary>
+    /// <param name="scheme"><c>http</c> or <c>https</c>.</param>
+    /// <param name="repository">The repository's name.</param>
+    /// <param name="rest">What follows it.</param>
+    public Uri Url(string scheme, string repository, string rest)
+    {
+        // Docker Hub's name and its registry's host differ.
+        string host = Authority == ImageReference.DefaultRegistry ? "registry-1.docker.io" : Authority;
+        return new Uri($"{scheme}://{host}/v2/{Prefix}{repository}/{rest}");
+    }
+}
