@@ -59,6 +59,8 @@ internal static class SparkFrame
             SparkUnpacked => SparkMessageKind.Unpacked,
             SparkFiles => SparkMessageKind.Files,
             SparkFailure => SparkMessageKind.Failed,
+            SparkRemove => SparkMessageKind.Remove,
+            SparkRemoved => SparkMessageKind.Removed,
             _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
         };
         switch (kind)
@@ -132,6 +134,11 @@ internal static class SparkFrame
             case SparkMessageKind.Failed:
                 var failure = (SparkFailure?)m;
                 return new SparkFailure((SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno));
+            case SparkMessageKind.Remove:
+                var remove = (SparkRemove?)m;
+                return new SparkRemove(c.Text(remove?.Name));
+            case SparkMessageKind.Removed:
+                return new SparkRemoved();
             default:
                 throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
         }

@@ -22,6 +22,8 @@ internal enum SparkMessageKind : byte
     Unpacked = 8,
     Files = 9,
     Failed = 10,
+    Remove = 11,
+    Removed = 12,
 }
 
 /// <summary>A spark runs, and has opened its pipes.</summary>
@@ -173,3 +175,10 @@ internal sealed record SparkReadFiles
 /// <summary>The files that were asked for, in order; empty where there was none.</summary>
 /// <param name="Contents">Their contents.</param>
 internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);
+
+/// <summary>Delete a file or tree of the working directory, whatever it holds.</summary>
+/// <param name="Name">Its name, of one component. That there is none is no error.</param>
+internal sealed record SparkRemove(string Name);
+
+/// <summary>It is gone.</summary>
+internal sealed record SparkRemoved;

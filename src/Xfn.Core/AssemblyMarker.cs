@@ -1,2 +1,0 @@
-namespace Xfn.Core;
-internal static class Placeholder;

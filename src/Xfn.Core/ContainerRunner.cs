@@ -1,0 +1,304 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using Xfn.Core.Images;
+using Xfn.Core.Layers;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Pipes;
+using Xfn.Core.Runs;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core;
+
+/// <summary>Runs functions packaged as OCI images in rootless containers: bytes in, bytes out, no daemon, nothing left behind.</summary>
+/// <remarks>Make one and keep it: it is safe for concurrent use, and what it learns about images serves all later runs.</remarks>
+public sealed class ContainerRunner : IContainerRunner
+{
+    /// <summary>How many user ids a container has, where more than the caller's own can be mapped.</summary>
+    public const uint UserNamespaceUIDs = 65536;
+
+    /// <summary>How many group ids a container has, likewise.</summary>
+    public const uint UserNamespaceGIDs = 65536;
+
+    /// <summary>How many bytes of input and of each output stream a run may hold in memory by default: 100 MiB.</summary>
+    public const long MaxStdioBytes = 100 << 20;
+
+    private readonly RunnerSettings _settings;
+    private readonly IBundleBuilder _bundles;
+    private readonly IStdioPiper _piper;
+    private readonly IDisposable? _ownFetcher;
+    private readonly CacheDirectory _cache;
+    private readonly SparkFactory _sparks;
+    private readonly ImageProvider _images;
+    private readonly SemaphoreSlim _places;
+    private readonly Lazy<string> _runtime;
+    private readonly CancellationTokenSource _disposal = new();
+    private readonly ConcurrentDictionary<Task, byte> _teardowns = new();
+    private int _waiting;
+    private int _disposed;
+
+    /// <summary>Makes a runner.</summary>
+    /// <param name="configure">Sets its options.</param>
+    /// <inheritdoc cref="ContainerRunner(ContainerRunnerOptions)" path="/exception"/>
+    public ContainerRunner(Action<ContainerRunnerOptions>? configure = null)
+        : this(Configured(configure))
+    {
+    }
+
+    /// <summary>Makes a runner. The cache directory is made; nothing is started.</summary>
+    /// <param name="options">Its options, which are copied.</param>
+    /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
+    /// <exception cref="ContainerEnvironmentException">This machine or user cannot run containers so: another operating system, a cache directory that others may write.</exception>
+    public ContainerRunner(ContainerRunnerOptions options)
+    {
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Validate,
+                $"cannot run containers on {RuntimeInformation.OSDescription} ({RuntimeInformation.ProcessArchitecture}): expected Linux on x64. Call an xfn server on such a machine instead.");
+        }
+
+        _settings = RunnerSettings.From(options);
+        _bundles = options.BundleBuilder ?? new RuntimeBundleBuilder();
+        _piper = options.StdioPiper ?? new StdioPipes();
+        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(out _ownFetcher);
+        _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
+        _sparks = new SparkFactory(
+            options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
+        _images = new ImageProvider(fetcher, new ImageStore(_cache), new LayerStore(_cache, _sparks, _settings.Time), PlatformSelector.Host);
+        _places = new SemaphoreSlim(_settings.MaxConcurrency);
+        _runtime = new Lazy<string>(FindRuntime);
+    }
+
+    /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
+    public static string DefaultCacheDirectory
+    {
+        get
+        {
+            if (!OperatingSystem.IsLinux() || Posix.EffectiveUserId == 0)
+                return "/xfn";
+            string? cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
+            return Path.Combine(
+                Path.IsPathRooted(cache) ? cache : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "xfn");
+        }
+    }
+
+    /// <summary>Whether this process holds CAP_SETUID.</summary>
+    public static bool HasCapSetUID() => Capabilities.HasSetUid;
+
+    /// <summary>Whether this process holds CAP_SETGID.</summary>
+    public static bool HasCapSetGID() => Capabilities.HasSetGid;
+
+    /// <inheritdoc/>
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
+    {
+        RunPlan plan = RunPlan.From(request, _settings);
+        var output = new BufferSink(_settings.MaxStdioBytes);
+        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes));
+        RunFunctionResponse response = await RunAsync(plan, streams, () => output.Content, cancellationToken).ConfigureAwait(false);
+        return response with { Output = output.Content };
+    }
+
+    /// <inheritdoc/>
+    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
+    {
+        RunPlan plan = RunPlan.From(request, _settings);
+        ArgumentNullException.ThrowIfNull(streams);
+        if (!request.Input.IsEmpty)
+            throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
+        return RunAsync(
+            plan,
+            new RunStreams((stdin, token) => InputWriter.CopyAsync(stdin, streams.Stdin, token), new StreamSink(streams.Stdout), new TailSink(streams.Stderr, long.MaxValue)),
+            () => default,
+            cancellationToken);
+    }
+
+    /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        await _disposal.CancelAsync().ConfigureAwait(false);
+
+        // Every run holds a place until nothing of it is left.
+        for (int i = 0; i < _settings.MaxConcurrency; i++)
+            await _places.WaitAsync().ConfigureAwait(false);
+        await Task.WhenAll(_teardowns.Keys).ConfigureAwait(false);
+        _ownFetcher?.Dispose();
+        _cache.Dispose();
+    }
+
+    private static ContainerRunnerOptions Configured(Action<ContainerRunnerOptions>? configure)
+    {
+        var options = new ContainerRunnerOptions();
+        configure?.Invoke(options);
+        return options;
+    }
+
+    private async Task<RunFunctionResponse> RunAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
+        var clock = new StageClock(_settings.Time);
+        try
+        {
+            await TakePlaceAsync(either.Token).ConfigureAwait(false);
+            bool leftRunning = false;
+            try
+            {
+                clock.Next(ref clock.Queued);
+                return await RunInPlaceAsync(plan, streams, output, clock, () => leftRunning = true, either.Token).ConfigureAwait(false);
+            }
+            finally
+            {
+                if (!leftRunning)
+                    _places.Release();
+            }
+        }
+        catch (OperationCanceledException) when (_disposed != 0 && !cancellationToken.IsCancellationRequested)
+        {
+            throw new ObjectDisposedException(nameof(ContainerRunner), "the runner was disposed while the function ran");
+        }
+        catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
+        {
+            throw new OperationCanceledException(ex.Message, ex, cancellationToken);
+        }
+    }
+
+    private async Task TakePlaceAsync(CancellationToken cancellationToken)
+    {
+        if (_places.Wait(0, cancellationToken))
+            return;
+        try
+        {
+            if (Interlocked.Increment(ref _waiting) > _settings.MaxQueuedRuns)
+            {
+                throw new RunnerBusyException(
+                    $"cannot take another run: {_settings.MaxConcurrency} go on and {_settings.MaxQueuedRuns} wait already. Try again later, or raise the limits (WithMaxConcurrency).");
+            }
+
+            await _places.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _waiting);
+        }
+    }
+
+    private async Task<RunFunctionResponse> RunInPlaceAsync(
+        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, Action leaveRunning, CancellationToken cancellationToken)
+    {
+        string runtime = _runtime.Value;
+
+        // A spark needs nothing of the image, so it starts while that is looked up.
+        Task<RunSpark> starting = RunSpark.StartAsync(_cache, _sparks, _piper, _settings.Mapping, cancellationToken);
+        try
+        {
+            (StoredImage image, bool fromCache) = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
+            clock.Next(ref clock.Pull);
+            Bundle bundle = _bundles.Build(new BundleContext
+            {
+                Reference = plan.Reference,
+                Image = image.Config,
+                Passwd = image.Passwd,
+                Group = image.Group,
+                Config = plan.Request.RunFunctionConfig,
+                Mapping = _settings.Mapping,
+            });
+            RunSpark spark = await starting.ConfigureAwait(false);
+            clock.Next(ref clock.Spawn);
+
+            using var run = new FunctionRun(spark, streams, _settings.Time);
+            (RunEnd end, SparkExited? exited) = await ExecuteAsync(run, plan, image, bundle, runtime, cancellationToken).ConfigureAwait(false);
+            clock.Until(run.StartedAt, ref clock.Start);
+            clock.Next(ref clock.Run);
+            RunStatistics statistics = clock.ToStatistics() with
+            {
+                ImageDigest = image.ManifestDigest,
+                FromCache = fromCache,
+                CpuTime = exited is null ? null : TimeSpan.FromMicroseconds(exited.CpuMicroseconds),
+                PeakMemoryBytes = exited?.PeakMemoryBytes,
+            };
+            string stderr = streams.Stderr.ToString();
+            return end switch
+            {
+                RunEnd.Exited when exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
+                RunEnd.Exited => throw RunErrors.Exited(plan.Reference, exited, stderr, output(), statistics),
+                RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
+                RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, _settings.MaxStdioBytes, stderr, statistics),
+                _ => throw new OperationCanceledException(cancellationToken),
+            };
+        }
+        finally
+        {
+            leaveRunning();
+            TearDown(starting);
+        }
+    }
+
+    private async Task<(RunEnd End, SparkExited? Exited)> ExecuteAsync(
+        FunctionRun run, RunPlan plan, StoredImage image, Bundle bundle, string runtime, CancellationToken cancellationToken)
+    {
+        (uint mode, uint uid, uint gid) = image.Root;
+        var message = new SparkRun
+        {
+            StoreDirectory = _cache.Store,
+            LowerDirectories = image.LowerDirectories,
+            MountPoints = bundle.MountPoints,
+            FileMountPoints = bundle.FileMountPoints,
+            Directories = bundle.Directories,
+            RootMode = mode,
+            RootUid = uid,
+            RootGid = gid,
+            Runtime = runtime,
+            RuntimeFlags = Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal) ? ["--cgroup-manager=disabled"] : [],
+            RuntimeConfig = bundle.RuntimeConfig,
+        };
+        try
+        {
+            return await run.ExecuteAsync(message, plan.Timeout, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SparkFailedException ex)
+        {
+            throw RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime);
+        }
+    }
+
+    /// <summary>Ends what is left of a run behind its caller's back: the answer need not wait for it, but its place does.</summary>
+    private void TearDown(Task<RunSpark> starting)
+    {
+        Task teardown = Task.Run(async () =>
+        {
+            try
+            {
+                await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+            }
+            catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
+            {
+                // It never came to be, and the run, if it got so far, has said why.
+                RunnerLog.SparkNotStarted(_settings.Logger, ex);
+            }
+            finally
+            {
+                _places.Release();
+            }
+        });
+        _teardowns.TryAdd(teardown, 0);
+        teardown.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _teardowns, TaskScheduler.Default);
+    }
+
+    private string FindRuntime() => Executables.Find(_settings.Runtime) ?? throw new ContainerEnvironmentException(
+        RunStage.Start,
+        $"cannot find OCI runtime '{_settings.Runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+
+    private static CompositeImageFetcher DefaultFetcher([NotNull] out IDisposable? owned)
+    {
+        var fetcher = new CompositeImageFetcher(new Dictionary<string, IImageFetcher>
+        {
+            ["docker"] = new RegistryImageFetcher(),
+            ["oci"] = new OciLayoutImageFetcher(),
+        });
+        owned = fetcher;
+        return fetcher;
+    }
+}

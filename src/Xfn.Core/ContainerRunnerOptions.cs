@@ -1,0 +1,123 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Xfn.Core;
+
+/// <summary>How a <see cref="ContainerRunner"/> is set up: settable properties, and methods that set them one behind the other.</summary>
+/// <remarks>The runner checks and copies them when it is made; later changes have no effect.</remarks>
+public sealed class ContainerRunnerOptions
+{
+    /// <summary>The machine's user id that is root inside containers, where this process may choose. 100000 by default. The 65536 ids from there on must be nobody else's.</summary>
+    public uint RootUid { get; set; } = 100_000;
+
+    /// <summary>The machine's group id that is root's group inside containers, likewise.</summary>
+    public uint RootGid { get; set; } = 100_000;
+
+    /// <summary>Whether to map many ids, which takes CAP_SETUID and CAP_SETGID (true); only the caller's own, to root (false); or, the default, the most that is possible: with
+    /// the capabilities, with the caller's subordinate ids (newuidmap), or its own id alone.</summary>
+    public bool? UseSetUID { get; set; }
+
+    /// <summary>The directory for images and runs: the caller's, and writable by nobody else. By default <see cref="ContainerRunner.DefaultCacheDirectory"/>.</summary>
+    public string CacheDirectory { get; set; } = ContainerRunner.DefaultCacheDirectory;
+
+    /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
+    public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
+
+    /// <summary>Where to log. Nowhere by default.</summary>
+    public ILogger Logger { get; set; } = NullLogger.Instance;
+
+    /// <summary>The OCI runtime: a name to be found in PATH, or a path. <c>crun</c> by default.</summary>
+    public string Runtime { get; set; } = "crun";
+
+    /// <summary>The path of xfn-spark; null to use the one that comes with the package.</summary>
+    public string? SparkPath { get; set; }
+
+    /// <summary>How many bytes of input, and how many of each output stream, a run may have that holds them in memory; stderr is bounded by it in every run.
+    /// <see cref="ContainerRunner.MaxStdioBytes"/> by default.</summary>
+    public long MaxStdioBytes { get; set; } = ContainerRunner.MaxStdioBytes;
+
+    /// <summary>How many runs go on at once; others wait in the order they came. Four a processor by default, at least 8.</summary>
+    public int MaxConcurrency { get; set; } = Math.Max(8, 4 * Environment.ProcessorCount);
+
+    /// <summary>How many runs may wait for a place before further ones fail with <see cref="RunnerBusyException"/>. 10,000 by default.</summary>
+    public int MaxQueuedRuns { get; set; } = 10_000;
+
+    /// <summary>Where images come from; null for registries and this machine's OCI layouts.</summary>
+    public IImageFetcher? ImageFetcher { get; set; }
+
+    /// <summary>Makes the runtime specification; null for the default.</summary>
+    public IBundleBuilder? BundleBuilder { get; set; }
+
+    /// <summary>Makes namespaces; null for the default, util-linux's unshare.</summary>
+    public INamespaceSpawner? NamespaceSpawner { get; set; }
+
+    /// <summary>Makes the pipes of a run; null for <see cref="StdioPipes"/>.</summary>
+    public IStdioPiper? StdioPiper { get; set; }
+
+    /// <summary>The clock for timeouts and waits.</summary>
+    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
+
+    /// <summary>Sets <see cref="RootUid"/> and <see cref="RootGid"/>.</summary>
+    /// <param name="uid">The machine's user id that is root inside.</param>
+    /// <param name="gid">The machine's group id that is root's group inside.</param>
+    public ContainerRunnerOptions MapToRoot(uint uid, uint gid) => Set(() => (RootUid, RootGid) = (uid, gid));
+
+    /// <summary>Sets <see cref="UseSetUID"/>.</summary>
+    /// <param name="use">Whether to map many ids.</param>
+    public ContainerRunnerOptions SetUID(bool use) => Set(() => UseSetUID = use);
+
+    /// <summary>Sets <see cref="CacheDirectory"/>.</summary>
+    /// <param name="directory">The directory; made when it does not exist.</param>
+    public ContainerRunnerOptions WithCacheDir(string directory) => Set(() => CacheDirectory = directory);
+
+    /// <summary>Sets <see cref="DefaultRegistry"/>.</summary>
+    /// <param name="registry">A host, with a port if need be.</param>
+    public ContainerRunnerOptions WithRegistry(string registry) => Set(() => DefaultRegistry = registry);
+
+    /// <summary>Sets <see cref="Logger"/>.</summary>
+    /// <param name="logger">Where to log.</param>
+    public ContainerRunnerOptions WithLogger(ILogger logger) => Set(() => Logger = logger);
+
+    /// <summary>Sets <see cref="Runtime"/>.</summary>
+    /// <param name="runtime">A name or a path.</param>
+    public ContainerRunnerOptions WithRuntime(string runtime) => Set(() => Runtime = runtime);
+
+    /// <summary>Sets <see cref="SparkPath"/>.</summary>
+    /// <param name="path">The executable.</param>
+    public ContainerRunnerOptions WithSparkPath(string path) => Set(() => SparkPath = path);
+
+    /// <summary>Sets <see cref="MaxStdioBytes"/>.</summary>
+    /// <param name="bytes">The limit, in bytes; more than 0.</param>
+    public ContainerRunnerOptions WithMaxStdioBytes(long bytes) => Set(() => MaxStdioBytes = bytes);
+
+    /// <summary>Sets <see cref="MaxConcurrency"/> and, when given, <see cref="MaxQueuedRuns"/>.</summary>
+    /// <param name="runs">How many runs go on at once; at least 1.</param>
+    /// <param name="queued">How many more may wait; at least 0.</param>
+    public ContainerRunnerOptions WithMaxConcurrency(int runs, int? queued = null) => Set(() => (MaxConcurrency, MaxQueuedRuns) = (runs, queued ?? MaxQueuedRuns));
+
+    /// <summary>Sets <see cref="ImageFetcher"/>.</summary>
+    /// <param name="fetcher">Where images come from. Not disposed with the runner.</param>
+    public ContainerRunnerOptions WithImageFetcher(IImageFetcher fetcher) => Set(() => ImageFetcher = fetcher);
+
+    /// <summary>Sets <see cref="BundleBuilder"/>.</summary>
+    /// <param name="builder">Makes the runtime specification.</param>
+    public ContainerRunnerOptions WithBundleBuilder(IBundleBuilder builder) => Set(() => BundleBuilder = builder);
+
+    /// <summary>Sets <see cref="NamespaceSpawner"/>.</summary>
+    /// <param name="spawner">Makes namespaces.</param>
+    public ContainerRunnerOptions WithNamespaceSpawner(INamespaceSpawner spawner) => Set(() => NamespaceSpawner = spawner);
+
+    /// <summary>Sets <see cref="StdioPiper"/>.</summary>
+    /// <param name="piper">Makes the pipes of a run.</param>
+    public ContainerRunnerOptions WithStdioPiper(IStdioPiper piper) => Set(() => StdioPiper = piper);
+
+    /// <summary>Sets <see cref="TimeProvider"/>.</summary>
+    /// <param name="time">The clock.</param>
+    public ContainerRunnerOptions WithTimeProvider(TimeProvider time) => Set(() => TimeProvider = time);
+
+    private ContainerRunnerOptions Set(Action set)
+    {
+        set();
+        return this;
+    }
+}

@@ -1,0 +1,26 @@
+namespace Xfn.Core.Images;
+
+/// <summary>Files that are whole whenever they are there.</summary>
+internal static class DurableFile
+{
+    /// <summary>Writes a file under a temporary name, has it on disk, and renames it.</summary>
+    public static void Write(string path, ReadOnlySpan<byte> content)
+    {
+        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0))
+            {
+                file.Write(content);
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+}

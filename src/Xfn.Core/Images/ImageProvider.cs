@@ -1,0 +1,167 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using Xfn.Core.Layers;
+
+namespace Xfn.Core.Images;
+
+/// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
+internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, Platform platform)
+{
+    private const int MaxDocumentBytes = 4 << 20;
+    private const int MaxIndexDepth = 4;
+    private const int MaxLayers = 256;
+
+    private readonly ConcurrentDictionary<Digest, StoredImage> _known = new();
+
+    /// <summary>Gives an image.</summary>
+    /// <param name="reference">Which.</param>
+    /// <param name="config">When to ask the fetcher, and with which credentials.</param>
+    /// <param name="cancellationToken">Ends the fetching.</param>
+    /// <returns>The image, and whether the cache held it whole.</returns>
+    public async Task<(StoredImage Image, bool FromCache)> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    {
+        ResolvedReference? resolved = Resolve(reference);
+
+        // What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.
+        bool ask = config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
+        if (!ask && resolved is not null && Load(resolved.Manifest) is { } cached)
+            return (cached, true);
+        if (config.PullPolicy == ImagePullPolicy.Never)
+            throw new ImageNotFoundException($"cannot find image '{reference}' in the cache, and the pull policy is Never. Pull it first, or use IfNotPresent.");
+
+        var context = new FetchContext { Auth = config.Auth, KnownDigest = resolved is not null && Load(resolved.Manifest) is not null ? resolved.Top : default };
+        ResolvedReference current = await ResolveAsync(reference, context, resolved, cancellationToken).ConfigureAwait(false);
+        if (Load(current.Manifest) is { } unchanged)
+        {
+            if (current != resolved)
+                store.WriteReference(reference, platform, current);
+            return (unchanged, true);
+        }
+
+        StoredImage image = await PullAsync(reference, current.Manifest, context, cancellationToken).ConfigureAwait(false);
+        store.WriteReference(reference, platform, current);
+        return (image, false);
+    }
+
+    /// <summary>To be called when a layer of an image turned out to be missing: another process may have pruned the cache.</summary>
+    public void Forget(StoredImage image) => _known.TryRemove(image.ManifestDigest, out _);
+
+    private ResolvedReference? Resolve(ImageReference reference) => store.ReadReference(reference, platform)
+        ?? (reference.Digest.IsEmpty || reference.IsLocal ? null : new ResolvedReference(reference.Digest, reference.Digest));
+
+    /// <summary>An image of the cache; null when a part of it is missing.</summary>
+    private StoredImage? Load(Digest manifestDigest)
+    {
+        if (_known.TryGetValue(manifestDigest, out StoredImage? known))
+            return known;
+        if (store.ReadBlob(manifestDigest) is not { } manifestJson)
+            return null;
+        try
+        {
+            ImageManifest manifest = OciJson.ParseManifest(manifestJson);
+            if (store.ReadBlob(manifest.Config.Digest) is not { } configJson)
+                return null;
+            ImageConfig config = OciJson.ParseConfig(configJson);
+            var stored = new StoredLayer[config.RootFs.DiffIds.Count];
+            for (int i = 0; i < stored.Length; i++)
+            {
+                if (layers.Find(config.RootFs.DiffIds, i) is not { } layer)
+                    return null;
+                stored[i] = layer;
+            }
+
+            return Assemble(manifestDigest, config, stored);
+        }
+        catch (JsonException)
+        {
+            // An index, not a manifest: a reference by digest says nothing of what it is the digest of.
+            return null;
+        }
+    }
+
+    private async Task<ResolvedReference> ResolveAsync(
+        ImageReference reference, FetchContext context, ResolvedReference? known, CancellationToken cancellationToken)
+    {
+        FetchedManifest fetched = await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
+        if (fetched.IsNotModified)
+        {
+            return known is not null && fetched.Digest == known.Top
+                ? known
+                : throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': its source says that it has not changed, but it was not asked so.");
+        }
+
+        Digest top = Verify(reference, fetched, reference.Digest);
+        Digest digest = top;
+        for (int depth = 0; OciDocuments.KindOf(reference, fetched) == OciDocumentKind.Index; depth++)
+        {
+            if (depth == MaxIndexDepth)
+                throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': it has more than {MaxIndexDepth} indexes within each other.");
+            ImageIndex index = OciDocuments.ParseIndex(reference, fetched.Content.Span);
+            Descriptor chosen = PlatformSelector.Select(index, platform) ?? throw new ImageNotFoundException(
+                $"cannot find image '{reference}' for platform {platform}: the index has {PlatformSelector.Describe(index)}. Use an image that was built for this platform.");
+            fetched = await fetcher.FetchManifestAsync(reference.WithDigest(chosen.Digest), context with { KnownDigest = default }, cancellationToken).ConfigureAwait(false);
+            digest = Verify(reference, fetched, chosen.Digest);
+            if (fetched.Content.Length != chosen.Size)
+                throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);
+        }
+
+        store.WriteBlob(digest, fetched.Content.Span);
+        return new ResolvedReference(top, digest);
+    }
+
+    /// <summary>The digest that a document has, which is the one that was expected and the one that its source says.</summary>
+    private static Digest Verify(ImageReference reference, FetchedManifest fetched, Digest expected)
+    {
+        if (fetched.Content.Length is 0 or > MaxDocumentBytes)
+            throw new InvalidImageException(RunStage.Resolve, $"cannot use the manifest of image '{reference}': it has {fetched.Content.Length} bytes, expected 1 to {MaxDocumentBytes}.");
+        Digest said = expected.IsEmpty ? fetched.Digest : expected;
+        if (said.IsEmpty)
+            return Digest.Compute(fetched.Content.Span);
+        if (!said.Matches(fetched.Content.Span))
+        {
+            throw new InvalidImageException(
+                RunStage.Resolve,
+                $"cannot use the manifest of image '{reference}': its digest is {Digest.Compute(fetched.Content.Span)}, expected {said}. It was changed on the way, or its source is damaged.");
+        }
+
+        return said;
+    }
+
+    private async Task<StoredImage> PullAsync(ImageReference reference, Digest manifestDigest, FetchContext context, CancellationToken cancellationToken)
+    {
+        byte[] json = store.ReadBlob(manifestDigest) ?? throw new InvalidImageException(RunStage.Pull, $"cannot read manifest {manifestDigest} back from the cache.");
+        ImageManifest manifest = OciDocuments.ParseManifest(reference, json);
+        if (manifest.Layers.Count > MaxLayers)
+            throw new InvalidImageException(RunStage.Pull, $"cannot use image '{reference}': it has {manifest.Layers.Count} layers, at most {MaxLayers} are allowed.");
+        ImageConfig config = await PullConfigAsync(reference, manifest.Config, context, cancellationToken).ConfigureAwait(false);
+        OciDocuments.Check(reference, manifest, config);
+        IReadOnlyList<StoredLayer> stored = await layers.PullAsync(fetcher, reference, manifest.Layers, config.RootFs.DiffIds, context, cancellationToken).ConfigureAwait(false);
+        return Assemble(manifestDigest, config, stored);
+    }
+
+    private async Task<ImageConfig> PullConfigAsync(ImageReference reference, Descriptor descriptor, FetchContext context, CancellationToken cancellationToken)
+    {
+        if (store.ReadBlob(descriptor.Digest) is { } cached)
+            return OciDocuments.ParseConfig(reference, cached);
+        if (descriptor.Size is <= 0 or > MaxDocumentBytes)
+            throw new InvalidImageException(RunStage.Pull, $"cannot use the configuration of image '{reference}': it is said to have {descriptor.Size} bytes, expected 1 to {MaxDocumentBytes}.");
+        using var blob = new BlobReader(fetcher, reference, descriptor, context);
+        var content = new byte[descriptor.Size];
+        await blob.ReadExactlyAsync(content, cancellationToken).ConfigureAwait(false);
+        await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+        ImageConfig config = OciDocuments.ParseConfig(reference, content);
+        store.WriteBlob(descriptor.Digest, content);
+        return config;
+    }
+
+    /// <param name="manifestDigest">The image's digest.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="baseFirst">Its layers, in the manifest's order.</param>
+    private StoredImage Assemble(Digest manifestDigest, ImageConfig config, IReadOnlyList<StoredLayer> baseFirst)
+    {
+        // Overlayfs does not honour an opaque root, so what it hides is left out.
+        int first = Math.Max(0, baseFirst.ToList().FindLastIndex(l => l.Record.OpaqueRoot));
+        var image = new StoredImage { ManifestDigest = manifestDigest, Config = config, Layers = [.. baseFirst.Skip(first).Reverse()] };
+        return _known.GetOrAdd(manifestDigest, image);
+    }
+}

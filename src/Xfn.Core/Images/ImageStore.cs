@@ -1,0 +1,56 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Xfn.Core.Images;
+
+/// <summary>The cache's manifests, configurations and reference map.</summary>
+internal sealed class ImageStore(CacheDirectory cache)
+{
+    private const string ReferenceFormat = "xfn reference 1";
+
+    /// <summary>A document of the cache; null when it is not there, or not as it was written.</summary>
+    public byte[]? ReadBlob(Digest digest)
+    {
+        try
+        {
+            byte[] content = File.ReadAllBytes(BlobPath(digest));
+            return digest.Matches(content) ? content : null;
+        }
+        catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    public void WriteBlob(Digest digest, ReadOnlySpan<byte> content) => DurableFile.Write(BlobPath(digest), content);
+
+    /// <summary>What a reference was resolved to when it was last; null when it never was.</summary>
+    public ResolvedReference? ReadReference(ImageReference reference, Platform platform)
+    {
+        try
+        {
+            return File.ReadAllLines(ReferencePath(reference, platform)) is [ReferenceFormat, _, var top, var manifest]
+                && Digest.TryParse(top, out Digest topDigest) && Digest.TryParse(manifest, out Digest manifestDigest)
+                ? new ResolvedReference(topDigest, manifestDigest)
+                : null;
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    public void WriteReference(ImageReference reference, Platform platform, ResolvedReference resolved) => DurableFile.Write(
+        ReferencePath(reference, platform),
+        Encoding.UTF8.GetBytes($"{ReferenceFormat}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
+
+    private string BlobPath(Digest digest) => Path.Combine(cache.Blobs, $"{digest.Algorithm}-{digest.Hex}");
+
+    private string ReferencePath(ImageReference reference, Platform platform) =>
+        Path.Combine(cache.References, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{reference} {platform}"))));
+}
+
+/// <summary>What a reference was resolved to.</summary>
+/// <param name="Top">The digest of the manifest or index that the registry has under the reference.</param>
+/// <param name="Manifest">The digest of the manifest that was chosen; the same where there was nothing to choose.</param>
+internal sealed record ResolvedReference(Digest Top, Digest Manifest);

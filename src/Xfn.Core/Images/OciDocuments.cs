@@ -1,0 +1,115 @@
+using System.Text.Json;
+
+namespace Xfn.Core.Images;
+
+/// <summary>What a manifest document is.</summary>
+internal enum OciDocumentKind
+{
+    Index,
+    Manifest,
+}
+
+/// <summary>Reads manifests, indexes and configurations of a named image, and says in its terms what is wrong with them.</summary>
+internal static class OciDocuments
+{
+    /// <summary>What a document is, by what it holds. A document that could be read as both, or calls itself something else than its source does, is refused:
+    /// two readers might each see another image (CVE-2021-41190).</summary>
+    public static OciDocumentKind KindOf(ImageReference reference, FetchedManifest fetched)
+    {
+        string? mediaType = null;
+        bool manifests = false, layers = false;
+        int schema = 0;
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(fetched.Content, new JsonDocumentOptions { MaxDepth = 64, AllowDuplicateProperties = false });
+            if (document.RootElement.ValueKind != JsonValueKind.Object)
+                throw Unusable(reference, "manifest", "it is no JSON object");
+            foreach (JsonProperty property in document.RootElement.EnumerateObject())
+            {
+                switch (property.Name)
+                {
+                    case "mediaType":
+                        mediaType = property.Value.GetString();
+                        break;
+                    case "schemaVersion":
+                        schema = property.Value.GetInt32();
+                        break;
+                    case "manifests":
+                        manifests = true;
+                        break;
+                    case "layers" or "config" or "fsLayers":
+                        layers = true;
+                        break;
+                }
+            }
+        }
+        catch (Exception ex) when (ex is JsonException or InvalidOperationException or FormatException)
+        {
+            throw Unusable(reference, "manifest", "it is no valid JSON", ex);
+        }
+
+        if (schema == 1)
+            throw Unusable(reference, "manifest", "it is of docker's schema 1, which carries no digests to trust. Push the image again with a current tool");
+        if (manifests && layers)
+            throw Unusable(reference, "manifest", "it is an index and a manifest at once");
+        string? type = Essence(mediaType);
+        string? said = Essence(fetched.MediaType);
+        if (type is not null && IsKnown(said) && said != type)
+            throw Unusable(reference, "manifest", $"it calls itself {type}, its source calls it {said}");
+        return (type ?? said) switch
+        {
+            MediaTypes.OciIndex or MediaTypes.DockerManifestList when !layers => OciDocumentKind.Index,
+            MediaTypes.OciManifest or MediaTypes.DockerManifest when !manifests => OciDocumentKind.Manifest,
+            var t when IsKnown(t) => throw Unusable(reference, "manifest", $"it is called {t} and holds something else"),
+            var t when type is not null => throw Unusable(reference, "manifest", $"it is of type {t}, expected an image manifest or index"),
+            _ => manifests ? OciDocumentKind.Index : OciDocumentKind.Manifest,
+        };
+    }
+
+    public static ImageIndex ParseIndex(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "index", json, OciJson.ParseIndex);
+
+    public static ImageManifest ParseManifest(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "manifest", json, OciJson.ParseManifest);
+
+    public static ImageConfig ParseConfig(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "configuration", json, OciJson.ParseConfig);
+
+    /// <summary>Whether manifest and configuration make an image that can be run.</summary>
+    public static void Check(ImageReference reference, ImageManifest manifest, ImageConfig config)
+    {
+        if (manifest.Config.MediaType is not (MediaTypes.OciConfig or MediaTypes.DockerConfig))
+            throw Unusable(reference, "manifest", $"its configuration is of type '{manifest.Config.MediaType}': an artifact, not a runnable image");
+        if (config.RootFs.Type != "layers")
+            throw Unusable(reference, "configuration", $"its rootfs is of type '{config.RootFs.Type}', expected layers");
+        if (manifest.Layers.Count != config.RootFs.DiffIds.Count)
+            throw Unusable(reference, "manifest", $"it has {manifest.Layers.Count} layers, its configuration {config.RootFs.DiffIds.Count}");
+        if (manifest.Layers.Count == 0)
+            throw Unusable(reference, "manifest", "it has no layers, so nothing to run");
+        if (config.RootFs.DiffIds.Any(d => d.IsEmpty) || manifest.Layers.Any(l => l.Digest.IsEmpty || l.Size < 0))
+            throw Unusable(reference, "manifest", "a layer lacks its digest or size");
+    }
+
+    public static InvalidImageException WrongSize(RunStage stage, string what, long found, long expected) =>
+        new(stage, $"cannot use {what}: it has {found} bytes, expected {expected}. It was changed on the way, or its source is damaged.");
+
+    private delegate T Parser<T>(ReadOnlySpan<byte> json);
+
+    private static T Parse<T>(ImageReference reference, string what, ReadOnlySpan<byte> json, Parser<T> parse)
+    {
+        try
+        {
+            return parse(json);
+        }
+        catch (JsonException ex)
+        {
+            throw Unusable(reference, what, $"{ex.Message.TrimEnd('.')}", ex);
+        }
+    }
+
+    private static bool IsKnown(string? mediaType) =>
+        mediaType is MediaTypes.OciIndex or MediaTypes.DockerManifestList or MediaTypes.OciManifest or MediaTypes.DockerManifest;
+
+    /// <summary>A media type without its parameters.</summary>
+    private static string? Essence(string? mediaType) => string.IsNullOrEmpty(mediaType) ? null : mediaType.Split(';')[0].Trim();
+
+    private static InvalidImageException Unusable(ImageReference reference, string what, string found, Exception? cause = null) =>
+        new(RunStage.Resolve, $"cannot use the {what} of image '{reference}': {found}.", cause);
+}

@@ -1,0 +1,122 @@
+using System.Security.Cryptography;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>A blob's bytes as they come, hashed on the way and taken up again where a connection broke. What was read counts for nothing before <see cref="VerifyAsync"/>.</summary>
+internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : Stream
+{
+    private const int MaxResumes = 5;
+
+    private readonly IncrementalHash _hash = blob.Digest.CreateHash();
+    private Stream? _source;
+    private long _offset;
+    private int _resumes;
+
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => _offset; set => throw new NotSupportedException(); }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        // One byte more than announced is asked for at the end, so that a longer blob is found out.
+        while (true)
+        {
+            try
+            {
+                _source ??= await OpenAsync(cancellationToken).ConfigureAwait(false);
+                int count = await _source.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+                if (count == 0 && _offset < blob.Size && buffer.Length > 0)
+                    throw new EndOfStreamException($"the source ended after {_offset} of {blob.Size} bytes");
+                _offset += count;
+                if (_offset > blob.Size)
+                    throw Invalid($"it has more than the {blob.Size} bytes that the manifest says");
+                _hash.AppendData(buffer.Span[..count]);
+                return count;
+            }
+            catch (Exception ex) when (ex is IOException && _offset > 0 && _resumes++ < MaxResumes)
+            {
+                // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
+                await CloseAsync().ConfigureAwait(false);
+            }
+            catch (Exception ex) when (ex is IOException or HttpRequestException)
+            {
+                throw new XfnException(RunStage.Pull, $"cannot fetch {Name}: {ex.Message} Try again.", ex);
+            }
+        }
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>Reads what is left, and compares size and digest.</summary>
+    public async Task VerifyAsync(CancellationToken cancellationToken)
+    {
+        var rest = new byte[16 << 10];
+        while (await ReadAsync(rest, cancellationToken).ConfigureAwait(false) > 0)
+        {
+        }
+
+        Digest found = Digest.FromHash(blob.Digest.Algorithm, _hash.GetHashAndReset());
+        if (found != blob.Digest)
+            throw Invalid($"its digest is {found}");
+    }
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        _source?.Dispose();
+        _hash.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private string Name => $"blob {blob.Digest} of image '{reference}'";
+
+    private async Task<Stream> OpenAsync(CancellationToken cancellationToken)
+    {
+        if (_offset > 0)
+        {
+            try
+            {
+                return await fetcher.OpenBlobAsync(reference, blob, _offset, context, cancellationToken).ConfigureAwait(false);
+            }
+            catch (NotSupportedException)
+            {
+                // This fetcher begins at the beginning only: what is known already is passed over.
+            }
+        }
+
+        Stream source = await fetcher.OpenBlobAsync(reference, blob, 0, context, cancellationToken).ConfigureAwait(false);
+        var skipped = new byte[16 << 10];
+        for (long left = _offset; left > 0;)
+        {
+            int count = await source.ReadAsync(skipped.AsMemory(0, (int)Math.Min(skipped.Length, left)), cancellationToken).ConfigureAwait(false);
+            left = count > 0 ? left - count : throw new EndOfStreamException("the source ended sooner than before");
+        }
+
+        return source;
+    }
+
+    private async Task CloseAsync()
+    {
+        if (_source is not null)
+            await _source.DisposeAsync().ConfigureAwait(false);
+        _source = null;
+    }
+
+    private InvalidImageException Invalid(string found) =>
+        new(RunStage.Pull, $"cannot use {Name}: {found}, expected {blob.Digest} of {blob.Size} bytes. It was changed on the way, or its source is damaged.");
+}

@@ -1,0 +1,69 @@
+using System.IO.Compression;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>Undoes a layer's compression, which its first bytes tell: what media types say is often wrong, and the DiffID is compared either way.</summary>
+internal static class LayerDecoder
+{
+    private const int MagicBytes = 6;
+
+    /// <summary>A stream of the layer's tar archive.</summary>
+    public static async Task<Stream> OpenAsync(Stream blob, CancellationToken cancellationToken)
+    {
+        var magic = new byte[MagicBytes];
+        int count = await blob.ReadAtLeastAsync(magic, magic.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+        var whole = new PrefixedStream(magic.AsMemory(0, count), blob);
+        return magic switch
+        {
+            [0x1f, 0x8b, ..] => new GZipStream(whole, CompressionMode.Decompress, leaveOpen: true),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => new SharpCompress.Compressors.ZStandard.DecompressionStream(whole, leaveOpen: true),
+            [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0] => throw new InvalidDataException("it is compressed with xz, which image layers may not be"),
+            [(byte)'B', (byte)'Z', (byte)'h', ..] => throw new InvalidDataException("it is compressed with bzip2, which image layers may not be"),
+            _ => whole,
+        };
+    }
+
+    /// <summary>Bytes that were read ahead, and what comes behind them.</summary>
+    private sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : Stream
+    {
+        private ReadOnlyMemory<byte> _prefix = prefix;
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => false;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_prefix.IsEmpty)
+                return rest.ReadAsync(buffer, cancellationToken);
+            return new(TakePrefix(buffer.Span));
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) =>
+            _prefix.IsEmpty ? rest.Read(buffer, offset, count) : TakePrefix(buffer.AsSpan(offset, count));
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        private int TakePrefix(Span<byte> buffer)
+        {
+            int count = Math.Min(buffer.Length, _prefix.Length);
+            _prefix.Span[..count].CopyTo(buffer);
+            _prefix = _prefix[count..];
+            return count;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Xfn.Core.Images;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, size, digest and DiffID held.</summary>
+/// <remarks>A layer is kept under its DiffID. One that links to files of lower layers can mean different things above different layers and is kept under its ChainID
+/// (<see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec, Layer ChainID</see>).</remarks>
+internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, TimeProvider time)
+{
+    private const string RecordName = "layer.json";
+
+    private readonly LayerUnpacker _unpacker = new(sparks);
+    private readonly ConcurrentDictionary<string, Lazy<Task<StoredLayer>>> _pulling = new();
+
+    /// <summary>A layer of an image, if the cache has it.</summary>
+    /// <param name="diffIds">The image's layers, the base first.</param>
+    /// <param name="index">Which.</param>
+    public StoredLayer? Find(IReadOnlyList<Digest> diffIds, int index) => Find(NameOf(diffIds[index])) ?? (index > 0 ? Find(ChainNameOf(diffIds, index)) : null);
+
+    /// <summary>Fetches and unpacks the layers that the cache lacks, as many at once as there are processors.</summary>
+    /// <returns>All layers, in order.</returns>
+    public async Task<IReadOnlyList<StoredLayer>> PullAsync(
+        IImageFetcher fetcher,
+        ImageReference reference,
+        IReadOnlyList<Descriptor> blobs,
+        IReadOnlyList<Digest> diffIds,
+        FetchContext context,
+        CancellationToken cancellationToken)
+    {
+        var stored = new StoredLayer?[blobs.Count];
+        var linked = new ConcurrentBag<int>();
+        await Parallel.ForEachAsync(
+            Enumerable.Range(0, blobs.Count),
+            new ParallelOptions { MaxDegreeOfParallelism = Math.Max(2, Environment.ProcessorCount), CancellationToken = cancellationToken },
+            async (i, token) =>
+            {
+                try
+                {
+                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), NameOf(diffIds[i]), [], token).ConfigureAwait(false);
+                }
+                catch (LayerNeedsParentsException)
+                {
+                    linked.Add(i);
+                }
+            }).ConfigureAwait(false);
+
+        // Those that link to lower layers' files, from the lowest up: each now has all below it.
+        foreach (int i in linked.Order())
+        {
+            string[] below = [.. stored.Take(i).Reverse().Select(l => l!.Files)];
+            stored[i] = await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
+        }
+
+        return stored!;
+    }
+
+    private static string NameOf(Digest digest) => digest.Algorithm == "sha256" ? digest.Hex : $"{digest.Algorithm}-{digest.Hex}";
+
+    private static string ChainNameOf(IReadOnlyList<Digest> diffIds, int index)
+    {
+        Digest chain = diffIds[0];
+        for (int i = 1; i <= index; i++)
+            chain = Digest.FromHash("sha256", SHA256.HashData(Encoding.ASCII.GetBytes($"{chain} {diffIds[i]}")));
+        return $"chain-{chain.Hex}";
+    }
+
+    private StoredLayer? Find(string id)
+    {
+        try
+        {
+            return LayerRecord.FromJson(File.ReadAllBytes(Path.Combine(DirectoryOf(id), RecordName))) is { } record ? new StoredLayer(id, record) : null;
+        }
+        catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    private string DirectoryOf(string id) => Path.Combine(cache.Store, "layers", id);
+
+    /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, which ends with the last of them that still waits.</summary>
+    private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[] below, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Lazy<Task<StoredLayer>> mine = new(() => PullLockedAsync(source, id, below, cancellationToken));
+            Lazy<Task<StoredLayer>> pull = _pulling.GetOrAdd(id, mine);
+            try
+            {
+                return await pull.Value.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                // Whoever was pulling has been cancelled. That is not our end.
+            }
+            finally
+            {
+                if (pull == mine)
+                    _pulling.TryRemove(KeyValuePair.Create(id, mine));
+            }
+        }
+    }
+
+    private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[] below, CancellationToken cancellationToken)
+    {
+        using FileStream held = await FileLock.TakeAsync(Path.Combine(cache.Locks, id), time, cancellationToken).ConfigureAwait(false);
+        if (Find(id) is { } another)
+            return another;
+
+        string incoming = cache.NewIncoming();
+        try
+        {
+            SparkUnpacked unpacked = await _unpacker.UnpackAsync(source, incoming, cache.Store, below, cancellationToken).ConfigureAwait(false);
+            var record = new LayerRecord
+            {
+                DiffId = source.DiffId.ToString(),
+                Entries = unpacked.Entries,
+                Bytes = unpacked.Bytes,
+                HasRoot = unpacked.HasRoot,
+                RootMode = unpacked.RootMode,
+                RootUid = unpacked.RootUid,
+                RootGid = unpacked.RootGid,
+                OpaqueRoot = unpacked.OpaqueRoot,
+                Notes = unpacked.Notes,
+            };
+            DurableFile.Write(Path.Combine(incoming, RecordName), record.ToJson());
+            CacheDirectory.Seal(incoming);
+            Directory.Move(incoming, DirectoryOf(id));
+            return new StoredLayer(id, record);
+        }
+        catch
+        {
+            // Not with the caller's token: what was begun is cleared also when it was cancelled.
+            await _unpacker.RemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.Security.Cryptography;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>Where a layer comes from, and what it must be.</summary>
+internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context);
+
+/// <summary>A layer links to files of lower layers, which it was not given.</summary>
+internal sealed class LayerNeedsParentsException() : Exception("the layer links to files of lower layers");
+
+/// <summary>Streams a layer once: download, digest, decompression, DiffID, a pipe to spark, files.</summary>
+internal sealed class LayerUnpacker(SparkFactory sparks)
+{
+    private const int BufferBytes = 256 << 10;
+    private const long MaxLayerBytes = 16L << 30;
+    private const long MaxLayerEntries = 2_000_000;
+
+    /// <summary>Unpacks into <c>fs</c> below a directory. What is there counts for nothing unless this returns.</summary>
+    public async Task<SparkUnpacked> UnpackAsync(LayerSource source, string directory, string storeDirectory, string[] below, CancellationToken cancellationToken)
+    {
+        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(
+                new SparkUnpack
+                {
+                    MaxBytes = MaxLayerBytes,
+                    MaxEntries = MaxLayerEntries,
+                    StoreDirectory = storeDirectory,
+                    LowerDirectories = below,
+                    SquashUnmappedIds = spark.Mapping.IsSingle,
+                },
+                cancellationToken).ConfigureAwait(false);
+
+            using var blob = new BlobReader(source.Fetcher, source.Reference, source.Blob, source.Context);
+            Digest found;
+            try
+            {
+                found = await StreamAsync(source, blob, spark, cancellationToken).ConfigureAwait(false);
+            }
+            catch (InvalidDataException ex)
+            {
+                // A blob that was damaged on the way is told as that, not as what the damage led to.
+                await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+                throw Invalid(source, ex.Message.TrimEnd('.'), ex);
+            }
+
+            SparkUnpacked unpacked;
+            try
+            {
+                unpacked = await spark.ReceiveAsync<SparkUnpacked>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
+            }
+            catch (SparkFailedException ex)
+            {
+                await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+                throw ex.Failure.Kind switch
+                {
+                    SparkFailureKind.NeedsParents => new LayerNeedsParentsException(),
+                    SparkFailureKind.Image or SparkFailureKind.Limit => Invalid(source, ex.Failure.Message, ex),
+                    _ => NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex),
+                };
+            }
+
+            await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+            if (found != source.DiffId)
+                throw Invalid(source, $"its content has the DiffID {found}, the image's configuration says {source.DiffId}", null);
+            return unpacked;
+        }
+    }
+
+    /// <summary>Removes a directory in which a spark has written, with all that is in it.</summary>
+    public async Task RemoveAsync(string directory, CancellationToken cancellationToken)
+    {
+        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(new SparkRemove("fs"), cancellationToken).ConfigureAwait(false);
+            try
+            {
+                await spark.ReceiveAsync<SparkRemoved>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
+            }
+            catch (SparkFailedException ex)
+            {
+                throw NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex);
+            }
+        }
+
+        Directory.Delete(directory, recursive: true);
+    }
+
+    /// <summary>Passes the decompressed layer to the spark, to its end or until the spark takes no more.</summary>
+    /// <returns>The digest of what was decompressed.</returns>
+    private static async Task<Digest> StreamAsync(LayerSource source, BlobReader blob, SparkProcess spark, CancellationToken cancellationToken)
+    {
+        using IncrementalHash hash = source.DiffId.CreateHash();
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        Stream tar = await LayerDecoder.OpenAsync(blob, cancellationToken).ConfigureAwait(false);
+        await using (tar.ConfigureAwait(false))
+        {
+            try
+            {
+                bool wanted = true;
+                while (await tar.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
+                {
+                    hash.AppendData(buffer, 0, count);
+                    wanted = wanted && await TryWriteAsync(spark.Input, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+        }
+
+        await spark.Input.DisposeAsync().ConfigureAwait(false);
+        return Digest.FromHash(source.DiffId.Algorithm, hash.GetHashAndReset());
+    }
+
+    /// <returns>Whether the spark still takes input; when it does not it has an answer already, an error or the end of the archive.</returns>
+    private static async ValueTask<bool> TryWriteAsync(Stream input, ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await input.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    private static InvalidImageException Invalid(LayerSource source, string found, Exception? cause) =>
+        new(RunStage.Unpack, $"cannot unpack layer {source.Blob.Digest} of image '{source.Reference}': {found}.", cause);
+}

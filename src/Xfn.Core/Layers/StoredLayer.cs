@@ -1,0 +1,59 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>A layer in the cache.</summary>
+/// <param name="Id">Its directory's name in <c>layers</c>.</param>
+/// <param name="Record">What is known of it.</param>
+internal sealed record StoredLayer(string Id, LayerRecord Record)
+{
+    /// <summary>Its files, below the store's directory.</summary>
+    public string Files => $"layers/{Id}/fs";
+}
+
+/// <summary>What is written beside a layer's files when it was unpacked.</summary>
+internal sealed record LayerRecord
+{
+    /// <summary>The version of this format and of the way layers are unpacked; others are not used.</summary>
+    public const int CurrentFormat = 1;
+
+    public int Format { get; init; } = CurrentFormat;
+
+    public required string DiffId { get; init; }
+
+    public required long Entries { get; init; }
+
+    /// <summary>What the files take on disk: deleting needs to know, and may not look.</summary>
+    public required long Bytes { get; init; }
+
+    public bool HasRoot { get; init; }
+
+    public uint RootMode { get; init; }
+
+    public uint RootUid { get; init; }
+
+    public uint RootGid { get; init; }
+
+    public bool OpaqueRoot { get; init; }
+
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
+    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, LayerJsonContext.Default.LayerRecord);
+
+    public static LayerRecord? FromJson(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, LayerJsonContext.Default.LayerRecord) is { Format: CurrentFormat } record ? record : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}
+
+[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSerializable(typeof(LayerRecord))]
+internal sealed partial class LayerJsonContext : JsonSerializerContext;

@@ -1,0 +1,27 @@
+namespace Xfn.Core.Namespaces;
+
+/// <summary>Starts sparks, all with one mapping.</summary>
+internal sealed class SparkFactory(INamespaceSpawner spawner, Func<string> executable, IdMapping mapping)
+{
+    private const int Attempts = 5;
+
+    // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
+    private readonly Lazy<string> _executable = new(executable);
+
+    /// <inheritdoc cref="SparkProcess.StartAsync"/>
+    public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await SparkProcess.StartAsync(spawner, _executable.Value, mode, workingDirectory, mapping, cancellationToken).ConfigureAwait(false);
+            }
+            catch (ContainerEnvironmentException ex) when (attempt < Attempts && ex.Message.Contains("Text file busy", StringComparison.Ordinal))
+            {
+                // Another thread started a process while the copy was written, which then held it open for writing until its own exec.
+                await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+}

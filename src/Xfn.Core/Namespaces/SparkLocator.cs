@@ -1,0 +1,54 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace Xfn.Core.Namespaces;
+
+/// <summary>Finds xfn-spark, wherever the kind of host put it, and keeps a copy in the cache to run.</summary>
+/// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither.</remarks>
+internal static class SparkLocator
+{
+    private const UnixFileMode Executable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+        | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
+
+    /// <summary>The path of an executable copy in the cache's <c>bin</c>.</summary>
+    /// <param name="configured">Where the user says it is; null to search.</param>
+    /// <param name="binDirectory">The cache's directory for it, which exists.</param>
+    public static string Provide(string? configured, string binDirectory)
+    {
+        string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
+            RunStage.Spawn,
+            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (WithSparkPath).");
+        byte[] content;
+        try
+        {
+            content = File.ReadAllBytes(source);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (WithSparkPath).", ex);
+        }
+
+        string target = Path.Combine(binDirectory, $"spark-{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
+        if (File.Exists(target) && new FileInfo(target).Length == content.Length)
+            return target;
+
+        // Renamed when whole: another process may be starting it the moment it is there.
+        string temporary = $"{target}.{Guid.NewGuid():N}";
+        using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
+            file.Write(content);
+        File.SetUnixFileMode(temporary, Executable);
+        File.Move(temporary, target, overwrite: true);
+        return target;
+    }
+
+    private static IEnumerable<string> Candidates()
+    {
+        string native = Path.Combine("runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", "xfn-spark");
+
+        // A build without a runtime identifier; a published program, single-file or native; what a self-extracting one extracts.
+        yield return Path.Combine(AppContext.BaseDirectory, native);
+        yield return Path.Combine(AppContext.BaseDirectory, "xfn-spark");
+        foreach (string directory in ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))
+            yield return Path.Combine(directory, "xfn-spark");
+    }
+}

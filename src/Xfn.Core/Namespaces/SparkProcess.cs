@@ -1,0 +1,101 @@
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Namespaces;
+
+/// <summary>A spark as the runner sees it: messages in, messages out.</summary>
+internal sealed class SparkProcess : IAsyncDisposable
+{
+    private readonly SpawnedNamespace _namespace;
+    private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
+
+    private SparkProcess(SpawnedNamespace @namespace, IdMapping mapping) => (_namespace, Mapping) = (@namespace, mapping);
+
+    public IdMapping Mapping { get; }
+
+    /// <summary>Its process id on this machine.</summary>
+    public int ProcessId { get; private set; }
+
+    /// <summary>Its stdin, behind the messages. Its end tells the spark that no more is to come.</summary>
+    public Stream Input => _namespace.Input;
+
+    /// <summary>Ends when the spark and everything in its namespaces has.</summary>
+    public Task Ended => _namespace.Ended;
+
+    /// <summary>Starts a spark and waits until it says hello.</summary>
+    /// <param name="spawner">What makes its namespaces.</param>
+    /// <param name="executable">xfn-spark.</param>
+    /// <param name="mode"><c>run</c> or <c>work</c>.</param>
+    /// <param name="workingDirectory">Where its pipes are, or where it may write.</param>
+    /// <param name="mapping">The ids it will have.</param>
+    /// <param name="cancellationToken">Ends the start.</param>
+    public static async Task<SparkProcess> StartAsync(
+        INamespaceSpawner spawner, string executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
+    {
+        SpawnedNamespace spawned = await spawner.SpawnAsync(
+            new NamespaceRequest { Executable = executable, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
+            .ConfigureAwait(false);
+        var spark = new SparkProcess(spawned, mapping);
+        try
+        {
+            spark.ProcessId = (await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false)).ProcessId;
+            await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
+            return spark;
+        }
+        catch
+        {
+            await spark.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
+        where T : class
+    {
+        await Input.WriteAsync(SparkFrame.Write(message), cancellationToken).ConfigureAwait(false);
+        await Input.FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The next message.</summary>
+    /// <param name="stage">Where the run is, for errors.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <exception cref="SparkFailedException">The spark could not do what it was told.</exception>
+    /// <exception cref="ContainerEnvironmentException">The spark ended without a word.</exception>
+    public async Task<T> ReceiveAsync<T>(RunStage stage, CancellationToken cancellationToken)
+        where T : class
+    {
+        byte[]? body = null;
+        if (await FillAsync(_header, cancellationToken).ConfigureAwait(false))
+        {
+            body = new byte[SparkFrame.ReadHeader(_header, out _)];
+            if (!await FillAsync(body, cancellationToken).ConfigureAwait(false))
+                body = null;
+        }
+
+        if (body is null)
+        {
+            string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
+            throw NamespaceErrors.Ended(stage, said);
+        }
+
+        return SparkFrame.Read((SparkMessageKind)_header[4], body) switch
+        {
+            T message => message,
+            SparkFailure failure => throw new SparkFailedException(failure),
+            object other => throw new ContainerEnvironmentException(stage, $"cannot understand xfn-spark: it sent {other.GetType().Name}, expected {typeof(T).Name}. Is it of this version?"),
+        };
+    }
+
+    /// <summary>Kills the spark and everything in its namespaces. Does not wait.</summary>
+    public void Kill() => _namespace.Kill();
+
+    public ValueTask DisposeAsync() => _namespace.DisposeAsync();
+
+    private async Task<bool> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken) =>
+        await _namespace.Output.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) == buffer.Length;
+}
+
+/// <summary>A spark could not do what it was told. Whoever told it knows what that means to the user.</summary>
+internal sealed class SparkFailedException(SparkFailure failure) : Exception(failure.Message)
+{
+    public SparkFailure Failure => failure;
+}

@@ -1,0 +1,133 @@
+using Xfn.Core.Images;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Pipes;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>What a run reads and writes.</summary>
+/// <param name="Input">Feeds stdin and closes it.</param>
+/// <param name="Stdout">Takes stdout.</param>
+/// <param name="Stderr">Takes stderr.</param>
+internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr);
+
+/// <summary>One function running in one spark, from the start of its container to its end.</summary>
+internal sealed class FunctionRun : IDisposable
+{
+    /// <summary>How long a function that ran out of time may take to end in good order.</summary>
+    private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(250);
+
+    private readonly RunSpark _spark;
+    private readonly RunStreams _streams;
+    private readonly TimeProvider _time;
+    private readonly CancellationTokenSource _end = new();
+    private readonly TaskCompletionSource<RunEnd> _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public FunctionRun(RunSpark spark, RunStreams streams, TimeProvider time) => (_spark, _streams, _time) = (spark, streams, time);
+
+    /// <summary>When the container was started; default before.</summary>
+    public long StartedAt { get; private set; }
+
+    /// <summary>Runs the function.</summary>
+    /// <param name="message">What to run.</param>
+    /// <param name="timeout">How long, from the container's start.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>How the container ended; what it wrote has been passed on. Null when it had to be killed: <see cref="RunEnd"/> says why.</returns>
+    public async Task<(RunEnd Reason, SparkExited? Exited)> ExecuteAsync(SparkRun message, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        SparkProcess process = _spark.Process;
+        using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
+        using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
+        using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
+        StopWhenOver(stdout.Completion, (_streams.Stdout as BufferSink)?.IsExceeded);
+        StopWhenOver(stderr.Completion, _streams.Stderr.IsExceeded);
+        Task input = Task.CompletedTask;
+        try
+        {
+            await process.SendAsync(message, cancellationToken).ConfigureAwait(false);
+            input = _streams.Input(_spark.Stdio.Stdin, _end.Token);
+            StopWhenOver(input, null);
+            await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
+            StartedAt = _time.GetTimestamp();
+
+            using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
+            Task<SparkExited> exit = process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
+            if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
+            {
+                RunEnd reason = await _stopped.Task.ConfigureAwait(false);
+                await EndAsync(reason, exit).ConfigureAwait(false);
+                await Task.WhenAll(Quietly(stdout.FinishAsync()), Quietly(stderr.FinishAsync())).ConfigureAwait(false);
+                if (reason == RunEnd.StreamFailed)
+                    await Task.WhenAll(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
+                return (reason, null);
+            }
+
+            SparkExited exited = await exit.ConfigureAwait(false);
+            await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
+
+            // What came last may have been the one byte too many.
+            return (_stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited);
+        }
+        finally
+        {
+            await _end.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(Quietly(input), Quietly(stdout.Completion), Quietly(stderr.Completion)).ConfigureAwait(false);
+        }
+    }
+
+    public void Dispose() => _end.Dispose();
+
+    /// <summary>Awaits what has its say elsewhere.</summary>
+    private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+    private void Stop(RunEnd reason) => _stopped.TrySetResult(reason);
+
+    private void StopWhenOver(Task stream, Func<bool>? exceeded) => stream.ContinueWith(
+        (task, _) =>
+        {
+            if (task.IsFaulted)
+                Stop(RunEnd.StreamFailed);
+            else if (exceeded?.Invoke() == true)
+                Stop(RunEnd.OutputExceeded);
+        },
+        null,
+        CancellationToken.None,
+        TaskContinuationOptions.ExecuteSynchronously,
+        TaskScheduler.Default);
+
+    private async Task EndAsync(RunEnd reason, Task exit)
+    {
+        if (reason == RunEnd.TimedOut)
+        {
+            try
+            {
+                await _spark.Process.SendAsync(new SparkSignal(Posix.SigTerm), _end.Token).ConfigureAwait(false);
+                await exit.WaitAsync(Grace, _time, _end.Token).ConfigureAwait(false);
+            }
+            catch (Exception ex) when (ex is TimeoutException or IOException or XfnException)
+            {
+                // It did not end on request, or just ended by itself. Either way it is killed now.
+            }
+        }
+
+        _spark.Process.Kill();
+        await Quietly(exit).ConfigureAwait(false);
+    }
+}
+
+/// <summary>Why a run ended.</summary>
+internal enum RunEnd
+{
+    /// <summary>The function ended by itself.</summary>
+    Exited,
+
+    TimedOut,
+
+    Cancelled,
+
+    /// <summary>The function wrote more than is allowed.</summary>
+    OutputExceeded,
+
+    /// <summary>A stream of the caller's threw.</summary>
+    StreamFailed,
+}

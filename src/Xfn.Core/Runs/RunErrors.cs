@@ -1,0 +1,83 @@
+using System.Text.Json;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>Says what a failed run means to the user.</summary>
+internal static class RunErrors
+{
+    /// <summary>A spark could not start a container.</summary>
+    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime) => exception.Failure.Kind switch
+    {
+        SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
+        SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
+        _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
+    };
+
+    public static FunctionExitedException Exited(ImageReference reference, SparkExited exited, string stderr, ReadOnlyMemory<byte> output, RunStatistics statistics)
+    {
+        string how = exited.Signal != 0 ? $"was ended by signal {exited.Signal}" : $"exited with status {exited.ExitCode}";
+        return new FunctionExitedException($"function '{reference}' {how}{LastLine(stderr)}")
+        {
+            ExitCode = exited.ExitCode,
+            Signal = exited.Signal != 0 ? exited.Signal : null,
+            StderrTail = stderr,
+            Output = output,
+            Statistics = statistics,
+        };
+    }
+
+    public static FunctionTimedOutException TimedOut(ImageReference reference, TimeSpan timeout, string stderr, RunStatistics statistics) =>
+        new($"function '{reference}' ran longer than its timeout of {timeout.TotalSeconds:0.###} s and was killed{LastLine(stderr)}")
+        {
+            Timeout = timeout,
+            StderrTail = stderr,
+            Statistics = statistics,
+        };
+
+    public static OutputLimitExceededException OutputExceeded(ImageReference reference, long limit, string stderr, RunStatistics statistics) =>
+        new($"function '{reference}' wrote more than {limit} bytes to stdout or stderr and was killed. Raise the limit (WithMaxStdioBytes), or use the overload that streams.")
+        {
+            LimitBytes = limit,
+            StderrTail = stderr,
+            Statistics = statistics,
+        };
+
+    private static string LastLine(string stderr)
+    {
+        string line = stderr.TrimEnd().Split('\n')[^1].Trim();
+        return line.Length == 0 ? "." : $": {line}";
+    }
+
+    /// <summary>The runtime tells a program that cannot be executed from its other troubles by its words only.</summary>
+    private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime)
+    {
+        string said = Messages(exception.Failure.Message);
+        string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
+        bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
+        return entrypoint
+            ? new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{reference}': {said}. Check the image's entrypoint, its mode and its platform.", exception)
+            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}' with {Path.GetFileName(runtime)}: {said}.", exception);
+    }
+
+    /// <summary>The messages of a runtime's log, one JSON object a line.</summary>
+    private static string Messages(string log)
+    {
+        var messages = new List<string>();
+        foreach (string line in log.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            try
+            {
+                using JsonDocument entry = JsonDocument.Parse(line);
+                messages.Add(entry.RootElement.GetProperty("msg").GetString() ?? line);
+            }
+            catch (Exception ex) when (ex is JsonException or KeyNotFoundException or InvalidOperationException)
+            {
+                messages.Add(line);
+            }
+        }
+
+        return string.Join("; ", messages);
+    }
+}

@@ -1,0 +1,39 @@
+namespace Xfn.Core.Runs;
+
+/// <summary>A request, checked.</summary>
+internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout)
+{
+    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
+    private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
+
+    /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>
+    public static RunPlan From(RunFunctionRequest request, RunnerSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(request.Image, "request.Image");
+        if (!ImageReference.TryParse(request.Image, settings.DefaultRegistry, out ImageReference? reference, out string? error))
+            throw new InvalidRequestException(error);
+        TimeSpan timeout = request.RunFunctionConfig.Timeout ?? DefaultTimeout;
+        if (timeout <= TimeSpan.Zero || timeout > LongestTimeout)
+            throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0 and at most {LongestTimeout.TotalDays} days.");
+        if (request.Input.Length > settings.MaxStdioBytes)
+        {
+            throw new InvalidRequestException(
+                $"cannot use an input of {request.Input.Length} bytes: at most {settings.MaxStdioBytes} are allowed (WithMaxStdioBytes). Use the overload that streams.");
+        }
+
+        CheckDefined(request.ImagePullConfig.PullPolicy, "pull policy");
+        CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
+        ResourceLimits limits = request.RunFunctionConfig.Resources.Limits;
+        if (!string.IsNullOrEmpty(limits.Memory) || !string.IsNullOrEmpty(limits.Cpu))
+            throw new InvalidRequestException("cannot enforce limits of memory or cpu: this version does not know how to. Leave them out.");
+        return new RunPlan(reference, request, timeout);
+    }
+
+    private static void CheckDefined<T>(T value, string name)
+        where T : struct, Enum
+    {
+        if (!Enum.IsDefined(value))
+            throw new InvalidRequestException($"cannot use {name} '{value}': expected one of {string.Join(", ", Enum.GetNames<T>())}.");
+    }
+}

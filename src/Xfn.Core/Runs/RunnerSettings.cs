@@ -1,0 +1,73 @@
+using Microsoft.Extensions.Logging;
+using Xfn.Core.Namespaces;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>The options of a runner, checked and copied.</summary>
+internal sealed record RunnerSettings
+{
+    private RunnerSettings()
+    {
+    }
+
+    public required IdMapping Mapping { get; init; }
+
+    public required string CacheDirectory { get; init; }
+
+    public required string DefaultRegistry { get; init; }
+
+    public required ILogger Logger { get; init; }
+
+    public required string Runtime { get; init; }
+
+    public required string? SparkPath { get; init; }
+
+    public required long MaxStdioBytes { get; init; }
+
+    public required int MaxConcurrency { get; init; }
+
+    public required int MaxQueuedRuns { get; init; }
+
+    public required TimeProvider Time { get; init; }
+
+    /// <summary>Checks options; a wrong one is named.</summary>
+    public static RunnerSettings From(ContainerRunnerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentException.ThrowIfNullOrWhiteSpace(options.CacheDirectory);
+        ArgumentException.ThrowIfNullOrWhiteSpace(options.Runtime);
+        ArgumentNullException.ThrowIfNull(options.Logger);
+        ArgumentNullException.ThrowIfNull(options.TimeProvider);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, Array.MaxLength, "options.MaxStdioBytes");
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConcurrency);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxQueuedRuns);
+        CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
+        CheckRoot(options.RootGid, "options.RootGid", ContainerRunner.UserNamespaceGIDs);
+        if (!ImageReference.TryParse("x", options.DefaultRegistry ?? "", out _, out string? error))
+            throw new ArgumentException($"cannot use '{options.DefaultRegistry}' as the default registry: {error}", nameof(options));
+        return new RunnerSettings
+        {
+            Mapping = IdMappings.Find(options.UseSetUID, options.RootUid, options.RootGid),
+            CacheDirectory = options.CacheDirectory,
+            DefaultRegistry = options.DefaultRegistry!,
+            Logger = options.Logger,
+            Runtime = options.Runtime,
+            SparkPath = options.SparkPath,
+            MaxStdioBytes = options.MaxStdioBytes,
+            MaxConcurrency = options.MaxConcurrency,
+            MaxQueuedRuns = options.MaxQueuedRuns,
+            Time = options.TimeProvider,
+        };
+    }
+
+    /// <summary>Root inside must never be root outside by way of this option, and all ids must exist.</summary>
+    private static void CheckRoot(uint id, string option, uint count)
+    {
+        if (id == 0 || id > uint.MaxValue - count)
+        {
+            throw new ArgumentOutOfRangeException(
+                option, id, $"cannot map {count} ids from {id}: expected 1 to {uint.MaxValue - count}. To map the caller itself to root, use SetUID(false).");
+        }
+    }
+}
