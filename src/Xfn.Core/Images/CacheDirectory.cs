@@ -10,6 +10,8 @@ internal sealed class CacheDirectory : IDisposable
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
+    private static readonly string[] SessionDirectories = ["incoming", "run"];
+
     private readonly string _session;
     private readonly FileStream _sessionLock;
 
@@ -83,7 +85,7 @@ internal sealed class CacheDirectory : IDisposable
             if (held is null)
                 continue;
             string name = Path.GetFileName(path);
-            yield return (held, [.. new[] { "incoming", "run" }.Select(kind => Path.Combine(Root, kind, name)).Where(Directory.Exists)]);
+            yield return (held, [.. SessionDirectories.Select(kind => Path.Combine(Root, kind, name)).Where(Directory.Exists)]);
             File.Delete(path);
         }
     }

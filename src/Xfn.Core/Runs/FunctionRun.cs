@@ -1,4 +1,3 @@
-using Xfn.Core.Images;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
@@ -39,7 +38,7 @@ internal sealed class FunctionRun : IDisposable
         using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
         using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
         using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
-        StopWhenOver(stdout.Completion, (_streams.Stdout as BufferSink)?.IsExceeded);
+        StopWhenOver(stdout.Completion, _streams.Stdout is BufferSink buffer ? buffer.IsExceeded : null);
         StopWhenOver(stderr.Completion, _streams.Stderr.IsExceeded);
         Task input = Task.CompletedTask;
         try

@@ -1,0 +1,39 @@
+namespace Xfn.Core.Bundles;
+
+/// <summary>An entry of the runtime specification's <c>mounts</c>.</summary>
+/// <param name="Destination">Where, in the root.</param>
+/// <param name="Type">The file system's type.</param>
+/// <param name="Source">What is mounted; by habit the type's name where that does not matter.</param>
+/// <param name="Options">Options as mount(8) writes them.</param>
+internal sealed record BundleMount(string Destination, string Type, string Source, params string[] Options)
+{
+    /// <summary>What every function has, in the order of mounting.</summary>
+    /// <param name="options">Sizes.</param>
+    /// <param name="ownNetwork">Whether the function has a network namespace of its own.</param>
+    /// <param name="singleId">Whether group 5, the terminals', is unmapped.</param>
+    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool ownNetwork, bool singleId)
+    {
+        yield return new("/proc", "proc", "proc", "nosuid", "noexec", "nodev");
+        yield return new("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=64");
+
+        // max: the machine has 4,096 terminals for all of its containers.
+        string[] terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=64"];
+        yield return new("/dev/pts", "devpts", "devpts", singleId ? terminals : [.. terminals, "gid=5"]);
+        yield return new("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=64m", "nr_inodes=4096");
+        yield return new("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
+
+        // The kernel mounts a fresh sysfs only for a network namespace of one's own. Without one crun would bind the machine's, hardware and all, in silence.
+        yield return ownNetwork
+            ? new("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro")
+            : new("/sys", "tmpfs", "tmpfs", "nosuid", "noexec", "nodev", "ro", "mode=755", "size=64k", "nr_inodes=64");
+        // Run-times learn their limits here.
+        yield return new("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro");
+
+        string[] temporary = ["nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}"];
+        yield return new("/tmp", "tmpfs", "tmpfs", options.TmpExecutable ? temporary : [.. temporary, "noexec"]);
+    }
+
+    /// <summary>A file or directory of this machine, read-only.</summary>
+    public static BundleMount ReadOnly(string source, string destination) =>
+        new(destination, "bind", source, "bind", "ro", "nosuid", "nodev", "private");
+}

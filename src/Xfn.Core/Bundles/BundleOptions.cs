@@ -1,0 +1,59 @@
+namespace Xfn.Core;
+
+/// <summary>What <see cref="RuntimeBundleBuilder"/> gives every function beyond, or instead of, the defaults.</summary>
+public sealed record BundleOptions
+{
+    /// <summary>Bytes of a writable layer over the image's files, which lives in memory and goes with the run; 0, the default, for a read-only root.
+    /// From 64 KiB to 1 TiB.</summary>
+    /// <remarks>The builder says in the specification whether the root is read-only; whoever mounts the root has to make it so large.</remarks>
+    public long WritableRootBytes { get; init; }
+
+    /// <summary>Size of <c>/tmp</c>, which lives in memory: 64 MiB by default, from 64 KiB to 1 TiB.</summary>
+    public long TmpBytes { get; init; } = 64 << 20;
+
+    /// <summary>How many files and directories <c>/tmp</c> may hold: 16,384 by default, from 16 to 16,777,216.</summary>
+    public int TmpFiles { get; init; } = 16_384;
+
+    /// <summary>Whether programs may be executed, and libraries loaded, from <c>/tmp</c>. True by default: self-extracting programs and run-times that
+    /// unpack native libraries need it.</summary>
+    public bool TmpExecutable { get; init; } = true;
+
+    /// <summary>How many processes and threads a function may have at once: 256 by default, from 1 to 4,194,304.</summary>
+    /// <remarks>Set as a resource limit, which counts per user namespace since Linux 5.14; it is left out on older kernels, and the kernel does not
+    /// hold root of the machine to it. A cgroup's limit holds always.</remarks>
+    public int ProcessLimit { get; init; } = 256;
+
+    /// <summary>Environment variables; they win over the image's. None by default.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Files and directories of this machine that every function sees, read-only. None by default.</summary>
+    public IReadOnlyList<ReadOnlyMount> ReadOnlyMounts { get; init; } = [];
+
+    /// <summary>Capabilities in the function's user namespace, of <c>CAP_AUDIT_WRITE</c>, <c>CAP_KILL</c> and <c>CAP_NET_BIND_SERVICE</c>. None by default.</summary>
+    public IReadOnlyList<string> AddedCapabilities { get; init; } = [];
+
+    /// <summary>Another seccomp profile than the default one: the runtime specification's <c>linux.seccomp</c> object, in UTF-8 JSON. Empty, the default, for
+    /// the default profile. The runtime compiles it in every run, which costs crun about 10 ms.</summary>
+    /// <remarks>Docker's profiles, which have conditions on capabilities and architectures, are another format and refused.
+    /// <see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">runtime-spec, Seccomp</see>.</remarks>
+    public ReadOnlyMemory<byte> SeccompProfile { get; init; }
+
+    /// <summary>How the default seccomp profile is given to the runtime.</summary>
+    public SeccompForm SeccompForm { get; init; }
+}
+
+/// <summary>A file or directory of this machine that a function sees, read-only.</summary>
+/// <param name="Source">Its absolute path on this machine. The function's root must be able to reach it: every directory above it open to all.</param>
+/// <param name="Destination">Its absolute path in the function's root, outside of <c>/proc</c>, <c>/sys</c> and <c>/dev</c>.</param>
+public sealed record ReadOnlyMount(string Source, string Destination);
+
+/// <summary>How the default seccomp profile is given to the runtime.</summary>
+public enum SeccompForm
+{
+    /// <summary>As <c>linux.seccomp</c>, which every runtime compiles in every run: about 10 ms in crun.</summary>
+    Profile,
+
+    /// <summary>Compiled, in an annotation that crun knows since 0.18: about 0.5 ms. A runtime that does not know it refuses every system call, and so starts
+    /// nothing. On an architecture without a compiled filter, as <see cref="Profile"/>.</summary>
+    Compiled,
+}

@@ -1,0 +1,106 @@
+using System.Globalization;
+
+namespace Xfn.Core.Bundles;
+
+/// <summary>Who the process runs as.</summary>
+/// <param name="Uid">The user id, inside.</param>
+/// <param name="Gid">The group id, inside.</param>
+/// <param name="Groups">All its groups, <paramref name="Gid"/> included; none where groups cannot be set.</param>
+/// <param name="Home">Its home directory.</param>
+internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> Groups, string Home)
+{
+    /// <summary>Whether resolving a configuration's user takes the image's <c>/etc/passwd</c> or <c>/etc/group</c>.</summary>
+    public static bool NeedsFiles(ImageExecutionConfig? config)
+    {
+        string text = config?.User ?? "";
+        int colon = text.IndexOf(':');
+        return text.Length > 0
+            && !(colon > 0 && IsNumber(text[..colon]) && IsNumber(text[(colon + 1)..]) && (config?.Env ?? []).Any(e => e.StartsWith("HOME=", StringComparison.Ordinal)));
+    }
+
+    /// <summary>Resolves the configuration's <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>.</summary>
+    public static ImageUser Resolve(BundleContext context)
+    {
+        string text = context.Image.Config?.User ?? "";
+        string[] parts = text.Split(':');
+        if (parts.Length > 2)
+            throw Refuse(context, text, "it has more than one colon", "Write USER or USER:GROUP, by name or number");
+        if (text.Length > 0 && Array.Exists(parts, string.IsNullOrEmpty))
+            throw Refuse(context, text, "the part before or after the colon is empty", "Write USER or USER:GROUP, by name or number");
+
+        UserDatabase.User? known;
+        uint uid;
+        if (text.Length == 0)
+            (known, uid) = (null, 0);
+        else if (IsNumber(parts[0]))
+            known = UserDatabase.FindUser(context.Passwd.Span, uid = Number(context, text, parts[0], "user"));
+        else if (IsName(parts[0]))
+            uid = (known = UserDatabase.FindUser(context.Passwd.Span, parts[0]) ?? throw Refuse(
+                context, text, $"the image's /etc/passwd has no user '{parts[0]}'", "Add it to the image, or set a number")).Value.Uid;
+        else
+            throw Refuse(context, text, $"'{parts[0]}' is neither a user's name nor a number from 0 to {int.MaxValue}", "Write USER or USER:GROUP, by name or number");
+
+        uint gid = known?.Gid ?? 0;
+        if (parts.Length == 2)
+            gid = ResolveGroup(context, text, parts[1]);
+
+        CheckMapped(context, text, "user", uid, context.Mapping.Uids);
+        CheckMapped(context, text, "group", gid, context.Mapping.Gids);
+        return new ImageUser(uid, gid, FindGroups(context, text, gid, parts.Length == 1 ? known?.Name : null), HomeOf(uid, known?.Home));
+    }
+
+    private static uint ResolveGroup(BundleContext context, string text, string group)
+    {
+        if (IsNumber(group))
+            return Number(context, text, group, "group");
+        if (!IsName(group))
+            throw Refuse(context, text, $"'{group}' is neither a group's name nor a number from 0 to {int.MaxValue}", "Write USER or USER:GROUP, by name or number");
+        return UserDatabase.FindGroup(context.Group.Span, group) ?? throw Refuse(
+            context, text, $"the image's /etc/group has no group '{group}'", "Add it to the image, or set a number");
+    }
+
+    /// <param name="context">Where the groups' file is.</param>
+    /// <param name="text">For messages.</param>
+    /// <param name="gid">The primary group. It is always among the groups: a process that lacks it there could shed what a file forbids its group.</param>
+    /// <param name="name">The user whose supplementary groups are wanted; null for none.</param>
+    private static SortedSet<uint> FindGroups(BundleContext context, string text, uint gid, string? name)
+    {
+        // setgroups(2) is denied where a caller without privileges maps its own id.
+        if (context.Mapping.IsSingle)
+            return [];
+        SortedSet<uint> groups = name is null ? [] : UserDatabase.FindGroupsOf(context.Group.Span, name);
+        groups.Add(gid);
+        CheckMapped(context, text, "supplementary group", groups.Max, context.Mapping.Gids);
+        return groups;
+    }
+
+    private static string HomeOf(uint uid, string? home) =>
+        home is ['/', ..] && !home.Contains('\0') ? home : uid == 0 ? "/root" : "/";
+
+    private static void CheckMapped(BundleContext context, string text, string kind, uint id, IReadOnlyList<IdRange> ranges)
+    {
+        if (ranges.Any(r => id >= r.Inside && id - r.Inside < r.Count))
+            return;
+        if (context.Mapping.IsSingle)
+        {
+            throw new ContainerEnvironmentException(RunStage.Bundle,
+                $"cannot run image '{context.Reference}' as {kind} {id}: only one id, 0, is mapped, because the caller may map no other. " +
+                "Give the caller subordinate ids (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME, and the package uidmap), or run as root.");
+        }
+        throw Refuse(context, text, $"{kind} {id} is above {ranges[^1].Inside + ranges[^1].Count - 1}, the highest that is mapped", "Use a lower id in the image");
+    }
+
+    /// <summary>Digits are a number and nothing else, whatever names the image has: out of range they must not become a name, nor wrap to root.</summary>
+    private static bool IsNumber(string text) => text.Length > 0 && text.AsSpan().IndexOfAnyExceptInRange('0', '9') < 0;
+
+    private static bool IsName(string text) =>
+        text.Length <= 256 && text[0] is not ('-' or '+' or '#') && !text.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c is ',' or '/');
+
+    private static uint Number(BundleContext context, string text, string digits, string kind) =>
+        uint.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out uint id) && id <= int.MaxValue
+            ? id
+            : throw Refuse(context, text, $"{kind} {digits} is above {int.MaxValue}, the highest there is", "Use a lower id in the image");
+
+    private static InvalidImageException Refuse(BundleContext context, string text, string found, string remedy) =>
+        new(RunStage.Bundle, $"cannot use user '{text}' of image '{context.Reference}': {found}. {remedy}.");
+}

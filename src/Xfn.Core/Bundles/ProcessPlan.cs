@@ -1,0 +1,100 @@
+using System.Text;
+
+namespace Xfn.Core.Bundles;
+
+/// <summary>What an image's configuration says about the process: its arguments, environment, working directory and host name.</summary>
+internal static class ProcessPlan
+{
+    public const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+    /// <summary>The kernel's MAX_ARG_STRLEN, its NUL included.</summary>
+    private const int MaxStringBytes = 128 << 10;
+
+    /// <summary>execve takes a quarter of the stack limit (8 MiB), half of which is left to shells that add to it.</summary>
+    private const int MaxTotalBytes = 1 << 20;
+
+    public static IReadOnlyList<string> Arguments(BundleContext context)
+    {
+        ImageExecutionConfig? config = context.Image.Config;
+        string[] arguments = [.. config?.Entrypoint ?? [], .. config?.Cmd ?? []];
+        if (arguments.Length == 0)
+            throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set one when building the image");
+        if (arguments[0].Length == 0)
+            throw Refuse(context, "the first word of its entrypoint and command is empty. Name a program there");
+        if (Array.Find(arguments, a => a.Contains('\0')) is not null)
+            throw Refuse(context, "its entrypoint or command holds a NUL character, which no program can be given");
+        return arguments;
+    }
+
+    /// <summary>A default PATH, the image's variables, then those of the options; the last of a name wins.</summary>
+    public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IReadOnlyDictionary<string, string> added, string home)
+    {
+        // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
+        var variables = new Dictionary<string, string>(StringComparer.Ordinal) { ["PATH"] = DefaultPath, ["HOME"] = home };
+        foreach (string entry in context.Image.Config?.Env ?? [])
+        {
+            if (entry.Contains('\0'))
+                throw Refuse(context, "its environment holds a NUL character, which no program can be given");
+            // What has no name or no value is no variable: putenv(3) would take "PATH" as an order to remove PATH.
+            int equals = entry.IndexOf('=');
+            if (equals > 0)
+                variables[entry[..equals]] = entry[(equals + 1)..];
+        }
+        foreach ((string name, string value) in added)
+            variables[name] = value;
+        return variables;
+    }
+
+    /// <summary>Refuses what execve would refuse with E2BIG, when nobody can say any more why.</summary>
+    public static void CheckSize(BundleContext context, IEnumerable<string> arguments, IReadOnlyDictionary<string, string> environment)
+    {
+        long total = 0;
+        foreach (int bytes in arguments.Select(Size).Concat(environment.Select(v => Size(v.Key) + Size(v.Value))))
+        {
+            if (bytes > MaxStringBytes)
+                throw Refuse(context, $"an argument or environment variable has {bytes} bytes, at most {MaxStringBytes} can be passed to a program. Pass large data on stdin");
+            total += bytes + IntPtr.Size;
+        }
+        if (total > MaxTotalBytes)
+            throw Refuse(context, $"arguments and environment take {total} bytes, at most {MaxTotalBytes} can be passed to a program. Pass large data on stdin");
+    }
+
+    /// <summary>The working directory: absolute, without empty components, <c>.</c> and <c>..</c>.</summary>
+    public static string WorkingDirectory(BundleContext context)
+    {
+        string path = context.Image.Config?.WorkingDir ?? "";
+        if (path.Contains('\0'))
+            throw Refuse(context, "its working directory holds a NUL character");
+        // Lexically, as docker does: the image's links are nobody's business before the root is mounted.
+        var components = new List<string>();
+        foreach (string component in path.Split('/'))
+        {
+            if (component is "" or ".")
+                continue;
+            if (component != "..")
+                components.Add(component);
+            else if (components.Count > 0)
+                components.RemoveAt(components.Count - 1);
+        }
+        string absolute = "/" + string.Join('/', components);
+        return Encoding.UTF8.GetByteCount(absolute) < 4096 && components.TrueForAll(c => Encoding.UTF8.GetByteCount(c) < 256)
+            ? absolute
+            : throw Refuse(context, "its working directory is longer than a path may be (4,095 bytes in all, 255 a component)");
+    }
+
+    /// <summary>The image's host name as far as Linux and DNS allow, else <c>xfn</c>.</summary>
+    public static string Hostname(string? wanted)
+    {
+        ReadOnlySpan<char> text = wanted ?? "";
+        var name = new StringBuilder(64);
+        foreach (char c in text[..Math.Min(text.Length, 64)])
+            name.Append(char.IsAsciiLetterOrDigit(c) || c == '.' ? c : '-');
+        string trimmed = name.ToString().Trim('-', '.');
+        return trimmed.Length > 0 ? trimmed : "xfn";
+    }
+
+    public static InvalidImageException Refuse(BundleContext context, string found) =>
+        new(RunStage.Bundle, $"cannot run image '{context.Reference}': {found}.");
+
+    private static int Size(string text) => Encoding.UTF8.GetByteCount(text) + 1;
+}

@@ -1,0 +1,108 @@
+using Xfn.Core.Bundles;
+
+namespace Xfn.Core;
+
+/// <summary>Makes bundles for OCI runtimes that are started as root of a user namespace, with cgroups left to the caller
+/// (<c>crun --cgroup-manager=disabled</c>).</summary>
+/// <remarks>Functions get no capabilities, cannot gain privileges, are filtered by seccomp, see a /proc and /sys of their own, and may write to <c>/tmp</c>,
+/// <c>/dev/shm</c> and <c>/dev</c> only. Wrap it to change a bundle.</remarks>
+public sealed class RuntimeBundleBuilder : IBundleBuilder
+{
+    private const string ResolvConf = "/etc/resolv.conf";
+
+    private readonly BundleOptions _options;
+    private readonly Seccomp _seccomp;
+    private readonly IReadOnlyList<ResourceLimit> _limits;
+    private readonly IReadOnlyList<string> _maskedInSys = SystemPaths.MaskedInSys();
+
+    /// <summary>Makes a builder.</summary>
+    /// <param name="options">What functions get beyond the defaults; the defaults when null.</param>
+    /// <exception cref="ArgumentException">An option is out of its range; the message names it.</exception>
+    public RuntimeBundleBuilder(BundleOptions? options = null)
+    {
+        _options = options ?? new BundleOptions();
+        BundleOptionsValidator.Validate(_options);
+        _seccomp = Seccomp.Load(_options);
+        // Older kernels count a user's processes on the whole machine: one run's would then be the others'.
+        int? processes = OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14) ? _options.ProcessLimit : null;
+        _limits = ResourceLimit.All(ResourceLimit.ReadHardLimits(File.ReadAllText("/proc/self/limits")), processes);
+    }
+
+    /// <summary>Whether an image's user can only be resolved with its <c>/etc/passwd</c> and <c>/etc/group</c>, which are to be given in the
+    /// <see cref="BundleContext"/> then.</summary>
+    /// <param name="image">The image's configuration.</param>
+    public static bool NeedsUserFiles(ImageConfig image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        return ImageUser.NeedsFiles(image.Config);
+    }
+
+    /// <inheritdoc/>
+    public Bundle Build(BundleContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        bool ownNetwork = context.Config.Network.Policy switch
+        {
+            NetworkPolicy.Unspecified or NetworkPolicy.Isolated => true,
+            NetworkPolicy.Runner => false,
+            var other => throw new InvalidRequestException($"cannot use network policy '{other}': there is none of that number. Use Isolated or Runner."),
+        };
+        ImageUser user = ImageUser.Resolve(context);
+        IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
+        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home);
+        ProcessPlan.CheckSize(context, arguments, environment);
+        string workingDirectory = ProcessPlan.WorkingDirectory(context);
+
+        List<BundleMount> mounts = [.. BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle)];
+        var points = new MountPoints();
+        // Those below /dev and /sys are made there by the runtime, or by the kernel.
+        foreach (BundleMount mount in mounts.Where(m => m.Destination.LastIndexOf('/') == 0))
+            points.AddDirectory(mount.Destination);
+        if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
+            mounts.Add(BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle).Last() with { Destination = workingDirectory });
+        if (!ownNetwork && File.Exists(ResolvConf))
+            Add(new ReadOnlyMount(ResolvConf, ResolvConf));
+        foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
+            Add(mount);
+
+        return new Bundle
+        {
+            RuntimeConfig = RuntimeConfigWriter.Write(new RuntimeConfig
+            {
+                Arguments = arguments,
+                Environment = environment,
+                WorkingDirectory = workingDirectory,
+                User = user,
+                Hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname),
+                Capabilities = _options.AddedCapabilities,
+                Limits = _limits,
+                Mounts = mounts,
+                ReadOnlyRoot = _options.WritableRootBytes == 0,
+                OwnNetwork = ownNetwork,
+                MaskedPaths = ownNetwork ? [.. SystemPaths.MaskedInProc, .. _maskedInSys] : SystemPaths.MaskedInProc,
+                ReadOnlyPaths = SystemPaths.ReadOnly,
+                Seccomp = _seccomp,
+            }),
+            MountPoints = points.Directories,
+            FileMountPoints = points.Files,
+            Directories = MountPoints.Parents(workingDirectory, self: true),
+        };
+
+        void Add(ReadOnlyMount mount)
+        {
+            bool directory = Directory.Exists(mount.Source);
+            if (!directory && !File.Exists(mount.Source))
+            {
+                throw new ContainerEnvironmentException(RunStage.Bundle,
+                    $"cannot mount '{mount.Source}' at '{mount.Destination}': there is no such file or directory, or it cannot be reached. Make it, or leave the mount out.");
+            }
+            mounts.Add(BundleMount.ReadOnly(mount.Source, mount.Destination));
+            if (MountPoints.IsBelow(mount.Destination, "/tmp"))
+                return;
+            if (directory)
+                points.AddDirectory(mount.Destination);
+            else
+                points.AddFile(mount.Destination);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+
+namespace Xfn.Core.Tests.Bundles;
+
+/// <summary>Runs a bundle with the real crun the way a spark does: as root of new user, mount and PID namespaces, over an overlay.</summary>
+[System.Runtime.Versioning.SupportedOSPlatform("linux")]
+internal sealed class ContainerRun : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("xfn-bundle-").FullName;
+
+    public ContainerRun()
+    {
+        File.SetUnixFileMode(_directory, (UnixFileMode)0b111_101_101);
+        Image = Directory.CreateDirectory(Path.Combine(_directory, "image")).FullName;
+        string bin = Directory.CreateDirectory(Path.Combine(Image, "bin")).FullName;
+        File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
+        foreach (string applet in (string[])["sh", "cat", "ls", "id", "env", "pwd", "hostname", "mount", "touch", "dd", "stat", "readlink", "true", "sleep", "grep", "mkdir", "umount", "wc"])
+            File.CreateSymbolicLink(Path.Combine(bin, applet), "busybox");
+    }
+
+    public sealed record Result(int ExitCode, string Output, string Error);
+
+    /// <summary>The image's files, to add to.</summary>
+    public string Image { get; }
+
+    public static void Require()
+    {
+        if (!File.Exists("/usr/bin/crun") || !File.Exists("/bin/busybox"))
+            Assert.Ignore("crun and busybox-static are not installed");
+        if (!Environment.IsPrivilegedProcess)
+            Assert.Ignore("mapping 65,536 ids takes root");
+    }
+
+    public async Task<Result> RunAsync(Bundle bundle, bool singleId, CancellationToken cancellationToken)
+    {
+        string script = Path.Combine(_directory, "run.sh");
+        await File.WriteAllBytesAsync(Path.Combine(_directory, "config.json"), bundle.RuntimeConfig.ToArray(), cancellationToken).ConfigureAwait(false);
+        await File.WriteAllTextAsync(script, Script(bundle), cancellationToken).ConfigureAwait(false);
+
+        var start = new ProcessStartInfo("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        string[] mapping = singleId ? ["--map-root-user"] : ["--user", "--keep-caps"];
+        string enter = singleId ? "exec sh" : "echo $$; read go; exec setpriv --reuid=0 --regid=0 --clear-groups sh";
+        foreach (string argument in (string[])[.. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
+            start.ArgumentList.Add(argument);
+
+        using Process process = Process.Start(start)!;
+        using CancellationTokenRegistration kill = cancellationToken.Register(() => process.Kill(entireProcessTree: true));
+        if (!singleId)
+        {
+            await process.StandardOutput.ReadLineAsync(cancellationToken).ConfigureAwait(false);
+            string pid = process.Id.ToString(CultureInfo.InvariantCulture);
+            await File.WriteAllTextAsync($"/proc/{pid}/uid_map", "0 100000 65536", cancellationToken).ConfigureAwait(false);
+            await File.WriteAllTextAsync($"/proc/{pid}/gid_map", "0 100000 65536", cancellationToken).ConfigureAwait(false);
+            await process.StandardInput.WriteLineAsync("go".AsMemory(), cancellationToken).ConfigureAwait(false);
+        }
+        process.StandardInput.Close();
+        Task<string> output = process.StandardOutput.ReadToEndAsync(cancellationToken);
+        Task<string> error = process.StandardError.ReadToEndAsync(cancellationToken);
+        await process.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
+        return new Result(process.ExitCode, await output.ConfigureAwait(false), await error.ConfigureAwait(false));
+    }
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    private string Script(Bundle bundle)
+    {
+        var script = new StringBuilder();
+        script.AppendLine("set -e; umask 022; mount --make-rprivate /; M=/mnt");
+        script.AppendLine("mount -t tmpfs -o mode=755 tmpfs $M; mkdir $M/top $M/bottom $M/bundle $M/bundle/rootfs $M/state");
+        foreach (string directory in bundle.MountPoints)
+            script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/top", directory)}'");
+        foreach (string file in bundle.FileMountPoints)
+            script.AppendLine(CultureInfo.InvariantCulture, $": >'{Path.Combine("/mnt/top", file)}'");
+        foreach (string directory in bundle.Directories)
+            script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/bottom", directory)}'");
+        script.AppendLine(CultureInfo.InvariantCulture, $"mount -t overlay -o ro,nosuid,nodev,userxattr,lowerdir=$M/top:{Image}:$M/bottom overlay $M/bundle/rootfs");
+        script.AppendLine("if [ -d /sys/fs/cgroup/unified ]; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi");
+        script.AppendLine(CultureInfo.InvariantCulture, $"cp {_directory}/config.json $M/bundle/");
+        script.AppendLine("crun --root $M/state --cgroup-manager=disabled run --bundle $M/bundle c");
+        return script.ToString();
+    }
+}
