@@ -19,6 +19,12 @@ try
         case SparkReadFiles files:
             Control.Send(FileReader.Read(files));
             return 0;
+        case SparkUnpack unpack:
+            Control.Send(StoreWork.Unpack(unpack));
+            return 0;
+        case SparkRemove remove:
+            Control.Send(StoreWork.Remove(remove));
+            return 0;
         case object message:
             throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode");
     }

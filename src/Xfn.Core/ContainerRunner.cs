@@ -32,6 +32,7 @@ public sealed class ContainerRunner : IContainerRunner
     private readonly ImageProvider _images;
     private readonly SemaphoreSlim _places;
     private readonly Lazy<string> _runtime;
+    private readonly Lazy<Task> _sweep;
     private readonly CancellationTokenSource _disposal = new();
     private readonly ConcurrentDictionary<Task, byte> _teardowns = new();
     private int _waiting;
@@ -65,9 +66,13 @@ public sealed class ContainerRunner : IContainerRunner
         _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
         _sparks = new SparkFactory(
             options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
-        _images = new ImageProvider(fetcher, new ImageStore(_cache), new LayerStore(_cache, _sparks, _settings.Time), PlatformSelector.Host);
+        var store = new ImageStore(_cache);
+        var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
+        _images = new ImageProvider(
+            fetcher, store, layers, new UserFileReader(_cache, store, _sparks), PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
         _runtime = new Lazy<string>(FindRuntime);
+        _sweep = new Lazy<Task>(() => Task.Run(() => layers.SweepAsync(_disposal.Token)));
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
@@ -124,6 +129,8 @@ public sealed class ContainerRunner : IContainerRunner
         for (int i = 0; i < _settings.MaxConcurrency; i++)
             await _places.WaitAsync().ConfigureAwait(false);
         await Task.WhenAll(_teardowns.Keys).ConfigureAwait(false);
+        if (_sweep.IsValueCreated)
+            await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ownFetcher?.Dispose();
         _cache.Dispose();
     }
@@ -189,6 +196,7 @@ public sealed class ContainerRunner : IContainerRunner
         RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, Action leaveRunning, CancellationToken cancellationToken)
     {
         string runtime = _runtime.Value;
+        _ = _sweep.Value;
 
         // A spark needs nothing of the image, so it starts while that is looked up.
         Task<RunSpark> starting = RunSpark.StartAsync(_cache, _sparks, _piper, _settings.Mapping, cancellationToken);
@@ -209,7 +217,7 @@ public sealed class ContainerRunner : IContainerRunner
             clock.Next(ref clock.Spawn);
 
             using var run = new FunctionRun(spark, streams, _settings.Time);
-            (RunEnd end, SparkExited? exited) = await ExecuteAsync(run, plan, image, bundle, runtime, cancellationToken).ConfigureAwait(false);
+            (RunEnd end, SparkExited? exited) = await ExecuteAsync(run, plan, image, bundle, runtime, streams.Stderr, cancellationToken).ConfigureAwait(false);
             clock.Until(run.StartedAt, ref clock.Start);
             clock.Next(ref clock.Run);
             RunStatistics statistics = clock.ToStatistics() with
@@ -237,7 +245,7 @@ public sealed class ContainerRunner : IContainerRunner
     }
 
     private async Task<(RunEnd End, SparkExited? Exited)> ExecuteAsync(
-        FunctionRun run, RunPlan plan, StoredImage image, Bundle bundle, string runtime, CancellationToken cancellationToken)
+        FunctionRun run, RunPlan plan, StoredImage image, Bundle bundle, string runtime, TailSink stderr, CancellationToken cancellationToken)
     {
         (uint mode, uint uid, uint gid) = image.Root;
         var message = new SparkRun
@@ -260,7 +268,7 @@ public sealed class ContainerRunner : IContainerRunner
         }
         catch (SparkFailedException ex)
         {
-            throw RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime);
+            throw RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime, stderr.ToString());
         }
     }
 

@@ -49,9 +49,8 @@ internal sealed unsafe class ChildProcess
     }
 
     /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
-    /// <param name="usage">What the child and those it waited for used.</param>
-    /// <returns>The status as wait(2) has it.</returns>
-    public int Wait(out Libc.RUsage usage)
+    /// <returns>How it ended.</returns>
+    public ChildExit Wait()
     {
         Libc.PollFd* fds = stackalloc Libc.PollFd[2];
         while (true)
@@ -70,17 +69,36 @@ internal sealed unsafe class ChildProcess
                 Libc.syscall(Libc.SYS_pidfd_send_signal, _pidfd, signal.Number);
         }
 
+        // Readable until it has been reaped.
+        bool executed = HasExecuted();
         int status;
         Libc.RUsage used;
-        while (Libc.wait4(_pid, &status, 0, &used) < 0)
+        int waitFor = _pid;
+        while (Libc.wait4(waitFor, &status, 0, &used) is var reaped && reaped != _pid)
         {
-            if (Libc.Errno != Libc.EINTR)
+            // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
+            // and when it has been reaped the container is one too.
+            if (reaped > 0)
+                waitFor = _pid;
+            else if (Libc.Errno == Libc.ECHILD && waitFor == _pid)
+                waitFor = -1;
+            else if (Libc.Errno != Libc.EINTR)
                 throw SparkException.FromErrno("cannot wait for the container");
         }
 
         Libc.close(_pidfd);
-        usage = used;
-        return status;
+        return new ChildExit(status, executed, used);
+    }
+
+    /// <summary>Whether the process has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
+    private bool HasExecuted()
+    {
+        const int flagsField = 6, forkedNotExecuted = 0x40;
+        string stat = File.ReadAllText($"/proc/{_pid}/stat");
+
+        // The name, in parentheses, may hold anything.
+        string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        return (uint.Parse(fields[flagsField]) & forkedNotExecuted) == 0;
     }
 
     private static void Check(int error)
@@ -101,4 +119,17 @@ internal sealed unsafe class ChildProcess
 
         return vector;
     }
+}
+
+/// <summary>How a child ended.</summary>
+/// <param name="Status">As wait(2) has it.</param>
+/// <param name="Executed">Whether it had executed a program of its own.</param>
+/// <param name="Usage">What it and those it waited for used.</param>
+internal readonly record struct ChildExit(int Status, bool Executed, Libc.RUsage Usage)
+{
+    /// <summary>The signal that ended it; 0 when it exited.</summary>
+    public int Signal => Status & 0x7f;
+
+    /// <summary>Its exit status; 128 + <see cref="Signal"/> when a signal ended it.</summary>
+    public int Code => Signal == 0 ? (Status >> 8) & 0xff : 128 + Signal;
 }

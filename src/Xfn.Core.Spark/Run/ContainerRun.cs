@@ -28,13 +28,16 @@ internal static class ContainerRun
         Control.Send(new SparkStarted());
 
         // When the first process of the container has been waited for, the kernel has ended all others of its PID namespace: the output is complete.
-        int status = container.Wait(out Libc.RUsage usage);
-        int signal = status & 0x7f;
+        ChildExit exit = container.Wait();
+
+        // The runtime had gone by then, so it was its last process that found out, and said so on what was to be the function's stderr.
+        if (!exit.Executed)
+            throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         Control.Send(new SparkExited(
-            signal == 0 ? (status >> 8) & 0xff : 128 + signal,
-            signal,
-            (usage.UserSeconds + usage.SystemSeconds) * 1_000_000 + usage.UserMicroseconds + usage.SystemMicroseconds,
-            usage.MaxResidentKibibytes << 10));
+            exit.Code,
+            exit.Signal,
+            (exit.Usage.UserSeconds + exit.Usage.SystemSeconds) * 1_000_000 + exit.Usage.UserMicroseconds + exit.Usage.SystemMicroseconds,
+            exit.Usage.MaxResidentKibibytes << 10));
     }
 
     /// <summary>Has the runtime start the container and leave it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
@@ -51,11 +54,11 @@ internal static class ContainerRun
             ],
             ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             stdio);
-        int status = runtime.Wait(out _);
-        if (status != 0)
+        ChildExit exit = runtime.Wait();
+        if (exit.Status != 0)
         {
             string said = File.Exists(log) ? File.ReadAllText(log) : "";
-            throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {status >> 8}, signal {status & 0x7f}");
+            throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {exit.Code}");
         }
 
         return new ChildProcess(int.Parse(File.ReadAllText(pidFile)));

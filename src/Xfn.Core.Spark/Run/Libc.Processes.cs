@@ -5,7 +5,7 @@ namespace Xfn.Core.Spark;
 internal static unsafe partial class Libc
 {
     public const int SIGCHLD = 17;
-    public const int SIGKILL = 9;
+    public const int ECHILD = 10;
     public const short POLLIN = 1;
 
     public const nint SYS_pidfd_send_signal = 424;

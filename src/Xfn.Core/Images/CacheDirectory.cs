@@ -10,8 +10,6 @@ internal sealed class CacheDirectory : IDisposable
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
-    private static readonly string[] SessionDirectories = ["incoming", "run"];
-
     private readonly string _session;
     private readonly FileStream _sessionLock;
 
@@ -20,7 +18,6 @@ internal sealed class CacheDirectory : IDisposable
     public CacheDirectory(string root, IdMapping mapping)
     {
         Root = Path.GetFullPath(root);
-        _session = Guid.NewGuid().ToString("N");
         try
         {
             MakePrivate(Root);
@@ -34,8 +31,16 @@ internal sealed class CacheDirectory : IDisposable
             Store = Make(Path.Combine(Root, "store", mapping.Key), Passable);
             Make(Path.Combine(Store, "layers"), Passable);
 
-            // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers.
-            _sessionLock = new FileStream(Path.Combine(Root, "sessions", _session), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+            // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers. One who sweeps may get it in the moment
+            // between making and locking, and then removes the file: so look for it, and if need be begin again.
+            FileStream? held;
+            do
+            {
+                _session = Guid.NewGuid().ToString("N");
+                held = FileLock.Try(Path.Combine(Root, "sessions", _session));
+            }
+            while (held is null || !File.Exists(held.Name));
+            _sessionLock = held;
             Incoming = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "incoming")), _session));
             Runs = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "run")), _session));
         }
@@ -76,16 +81,30 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>What a directory's mode becomes when its layer is whole.</summary>
     public static void Seal(string directory) => File.SetUnixFileMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
 
-    /// <summary>The sessions of processes that have ended. Their locks are this caller's until disposed.</summary>
-    public IEnumerable<(FileStream Lock, string[] Leftovers)> DeadSessions()
+    /// <summary>Clears what processes that have ended left behind.</summary>
+    /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made; false when it cannot.</param>
+    public async Task SweepAsync(Func<string, Task<bool>> removeIncoming)
     {
-        foreach (string path in Directory.EnumerateFiles(Path.Combine(Root, "sessions")).Where(p => Path.GetFileName(p) != _session))
+        foreach (string path in Directory.GetFiles(Path.Combine(Root, "sessions")).Where(p => Path.GetFileName(p) != _session))
         {
-            FileStream? held = FileLock.Try(path);
+            // Whoever holds the lock is alive.
+            using FileStream? held = FileLock.Try(path);
             if (held is null)
                 continue;
-            string name = Path.GetFileName(path);
-            yield return (held, [.. SessionDirectories.Select(kind => Path.Combine(Root, kind, name)).Where(Directory.Exists)]);
+            string incoming = Path.Combine(Root, "incoming", Path.GetFileName(path));
+            string runs = Path.Combine(Root, "run", Path.GetFileName(path));
+            bool clear = true;
+            if (Directory.Exists(incoming))
+            {
+                foreach (string directory in Directory.GetDirectories(incoming))
+                    clear &= await removeIncoming(directory).ConfigureAwait(false);
+            }
+
+            // What belongs to another mapping's ids is left to a runner of that mapping.
+            if (!clear)
+                continue;
+            DeleteIfThere(incoming);
+            DeleteIfThere(runs);
             File.Delete(path);
         }
     }
@@ -108,6 +127,12 @@ internal sealed class CacheDirectory : IDisposable
         {
             // Not empty: something could not be removed when its turn was. The next process to start sweeps it.
         }
+    }
+
+    private static void DeleteIfThere(string directory)
+    {
+        if (Directory.Exists(directory))
+            Directory.Delete(directory, recursive: true);
     }
 
     private static string MakePrivate(string path) => Make(path, Private);

@@ -5,7 +5,7 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
-internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, Platform platform)
+internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, UserFileReader users, Platform platform)
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
@@ -18,7 +18,20 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     /// <param name="config">When to ask the fetcher, and with which credentials.</param>
     /// <param name="cancellationToken">Ends the fetching.</param>
     /// <returns>The image, and whether the cache held it whole.</returns>
-    public async Task<(StoredImage Image, bool FromCache)> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    public async ValueTask<(StoredImage Image, bool FromCache)> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    {
+        (StoredImage image, bool fromCache) = await FindOrPullAsync(reference, config, cancellationToken).ConfigureAwait(false);
+        if (image.HasUserFiles)
+            return (image, fromCache);
+        image = await users.CompleteAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        _known[image.ManifestDigest] = image;
+        return (image, fromCache);
+    }
+
+    /// <summary>To be called when a layer of an image turned out to be missing: another process may have pruned the cache.</summary>
+    public void Forget(StoredImage image) => _known.TryRemove(image.ManifestDigest, out _);
+
+    private async ValueTask<(StoredImage Image, bool FromCache)> FindOrPullAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
     {
         ResolvedReference? resolved = Resolve(reference);
 
@@ -42,9 +55,6 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         store.WriteReference(reference, platform, current);
         return (image, false);
     }
-
-    /// <summary>To be called when a layer of an image turned out to be missing: another process may have pruned the cache.</summary>
-    public void Forget(StoredImage image) => _known.TryRemove(image.ManifestDigest, out _);
 
     private ResolvedReference? Resolve(ImageReference reference) => store.ReadReference(reference, platform)
         ?? (reference.Digest.IsEmpty || reference.IsLocal ? null : new ResolvedReference(reference.Digest, reference.Digest));
@@ -161,7 +171,13 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     {
         // Overlayfs does not honour an opaque root, so what it hides is left out.
         int first = Math.Max(0, baseFirst.ToList().FindLastIndex(l => l.Record.OpaqueRoot));
-        var image = new StoredImage { ManifestDigest = manifestDigest, Config = config, Layers = [.. baseFirst.Skip(first).Reverse()] };
+        var image = new StoredImage
+        {
+            ManifestDigest = manifestDigest,
+            Config = config,
+            Layers = [.. baseFirst.Skip(first).Reverse()],
+            HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
+        };
         return _known.GetOrAdd(manifestDigest, image);
     }
 }

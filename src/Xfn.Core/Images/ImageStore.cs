@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
@@ -43,6 +44,25 @@ internal sealed class ImageStore(CacheDirectory cache)
     public void WriteReference(ImageReference reference, Platform platform, ResolvedReference resolved) => DurableFile.Write(
         ReferencePath(reference, platform),
         Encoding.UTF8.GetBytes($"{ReferenceFormat}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
+
+    /// <summary>An image's user files, as they were read once; null when they were not.</summary>
+    public SparkFiles? ReadUserFiles(Digest manifest)
+    {
+        try
+        {
+            byte[] frame = File.ReadAllBytes(UserFilesPath(manifest));
+            int length = SparkFrame.ReadHeader(frame, out SparkMessageKind kind);
+            return SparkFrame.Read(kind, frame.AsSpan(SparkFrame.HeaderBytes, length)) as SparkFiles;
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files));
+
+    private string UserFilesPath(Digest manifest) => BlobPath(manifest) + ".users";
 
     private string BlobPath(Digest digest) => Path.Combine(cache.Blobs, $"{digest.Algorithm}-{digest.Hex}");
 

@@ -19,6 +19,9 @@ internal sealed record StoredImage
     public (uint Mode, uint Uid, uint Gid) Root =>
         Layers.FirstOrDefault(l => l.Record.HasRoot)?.Record is { } record ? (record.RootMode, record.RootUid, record.RootGid) : (0b111_101_101, 0, 0);
 
+    /// <summary>Whether <see cref="Passwd"/> and <see cref="Group"/> hold what there is, or are not needed.</summary>
+    public required bool HasUserFiles { get; init; }
+
     /// <summary>The image's <c>/etc/passwd</c>, where its user needs it.</summary>
     public ReadOnlyMemory<byte> Passwd { get; init; }
 

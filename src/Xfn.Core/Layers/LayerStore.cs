@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Extensions.Logging;
 using Xfn.Core.Images;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
@@ -10,7 +11,7 @@ namespace Xfn.Core.Layers;
 /// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, size, digest and DiffID held.</summary>
 /// <remarks>A layer is kept under its DiffID. One that links to files of lower layers can mean different things above different layers and is kept under its ChainID
 /// (<see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec, Layer ChainID</see>).</remarks>
-internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, TimeProvider time)
+internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, TimeProvider time, ILogger logger)
 {
     private const string RecordName = "layer.json";
 
@@ -59,6 +60,23 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         return stored!;
     }
 
+    /// <summary>Clears what processes that have ended left behind.</summary>
+    public Task SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => TryRemoveAsync(directory, cancellationToken));
+
+    private async Task<bool> TryRemoveAsync(string directory, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _unpacker.RemoveAsync(directory, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
+        {
+            RunnerLog.NotRemoved(logger, directory, ex);
+            return false;
+        }
+    }
+
     private static string NameOf(Digest digest) => digest.Algorithm == "sha256" ? digest.Hex : $"{digest.Algorithm}-{digest.Hex}";
 
     private static string ChainNameOf(IReadOnlyList<Digest> diffIds, int index)
@@ -83,7 +101,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
 
     private string DirectoryOf(string id) => Path.Combine(cache.Store, "layers", id);
 
-    /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, which ends with the last of them that still waits.</summary>
+    /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when whoever began it
+    /// gives up another begins anew.</summary>
     private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[] below, CancellationToken cancellationToken)
     {
         while (true)
@@ -136,7 +155,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         catch
         {
             // Not with the caller's token: what was begun is cleared also when it was cancelled.
-            await _unpacker.RemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
+            await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
             throw;
         }
     }

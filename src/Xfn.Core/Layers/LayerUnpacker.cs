@@ -74,6 +74,13 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
     /// <summary>Removes a directory in which a spark has written, with all that is in it.</summary>
     public async Task RemoveAsync(string directory, CancellationToken cancellationToken)
     {
+        if (Path.Exists(Path.Combine(directory, "fs")))
+            await RemoveFilesAsync(directory, cancellationToken).ConfigureAwait(false);
+        Directory.Delete(directory, recursive: true);
+    }
+
+    private async Task RemoveFilesAsync(string directory, CancellationToken cancellationToken)
+    {
         SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
@@ -87,8 +94,6 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                 throw NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex);
             }
         }
-
-        Directory.Delete(directory, recursive: true);
     }
 
     /// <summary>Passes the decompressed layer to the spark, to its end or until the spark takes no more.</summary>

@@ -96,6 +96,11 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
         {
             Kill();
             await Ended.ConfigureAwait(false);
+
+            // A process does not close the streams that it has handed out.
+            await Input.DisposeAsync().ConfigureAwait(false);
+            await Output.DisposeAsync().ConfigureAwait(false);
+            await _process.StandardError.BaseStream.DisposeAsync().ConfigureAwait(false);
             _process.Dispose();
         }
 

@@ -61,8 +61,10 @@ internal sealed class FunctionRun : IDisposable
                 return (reason, null);
             }
 
-            SparkExited exited = await exit.ConfigureAwait(false);
+            // Whether it ended well or not: what it wrote is wanted.
+            await Quietly(exit).ConfigureAwait(false);
             await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
+            SparkExited exited = await exit.ConfigureAwait(false);
 
             // What came last may have been the one byte too many.
             return (_stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited);

@@ -8,9 +8,15 @@ namespace Xfn.Core.Runs;
 internal static class RunErrors
 {
     /// <summary>A spark could not start a container.</summary>
-    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime) => exception.Failure.Kind switch
+    /// <param name="exception">What the spark said.</param>
+    /// <param name="reference">The image.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="runtime">The OCI runtime.</param>
+    /// <param name="stderr">What was written to the function's stderr.</param>
+    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime, string stderr) => exception.Failure.Kind switch
     {
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
+        SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
         _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
@@ -54,11 +60,17 @@ internal static class RunErrors
     private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime)
     {
         string said = Messages(exception.Failure.Message);
-        string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
-            ? new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{reference}': {said}. Check the image's entrypoint, its mode and its platform.", exception)
+            ? NoEntrypoint(exception, reference, config, said)
             : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}' with {Path.GetFileName(runtime)}: {said}.", exception);
+    }
+
+    private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
+    {
+        string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
+        return new InvalidImageException(
+            RunStage.Start, $"cannot start '{command}' of image '{reference}': {found}. Check the image's entrypoint, its mode and its platform.", exception);
     }
 
     /// <summary>The messages of a runtime's log, one JSON object a line.</summary>

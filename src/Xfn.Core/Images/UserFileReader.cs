@@ -1,0 +1,44 @@
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Images;
+
+/// <summary>Reads an image's <c>/etc/passwd</c> and <c>/etc/group</c>: once, inside its root, where no link leads out of it.</summary>
+internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, SparkFactory sparks)
+{
+    private const int MaxBytes = 10 << 20;
+
+    private static readonly string[] Paths = ["/etc/passwd", "/etc/group"];
+
+    public async Task<StoredImage> CompleteAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    {
+        SparkFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        return image with { Passwd = files.Contents[0], Group = files.Contents[1], HasUserFiles = true };
+    }
+
+    private async Task<SparkFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    {
+        // What this spark does is read; it needs no directory but one to stand in.
+        SparkProcess spark = await sparks.StartAsync("work", cache.Store, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(
+                new SparkReadFiles { StoreDirectory = cache.Store, LowerDirectories = image.LowerDirectories, Paths = Paths, MaxBytes = MaxBytes }, cancellationToken)
+                .ConfigureAwait(false);
+            try
+            {
+                SparkFiles files = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
+                store.WriteUserFiles(image.ManifestDigest, files);
+                return files;
+            }
+            catch (SparkFailedException ex) when (ex.Failure.Kind == SparkFailureKind.Image)
+            {
+                throw new InvalidImageException(RunStage.Bundle, $"cannot look up the user of image '{reference}': {ex.Failure.Message}.", ex);
+            }
+            catch (SparkFailedException ex)
+            {
+                throw NamespaceErrors.Refused(RunStage.Bundle, ex.Failure, ex);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+using System.Diagnostics;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+internal sealed class FailureTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_functions_exit_status_output_and_stderr_are_told()
+    {
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo partial; echo 'first' >&2; echo 'no such colour' >&2; exit 42")))!;
+        Assert.That((error.ExitCode, error.Signal, error.Stage), Is.EqualTo((42, (int?)null, RunStage.Run)));
+        Assert.That(error.StderrTail, Is.EqualTo("first\nno such colour\n"));
+        Assert.That(Text(error.Output), Is.EqualTo("partial\n"));
+        Assert.That(error.Message, Does.Contain("exited with status 42").And.EndWith(": no such colour"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_functions_signal_is_told()
+    {
+        // A first process of a PID namespace can only be ended from within by what it does itself.
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("sh -c 'kill -SEGV $$'; exit $?")))!;
+        Assert.That(error.ExitCode, Is.EqualTo(128 + 11));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_ignores_sigterm_ends_at_its_timeout()
+    {
+        var clock = Stopwatch.StartNew();
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
+            () => RunShellAsync("trap '' TERM; echo begun >&2; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1))))!;
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
+        Assert.That(error.Timeout, Is.EqualTo(TimeSpan.FromSeconds(1)));
+        Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
+        Assert.That(error.Statistics.Run, Is.GreaterThan(TimeSpan.FromSeconds(0.9)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_ends_in_good_order_at_its_timeout_may_say_so()
+    {
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
+            () => RunShellAsync("trap 'echo bye >&2; exit 0' TERM; while :; do sleep 0.01; done", timeout: TimeSpan.FromSeconds(1))))!;
+        Assert.That(error.StderrTail, Is.EqualTo("bye\n"));
+    }
+
+    [TestCase("yes")]
+    [TestCase("yes >&2")]
+    [CancelAfter(60_000)]
+    public async Task A_flood_of_output_ends_the_function(string script)
+    {
+        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(1 << 20))))!;
+        Assert.That(error.LimitBytes, Is.EqualTo(1 << 20));
+        Assert.That(error.Message, Does.Contain("WithMaxStdioBytes"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Output_of_just_the_limit_is_no_error() =>
+        await Assert.ThatAsync(async () => (await RunShellAsync("head -c 1000 /dev/zero", configure: o => o.WithMaxStdioBytes(1000))).Output.Length, Is.EqualTo(1000));
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_entrypoint_that_is_missing_is_told_from_a_failing_function()
+    {
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("/no/such/program", "--flag")) })))!;
+        Assert.That(error.Stage, Is.EqualTo(RunStage.Start));
+        Assert.That(error.Message, Does.Contain("/no/such/program").And.Contain("entrypoint"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_entrypoint_that_is_not_executable_is_told()
+    {
+        TestImage image = TestImage.Command("/data").WithLayer(tar => tar.File("data", "no program"));
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
+        Assert.That((error.Stage, error.Message), Is.EqualTo((RunStage.Start, error.Message)));
+        Assert.That(error.Message, Does.Contain("/data").And.Contain("mode"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_entrypoint_for_another_processor_is_told()
+    {
+        byte[] program = File.ReadAllBytes("/usr/bin/busybox");
+        program[18] = 183; // e_machine: arm64
+        TestImage image = TestImage.Command("/foreign").WithLayer(tar => tar.File("foreign", program, (UnixFileMode)0b111_101_101));
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
+        Assert.That(error.Message, Does.Contain("/foreign").And.Contain("platform"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_without_a_command_is_told() =>
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(new TestImage().WithBusybox()) }),
+            Throws.InstanceOf<InvalidImageException>().With.Message.Contains("ntrypoint"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_malformed_reference_is_told() =>
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "Not A Reference" }),
+            Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("'Not A Reference'"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_that_is_not_there_is_told() =>
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = $"oci:{Scratch}/nothing:here" }),
+            Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("nothing"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_that_the_cache_lacks_is_told_under_never() =>
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(
+                new RunFunctionRequest { Image = "registry.invalid/fn:v1", ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }),
+            Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("Never"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_damaged_layer_is_refused_and_a_good_one_taken_later()
+    {
+        string reference = Write(TestImage.Command("cat"));
+        string layer = new DirectoryInfo(Path.Combine(Scratch, "image", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
+        byte[] good = File.ReadAllBytes(layer);
+        byte[] bad = [.. good];
+        bad[bad.Length / 2] ^= 1;
+        File.WriteAllBytes(layer, bad);
+
+        ContainerRunner runner = NewRunner();
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = reference })))!;
+        Assert.That(error.Message, Does.Contain("its digest is sha256:").And.Contain($"expected sha256:{Path.GetFileName(layer)}"));
+        File.WriteAllBytes(layer, good);
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_claims_anothers_diffid_is_refused_and_poisons_nothing()
+    {
+        var good = new TarBuilder().File("greeting", "good\n").ToArray();
+        var evil = new TarBuilder().File("greeting", "evil\n").ToArray();
+        string evilImage = TestImage.Shell("cat /greeting").WithBlob(evil, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "evil"));
+        string goodImage = TestImage.Shell("cat /greeting").WithBlob(good, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "good"));
+        ContainerRunner runner = NewRunner();
+        await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = evilImage }), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("DiffID"));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = goodImage })).Output), Is.EqualTo("good\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_missing_runtime_is_told() =>
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithRuntime("no-such-runtime")),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'no-such-runtime'").And.Message.Contains("apt-get install crun"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_runtime_that_is_no_program_is_told()
+    {
+        string runtime = Path.Combine(Scratch, "runtime");
+        File.WriteAllText(runtime, "not a program");
+        File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
+        File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithRuntime(runtime)),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(runtime).And.Message.Contains("WithRuntime"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_missing_spark_is_told() =>
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithSparkPath("/no/such/spark")),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("WithSparkPath"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_spark_that_is_no_program_is_told()
+    {
+        string spark = Path.Combine(Scratch, "spark");
+        File.WriteAllText(spark, "not a program");
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithSparkPath(spark)),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("xfn-spark"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_is_cancelled_before_it_begins_does_not_begin()
+    {
+        using var source = new CancellationTokenSource();
+        source.Cancel();
+        await Assert.ThatAsync(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "registry.invalid/fn" }, source.Token), Throws.InstanceOf<OperationCanceledException>());
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_is_cancelled_ends_at_once()
+    {
+        using var source = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        var clock = Stopwatch.StartNew();
+        var error = (await Assert.CatchAsync<OperationCanceledException>(() => NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("trap '' TERM; sleep 1000")), RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(10) } }, source.Token)))!;
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
+        Assert.That(error.CancellationToken, Is.EqualTo(source.Token));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_pull_that_is_cancelled_leaves_nothing_and_can_be_begun_again()
+    {
+        string reference = Write(TestImage.Command("cat"));
+        using var source = new CancellationTokenSource();
+        ContainerRunner stuck = NewRunner(o => o.WithImageFetcher(new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel)));
+        await Assert.ThatAsync(() => stuck.RunFunctionAsync(new RunFunctionRequest { Image = reference }, source.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(Directory.GetFileSystemEntries(Directory.GetDirectories(Path.Combine(Cache, "incoming")).Single()), Is.Empty);
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));
+    }
+
+    [TestCase("memory")]
+    [TestCase("cpu")]
+    public async Task A_limit_that_cannot_be_enforced_is_refused(string which)
+    {
+        ResourceLimits limits = which == "memory" ? new() { Memory = "64Mi" } : new() { Cpu = "500m" };
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Resources = new() { Limits = limits } } }),
+            Throws.InstanceOf<InvalidRequestException>());
+    }
+
+    [TestCase(0)]
+    [TestCase(-1)]
+    public async Task A_timeout_that_is_none_is_refused(int seconds) =>
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(seconds) } }),
+            Throws.InstanceOf<InvalidRequestException>());
+
+    [Test]
+    public void A_cache_directory_that_others_may_write_is_refused()
+    {
+        Directory.CreateDirectory(Cache);
+        File.SetUnixFileMode(Cache, (UnixFileMode)0b111_111_111);
+        Assert.That(() => new ContainerRunner(o => o.WithCacheDir(Cache)), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(Cache));
+    }
+}

@@ -1,0 +1,59 @@
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>What could be left of a run on this machine.</summary>
+internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Mounts, int Descriptors)
+{
+    public static Leftovers Take() => new([.. Descendants()], [.. File.ReadLines("/proc/self/mountinfo")], Directory.GetFiles("/proc/self/fd").Length);
+
+    /// <summary>Compares with now. Descriptors are the runtime's own too, which opens some as it goes.</summary>
+    public void AssertNothingNew()
+    {
+        Leftovers now = Take();
+        for (int i = 0; i < 50 && now.Processes.Except(Processes).Any(); i++)
+        {
+            Thread.Sleep(20);
+            now = Take();
+        }
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(now.Processes.Except(Processes), Is.Empty, "processes left");
+            Assert.That(now.Mounts.Except(Mounts), Is.Empty, "mounts left");
+            Assert.That(now.Descriptors, Is.LessThanOrEqualTo(Descriptors + 8), "descriptors left");
+        });
+    }
+
+    /// <summary>All processes that descend from this one, or run a spark.</summary>
+    private static IEnumerable<string> Descendants()
+    {
+        var parents = new Dictionary<int, (int Parent, string Name)>();
+        foreach (string directory in Directory.GetDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(directory), out int pid))
+                continue;
+            try
+            {
+                string stat = File.ReadAllText(Path.Combine(directory, "stat"));
+                int close = stat.LastIndexOf(')');
+                parents[pid] = (int.Parse(stat[(close + 4)..].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture), stat[..(close + 1)]);
+            }
+            catch (IOException)
+            {
+                // It has just ended.
+            }
+        }
+
+        return parents.Keys.Where(pid => IsOurs(pid, parents)).Select(pid => parents[pid].Name);
+    }
+
+    private static bool IsOurs(int pid, Dictionary<int, (int Parent, string Name)> parents)
+    {
+        for (int p = parents[pid].Parent; p > 1 && parents.TryGetValue(p, out (int Parent, string Name) next); p = next.Parent)
+        {
+            if (p == Environment.ProcessId)
+                return true;
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,78 @@
+using System.Text;
+
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>A runner with a cache of its own for each test, and a look around afterwards: nothing may be left.</summary>
+internal abstract class RunnerFixture
+{
+    private readonly List<ContainerRunner> _runners = [];
+    private Leftovers _before = null!;
+
+    /// <summary>A directory of the test's own.</summary>
+    protected string Scratch { get; private set; } = "";
+
+    protected string Cache => Path.Combine(Scratch, "cache");
+
+    [SetUp]
+    public void MakeScratch()
+    {
+        Scratch = Directory.CreateTempSubdirectory("xfn-test-").FullName;
+        _before = Leftovers.Take();
+    }
+
+    [TearDown]
+    public async Task NothingIsLeft()
+    {
+        foreach (ContainerRunner runner in _runners)
+            await runner.DisposeAsync();
+        _runners.Clear();
+        try
+        {
+            _before.AssertNothingNew();
+            foreach (string leaf in new[] { "run", "incoming", "sessions" }.Select(name => Path.Combine(Cache, name)).Where(Directory.Exists))
+                Assert.That(Directory.GetFileSystemEntries(leaf), Is.Empty, $"left in {leaf}");
+        }
+        finally
+        {
+            Remove(Scratch);
+        }
+    }
+
+    protected ContainerRunner NewRunner(Action<ContainerRunnerOptions>? configure = null)
+    {
+        var runner = new ContainerRunner(o =>
+        {
+            o.WithCacheDir(Cache);
+            configure?.Invoke(o);
+        });
+        _runners.Add(runner);
+        return runner;
+    }
+
+    /// <summary>Writes an image for a test.</summary>
+    /// <returns>A reference to it.</returns>
+    protected string Write(TestImage image, string name = "image") => image.WriteTo(Path.Combine(Scratch, name));
+
+    /// <summary>Runs a shell script as a function.</summary>
+    protected async Task<RunFunctionResponse> RunShellAsync(string script, string input = "", Action<ContainerRunnerOptions>? configure = null, TimeSpan? timeout = null) =>
+        await NewRunner(configure).RunFunctionAsync(new RunFunctionRequest
+        {
+            Image = Write(TestImage.Shell(script)),
+            Input = Encoding.UTF8.GetBytes(input),
+            RunFunctionConfig = new() { Timeout = timeout },
+        });
+
+    protected static string Text(ReadOnlyMemory<byte> bytes) => Encoding.UTF8.GetString(bytes.Span);
+
+    private static void Remove(string directory)
+    {
+        try
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+        catch (UnauthorizedAccessException) when (!Ways.IsRoot && Ways.HasManyIds)
+        {
+            // Layers belong to mapped ids, which this user may not delete for; whoever started the tests as this user removes TMPDIR.
+        }
+    }
+}

@@ -1,0 +1,122 @@
+using System.Formats.Tar;
+using System.IO.Compression;
+using System.Text;
+
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>Writes an image as an OCI layout: busybox, and what a test adds.</summary>
+internal sealed class TestImage
+{
+    private static readonly string[] Applets =
+        ["sh", "cat", "echo", "sleep", "ls", "id", "ps", "head", "tail", "true", "false", "wc", "kill", "env", "pwd", "yes", "stat", "mount", "touch", "readlink", "nproc", "tr", "md5sum", "dd", "trap"];
+
+    private readonly List<byte[]> _layers = [];
+    private readonly List<Digest> _diffIds = [];
+    private readonly List<string> _mediaTypes = [];
+
+    public ImageExecutionConfig Config { get; set; } = new();
+
+    /// <summary>An image whose command is a shell script.</summary>
+    public static TestImage Shell(string script) => new TestImage { Config = new() { Entrypoint = ["/bin/sh", "-c", script] } }.WithBusybox();
+
+    /// <summary>An image with a command of its own.</summary>
+    public static TestImage Command(params string[] command) => new TestImage { Config = new() { Entrypoint = command } }.WithBusybox();
+
+    public TestImage WithBusybox() => WithLayer(tar =>
+    {
+        tar.Directory("bin").File("bin/busybox", File.ReadAllBytes("/usr/bin/busybox"), Mode755);
+        foreach (string applet in Applets)
+            tar.Link($"bin/{applet}", "busybox");
+    });
+
+    public TestImage WithLayer(Action<TarBuilder> fill)
+    {
+        var tar = new TarBuilder();
+        fill(tar);
+        return WithTar(tar.ToArray());
+    }
+
+    public TestImage WithTar(byte[] tar)
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
+            gzip.Write(tar);
+        return WithBlob(packed.ToArray(), Digest.Compute(tar), MediaTypes.OciLayerGzip);
+    }
+
+    public TestImage WithBlob(byte[] blob, Digest diffId, string mediaType)
+    {
+        _layers.Add(blob);
+        _diffIds.Add(diffId);
+        _mediaTypes.Add(mediaType);
+        return this;
+    }
+
+    /// <summary>Writes the layout.</summary>
+    /// <returns>A reference to it.</returns>
+    public string WriteTo(string directory, string tag = "latest")
+    {
+        string blobs = Directory.CreateDirectory(Path.Combine(directory, "blobs", "sha256")).FullName;
+        File.WriteAllText(Path.Combine(directory, "oci-layout"), """{"imageLayoutVersion":"1.0.0"}""");
+        byte[] config = OciJson.Serialize(new ImageConfig { Os = "linux", Architecture = "amd64", Config = Config, RootFs = new ImageRootFs { DiffIds = _diffIds } });
+        byte[] manifest = OciJson.Serialize(new ImageManifest
+        {
+            MediaType = MediaTypes.OciManifest,
+            Config = Write(blobs, config, MediaTypes.OciConfig),
+            Layers = [.. _layers.Select((layer, i) => Write(blobs, layer, _mediaTypes[i]))],
+        });
+        Descriptor descriptor = Write(blobs, manifest, MediaTypes.OciManifest) with
+        {
+            Platform = new Platform { Os = "linux", Architecture = "amd64" },
+            Annotations = new Dictionary<string, string> { ["org.opencontainers.image.ref.name"] = tag },
+        };
+        File.WriteAllBytes(Path.Combine(directory, "index.json"), OciJson.Serialize(new ImageIndex { MediaType = MediaTypes.OciIndex, Manifests = [descriptor] }));
+        return $"oci:{directory}:{tag}";
+    }
+
+    private const UnixFileMode Mode755 = (UnixFileMode)0b111_101_101;
+
+    private static Descriptor Write(string blobs, byte[] content, string mediaType)
+    {
+        Digest digest = Digest.Compute(content);
+        File.WriteAllBytes(Path.Combine(blobs, digest.Hex), content);
+        return new Descriptor { MediaType = mediaType, Digest = digest, Size = content.Length };
+    }
+}
+
+/// <summary>Makes a tar archive.</summary>
+internal sealed class TarBuilder
+{
+    private readonly List<TarEntry> _entries = [];
+
+    public TarBuilder Directory(string name, UnixFileMode mode = (UnixFileMode)0b111_101_101, int uid = 0, int gid = 0) =>
+        Add(new PaxTarEntry(TarEntryType.Directory, name) { Mode = mode, Uid = uid, Gid = gid });
+
+    public TarBuilder File(string name, string content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
+        File(name, Encoding.UTF8.GetBytes(content), mode, uid, gid);
+
+    public TarBuilder File(string name, byte[] content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
+        Add(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = mode, Uid = uid, Gid = gid, DataStream = new MemoryStream(content) });
+
+    public TarBuilder Link(string name, string target) => Add(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = target });
+
+    public TarBuilder HardLink(string name, string target) => Add(new PaxTarEntry(TarEntryType.HardLink, name) { LinkName = target });
+
+    public byte[] ToArray()
+    {
+        using var stream = new MemoryStream();
+        using (var writer = new TarWriter(stream, TarEntryFormat.Pax, leaveOpen: true))
+        {
+            foreach (TarEntry entry in _entries)
+                writer.WriteEntry(entry);
+        }
+
+        return stream.ToArray();
+    }
+
+    private TarBuilder Add(TarEntry entry)
+    {
+        _entries.Add(entry);
+        return this;
+    }
+}

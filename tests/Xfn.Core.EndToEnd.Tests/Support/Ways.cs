@@ -1,0 +1,17 @@
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user without.</summary>
+internal static class Ways
+{
+    /// <summary>Whether this process may do everything.</summary>
+    public static bool IsRoot { get; } = Capability(1);
+
+    /// <summary>Whether containers have many ids here.</summary>
+    public static bool HasManyIds { get; } = ContainerRunner.HasCapSetUID() || HasSubordinateIds();
+
+    private static bool HasSubordinateIds() =>
+        File.Exists("/etc/subuid") && File.ReadLines("/etc/subuid").Any(l => l.StartsWith(Environment.UserName + ":", StringComparison.Ordinal));
+
+    private static bool Capability(int number) =>
+        ((Convert.ToUInt64(File.ReadLines("/proc/self/status").First(l => l.StartsWith("CapEff:", StringComparison.Ordinal))[7..].Trim(), 16) >> number) & 1) != 0;
+}
