@@ -1,20 +1,21 @@
 using Xfn.Core.Spark;
 using Xfn.Core.Spark.Run;
 
-// PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` has the function's pipes in its working directory and runs one container;
+// PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;
 // `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
 try
 {
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
     Libc.signal(Libc.SIGCHLD, 0);
-    Stdio? stdio = args is ["run"] ? Stdio.Open() : null;
-    Control.Send(new SparkHello(SelfAsSeenOutside()));
+    Stdio? stdio = args is ["run"] ? new Stdio() : null;
+    (int stdin, int stdout, int stderr) = stdio?.Runner ?? (-1, -1, -1);
+    Control.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr));
     switch (Control.Receive())
     {
         case null:
             return 1;
         case SparkRun run when stdio is not null:
-            ContainerRun.Execute(run, stdio.Value);
+            ContainerRun.Execute(run, stdio);
             return 0;
         case SparkReadFiles files:
             Control.Send(FileReader.Read(files));

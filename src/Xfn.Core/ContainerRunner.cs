@@ -199,7 +199,7 @@ public sealed class ContainerRunner : IContainerRunner
         _ = _sweep.Value;
 
         // A spark needs nothing of the image, so it starts while that is looked up.
-        Task<RunSpark> starting = RunSpark.StartAsync(_cache, _sparks, _piper, _settings.Mapping, cancellationToken);
+        Task<RunSpark> starting = RunSpark.StartAsync(_sparks, _piper, cancellationToken);
         try
         {
             (StoredImage image, bool fromCache) = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);

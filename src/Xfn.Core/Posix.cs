@@ -13,24 +13,8 @@ internal static class Posix
 
     public static uint EffectiveGroupId => Syscall.getegid();
 
-    /// <summary>Makes a named pipe that everybody may open who can reach it.</summary>
-    public static void MakeFifo(string path)
-    {
-        const FilePermissions everybody = FilePermissions.S_IRUSR | FilePermissions.S_IWUSR | FilePermissions.S_IRGRP | FilePermissions.S_IWGRP
-            | FilePermissions.S_IROTH | FilePermissions.S_IWOTH;
-        Check(Syscall.mkfifo(path, everybody), "make named pipe", path);
-
-        // Whatever the umask took away.
-        Check(Syscall.chmod(path, everybody), "set the mode of", path);
-    }
-
     public static int OpenNonBlocking(string path, FileAccess access) => Check(
-        Syscall.open(path, OpenFlags.O_NONBLOCK | OpenFlags.O_CLOEXEC | access switch
-        {
-            FileAccess.Read => OpenFlags.O_RDONLY,
-            FileAccess.Write => OpenFlags.O_WRONLY,
-            _ => OpenFlags.O_RDWR,
-        }),
+        Syscall.open(path, OpenFlags.O_NONBLOCK | OpenFlags.O_CLOEXEC | (access == FileAccess.Read ? OpenFlags.O_RDONLY : OpenFlags.O_WRONLY)),
         "open",
         path);
 

@@ -67,7 +67,7 @@ internal static class SparkFrame
         {
             case SparkMessageKind.Hello:
                 var hello = (SparkHello?)m;
-                return new SparkHello((int)c.Number(hello?.ProcessId));
+                return new SparkHello((int)c.Number(hello?.ProcessId), (int)c.Number(hello?.Stdin), (int)c.Number(hello?.Stdout), (int)c.Number(hello?.Stderr));
             case SparkMessageKind.Run:
                 var run = (SparkRun?)m;
                 return new SparkRun

@@ -2,7 +2,7 @@ namespace Xfn.Core.Spark;
 
 // What the runner and xfn-spark say to each other, over the spark's stdin and stdout. A message is a frame (SparkFrame). The order:
 //
-//   spark  → Hello                  it runs in its namespaces and has opened its pipes
+//   spark  → Hello                  it runs in its namespaces and has made its pipes
 //   runner → Run | Unpack | …       the ids are mapped, the cgroup is set: do this
 //   spark  → …                      what the operation reports
 //   spark  → Done… | Failed         and it exits
@@ -26,9 +26,12 @@ internal enum SparkMessageKind : byte
     Removed = 12,
 }
 
-/// <summary>A spark runs, and has opened its pipes.</summary>
+/// <summary>A spark runs, and has made its pipes.</summary>
 /// <param name="ProcessId">Its process id as the runner sees it: that of the <c>/proc</c> it was started with.</param>
-internal sealed record SparkHello(int ProcessId);
+/// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 where there is no function.</param>
+/// <param name="Stdout">Likewise.</param>
+/// <param name="Stderr">Likewise.</param>
+internal sealed record SparkHello(int ProcessId, int Stdin, int Stdout, int Stderr);
 
 /// <summary>What a spark failed at.</summary>
 internal enum SparkFailureKind : byte
@@ -58,7 +61,7 @@ internal enum SparkFailureKind : byte
 /// <param name="Errno">The system's error number; 0 when it was none.</param>
 internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno);
 
-/// <summary>Mount an image's root and run a bundle in it. The three pipes were opened before.</summary>
+/// <summary>Mount an image's root and run a bundle in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
 {
     /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>

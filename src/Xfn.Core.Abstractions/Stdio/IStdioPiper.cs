@@ -1,16 +1,24 @@
 namespace Xfn.Core;
 
-/// <summary>Makes the pipes between a run and its function.</summary>
+/// <summary>Connects a run to its function's standard streams.</summary>
 public interface IStdioPiper
 {
-    /// <summary>Makes three named pipes, <c>stdin</c>, <c>stdout</c> and <c>stderr</c>, that another process opens by name.</summary>
-    /// <param name="directory">An existing directory that only the caller reaches.</param>
-    /// <param name="uid">The machine's user id of the function's root, to own the pipes where that may be set.</param>
-    /// <param name="gid">Likewise its group id.</param>
-    Stdio Create(string directory, uint uid, uint gid);
+    /// <summary>Opens the runner's ends of the pipes that another process made.</summary>
+    /// <param name="pipes">Where they are.</param>
+    /// <exception cref="IOException">A pipe could not be opened.</exception>
+    Stdio Open(StdioDescriptors pipes);
 }
 
-/// <summary>The runner's ends of a function's standard streams.</summary>
+/// <summary>Three pipes that a process made for its function, as the numbers of the runner's ends among that process's descriptors.</summary>
+/// <param name="ProcessId">The process, which runs as the caller still.</param>
+/// <param name="Stdin">The end to write to.</param>
+/// <param name="Stdout">The end to read from.</param>
+/// <param name="Stderr">The end to read from.</param>
+/// <param name="Uid">The machine's user id of the function's root, to own the pipes where that may be set.</param>
+/// <param name="Gid">Likewise its group id.</param>
+public readonly record struct StdioDescriptors(int ProcessId, int Stdin, int Stdout, int Stderr, uint Uid, uint Gid);
+
+/// <summary>The runner's ends of a function's standard streams. Disposal closes them.</summary>
 public abstract class Stdio : IDisposable
 {
     /// <summary>Written by the runner, read by the function; disposed to tell its end.</summary>
@@ -22,17 +30,21 @@ public abstract class Stdio : IDisposable
     /// <summary>Read by the runner.</summary>
     public abstract Stream Stderr { get; }
 
-    /// <summary>To be called once the other process has opened all three: the names are removed, and the ends of the streams can be told from then on.</summary>
-    public abstract void Opened();
-
-    /// <summary>Closes what is open and removes the names.</summary>
+    /// <inheritdoc/>
     public void Dispose()
     {
         Dispose(true);
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Closes what is open and removes the names.</summary>
+    /// <summary>Closes the streams.</summary>
     /// <param name="disposing">Whether called by <see cref="Dispose()"/>.</param>
-    protected abstract void Dispose(bool disposing);
+    protected virtual void Dispose(bool disposing)
+    {
+        if (!disposing)
+            return;
+        Stdin.Dispose();
+        Stdout.Dispose();
+        Stderr.Dispose();
+    }
 }

@@ -17,7 +17,7 @@ internal sealed unsafe class ChildProcess
     }
 
     /// <summary>Starts a program with clean signals, no descriptors but three, and an environment of its own.</summary>
-    public static ChildProcess Start(string path, string[] arguments, string[] environment, Stdio stdio)
+    public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
     {
         byte* actions = stackalloc byte[Libc.SpawnObjectBytes];
         byte* attributes = stackalloc byte[Libc.SpawnObjectBytes];

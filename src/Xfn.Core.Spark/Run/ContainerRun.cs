@@ -7,6 +7,8 @@ internal static class ContainerRun
 {
     public static void Execute(SparkRun run, Stdio stdio)
     {
+        stdio.CloseRunner();
+
         // Before the ids change: the directories above the store may be the caller's alone.
         if (Libc.chdir(run.StoreDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
@@ -24,7 +26,7 @@ internal static class ContainerRun
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
         ChildProcess container = Start(run, workspace, stdio);
-        stdio.Close();
+        stdio.CloseFunction();
         Control.Send(new SparkStarted());
 
         // When the first process of the container has been waited for, the kernel has ended all others of its PID namespace: the output is complete.
@@ -53,7 +55,7 @@ internal static class ContainerRun
                 "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "xfn",
             ],
             ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            stdio);
+            stdio.Function);
         ChildExit exit = runtime.Wait();
         if (exit.Status != 0)
         {

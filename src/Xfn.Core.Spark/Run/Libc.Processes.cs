@@ -17,6 +17,12 @@ internal static unsafe partial class Libc
     // As large as the largest C library's; all of them keep these opaque.
     public const int SpawnObjectBytes = 512;
 
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int pipe2(int* ends, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int fchmod(int fd, uint mode);
+
     [LibraryImport("libc")]
     public static partial nint signal(int number, nint handler);
 

@@ -1,21 +1,41 @@
 namespace Xfn.Core.Spark.Run;
 
-/// <summary>The function's ends of its pipes.</summary>
-internal readonly record struct Stdio(int Stdin, int Stdout, int Stderr)
+/// <summary>A function's pipes, both ends of each.</summary>
+internal sealed unsafe class Stdio
 {
-    /// <summary>Opens the named pipes of the working directory. None of it waits: the runner holds the other ends.</summary>
-    public static Stdio Open() => new(Open("stdin", Libc.O_RDONLY), Open("stdout", Libc.O_WRONLY), Open("stderr", Libc.O_WRONLY));
+    private readonly Pipe _stdin = Pipe.Make();
+    private readonly Pipe _stdout = Pipe.Make();
+    private readonly Pipe _stderr = Pipe.Make();
 
-    public void Close()
+    /// <summary>The function's descriptors 0, 1 and 2.</summary>
+    public (int Stdin, int Stdout, int Stderr) Function => (_stdin.Read, _stdout.Write, _stderr.Write);
+
+    /// <summary>The ends that the runner opens for itself.</summary>
+    public (int Stdin, int Stdout, int Stderr) Runner => (_stdin.Write, _stdout.Read, _stderr.Read);
+
+    /// <summary>To be called when the runner has opened its ends: that of stdin has an end only when nobody else holds it.</summary>
+    public void CloseRunner() => Close(Runner);
+
+    /// <summary>To be called when the container has its ends.</summary>
+    public void CloseFunction() => Close(Function);
+
+    private static void Close((int Stdin, int Stdout, int Stderr) fds)
     {
-        Libc.close(Stdin);
-        Libc.close(Stdout);
-        Libc.close(Stderr);
+        Libc.close(fds.Stdin);
+        Libc.close(fds.Stdout);
+        Libc.close(fds.Stderr);
     }
 
-    private static int Open(string name, int flags)
+    private readonly record struct Pipe(int Read, int Write)
     {
-        int fd = Libc.open(name, flags | Libc.O_CLOEXEC, 0);
-        return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open the function's {name}");
+        public static Pipe Make()
+        {
+            int* ends = stackalloc int[2];
+
+            // Everybody may open it who can name it: a function that is not root opens /dev/stdin anew, and the pipe may be another user's.
+            if (Libc.pipe2(ends, Libc.O_CLOEXEC) != 0 || Libc.fchmod(ends[0], 0b110_110_110) != 0)
+                throw SparkException.FromErrno("cannot make a pipe");
+            return new Pipe(ends[0], ends[1]);
+        }
     }
 }

@@ -42,7 +42,6 @@ internal sealed class CacheDirectory : IDisposable
             while (held is null || !File.Exists(held.Name));
             _sessionLock = held;
             Incoming = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "incoming")), _session));
-            Runs = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "run")), _session));
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
@@ -70,11 +69,6 @@ internal sealed class CacheDirectory : IDisposable
 
     private string Incoming { get; }
 
-    private string Runs { get; }
-
-    /// <summary>A new directory for one run's pipes.</summary>
-    public string NewRun() => MakePrivate(Path.Combine(Runs, Guid.NewGuid().ToString("N")));
-
     /// <summary>A new directory in which a spark may write.</summary>
     public string NewIncoming() => Make(Path.Combine(Incoming, Guid.NewGuid().ToString("N")), Open);
 
@@ -92,7 +86,6 @@ internal sealed class CacheDirectory : IDisposable
             if (held is null)
                 continue;
             string incoming = Path.Combine(Root, "incoming", Path.GetFileName(path));
-            string runs = Path.Combine(Root, "run", Path.GetFileName(path));
             bool clear = true;
             if (Directory.Exists(incoming))
             {
@@ -103,8 +96,8 @@ internal sealed class CacheDirectory : IDisposable
             // What belongs to another mapping's ids is left to a runner of that mapping.
             if (!clear)
                 continue;
-            DeleteIfThere(incoming);
-            DeleteIfThere(runs);
+            if (Directory.Exists(incoming))
+                Directory.Delete(incoming, recursive: true);
             File.Delete(path);
         }
     }
@@ -112,7 +105,6 @@ internal sealed class CacheDirectory : IDisposable
     public void Dispose()
     {
         TryDelete(Incoming);
-        TryDelete(Runs);
         File.Delete(_sessionLock.Name);
         _sessionLock.Dispose();
     }
@@ -127,12 +119,6 @@ internal sealed class CacheDirectory : IDisposable
         {
             // Not empty: something could not be removed when its turn was. The next process to start sweeps it.
         }
-    }
-
-    private static void DeleteIfThere(string directory)
-    {
-        if (Directory.Exists(directory))
-            Directory.Delete(directory, recursive: true);
     }
 
     private static string MakePrivate(string path) => Make(path, Private);

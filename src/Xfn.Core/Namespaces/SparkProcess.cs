@@ -15,6 +15,9 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <summary>Its process id on this machine.</summary>
     public int ProcessId { get; private set; }
 
+    /// <summary>The pipes that it made for a function, in mode <c>run</c>.</summary>
+    public StdioDescriptors Stdio { get; private set; }
+
     /// <summary>Its stdin, behind the messages. Its end tells the spark that no more is to come.</summary>
     public Stream Input => _namespace.Input;
 
@@ -25,7 +28,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <param name="spawner">What makes its namespaces.</param>
     /// <param name="executable">xfn-spark.</param>
     /// <param name="mode"><c>run</c> or <c>work</c>.</param>
-    /// <param name="workingDirectory">Where its pipes are, or where it may write.</param>
+    /// <param name="workingDirectory">Where it may write, in mode <c>work</c>.</param>
     /// <param name="mapping">The ids it will have.</param>
     /// <param name="cancellationToken">Ends the start.</param>
     public static async Task<SparkProcess> StartAsync(
@@ -37,7 +40,9 @@ internal sealed class SparkProcess : IAsyncDisposable
         var spark = new SparkProcess(spawned, mapping);
         try
         {
-            spark.ProcessId = (await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false)).ProcessId;
+            SparkHello hello = await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
+            spark.ProcessId = hello.ProcessId;
+            spark.Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
             await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
             return spark;
         }

@@ -1,4 +1,3 @@
-using Xfn.Core.Images;
 using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Runs;
@@ -12,25 +11,17 @@ internal sealed class RunSpark : IAsyncDisposable
 
     public Stdio Stdio { get; }
 
-    public static async Task<RunSpark> StartAsync(CacheDirectory cache, SparkFactory sparks, IStdioPiper piper, IdMapping mapping, CancellationToken cancellationToken)
+    public static async Task<RunSpark> StartAsync(SparkFactory sparks, IStdioPiper piper, CancellationToken cancellationToken)
     {
-        string directory = cache.NewRun();
-        Stdio? stdio = null;
+        SparkProcess process = await sparks.StartAsync("run", "/", cancellationToken).ConfigureAwait(false);
         try
         {
-            stdio = piper.Create(directory, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
-            SparkProcess process = await sparks.StartAsync("run", directory, cancellationToken).ConfigureAwait(false);
-            stdio.Opened();
-            return new RunSpark(process, stdio);
+            return new RunSpark(process, piper.Open(process.Stdio));
         }
         catch
         {
-            stdio?.Dispose();
+            await process.DisposeAsync().ConfigureAwait(false);
             throw;
-        }
-        finally
-        {
-            Directory.Delete(directory, recursive: true);
         }
     }
 

@@ -29,7 +29,7 @@ internal abstract class RunnerFixture
         try
         {
             _before.AssertNothingNew();
-            foreach (string leaf in new[] { "run", "incoming", "sessions" }.Select(name => Path.Combine(Cache, name)).Where(Directory.Exists))
+            foreach (string leaf in new[] { "incoming", "sessions" }.Select(name => Path.Combine(Cache, name)).Where(Directory.Exists))
                 Assert.That(Directory.GetFileSystemEntries(leaf), Is.Empty, $"left in {leaf}");
         }
         finally
