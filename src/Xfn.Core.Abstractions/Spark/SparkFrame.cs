@@ -90,6 +90,9 @@ internal static class SparkFrame
                 {
                     MaxBytes = c.Number(unpack?.MaxBytes),
                     MaxEntries = c.Number(unpack?.MaxEntries),
+                    MaxPathBytes = (int)c.Number(unpack?.MaxPathBytes),
+                    MaxDepth = (int)c.Number(unpack?.MaxDepth),
+                    LayersBelow = c.Flag(unpack?.LayersBelow),
                     StoreDirectory = c.Text(unpack?.StoreDirectory),
                     LowerDirectories = c.Texts(unpack?.LowerDirectories),
                     SquashUnmappedIds = c.Flag(unpack?.SquashUnmappedIds),

@@ -121,6 +121,16 @@ internal sealed record SparkUnpack
     /// <summary>How many entries the layer may have.</summary>
     public required long MaxEntries { get; init; }
 
+    /// <summary>How many bytes the name of an entry, or what it links to, may have.</summary>
+    public int MaxPathBytes { get; init; } = 32 << 10;
+
+    /// <summary>How many directories deep an entry may lie.</summary>
+    public int MaxDepth { get; init; } = 2048;
+
+    /// <summary>Whether there are layers below this one in the image. A directory that the layer implies without an entry of its own then has their mode and owner,
+    /// or is a link of theirs, so that such a layer cannot be unpacked without them.</summary>
+    public bool LayersBelow { get; init; }
+
     /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
     public string StoreDirectory { get; init; } = "";
 

@@ -1,0 +1,30 @@
+namespace Xfn.Core.Spark.Unpack;
+
+/// <summary>Whose an entry becomes.</summary>
+internal sealed class Owners(IdMap uids, IdMap gids, bool squash, Notes notes)
+{
+    private const uint SetUid = 0x800;
+    private const uint SetGid = 0x400;
+
+    /// <summary>Owner, group and mode of the reader's entry.</summary>
+    /// <exception cref="SparkException">The mapping lacks one of its ids, and it must not be given to root.</exception>
+    public (uint Uid, uint Gid, uint Mode) Of(TarReader reader)
+    {
+        TarEntry entry = reader.Entry;
+        bool uid = entry.Uid == 0 || uids.Contains(entry.Uid);
+        bool gid = entry.Gid == 0 || gids.Contains(entry.Gid);
+        if (uid && gid)
+            return (entry.Uid, entry.Gid, entry.Mode);
+        if (!squash)
+        {
+            throw reader.Refused(
+                SparkFailureKind.Environment,
+                $"its {(uid ? "group" : "owner")} is {(uid ? entry.Gid : entry.Uid)}, but the user namespace has {(uid ? gids : uids)} only; map more ids (in /etc/subuid and /etc/subgid, where the mapping is from there)");
+        }
+
+        notes.Squashed(entry);
+        // A program that was to become somebody must not become root instead.
+        uint mode = entry.Kind == TarEntryKind.File ? entry.Mode & ~((uid ? 0 : SetUid) | (gid ? 0 : SetGid)) : entry.Mode;
+        return (uid ? entry.Uid : 0, gid ? entry.Gid : 0, mode);
+    }
+}
