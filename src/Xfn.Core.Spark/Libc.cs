@@ -16,7 +16,6 @@ internal static unsafe partial class Libc
     public const int O_WRONLY = 1;
     public const int O_CREAT = 0x40;
     public const int O_NONBLOCK = 0x800;
-    public const int O_DIRECTORY = 0x10000;
     public const int O_CLOEXEC = 0x80000;
     public const int O_PATH = 0x200000;
 

@@ -27,7 +27,7 @@ internal static class StoreWork
     public static SparkRemoved Remove(SparkRemove request)
     {
         Identity.BecomeRoot();
-        TreeRemover.Remove(OpenDirectory("."), request.Name);
+        TreeRemover.Remove(OpenDirectory("."), System.Text.Encoding.UTF8.GetBytes(request.Name));
         return new SparkRemoved();
     }
 

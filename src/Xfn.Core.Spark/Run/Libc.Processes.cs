@@ -20,9 +20,6 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial int pipe2(int* ends, int flags);
 
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int fchmod(int fd, uint mode);
-
     [LibraryImport("libc")]
     public static partial nint signal(int number, nint handler);
 

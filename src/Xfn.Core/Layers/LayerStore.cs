@@ -111,7 +111,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             Lazy<Task<StoredLayer>> pull = _pulling.GetOrAdd(id, mine);
             try
             {
-                return await pull.Value.WaitAsync(cancellationToken).ConfigureAwait(false);
+                // One's own is awaited to its end, so that nothing of it goes on behind a caller who gave up.
+                return await (pull == mine ? pull.Value : pull.Value.WaitAsync(cancellationToken)).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
