@@ -55,6 +55,6 @@ internal static class BundleOptionsValidator
     private static void Check(string option, bool valid, object? value, string found, string remedy)
     {
         if (!valid)
-            throw new ArgumentException($"cannot use option {option} '{value}': {found}. {remedy}.", option);
+            throw new ArgumentException($"cannot use option {option} '{value}': {found}. {remedy}.");
     }
 }
