@@ -8,6 +8,8 @@ namespace Xfn.Core.Tests.Bundles;
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
 internal sealed class ContainerRun : IDisposable
 {
+    private const string Applets = "sh cat chmod dd dmesg env grep hostname id ls mkdir mkfifo mknod mount nc ping pwd readlink sleep sort stat touch tr true umount unshare wc";
+
     private readonly string _directory = Directory.CreateTempSubdirectory("xfn-bundle-").FullName;
 
     public ContainerRun()
@@ -16,7 +18,7 @@ internal sealed class ContainerRun : IDisposable
         Image = Directory.CreateDirectory(Path.Combine(_directory, "image")).FullName;
         string bin = Directory.CreateDirectory(Path.Combine(Image, "bin")).FullName;
         File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
-        foreach (string applet in (string[])["sh", "cat", "ls", "id", "env", "pwd", "hostname", "mount", "touch", "dd", "stat", "readlink", "true", "sleep", "grep", "mkdir", "umount", "wc"])
+        foreach (string applet in Applets.Split(' '))
             File.CreateSymbolicLink(Path.Combine(bin, applet), "busybox");
     }
 
