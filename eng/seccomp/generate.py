@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes the default seccomp profile: default.json (the runtime specification's linux.seccomp, without architectures) and a compiled filter for each
-architecture, from profile.json. Needs libseccomp.so.2 (Debian: libseccomp2); the files in the repository were made with version 2.5.4 of Debian 12.
+architecture, from profile.json. Needs libseccomp.so.2 in version 2.5.4 of Debian 12 (libseccomp2), so that the files come out the same everywhere.
 
 Usage: generate.py [DIRECTORY]    where to write; src/Xfn.Core/Bundles/Seccomp by default
 """
@@ -19,13 +19,20 @@ KILL_PROCESS = 0x80000000
 FLTATR_ACT_BADARCH, FLTATR_CTL_OPTIMIZE = 2, 8
 CMP_MASKED_EQ = 7
 
-lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+VERSION = (2, 5, 4)
+
+lib = ctypes.CDLL("libseccomp.so.2")
 
 
 class ArgCmp(ctypes.Structure):
     _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("mask", ctypes.c_uint64), ("datum", ctypes.c_uint64)]
 
 
+class Version(ctypes.Structure):
+    _fields_ = [("major", ctypes.c_uint), ("minor", ctypes.c_uint), ("micro", ctypes.c_uint)]
+
+
+lib.seccomp_version.restype = ctypes.POINTER(Version)
 lib.seccomp_init.restype = ctypes.c_void_p
 lib.seccomp_init.argtypes = [ctypes.c_uint32]
 lib.seccomp_release.argtypes = [ctypes.c_void_p]
@@ -123,6 +130,10 @@ def write_filter(profile, arch, path):
 
 def main():
     target = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parent.parent / "src/Xfn.Core/Bundles/Seccomp"
+    found = lib.seccomp_version().contents
+    if (found.major, found.minor, found.micro) != VERSION:
+        print(f"cannot make the filters: found libseccomp {found.major}.{found.minor}.{found.micro}, expected 2.5.4", file=sys.stderr)
+        return 3
     profile = json.loads((HERE / "profile.json").read_text())
     check_complete(profile)
     write_profile(profile, target / "default.json")
@@ -131,4 +142,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
