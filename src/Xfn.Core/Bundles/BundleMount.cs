@@ -9,9 +9,10 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
 {
     /// <summary>What every function has, in the order of mounting.</summary>
     /// <param name="options">Sizes.</param>
+    /// <param name="cgroups">Whether there is a unified hierarchy: of the older ones crun would bind the machine's, other runs' groups and all.</param>
     /// <param name="ownNetwork">Whether the function has a network namespace of its own.</param>
     /// <param name="singleId">Whether group 5, the terminals', is unmapped.</param>
-    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool ownNetwork, bool singleId)
+    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool cgroups, bool ownNetwork, bool singleId)
     {
         yield return new("/proc", "proc", "proc", "nosuid", "noexec", "nodev");
         yield return new("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=64");
@@ -27,10 +28,16 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
             ? new("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro")
             : new("/sys", "tmpfs", "tmpfs", "nosuid", "noexec", "nodev", "ro", "mode=755", "size=64k", "nr_inodes=64");
         // Run-times learn their limits here.
-        yield return new("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro");
+        if (cgroups)
+            yield return new("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro");
+        yield return Temporary("/tmp", options);
+    }
 
-        string[] temporary = ["nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}"];
-        yield return new("/tmp", "tmpfs", "tmpfs", options.TmpExecutable ? temporary : [.. temporary, "noexec"]);
+    /// <summary>A directory to write to.</summary>
+    public static BundleMount Temporary(string destination, BundleOptions options)
+    {
+        string[] mount = ["nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}"];
+        return new(destination, "tmpfs", "tmpfs", options.TmpExecutable ? mount : [.. mount, "noexec"]);
     }
 
     /// <summary>A file or directory of this machine, read-only.</summary>

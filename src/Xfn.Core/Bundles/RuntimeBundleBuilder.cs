@@ -13,6 +13,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
     private readonly BundleOptions _options;
     private readonly Seccomp _seccomp;
     private readonly IReadOnlyList<ResourceLimit> _limits;
+    private readonly bool _cgroups = File.Exists("/sys/fs/cgroup/cgroup.controllers") || Directory.Exists("/sys/fs/cgroup/unified");
     private readonly IReadOnlyList<string> _maskedInSys = SystemPaths.MaskedInSys();
 
     /// <summary>Makes a builder.</summary>
@@ -53,13 +54,13 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         ProcessPlan.CheckSize(context, arguments, environment);
         string workingDirectory = ProcessPlan.WorkingDirectory(context);
 
-        List<BundleMount> mounts = [.. BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle)];
+        List<BundleMount> mounts = [.. BundleMount.Standard(_options, _cgroups, ownNetwork, context.Mapping.IsSingle)];
         var points = new MountPoints();
         // Those below /dev and /sys are made there by the runtime, or by the kernel.
         foreach (BundleMount mount in mounts.Where(m => m.Destination.LastIndexOf('/') == 0))
             points.AddDirectory(mount.Destination);
         if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
-            mounts.Add(BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle).Last() with { Destination = workingDirectory });
+            mounts.Add(BundleMount.Temporary(workingDirectory, _options));
         if (!ownNetwork && File.Exists(ResolvConf))
             Add(new ReadOnlyMount(ResolvConf, ResolvConf));
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
