@@ -27,6 +27,9 @@ internal sealed class ContainerRun : IDisposable
     /// <summary>The image's files, to add to.</summary>
     public string Image { get; }
 
+    /// <summary>Commands run as root of the machine, in a mount namespace that the others are made in.</summary>
+    public string Outside { get; init; } = "true";
+
     public static void Require()
     {
         if (!File.Exists("/usr/bin/crun") || !File.Exists("/bin/busybox"))
@@ -44,8 +47,11 @@ internal sealed class ContainerRun : IDisposable
         var start = new ProcessStartInfo("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         string[] mapping = singleId ? ["--map-root-user"] : ["--user", "--keep-caps"];
         string enter = singleId ? "exec sh" : "echo $$; read go; exec setpriv --reuid=0 --regid=0 --clear-groups sh";
-        foreach (string argument in (string[])[.. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
+        foreach (string argument in (string[])["--mount", "--", "sh", "-c", $"{Outside}; exec unshare \"$@\"", "sh",
+            .. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
+        {
             start.ArgumentList.Add(argument);
+        }
 
         using Process process = Process.Start(start)!;
         using CancellationTokenRegistration kill = cancellationToken.Register(() => process.Kill(entireProcessTree: true));

@@ -130,6 +130,18 @@ internal sealed class ContainerTests(bool singleId)
         Assert.That(result.Output, Is.EqualTo("/sys:\nfs\n\n/sys/fs:\ncgroup\n" + await File.ReadAllTextAsync("/etc/resolv.conf", token)), result.Error);
     }
 
+    [TestCase("mount -o remount,bind,ro /sys")]
+    [TestCase("mount -t tmpfs -o ro mask /sys/firmware")]
+    public async Task Within_another_container_sys_shows_nothing_of_it(string outside, CancellationToken token)
+    {
+        using var run = new ContainerRun { Outside = outside };
+        // What a runner sees there, simplified.
+        var builder = new RuntimeBundleBuilder(null, "1 0 0:1 / / rw,relatime - overlay overlay rw\n2 1 0:2 / /sys ro,relatime - sysfs sysfs ro\n");
+        Bundle bundle = builder.Build(Context(Shell("ls /sys /sys/fs"), singleId ? SingleMapping : FullMapping));
+        ContainerRun.Result result = await run.RunAsync(bundle, singleId, token);
+        Assert.That(result.Output, Is.EqualTo("/sys:\nfs\n\n/sys/fs:\ncgroup\n"), result.Error);
+    }
+
     [Test]
     public async Task Extra_mounts_are_seen_read_only_and_beside_what_the_image_has(CancellationToken token)
     {
