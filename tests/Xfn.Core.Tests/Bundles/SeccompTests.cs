@@ -184,6 +184,43 @@ internal sealed class SeccompTests
     [Test]
     public async Task The_profile_in_the_repository_is_what_its_generator_makes(CancellationToken token)
     {
+        foreach ((string name, byte[] content) in await Generate([], token))
+            Assert.That(content, Is.EqualTo(Seccomp.Resource(name)), $"{name}: run eng/seccomp/generate.py");
+    }
+
+    [Test]
+    public async Task The_filters_decide_as_those_that_libseccomp_compiles(CancellationToken token)
+    {
+        Dictionary<string, byte[]> reference = await Generate(["--reference"], token);
+        ulong[] values =
+        [
+            .. Enumerable.Range(0, 50).Select(v => (ulong)v), .. Enumerable.Range(0, 64).Select(bit => 1UL << bit), 0x5411, 0x5412, 0x5413, 0x541b, 0x541c, 0x541d,
+            0xffffffff, ulong.MaxValue, 0x7e020000, 0x7e020011, 0x81ffffff,
+        ];
+        uint[] numbers = [.. Enumerable.Range(0, 600).Select(n => (uint)n), 0x3fffffff, 0x40000000, 0x40000001, 0x400001ff, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff];
+        foreach (string architecture in Architectures)
+        {
+            var ours = new BpfFilter(Seccomp.Resource($"default.{architecture}.bpf"), SystemCalls.Audit(architecture));
+            var theirs = new BpfFilter(reference[$"default.{architecture}.bpf"], SystemCalls.Audit(architecture));
+            foreach (uint number in numbers)
+            {
+                foreach (ulong value in values.SelectMany(v => new[] { v, v | 1UL << 32, v | 0xffffffffUL << 32 }))
+                {
+                    ulong[] arguments = [value, value, 0, 0, 0, 0];
+                    uint expected = theirs.Run((int)number, arguments);
+                    if (ours.Run((int)number, arguments) != expected)
+                        Assert.Fail($"{architecture} {number:x} {value:x}: expected {expected:x}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void There_is_a_compiled_filter_for_this_machine() =>
+        Assert.That(Seccomp.Filter(RuntimeInformation.OSArchitecture), Is.Not.Null.And.Length.LessThan(4096 * 8));
+
+    private static async Task<Dictionary<string, byte[]>> Generate(string[] arguments, CancellationToken token)
+    {
         string? repository = AppContext.BaseDirectory;
         while (repository is not null && !File.Exists(Path.Combine(repository, "eng/seccomp/generate.py")))
             repository = Path.GetDirectoryName(repository);
@@ -192,21 +229,16 @@ internal sealed class SeccompTests
         string made = Directory.CreateTempSubdirectory("xfn-seccomp-").FullName;
         try
         {
-            (int exitCode, string error) = await RunTool("/usr/bin/python3", [Path.Combine(repository, "eng/seccomp/generate.py"), made], token, allowed: 3);
+            (int exitCode, string error) = await RunTool("/usr/bin/python3", [Path.Combine(repository, "eng/seccomp/generate.py"), .. arguments, made], token, allowed: 3);
             if (exitCode == 3)
                 Assert.Ignore(error);
-            foreach (string path in Directory.EnumerateFiles(made))
-                Assert.That(await File.ReadAllBytesAsync(path, token), Is.EqualTo(Seccomp.Resource(Path.GetFileName(path))), $"{Path.GetFileName(path)}: run eng/seccomp/generate.py");
+            return Directory.EnumerateFiles(made).ToDictionary(p => Path.GetFileName(p), File.ReadAllBytes);
         }
         finally
         {
             Directory.Delete(made, recursive: true);
         }
     }
-
-    [Test]
-    public void There_is_a_compiled_filter_for_this_machine() =>
-        Assert.That(Seccomp.Filter(RuntimeInformation.OSArchitecture), Is.Not.Null.And.Length.LessThan(4096 * 8));
 
     private static Dictionary<string, string> Read(string lines) =>
         lines.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' ')).ToDictionary(f => f[0], f => f[1]);
