@@ -9,9 +9,10 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
 {
     /// <summary>What every function has, in the order of mounting.</summary>
     /// <param name="options">Sizes.</param>
-    /// <param name="ownNetwork">Whether the function has a network namespace of its own.</param>
+    /// <param name="cgroups">Whether there is a unified hierarchy: of the older ones crun would bind the machine's, other runs' groups and all.</param>
+    /// <param name="sysfs">Whether the kernel mounts a fresh sysfs.</param>
     /// <param name="singleId">Whether group 5, the terminals', is unmapped.</param>
-    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool ownNetwork, bool singleId)
+    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool cgroups, bool sysfs, bool singleId)
     {
         yield return new("/proc", "proc", "proc", "nosuid", "noexec", "nodev");
         yield return new("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=64");
@@ -22,15 +23,21 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
         yield return new("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=64m", "nr_inodes=4096");
         yield return new("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
 
-        // The kernel mounts a fresh sysfs only for a network namespace of one's own. Without one crun would bind the machine's, hardware and all, in silence.
-        yield return ownNetwork
+        // Where a fresh sysfs is refused crun would bind the outer one, hardware and all, in silence.
+        yield return sysfs
             ? new("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro")
             : new("/sys", "tmpfs", "tmpfs", "nosuid", "noexec", "nodev", "ro", "mode=755", "size=64k", "nr_inodes=64");
         // Run-times learn their limits here.
-        yield return new("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro");
+        if (cgroups)
+            yield return new("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro");
+        yield return Temporary("/tmp", options);
+    }
 
-        string[] temporary = ["nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}"];
-        yield return new("/tmp", "tmpfs", "tmpfs", options.TmpExecutable ? temporary : [.. temporary, "noexec"]);
+    /// <summary>A directory to write to.</summary>
+    public static BundleMount Temporary(string destination, BundleOptions options)
+    {
+        string[] mount = ["nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}"];
+        return new(destination, "tmpfs", "tmpfs", options.TmpExecutable ? mount : [.. mount, "noexec"]);
     }
 
     /// <summary>A file or directory of this machine, read-only.</summary>

@@ -25,18 +25,21 @@ internal static class BundleOptionsValidator
             Check(nameof(options.Environment), value is not null && !value.Contains('\0'), name, "its value is null or holds NUL", "Give it a text");
         }
 
-        foreach (string capability in options.AddedCapabilities ?? [])
+        Check(nameof(options.AddedCapabilities), options.AddedCapabilities is not null, null, "it is null", "Leave it out, or give names");
+        foreach (string capability in options.AddedCapabilities!)
         {
             Check(nameof(options.AddedCapabilities), Capabilities.Contains(capability), capability, "it is not one that a function may have",
                 $"Choose from {string.Join(", ", Capabilities)}");
         }
-        Check(nameof(options.AddedCapabilities), options.AddedCapabilities is not null, null, "it is null", "Leave it out, or give names");
+        Check(nameof(options.AddedCapabilities), options.AddedCapabilities.Distinct().Count() == options.AddedCapabilities.Count,
+            string.Join(", ", options.AddedCapabilities), "one is named twice", "Name it once");
 
         Check(nameof(options.ReadOnlyMounts), options.ReadOnlyMounts is not null, null, "it is null", "Leave it out, or give mounts");
         var destinations = new HashSet<string>(StringComparer.Ordinal);
         foreach (ReadOnlyMount mount in options.ReadOnlyMounts!)
         {
-            Check(nameof(options.ReadOnlyMounts), IsPath(mount.Source), mount.Source, "the source is no absolute path without empty, '.' and '..' components", "Write it whole");
+            Check(nameof(options.ReadOnlyMounts), mount is not null, null, "one of them is null", "Leave it out");
+            Check(nameof(options.ReadOnlyMounts), IsPath(mount!.Source), mount.Source, "the source is no absolute path without empty, '.' and '..' components", "Write it whole");
             Check(nameof(options.ReadOnlyMounts), IsPath(mount.Destination) && mount.Destination != "/", mount.Destination,
                 "the destination is no absolute path without empty, '.' and '..' components", "Write it whole");
             Check(nameof(options.ReadOnlyMounts), !Reserved.Any(r => MountPoints.IsBelow(mount.Destination, r)) && mount.Destination != "/tmp", mount.Destination,
@@ -55,6 +58,6 @@ internal static class BundleOptionsValidator
     private static void Check(string option, bool valid, object? value, string found, string remedy)
     {
         if (!valid)
-            throw new ArgumentException($"cannot use option {option} '{value}': {found}. {remedy}.", option);
+            throw new ArgumentException($"cannot use option {option} '{value}': {found}. {remedy}.");
     }
 }

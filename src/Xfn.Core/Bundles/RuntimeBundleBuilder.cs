@@ -13,15 +13,23 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
     private readonly BundleOptions _options;
     private readonly Seccomp _seccomp;
     private readonly IReadOnlyList<ResourceLimit> _limits;
+    private readonly bool _sysfs;
+    private readonly bool _cgroups = File.Exists("/sys/fs/cgroup/cgroup.controllers") || Directory.Exists("/sys/fs/cgroup/unified");
     private readonly IReadOnlyList<string> _maskedInSys = SystemPaths.MaskedInSys();
 
     /// <summary>Makes a builder.</summary>
     /// <param name="options">What functions get beyond the defaults; the defaults when null.</param>
     /// <exception cref="ArgumentException">An option is out of its range; the message names it.</exception>
     public RuntimeBundleBuilder(BundleOptions? options = null)
+        : this(options, File.ReadAllText("/proc/self/mountinfo"))
+    {
+    }
+
+    internal RuntimeBundleBuilder(BundleOptions? options, string mountInfo)
     {
         _options = options ?? new BundleOptions();
         BundleOptionsValidator.Validate(_options);
+        _sysfs = SysfsVisibility.AllowsFresh(mountInfo);
         _seccomp = Seccomp.Load(_options);
         // Older kernels count a user's processes on the whole machine: one run's would then be the others'.
         int? processes = OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14) ? _options.ProcessLimit : null;
@@ -47,19 +55,21 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             NetworkPolicy.Runner => false,
             var other => throw new InvalidRequestException($"cannot use network policy '{other}': there is none of that number. Use Isolated or Runner."),
         };
+        // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
+        bool sysfs = ownNetwork && _sysfs;
         ImageUser user = ImageUser.Resolve(context);
         IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
         IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home);
         ProcessPlan.CheckSize(context, arguments, environment);
         string workingDirectory = ProcessPlan.WorkingDirectory(context);
 
-        List<BundleMount> mounts = [.. BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle)];
+        List<BundleMount> mounts = [.. BundleMount.Standard(_options, _cgroups, sysfs, context.Mapping.IsSingle)];
         var points = new MountPoints();
         // Those below /dev and /sys are made there by the runtime, or by the kernel.
         foreach (BundleMount mount in mounts.Where(m => m.Destination.LastIndexOf('/') == 0))
             points.AddDirectory(mount.Destination);
         if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
-            mounts.Add(BundleMount.Standard(_options, ownNetwork, context.Mapping.IsSingle).Last() with { Destination = workingDirectory });
+            mounts.Add(BundleMount.Temporary(workingDirectory, _options));
         if (!ownNetwork && File.Exists(ResolvConf))
             Add(new ReadOnlyMount(ResolvConf, ResolvConf));
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
@@ -79,7 +89,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
                 Mounts = mounts,
                 ReadOnlyRoot = _options.WritableRootBytes == 0,
                 OwnNetwork = ownNetwork,
-                MaskedPaths = ownNetwork ? [.. SystemPaths.MaskedInProc, .. _maskedInSys] : SystemPaths.MaskedInProc,
+                MaskedPaths = sysfs ? [.. SystemPaths.MaskedInProc, .. _maskedInSys] : SystemPaths.MaskedInProc,
                 ReadOnlyPaths = SystemPaths.ReadOnly,
                 Seccomp = _seccomp,
             }),

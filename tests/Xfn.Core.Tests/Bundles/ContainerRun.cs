@@ -8,6 +8,8 @@ namespace Xfn.Core.Tests.Bundles;
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
 internal sealed class ContainerRun : IDisposable
 {
+    private const string Applets = "sh cat chmod dd dmesg env grep hostname id ls mkdir mkfifo mknod mount nc ping pwd readlink sleep sort stat touch tr true umount unshare wc";
+
     private readonly string _directory = Directory.CreateTempSubdirectory("xfn-bundle-").FullName;
 
     public ContainerRun()
@@ -16,7 +18,7 @@ internal sealed class ContainerRun : IDisposable
         Image = Directory.CreateDirectory(Path.Combine(_directory, "image")).FullName;
         string bin = Directory.CreateDirectory(Path.Combine(Image, "bin")).FullName;
         File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
-        foreach (string applet in (string[])["sh", "cat", "ls", "id", "env", "pwd", "hostname", "mount", "touch", "dd", "stat", "readlink", "true", "sleep", "grep", "mkdir", "umount", "wc"])
+        foreach (string applet in Applets.Split(' '))
             File.CreateSymbolicLink(Path.Combine(bin, applet), "busybox");
     }
 
@@ -24,6 +26,9 @@ internal sealed class ContainerRun : IDisposable
 
     /// <summary>The image's files, to add to.</summary>
     public string Image { get; }
+
+    /// <summary>Commands run as root of the machine, in a mount namespace that the others are made in.</summary>
+    public string Outside { get; init; } = "true";
 
     public static void Require()
     {
@@ -42,8 +47,11 @@ internal sealed class ContainerRun : IDisposable
         var start = new ProcessStartInfo("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         string[] mapping = singleId ? ["--map-root-user"] : ["--user", "--keep-caps"];
         string enter = singleId ? "exec sh" : "echo $$; read go; exec setpriv --reuid=0 --regid=0 --clear-groups sh";
-        foreach (string argument in (string[])[.. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
+        foreach (string argument in (string[])["--mount", "--", "sh", "-c", $"{Outside}; exec unshare \"$@\"", "sh",
+            .. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
+        {
             start.ArgumentList.Add(argument);
+        }
 
         using Process process = Process.Start(start)!;
         using CancellationTokenRegistration kill = cancellationToken.Register(() => process.Kill(entireProcessTree: true));

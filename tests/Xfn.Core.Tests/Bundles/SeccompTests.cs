@@ -1,0 +1,254 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using Xfn.Core.Bundles;
+using static Xfn.Core.Tests.Bundles.BundleContexts;
+
+namespace Xfn.Core.Tests.Bundles;
+
+[System.Runtime.Versioning.SupportedOSPlatform("linux")]
+[CancelAfter(120_000)]
+internal sealed class SeccompTests
+{
+    private const int EPERM = 1;
+    private const int ENOSYS = 38;
+    private const int EAFNOSUPPORT = 97;
+
+    private static readonly string Here = Path.Combine(AppContext.BaseDirectory, "Bundles");
+    private static readonly string[] Architectures = ["x86_64", "aarch64"];
+
+    [Test]
+    public async Task Calls_of_a_hostile_function_are_refused_and_those_of_an_ordinary_one_are_not(
+        [Values] SeccompForm form, [Values("", "app")] string user, CancellationToken token)
+    {
+        ContainerRun.Require();
+        using var run = new ContainerRun();
+        await RunTool("clang", ["-O1", "-static", "-o", Path.Combine(run.Image, "bin/syscalls"), Path.Combine(Here, "syscalls.c")], token);
+
+        var config = new ImageExecutionConfig { Entrypoint = ["/bin/syscalls"], User = user };
+        Bundle bundle = new RuntimeBundleBuilder(new BundleOptions { SeccompForm = form }).Build(Context(config, passwd: "app:x:1000:1000::/:\n"));
+        ContainerRun.Result result = await run.RunAsync(bundle, singleId: false, token);
+
+        string[] parts = result.Output.Split("ordinary\n");
+        Assert.That(parts, Has.Length.EqualTo(2), result.Error);
+        Dictionary<string, string> refused = Read(parts[0]);
+        Dictionary<string, string> ordinary = Read(parts[1]);
+        using (Assert.EnterMultipleScope())
+        {
+            foreach ((string name, string answer) in refused)
+            {
+                string expected = name switch
+                {
+                    "clone3" or "nonexistent" or "negative" => $"{ENOSYS}",
+                    "x32" or "i386" => "killed",
+                    _ when name.StartsWith("af_", StringComparison.Ordinal) || name == "socketpair-tipc" => $"{EAFNOSUPPORT}",
+                    _ => $"{EPERM}",
+                };
+                Assert.That(answer, Is.EqualTo(expected), name);
+            }
+            foreach ((string name, string answer) in ordinary)
+            {
+                // The kernel's own answer for what is no terminal.
+                Assert.That(answer, Is.EqualTo(name is "ioctl-not-a-terminal" or "ioctl-negative" ? "25" : "0"), name);
+            }
+            Assert.That(refused, Has.Count.GreaterThan(55));
+            Assert.That(ordinary, Has.Count.GreaterThan(30));
+        }
+    }
+
+    [TestCase("/bin/bash", "-c", "for i in {1..20}; do (echo $i) | cat; done | tail -n1", "20\n")]
+    [TestCase("/usr/bin/python3", "-c", """
+        import threading, subprocess, socket, tempfile, multiprocessing.dummy, ctypes, asyncio, ssl, os
+        t = threading.Thread(target=lambda: print('thread', flush=True)); t.start(); t.join()
+        print(subprocess.run(['/bin/echo', 'child'], capture_output=True, text=True).stdout.strip(), flush=True)
+        s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); print('socket', flush=True)
+        tempfile.TemporaryFile().write(b'x'); asyncio.run(asyncio.sleep(0)); print(os.cpu_count() > 0)
+        """, "thread\nchild\nsocket\nTrue\n")]
+    [TestCase("/usr/bin/node", "-e", "require('fs').readFile('/proc/self/stat', () => console.log('node'))", "node\n")]
+    [TestCase("/usr/bin/perl", "-e", "open(my $p, '-|', 'echo child') or die; print <$p>; print \"perl\\n\"", "child\nperl\n")]
+    public async Task Programs_with_a_c_library_of_today_start(string program, string option, string script, string expected, CancellationToken token)
+    {
+        ContainerRun.Require();
+        if (!File.Exists(program))
+            Assert.Ignore($"{program} is not installed");
+        using var run = new ContainerRun();
+        // The machine's own programs, over an image that has only what is needed to mount them.
+        var options = new BundleOptions { ReadOnlyMounts = [.. ((string[])["/usr", "/lib", "/lib64", "/bin"]).Where(Directory.Exists).Select(d => new ReadOnlyMount(d, d))] };
+        Bundle bundle = new RuntimeBundleBuilder(options with { SeccompForm = SeccompForm.Compiled })
+            .Build(Context(new ImageExecutionConfig { Entrypoint = [program, option, script.ReplaceLineEndings("\n")] }));
+        ContainerRun.Result result = await run.RunAsync(bundle, singleId: false, token);
+        Assert.That(result.Output, Is.EqualTo(expected), result.Error);
+    }
+
+    [Test]
+    public async Task A_dotnet_program_starts(CancellationToken token)
+    {
+        ContainerRun.Require();
+        using var run = new ContainerRun();
+        string root = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../.."));
+        if (!Directory.Exists(Path.Combine(root, "sdk")))
+            Assert.Ignore("there is a runtime only, no program to start");
+        string compiler = Directory.EnumerateFiles(Path.Combine(root, "sdk"), "csc.dll", SearchOption.AllDirectories).First();
+        var options = new BundleOptions
+        {
+            SeccompForm = SeccompForm.Compiled,
+            ReadOnlyMounts = [new(root, "/opt/dotnet"), .. ((string[])["/lib", "/lib64", "/usr/lib"]).Where(Directory.Exists).Select(d => new ReadOnlyMount(d, d))],
+            Environment = new Dictionary<string, string> { ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1" },
+        };
+        var config = new ImageExecutionConfig { Entrypoint = ["/opt/dotnet/dotnet", "exec", Path.Combine("/opt/dotnet", Path.GetRelativePath(root, compiler)), "-version"] };
+        ContainerRun.Result result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(config)), singleId: false, token);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(result.Output, Does.Match(@"^\d+\.\d+"), result.Error);
+            Assert.That(result.Error, Is.Empty);
+        }
+    }
+
+    [Test]
+    public async Task Another_profile_takes_the_place_of_the_default_one(CancellationToken token)
+    {
+        ContainerRun.Require();
+        using var run = new ContainerRun();
+        var options = new BundleOptions
+        {
+            SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":71}]}"""u8.ToArray(),
+        };
+        ContainerRun.Result result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(Shell("mkdir /tmp/x"))), singleId: false, token);
+        Assert.That(result.Error, Does.Contain("Protocol error"));
+    }
+
+    [Test]
+    public void Every_call_that_the_profile_lists_is_decided_as_listed_on_every_architecture([ValueSource(nameof(Architectures))] string architecture)
+    {
+        JsonNode profile = JsonNode.Parse(Seccomp.Resource("default.json"))!;
+        Dictionary<string, int> numbers = SystemCalls.Numbers(architecture);
+        var filter = new BpfFilter(Seccomp.Resource($"default.{architecture}.bpf"), SystemCalls.Audit(architecture));
+        var conditional = new HashSet<string>();
+        int decided = 0;
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (JsonNode? rule in profile["syscalls"]!.AsArray())
+            {
+                uint expected = (string)rule!["action"]! == "SCMP_ACT_ALLOW" ? BpfFilter.Allow : BpfFilter.Errno((int)rule["errnoRet"]!);
+                foreach (string name in rule["names"]!.AsArray().Select(n => (string)n!))
+                {
+                    if (!numbers.TryGetValue(name, out int number))
+                        continue;
+                    ulong[] arguments = new ulong[6];
+                    if (rule["args"]?[0] is { } argument)
+                        arguments[(int)argument["index"]!] = (ulong)argument["valueTwo"]!;
+                    Assert.That(filter.Run(number, arguments), Is.EqualTo(expected), $"{name} {arguments[0]:x} {arguments[1]:x}");
+                    decided++;
+                    conditional.Add(name);
+                }
+            }
+            foreach ((string name, int number) in numbers)
+            {
+                if (!conditional.Contains(name))
+                    Assert.That(filter.Run(number, new ulong[6]), Is.EqualTo(BpfFilter.Errno(ENOSYS)), name);
+            }
+            Assert.That(filter.Run(100_000, new ulong[6]), Is.EqualTo(BpfFilter.Errno(ENOSYS)));
+            Assert.That(new BpfFilter(Seccomp.Resource($"default.{architecture}.bpf"), 0x40000003).Run(20, new ulong[6]), Is.EqualTo(BpfFilter.KillProcess));
+            Assert.That(decided, Is.GreaterThan(300));
+        }
+    }
+
+    [Test]
+    public void Values_that_are_refused_are_refused_whatever_the_upper_half_of_the_register_holds(
+        [ValueSource(nameof(Architectures))] string architecture, [Values(0UL, 1UL << 32, 0xffffffffUL << 32, 0x8000000000000000)] ulong upper)
+    {
+        Dictionary<string, int> numbers = SystemCalls.Numbers(architecture);
+        var filter = new BpfFilter(Seccomp.Resource($"default.{architecture}.bpf"), SystemCalls.Audit(architecture));
+        var random = new Random(1);
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (uint request in Sample(random, 0x5412, 0x541c))
+                Check("ioctl", 1, request, request is 0x5412 or 0x541c ? EPERM : 0);
+            foreach (uint family in Sample(random, [.. Enumerable.Range(0, 64).Select(i => (uint)i)]))
+                Check("socket", 0, family, family is 1 or 2 or 10 or 16 ? 0 : EAFNOSUPPORT);
+            foreach (uint flags in Sample(random, [.. Enumerable.Range(0, 32).Select(i => 1U << i)]))
+                Check("clone", 0, flags, (flags & 0x7e020000) == 0 ? 0 : EPERM);
+        }
+
+        void Check(string call, int index, uint value, int errno)
+        {
+            var arguments = new ulong[6];
+            arguments[index] = upper | value;
+            Assert.That(filter.Run(numbers[call], arguments), Is.EqualTo(errno == 0 ? BpfFilter.Allow : BpfFilter.Errno(errno)), $"{call} {value:x}");
+        }
+
+        static IEnumerable<uint> Sample(Random random, params uint[] values) =>
+            values.Concat(values.SelectMany(v => new[] { v - 1, v + 1, ~v })).Concat(Enumerable.Range(0, 200).Select(_ => (uint)random.NextInt64(1L << 32)));
+    }
+
+    [Test]
+    public async Task The_profile_in_the_repository_is_what_its_generator_makes(CancellationToken token)
+    {
+        foreach ((string name, byte[] content) in await Generate([], token))
+            Assert.That(content, Is.EqualTo(Seccomp.Resource(name)), $"{name}: run eng/seccomp/generate.py");
+    }
+
+    [Test]
+    public async Task The_filters_decide_as_those_that_libseccomp_compiles(CancellationToken token)
+    {
+        Dictionary<string, byte[]> reference = await Generate(["--reference"], token);
+        ulong[] values =
+        [
+            .. Enumerable.Range(0, 50).Select(v => (ulong)v), .. Enumerable.Range(0, 64).Select(bit => 1UL << bit), 0x5411, 0x5412, 0x5413, 0x541b, 0x541c, 0x541d,
+            0xffffffff, ulong.MaxValue, 0x7e020000, 0x7e020011, 0x81ffffff,
+        ];
+        uint[] numbers = [.. Enumerable.Range(0, 600).Select(n => (uint)n), 0x3fffffff, 0x40000000, 0x40000001, 0x400001ff, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff];
+        foreach (string architecture in Architectures)
+        {
+            var ours = new BpfFilter(Seccomp.Resource($"default.{architecture}.bpf"), SystemCalls.Audit(architecture));
+            var theirs = new BpfFilter(reference[$"default.{architecture}.bpf"], SystemCalls.Audit(architecture));
+            foreach (uint number in numbers)
+            {
+                foreach (ulong value in values.SelectMany(v => new[] { v, v | 1UL << 32, v | 0xffffffffUL << 32 }))
+                {
+                    ulong[] arguments = [value, value, 0, 0, 0, 0];
+                    uint expected = theirs.Run((int)number, arguments);
+                    if (ours.Run((int)number, arguments) != expected)
+                        Assert.Fail($"{architecture} {number:x} {value:x}: expected {expected:x}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void There_is_a_compiled_filter_for_this_machine() =>
+        Assert.That(Seccomp.Filter(RuntimeInformation.OSArchitecture), Is.Not.Null.And.Length.LessThan(4096 * 8));
+
+    private static async Task<Dictionary<string, byte[]>> Generate(string[] arguments, CancellationToken token)
+    {
+        string? repository = AppContext.BaseDirectory;
+        while (repository is not null && !File.Exists(Path.Combine(repository, "eng/seccomp/generate.py")))
+            repository = Path.GetDirectoryName(repository);
+        if (repository is null)
+            Assert.Ignore("the tests were copied away from the repository");
+        string made = Directory.CreateTempSubdirectory("xfn-seccomp-").FullName;
+        try
+        {
+            (int exitCode, string error) = await RunTool("/usr/bin/python3", [Path.Combine(repository, "eng/seccomp/generate.py"), .. arguments, made], token, allowed: 3);
+            if (exitCode == 3)
+                Assert.Ignore(error);
+            return Directory.EnumerateFiles(made).ToDictionary(p => Path.GetFileName(p), File.ReadAllBytes);
+        }
+        finally
+        {
+            Directory.Delete(made, recursive: true);
+        }
+    }
+
+    private static Dictionary<string, string> Read(string lines) =>
+        lines.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' ')).ToDictionary(f => f[0], f => f[1]);
+
+    private static async Task<(int ExitCode, string Error)> RunTool(string program, string[] arguments, CancellationToken token, int allowed = 0)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+        string error = await process.StandardError.ReadToEndAsync(token);
+        await process.WaitForExitAsync(token);
+        Assert.That(process.ExitCode, Is.Zero.Or.EqualTo(allowed), error);
+        return (process.ExitCode, error);
+    }
+}
