@@ -34,6 +34,17 @@ internal static class Posix
     /// <summary>Sends a signal; that there is no such process any more is no error.</summary>
     public static void Kill(int pid, int signal) => _ = Syscall.kill(pid, (Signum)signal);
 
+    /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
+    public static bool CanWrite(string path) => Syscall.access(path, AccessModes.W_OK) == 0;
+
+    /// <summary>Whether a file has an extended attribute that the caller may see.</summary>
+    public static bool HasAttribute(string path, string name) => Syscall.getxattr(path, name, [], 0) >= 0;
+
+    /// <summary>What is free on a path's file system: bytes, and files where it counts them; null when it cannot be asked.</summary>
+    public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => Syscall.statvfs(path, out Statvfs space) == 0
+        ? (space.f_bavail * space.f_frsize, space.f_files == 0 ? null : space.f_favail)
+        : null;
+
     private static int Check(int result, string verb, string path)
     {
         if (result >= 0)

@@ -43,7 +43,7 @@ internal static class IdMappings
     }
 
     /// <summary>A user's ranges, the first id of the first one becoming 0. See <see href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
-    private static IdRange[] SubordinateIds(string path, uint uid, uint most)
+    internal static IdRange[] SubordinateIds(string path, uint uid, uint most)
     {
         if (!File.Exists(path))
             return [];

@@ -1,0 +1,130 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>The cgroup of one run: a directory in each hierarchy that its limits need; none when they need none.</summary>
+/// <remarks>For one thread at a time, except <see cref="Kill"/>. Disposal kills what is in it and removes it.</remarks>
+internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time) : IAsyncDisposable
+{
+    // Dying processes keep a cgroup busy for as long as their memory takes to be freed: microseconds, or seconds for gigabytes.
+    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan OutOfMemoryPeriod = TimeSpan.FromMilliseconds(50);
+
+    private readonly List<int> _processes = [];
+    private volatile (CgroupHierarchy Hierarchy, string Directory)[] _places = [];
+    private bool _survivesOutOfMemory;
+
+    /// <summary>The directories, one for each hierarchy used.</summary>
+    public IEnumerable<string> Directories => _places.Select(p => p.Directory);
+
+    /// <summary>Sets limits where there were none: a cgroup may be made before it is known what its run may use. Processes that were added get them too.</summary>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    public void Apply(CgroupLimits limits)
+    {
+        manager.Require(limits);
+        string? current = null;
+        try
+        {
+            foreach ((CgroupHierarchy hierarchy, CgroupControllers controllers, string directory) in manager.Place(id, limits))
+            {
+                current = directory;
+                bool isNew = !Array.Exists(_places, p => p.Directory == directory);
+                if (isNew)
+                {
+                    Directory.CreateDirectory(directory);
+                    _places = [.. _places, (hierarchy, directory)];
+                }
+
+                hierarchy.Apply(directory, limits, controllers);
+                if (isNew)
+                    _processes.ForEach(process => CgroupFile.Write(directory, "cgroup.procs", process));
+                _survivesOutOfMemory |= hierarchy is CgroupV1Hierarchy && controllers.HasFlag(CgroupControllers.Memory);
+            }
+        }
+        catch (Exception e) when (CgroupFile.IsFileError(e))
+        {
+            TryRemove();
+            throw new ContainerEnvironmentException(
+                RunStage.Spawn, $"cannot set limits in cgroup '{current ?? id}': {e.Message}. See whether its parent is still delegated to this program.", e);
+        }
+    }
+
+    /// <summary>Moves a process in, with all its threads; what it starts from then on is in it too.</summary>
+    /// <remarks>Takes the kernel some 10 ms when no process was moved in the last 10: it waits for an RCU grace period. Do it ahead of need.</remarks>
+    /// <exception cref="XfnException">The process has ended, or may not be moved.</exception>
+    public void Add(int processId)
+    {
+        _processes.Add(processId);
+        foreach ((_, string directory) in _places)
+        {
+            try
+            {
+                CgroupFile.Write(directory, "cgroup.procs", processId);
+            }
+            catch (IOException e) when (e.HResult == CgroupFile.ESrch)
+            {
+                throw new XfnException(RunStage.Spawn, $"cannot move process '{processId}' into cgroup '{directory}': it has ended.", e);
+            }
+            catch (Exception e) when (CgroupFile.IsFileError(e))
+            {
+                throw new ContainerEnvironmentException(
+                    RunStage.Spawn,
+                    $"cannot move process '{processId}' into cgroup '{directory}': {e.Message}. Both its old and its new cgroup must be delegated to this program.",
+                    e);
+            }
+        }
+    }
+
+    /// <summary>What was used so far. Ask before removal.</summary>
+    public CgroupUsage Read()
+    {
+        var usage = new CgroupUsage();
+        foreach ((CgroupHierarchy hierarchy, string directory) in _places)
+            usage = hierarchy.Read(directory, usage);
+        return usage;
+    }
+
+    /// <summary>Ends with true when the kernel has killed one process for want of memory and left others alive, which are then killed as well; with false when
+    /// that cannot happen: without a memory limit, and on version 2, whose kernel kills all of them by itself.</summary>
+    /// <param name="cancellationToken">Ends the watch.</param>
+    public async Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken)
+    {
+        if (!_survivesOutOfMemory)
+            return false;
+        using var timer = new PeriodicTimer(OutOfMemoryPeriod, time);
+        while (await timer.WaitForNextTickAsync(cancellationToken).ConfigureAwait(false))
+        {
+            if (Read().OutOfMemoryKills > 0)
+            {
+                Kill();
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Sends SIGKILL to every process in it. Does not wait for their end.</summary>
+    public void Kill()
+    {
+        foreach ((_, string directory) in _places)
+            CgroupRemoval.Kill(directory);
+    }
+
+    /// <summary>Removes it, unless there are processes in it yet.</summary>
+    public bool TryRemove()
+    {
+        _places = [.. _places.Where(p => !CgroupRemoval.TryRemove(p.Directory))];
+        return _places.Length == 0;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        // What cannot be removed by then is left to the manager's disposal, or to the next process's sweep.
+        long start = time.GetTimestamp();
+        for (int wait = 1; !TryRemove() && time.GetElapsedTime(start) < RemovalTimeout; wait = Math.Min(wait * 2, 100))
+        {
+            Kill();
+            await Task.Delay(TimeSpan.FromMilliseconds(wait), time).ConfigureAwait(false);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>A hierarchy that runs get cgroups in, and the files by which it is told what they may use.</summary>
+internal abstract class CgroupHierarchy
+{
+    /// <summary>How long a period of the processor's time is, in microseconds: the kernel's default.</summary>
+    protected const long CpuPeriodMicroseconds = 100_000;
+
+    /// <summary>The directory that the cgroups of runs are made in.</summary>
+    public abstract string BaseDirectory { get; }
+
+    /// <summary>The controllers that this hierarchy is used for.</summary>
+    public abstract CgroupControllers Controllers { get; }
+
+    /// <summary>Makes the controllers work for the cgroups below <see cref="BaseDirectory"/>.</summary>
+    public virtual void Enable(CgroupControllers controllers)
+    {
+    }
+
+    /// <summary>Sets the limits of a cgroup that has none yet, those of <paramref name="controllers"/>.</summary>
+    public void Apply(string directory, CgroupLimits limits, CgroupControllers controllers)
+    {
+        if (limits.MemoryBytes is { } memory && controllers.HasFlag(CgroupControllers.Memory))
+            ApplyMemory(directory, memory);
+        if (limits.CpuMilli is { } cpu && controllers.HasFlag(CgroupControllers.Cpu))
+            ApplyCpu(directory, Math.Max(cpu * CpuPeriodMicroseconds / 1000, 1000), Math.Clamp(cpu * 1024 / 1000, 2, 262_144));
+        if (limits.Pids is { } pids && controllers.HasFlag(CgroupControllers.Pids))
+            CgroupFile.Write(directory, "pids.max", pids);
+    }
+
+    /// <summary>Adds what a cgroup's counters say.</summary>
+    public abstract CgroupUsage Read(string directory, CgroupUsage usage);
+
+    protected abstract void ApplyMemory(string directory, long bytes);
+
+    protected abstract void ApplyCpu(string directory, long quotaMicroseconds, long shares);
+
+    /// <summary>Adds the counter of refused processes, which both versions have.</summary>
+    protected static long ReadPidsRefused(string directory) => CgroupFile.ReadNumber(directory, "pids.events", "max"u8) ?? 0;
+}

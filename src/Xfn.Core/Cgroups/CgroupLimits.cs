@@ -1,0 +1,72 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>What the processes of a run may use together. Null is no limit.</summary>
+internal sealed record CgroupLimits
+{
+    /// <summary>How many processes and threads a run may have, when it can be enforced: enough for a threaded program, too few for a fork bomb to be felt.</summary>
+    public const long DefaultPids = 256;
+
+    /// <summary>Memory in bytes, page cache and tmpfs included; swap is not added to it.</summary>
+    public long? MemoryBytes { get; init; }
+
+    /// <summary>Thousandths of a processor.</summary>
+    public long? CpuMilli { get; init; }
+
+    /// <summary>Processes and threads.</summary>
+    public long? Pids { get; init; }
+
+    /// <summary>Whether <see cref="Pids"/> was asked for. The default is enforced where it can be; what was asked for must be.</summary>
+    public bool PidsAreRequired { get; init; }
+
+    /// <summary>The controllers without which these limits mean nothing.</summary>
+    public CgroupControllers Required =>
+        (MemoryBytes is null ? 0 : CgroupControllers.Memory) | (CpuMilli is null ? 0 : CgroupControllers.Cpu) | (Pids is null || !PidsAreRequired ? 0 : CgroupControllers.Pids);
+
+    /// <summary>The controllers that these limits use.</summary>
+    public CgroupControllers Wanted => Required | (Pids is null ? 0 : CgroupControllers.Pids);
+
+    /// <summary>Reads a request's limits.</summary>
+    /// <param name="limits">The request's.</param>
+    /// <param name="pids">The runner's limit of processes; null for <see cref="DefaultPids"/>, where that can be enforced.</param>
+    /// <exception cref="InvalidRequestException">A limit is no quantity, or one out of range.</exception>
+    public static CgroupLimits From(ResourceLimits limits, long? pids = null) => new()
+    {
+        MemoryBytes = string.IsNullOrEmpty(limits.Memory) ? null : ResourceQuantity.ParseMemory(limits.Memory, "memory limit"),
+        CpuMilli = string.IsNullOrEmpty(limits.Cpu) ? null : ResourceQuantity.ParseCpu(limits.Cpu, "cpu limit"),
+        Pids = pids ?? DefaultPids,
+        PidsAreRequired = pids is not null,
+    };
+}
+
+/// <summary>The cgroup controllers that limits need.</summary>
+[Flags]
+internal enum CgroupControllers
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>Limits memory.</summary>
+    Memory = 1,
+
+    /// <summary>Limits processor time.</summary>
+    Cpu = 2,
+
+    /// <summary>Limits processes and threads.</summary>
+    Pids = 4,
+}
+
+/// <summary>What the processes of a run have used together. Null is unknown: no cgroup counted it.</summary>
+internal sealed record CgroupUsage
+{
+    /// <summary>User and system time.</summary>
+    public TimeSpan? CpuTime { get; init; }
+
+    /// <summary>The most memory at once, in bytes, page cache and tmpfs included.</summary>
+    public long? PeakMemoryBytes { get; init; }
+
+    /// <summary>How many processes the kernel killed because the memory limit was reached.</summary>
+    public long OutOfMemoryKills { get; init; }
+
+    /// <summary>How often a process or thread was refused because of the limit of them.</summary>
+    public long PidsRefused { get; init; }
+}

@@ -1,0 +1,85 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>Makes the cgroups of runs: one each, where the machine allows, with the limits that were asked for.</summary>
+/// <remarks>Safe for use by many threads. Disposal removes every cgroup that was made and is still there, and kills what is in it.</remarks>
+internal sealed class CgroupManager : IAsyncDisposable
+{
+    private readonly IReadOnlyList<CgroupHierarchy> _hierarchies;
+    private readonly Lazy<CgroupOwner> _owner;
+    private readonly TimeProvider _time;
+
+    private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time)
+    {
+        Support = support;
+        _hierarchies = hierarchies;
+        _time = time;
+        _owner = new Lazy<CgroupOwner>(() => CgroupOwner.Claim(stateDirectory, hierarchies.Select(h => h.BaseDirectory)));
+    }
+
+    /// <summary>Which limits can be enforced here, and why not the others.</summary>
+    public CgroupSupport Support { get; }
+
+    /// <summary>Finds out what this process may do. Changes nothing.</summary>
+    /// <param name="stateDirectory">A directory of the caller's that outlives the process, for the file that tells whose the cgroups are. It is made when it is needed.</param>
+    /// <param name="paths">Where to look; the kernel's files by default.</param>
+    /// <param name="time">Waits between attempts to remove a cgroup; the system's by default.</param>
+    public static CgroupManager Detect(string stateDirectory, CgroupPaths? paths = null, TimeProvider? time = null)
+    {
+        (CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies) = CgroupDetector.Detect(paths ?? new CgroupPaths());
+        return new CgroupManager(support, hierarchies, stateDirectory, time ?? TimeProvider.System);
+    }
+
+    /// <summary>Removes the cgroups of processes that ended without doing so, and kills what is in them.</summary>
+    /// <param name="stateDirectory">What those processes gave to <see cref="Detect"/>.</param>
+    /// <returns>How many were removed.</returns>
+    public static Task<int> SweepAsync(string stateDirectory) => CgroupOwner.SweepAsync(stateDirectory);
+
+    /// <summary>Refuses limits that cannot be enforced here.</summary>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    public void Require(CgroupLimits limits)
+    {
+        CgroupControllers missing = limits.Required & ~Support.Usable;
+        if (missing == 0)
+            return;
+        ControllerSupport first = Support.Controllers.First(c => missing.HasFlag(c.Controller));
+        string limit = first.Controller switch
+        {
+            CgroupControllers.Memory => $"memory to '{limits.MemoryBytes}' bytes",
+            CgroupControllers.Cpu => $"processor time to '{limits.CpuMilli}m'",
+            _ => $"processes to '{limits.Pids}'",
+        };
+        throw new ContainerEnvironmentException(RunStage.Validate, $"cannot limit {limit}: the cgroup controller {first.Name} cannot be used, {first.Found}. {first.Remedy}");
+    }
+
+    /// <summary>Makes a run's cgroup and sets its limits. Only the controllers that the limits need are used; without any, nothing is made.</summary>
+    /// <param name="id">Names the run: letters, digits, hyphens.</param>
+    /// <param name="limits">What the run may use. A limit of processes that was not asked for is left out where it cannot be enforced.</param>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    public Cgroup Create(string id, CgroupLimits limits)
+    {
+        var cgroup = new Cgroup(this, id, _time);
+        cgroup.Apply(limits);
+        return cgroup;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_owner.IsValueCreated)
+            await _owner.Value.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>The hierarchies that limits need, ready for use, and the controllers of each that they need.</summary>
+    internal IEnumerable<(CgroupHierarchy Hierarchy, CgroupControllers Controllers, string Directory)> Place(string id, CgroupLimits limits)
+    {
+        foreach (CgroupHierarchy hierarchy in _hierarchies)
+        {
+            CgroupControllers controllers = hierarchy.Controllers & limits.Wanted;
+            if (controllers == 0)
+                continue;
+            string directory = $"{hierarchy.BaseDirectory}/{_owner.Value.Prefix}{id}";
+            hierarchy.Enable(controllers);
+            yield return (hierarchy, controllers, directory);
+        }
+    }
+}

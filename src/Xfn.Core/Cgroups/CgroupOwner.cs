@@ -1,0 +1,113 @@
+using System.Security.Cryptography;
+
+namespace Xfn.Core.Cgroups;
+
+/// <summary>Tells which cgroups are a living process's: a file that says where they are, locked for as long as the process lives.</summary>
+/// <remarks>A process id and start time would not do: another PID namespace counts differently. The kernel gives the lock up however the process ends.</remarks>
+internal sealed class CgroupOwner : IAsyncDisposable
+{
+    private const string FilePrefix = "cgroups-";
+
+    private readonly FileStream _file;
+    private readonly string[] _baseDirectories;
+
+    private CgroupOwner(FileStream file, string token, string[] baseDirectories)
+    {
+        _file = file;
+        _baseDirectories = baseDirectories;
+        Prefix = PrefixOf(token);
+    }
+
+    /// <summary>How the names of this process's cgroups start.</summary>
+    public string Prefix { get; }
+
+    /// <summary>Makes and locks the file, before there is any cgroup that it tells of.</summary>
+    public static CgroupOwner Claim(string stateDirectory, IEnumerable<string> baseDirectories)
+    {
+        Directory.CreateDirectory(stateDirectory);
+        string[] bases = [.. baseDirectories];
+        for (int attempt = 0; ; attempt++)
+        {
+            string token = RandomNumberGenerator.GetHexString(12, lowercase: true);
+            string path = Path.Combine(stateDirectory, FilePrefix + token);
+            // Between making and locking it, another process's sweep may take it for a dead one's: it is locked then, or gone.
+            if (TryLock(path, FileMode.CreateNew, rethrow: attempt > 3) is not { } file)
+                continue;
+            if (!File.Exists(path))
+            {
+                file.Dispose();
+                continue;
+            }
+
+            using (var writer = new StreamWriter(file, leaveOpen: true))
+            {
+                foreach (string directory in bases)
+                    writer.WriteLine(directory);
+            }
+
+            return new CgroupOwner(file, token, bases);
+        }
+    }
+
+    /// <summary>Removes the cgroups of owners that are dead.</summary>
+    public static async Task<int> SweepAsync(string stateDirectory)
+    {
+        int removed = 0;
+        foreach (string path in Directory.Exists(stateDirectory) ? Directory.GetFiles(stateDirectory, FilePrefix + "*") : [])
+        {
+            // Else its owner lives, or another sweep has it.
+            if (TryLock(path, FileMode.Open, rethrow: false) is not { } file)
+                continue;
+
+            await using (file.ConfigureAwait(false))
+            {
+                using var reader = new StreamReader(file);
+                string[] bases = (await reader.ReadToEndAsync().ConfigureAwait(false)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+                (int swept, int left) = await RemoveAllAsync(bases, PrefixOf(Path.GetFileName(path)[FilePrefix.Length..])).ConfigureAwait(false);
+                removed += swept;
+                if (left == 0)
+                    File.Delete(path);
+            }
+        }
+
+        return removed;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        (_, int left) = await RemoveAllAsync(_baseDirectories, Prefix).ConfigureAwait(false);
+        if (left == 0)
+            File.Delete(_file.Name);
+        await _file.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static FileStream? TryLock(string path, FileMode mode, bool rethrow)
+    {
+        try
+        {
+            // FileShare.None is flock(2) with LOCK_EX.
+            return new FileStream(path, mode, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException) when (!rethrow)
+        {
+            return null;
+        }
+    }
+
+    private static string PrefixOf(string token) => $"xfn-{token}-";
+
+    private static async Task<(int Removed, int Left)> RemoveAllAsync(string[] baseDirectories, string prefix)
+    {
+        int removed = 0;
+        int left = 0;
+        foreach (string directory in baseDirectories)
+        {
+            (int r, int l) = await CgroupRemoval.RemoveAllAsync(directory, prefix).ConfigureAwait(false);
+            removed += r;
+            left += l;
+        }
+
+        return (removed, left);
+    }
+}

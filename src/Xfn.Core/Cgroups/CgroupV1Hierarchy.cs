@@ -1,0 +1,50 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>A hierarchy of cgroup version 1, below the cgroup that this process is in, whose limits then hold for the runs as well.</summary>
+/// <remarks>https://docs.kernel.org/admin-guide/cgroup-v1/</remarks>
+internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
+{
+    public override string BaseDirectory => baseDirectory;
+
+    public override CgroupControllers Controllers => controllers;
+
+    public override CgroupUsage Read(string directory, CgroupUsage usage)
+    {
+        // The file is there when cpu and cpuacct are mounted together, as they nearly always are.
+        if (controllers.HasFlag(CgroupControllers.Cpu) && CgroupFile.ReadNumber(directory, "cpuacct.usage") is { } nanoseconds)
+            usage = usage with { CpuTime = TimeSpan.FromMicroseconds(nanoseconds / 1000) };
+        if (controllers.HasFlag(CgroupControllers.Memory))
+        {
+            usage = usage with
+            {
+                PeakMemoryBytes = CgroupFile.ReadNumber(directory, "memory.max_usage_in_bytes"),
+                OutOfMemoryKills = CgroupFile.ReadNumber(directory, "memory.oom_control", "oom_kill"u8) ?? 0,
+            };
+        }
+
+        return controllers.HasFlag(CgroupControllers.Pids) ? usage with { PidsRefused = ReadPidsRefused(directory) } : usage;
+    }
+
+    protected override void ApplyMemory(string directory, long bytes)
+    {
+        CgroupFile.Write(directory, "memory.limit_in_bytes", bytes);
+        // Memory and swap together, so it must come second. A kernel without swap accounting lacks it; then the group is not swapped.
+        if (File.Exists($"{directory}/memory.memsw.limit_in_bytes"))
+            CgroupFile.Write(directory, "memory.memsw.limit_in_bytes", bytes);
+        else
+            CgroupFile.Write(directory, "memory.swappiness", 0);
+    }
+
+    protected override void ApplyCpu(string directory, long quotaMicroseconds, long shares)
+    {
+        CgroupFile.Write(directory, "cpu.shares", shares);
+        try
+        {
+            CgroupFile.Write(directory, "cpu.cfs_quota_us", quotaMicroseconds);
+        }
+        catch (IOException e) when (e.HResult == CgroupFile.EInval)
+        {
+            // A child may not be promised more than its parent has: this process is held to less, and so is the run.
+        }
+    }
+}

@@ -1,0 +1,116 @@
+namespace Xfn.Core.Cgroups;
+
+/// <summary>The hierarchy of cgroup version 2.</summary>
+/// <remarks>https://docs.kernel.org/admin-guide/cgroup-v2.html</remarks>
+internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
+{
+    /// <summary>The cgroup that this process and its siblings are moved to, since a cgroup with processes cannot have controlled children.</summary>
+    public const string HostCgroup = "xfn-host";
+
+    private const int MoveRounds = 20;
+
+    private readonly Lock _enabling = new();
+    private CgroupControllers _enabled;
+
+    public override string BaseDirectory => baseDirectory;
+
+    public override CgroupControllers Controllers => controllers;
+
+    /// <summary>The controllers that a file lists: <c>cgroup.controllers</c> or <c>cgroup.subtree_control</c>.</summary>
+    public static CgroupControllers ReadControllers(string directory, string file)
+    {
+        CgroupControllers found = CgroupControllers.None;
+        foreach (string name in File.ReadAllText($"{directory}/{file}").Split((char[])[' ', '\n']))
+        {
+            found |= name switch
+            {
+                "memory" => CgroupControllers.Memory,
+                "cpu" => CgroupControllers.Cpu,
+                "pids" => CgroupControllers.Pids,
+                _ => CgroupControllers.None,
+            };
+        }
+
+        return found;
+    }
+
+    public override void Enable(CgroupControllers wanted)
+    {
+        lock (_enabling)
+        {
+            if ((wanted & ~_enabled) == 0)
+                return;
+            CgroupControllers missing = wanted & ~ReadControllers(baseDirectory, "cgroup.subtree_control");
+            if (missing != 0)
+                EnableMissing(missing);
+            _enabled |= wanted;
+        }
+    }
+
+    public override CgroupUsage Read(string directory, CgroupUsage usage) => usage with
+    {
+        // There with or without the controller cpu.
+        CpuTime = CgroupFile.ReadNumber(directory, "cpu.stat", "usage_usec"u8) is { } microseconds ? TimeSpan.FromMicroseconds(microseconds) : usage.CpuTime,
+        // Since Linux 5.19.
+        PeakMemoryBytes = CgroupFile.ReadNumber(directory, "memory.peak") ?? usage.PeakMemoryBytes,
+        OutOfMemoryKills = CgroupFile.ReadNumber(directory, "memory.events", "oom_kill"u8) ?? 0,
+        PidsRefused = ReadPidsRefused(directory),
+    };
+
+    protected override void ApplyMemory(string directory, long bytes)
+    {
+        CgroupFile.Write(directory, "memory.max", bytes);
+        CgroupFile.Write(directory, "memory.oom.group", 1);
+        if (File.Exists($"{directory}/memory.swap.max"))
+            CgroupFile.Write(directory, "memory.swap.max", 0);
+    }
+
+    protected override void ApplyCpu(string directory, long quotaMicroseconds, long shares)
+    {
+        CgroupFile.Write(directory, "cpu.max", $"{quotaMicroseconds} {CpuPeriodMicroseconds}");
+        CgroupFile.Write(directory, "cpu.weight", Weight(shares));
+    }
+
+    /// <summary>Version 1's shares as version 2's weight: 2 is 1, 1024 (one processor) is 100, the default of both, and 262144 is 10000.</summary>
+    private static long Weight(long shares)
+    {
+        double log = Math.Log2(shares);
+        return (long)Math.Clamp(Math.Round(Math.Pow(10, (log * log + 125 * log) / 612 - 7.0 / 34)), 1, 10_000);
+    }
+
+    private void EnableMissing(CgroupControllers missing)
+    {
+        string change = string.Join(' ', CgroupSupport.Names(missing).Select(name => "+" + name));
+        for (int round = 0; ; round++)
+        {
+            try
+            {
+                CgroupFile.Write(baseDirectory, "cgroup.subtree_control", change);
+                return;
+            }
+            catch (IOException e) when (e.HResult == CgroupFile.EBusy && round < MoveRounds)
+            {
+                // "No internal processes". Others may be forked while these are moved, so it takes more than one round on a busy day.
+                MoveProcessesToLeaf();
+            }
+        }
+    }
+
+    private void MoveProcessesToLeaf()
+    {
+        string leaf = $"{baseDirectory}/{HostCgroup}";
+        Directory.CreateDirectory(leaf);
+        // 0 stands for a process of another PID namespace, and written it would stand for this one.
+        foreach (int process in CgroupFile.ReadProcesses(baseDirectory).Where(process => process > 0))
+        {
+            try
+            {
+                CgroupFile.Write(leaf, "cgroup.procs", process);
+            }
+            catch (IOException e) when (e.HResult == CgroupFile.ESrch)
+            {
+                // It has ended.
+            }
+        }
+    }
+}
