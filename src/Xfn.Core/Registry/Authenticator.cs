@@ -18,25 +18,38 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
         bool refreshed = false;
         if (used is { Challenge: { } known } && used.IsExpired(options.TimeProvider))
             (used, refreshed) = (await RefreshAsync(slot, request, uri, [known], used, cancellationToken).ConfigureAwait(false), true);
-        HttpResponseMessage response = await exchanger.SendAsync(exchange with { Authorization = used?.Header }, cancellationToken).ConfigureAwait(false);
-        if (response.StatusCode != HttpStatusCode.Unauthorized)
-            return response;
-
-        Challenge[] challenges = Challenge.Of(response);
-        Uri asked = response.RequestMessage?.RequestUri ?? uri;
-        if (!RegistryClients.SameAuthority(asked, uri))
-            return await AnswerForeignAsync(exchange, asked, challenges, response, request, cancellationToken).ConfigureAwait(false);
-
-        // Once a request: what a fresh token does not open, another one will not. The next request begins with what the registry wants by then.
-        Authorization? fresh = refreshed ? null : await RefreshAsync(slot, request, uri, challenges, used, cancellationToken).ConfigureAwait(false);
-        if (fresh is null)
+        while (true)
         {
-            slot.Forget(used);
-            return response;
-        }
+            HttpResponseMessage response = await exchanger.SendAsync(exchange with { Authorization = used?.Header }, cancellationToken).ConfigureAwait(false);
+            if (response.StatusCode != HttpStatusCode.Unauthorized)
+                return response;
 
-        response.Dispose();
-        return await exchanger.SendAsync(exchange with { Authorization = fresh.Header }, cancellationToken).ConfigureAwait(false);
+            Challenge[] challenges = Challenge.Of(response);
+            Uri asked = response.RequestMessage?.RequestUri ?? uri;
+            if (!RegistryClients.SameAuthority(asked, uri))
+                return await AnswerForeignAsync(exchange, asked, challenges, response, request, cancellationToken).ConfigureAwait(false);
+
+            // Once a request: what a fresh token does not open, another one will not. The next request begins with what the registry wants by then.
+            Authorization? refused = used;
+            try
+            {
+                used = refreshed ? null : await RefreshAsync(slot, request, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                response.Dispose();
+                throw;
+            }
+
+            if (used is null)
+            {
+                slot.Forget(refused);
+                return response;
+            }
+
+            refreshed = true;
+            response.Dispose();
+        }
     }
 
     /// <summary>A host that the registry led to wants a token of its own: one is got without credentials, which were given for the registry only, and

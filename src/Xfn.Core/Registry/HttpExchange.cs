@@ -28,6 +28,9 @@ internal sealed record HttpExchange
 /// <summary>Sends a request and follows where it leads.</summary>
 internal sealed class HttpExchanger(RegistryClients clients, RegistryOptions options)
 {
+    /// <summary>What is said of an answer that is malformed.</summary>
+    public const string NoHttp = "its answer is not HTTP";
+
     private const int MaxRedirects = 10;
 
     /// <summary>The last response, its headers read and its body not.</summary>
@@ -74,6 +77,11 @@ internal sealed class HttpExchanger(RegistryClients clients, RegistryOptions opt
         catch (OperationCanceledException e) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw new TimeoutException($"no answer within {options.NoProgressTimeout.TotalSeconds:0.#} seconds", e);
+        }
+        catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.InvalidResponse)
+        {
+            // The framework quotes the answer, and a server that was sent a secret may answer with it.
+            throw new HttpRequestException(HttpRequestError.InvalidResponse, NoHttp);
         }
     }
 

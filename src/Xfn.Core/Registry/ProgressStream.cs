@@ -44,6 +44,11 @@ internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan t
             cancellationToken.ThrowIfCancellationRequested();
             throw new IOException($"the registry sent fewer than {Progress} bytes in {timeout.TotalSeconds:0.#} seconds", e);
         }
+        catch (HttpIOException e) when (e.HttpRequestError == HttpRequestError.InvalidResponse)
+        {
+            // The framework quotes what it was sent, see HttpExchanger.
+            throw new HttpIOException(HttpRequestError.InvalidResponse, HttpExchanger.NoHttp);
+        }
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>

@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
 using Polly;
 
 namespace Xfn.Core.Registry;
@@ -9,6 +12,7 @@ namespace Xfn.Core.Registry;
 internal sealed class RegistryTransport : IDisposable
 {
     private const int MaxRemembered = 1024;
+    private static readonly TimeSpan HandshakeLimit = TimeSpan.FromSeconds(5);
 
     private readonly RegistryOptions _options;
     private readonly RegistryClients _clients;
@@ -101,29 +105,43 @@ internal sealed class RegistryTransport : IDisposable
         }
 
         // What a server that speaks TLS says to plain HTTP: 400, or nothing that is HTTP.
-        if (guessed && response is null or { StatusCode: HttpStatusCode.BadRequest })
-            response = await TrySecureAsync(request, response, cancellationToken).ConfigureAwait(false) ?? throw failure!;
-        if (request.DocumentLimit is { } limit && response!.IsSuccessStatusCode && request.Method != HttpMethod.Head)
+        if (guessed && (response is null or { StatusCode: HttpStatusCode.BadRequest }) && await SpeaksTlsAsync(request.Endpoint.Authority, cancellationToken).ConfigureAwait(false))
+        {
+            response?.Dispose();
+            response = await _authenticator.SendAsync(request, Url(request, "https"), cancellationToken).ConfigureAwait(false);
+        }
+
+        if (response is null)
+            throw failure!;
+        if (request.DocumentLimit is { } limit && response.IsSuccessStatusCode && request.Method != HttpMethod.Head)
             await ReadDocumentAsync(request, response, limit, cancellationToken).ConfigureAwait(false);
-        return response!;
+        return response;
     }
 
-    /// <summary>The response by TLS; <paramref name="plain"/> when there is no TLS.</summary>
-    private async Task<HttpResponseMessage?> TrySecureAsync(RegistryRequest request, HttpResponseMessage? plain, CancellationToken cancellationToken)
+    /// <summary>Whether there is a TLS handshake to be had. Whether its certificate is one to trust is for the request to find.</summary>
+    private async Task<bool> SpeaksTlsAsync(string authority, CancellationToken cancellationToken)
     {
+        var uri = new Uri("https://" + authority);
+        bool certificateCame = false;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(HandshakeLimit);
         try
         {
-            HttpResponseMessage response = await _authenticator.SendAsync(request, Url(request, "https"), cancellationToken).ConfigureAwait(false);
-            if (_secureLoopback.Count >= MaxRemembered)
-                _secureLoopback.Clear();
-            _secureLoopback[request.Endpoint.Authority] = true;
-            plain?.Dispose();
-            return response;
+            IPAddress[] addresses = await _options.Dialer.ResolveAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
+            (Stream stream, _) = await _options.Dialer.ConnectAsync(addresses, uri.Port, limit.Token).ConfigureAwait(false);
+            using var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, _, _, errors) => (certificateCame = true) && errors == SslPolicyErrors.None);
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = uri.IdnHost }, limit.Token).ConfigureAwait(false);
         }
-        catch (HttpRequestException e) when (e.InnerException is not UntrustedCertificateException)
+        catch (Exception e) when (e is IOException or AuthenticationException or SocketException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
-            return plain;
+            // A certificate that is not trusted is TLS all the same.
         }
+
+        if (!certificateCame)
+            return false;
+        if (_secureLoopback.Count >= MaxRemembered)
+            _secureLoopback.Clear();
+        return _secureLoopback[authority] = true;
     }
 
     private string Scheme(string authority, out bool guessed)

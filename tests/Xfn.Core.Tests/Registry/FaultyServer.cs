@@ -128,7 +128,8 @@ internal sealed class FaultyServer : IDisposable
         {
             if (await stream.ReadAsync(one) == 0)
                 return null;
-            head.Append((char)one[0]);
+            if (head.Append((char)one[0]).Length == 1 && one[0] is 0x16)
+                throw new IOException("a TLS handshake, which is not spoken here");
         }
 
         string[] lines = head.ToString().Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
