@@ -11,6 +11,14 @@ internal sealed record RegistryEndpoint(string Authority, string Prefix, bool Is
     /// <summary>The registry that a reference names.</summary>
     public static RegistryEndpoint Of(ImageReference reference) => new(reference.Registry, "", false);
 
+    /// <summary>A mirror, as the options name it.</summary>
+    /// <param name="mirror"><c>HOST[:PORT][/PREFIX]</c>.</param>
+    /// <exception cref="ArgumentException">It is not that.</exception>
+    public static RegistryEndpoint Mirror(string mirror) => ImageReference.TryParse(mirror.TrimEnd('/') + "/x", "mirror.invalid", out ImageReference? inside, out _)
+        && inside is { IsLocal: false, Tag: "latest" } && inside.Registry != "mirror.invalid"
+            ? new RegistryEndpoint(inside.Registry, inside.Repository[..^1], true)
+            : throw new ArgumentException($"cannot use mirror '{mirror}': it is no host. Write HOST[:PORT][/PREFIX], the host with a dot or a port.");
+
     /// <summary>Whether the host is this machine's loopback by its very name.</summary>
     public static bool IsLoopback(string authority) =>
         new Uri("http://" + authority) is var uri

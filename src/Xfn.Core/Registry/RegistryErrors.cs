@@ -20,9 +20,11 @@ internal static class RegistryErrors
             HttpStatusCode.NotFound when request.Stage == RunStage.Resolve => new ImageNotFoundException(
                 $"cannot find {what}: registry '{registry}' does not have it. Check the name and the tag."),
             HttpStatusCode.TooManyRequests => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests. Wait, give credentials, or use a mirror."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{Wait(response)}. Wait, give credentials, or use a mirror."),
+            HttpStatusCode.ProxyAuthenticationRequired => new XfnException(
+                request.Stage, $"cannot fetch {what}: the proxy before registry '{registry}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY."),
             _ => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}. Try again later or ask the registry's operator."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{Wait(response)}. Try again later or ask the registry's operator."),
         };
     }
 
@@ -30,23 +32,31 @@ internal static class RegistryErrors
     public static XfnException Failure(RegistryRequest request, Exception e)
     {
         string registry = request.Endpoint.Authority;
-        (string found, string remedy) = Causes(e).Select(Explain).FirstOrDefault(x => x.Found is not null) is { Found: { } f, Remedy: { } r }
-            ? (f, r)
-            : (e.Message.TrimEnd('.'), "Check that it is a registry and try again.");
+        (string found, string remedy) = Explain(e);
         return new XfnException(request.Stage, $"cannot reach registry '{registry}' for {Describe(request)}: {found}. {remedy}", e);
     }
 
-    private static (string? Found, string? Remedy) Explain(Exception e) => e switch
+    /// <summary>What was found, and what to do about it.</summary>
+    public static (string Found, string Remedy) Explain(Exception e) => Causes(e).Select(ExplainOne).FirstOrDefault(x => x is not null)
+        ?? (e.Message.TrimEnd('.'), "Check that it is a registry, and try again.");
+
+    private static (string Found, string Remedy)? ExplainOne(Exception e) => e switch
     {
-        SocketException { SocketErrorCode: SocketError.ConnectionRefused } => ("connection refused", "Check the port, and that the registry runs."),
+        RefusedUrlException r => (r.Message, "Ask the registry's operator, or use another registry."),
+        TimeoutException t => (t.Message, "Check the network, or try again later."),
+        UntrustedCertificateException u => (u.Message, "Add its certificate authority, or correct the host's name."),
+        AuthenticationException a => (
+            "the TLS handshake failed: " + a.Message.TrimEnd('.'), "Check that it speaks HTTPS, or list it among the insecure registries if it speaks plain HTTP."),
+        SocketException { SocketErrorCode: SocketError.ConnectionRefused } => ("connection refused", "Check the port, and that it runs."),
         SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData } =>
             ("its name cannot be resolved", "Check the name and this machine's DNS, or set HTTPS_PROXY."),
-        SocketException s => (s.Message, "Check the network between this machine and the registry."),
-        AuthenticationException a => (
-            "the TLS handshake failed: " + a.Message.TrimEnd('.'),
-            "Add its certificate authority, or list it among the insecure registries if it speaks plain HTTP."),
-        _ => default,
+        SocketException s => (s.Message, "Check the network between this machine and it."),
+        HttpRequestException { HttpRequestError: HttpRequestError.ProxyTunnelError } h => (h.Message.TrimEnd('.'), "Check HTTPS_PROXY, its credentials, and NO_PROXY."),
+        _ => null,
     };
+
+    private static string Wait(HttpResponseMessage response) =>
+        RetryPolicy.RetryAfter(response, TimeProvider.System) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
 
     private static IEnumerable<Exception> Causes(Exception e)
     {

@@ -12,32 +12,46 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     private static readonly string[] ManifestTypes =
         [MediaTypes.OciIndex, MediaTypes.OciManifest, MediaTypes.DockerManifestList, MediaTypes.DockerManifest];
 
+    private readonly RegistryOptions _options;
     private readonly RegistryTransport _transport;
+    private readonly Dictionary<string, RegistryEndpoint[]> _mirrors;
 
     /// <summary>Makes a fetcher.</summary>
     /// <param name="options">How registries are reached; defaults when null.</param>
-    public RegistryImageFetcher(RegistryOptions? options = null) => _transport = new RegistryTransport(options ?? new RegistryOptions());
+    /// <exception cref="ArgumentException">An option makes no sense; the message says which.</exception>
+    /// <exception cref="XfnException">The certificate authorities cannot be read.</exception>
+    public RegistryImageFetcher(RegistryOptions? options = null)
+    {
+        _options = options ?? new RegistryOptions();
+        ArgumentOutOfRangeException.ThrowIfNegative(_options.MaxRetries);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.NoProgressTimeout, TimeSpan.Zero);
+        _mirrors = _options.Mirrors.ToDictionary(m => m.Key is "docker.io" ? ImageReference.DefaultRegistry : m.Key, m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
+        _transport = new RegistryTransport(_options);
+    }
 
     /// <inheritdoc/>
     public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(context);
-        var request = new RegistryRequest
-        {
-            Method = HttpMethod.Get,
-            Endpoint = RegistryEndpoint.Of(reference),
-            Reference = reference,
-            Path = "manifests/" + (reference.Digest.IsEmpty ? reference.Tag : reference.Digest.ToString()),
-            Stage = RunStage.Resolve,
-            Auth = context.Auth,
-            Accept = ManifestTypes,
-        };
+        return await AskAsync(
+            new RegistryRequest
+            {
+                Method = HttpMethod.Get,
+                Endpoint = Own(reference),
+                Reference = reference,
+                Path = "manifests/" + (reference.Digest.IsEmpty ? reference.Tag : reference.Digest.ToString()),
+                Stage = RunStage.Resolve,
+                Auth = context.Auth,
+                Accept = ManifestTypes,
+                DocumentLimit = BoundedContent.ManifestLimit,
+            },
+            async request =>
 
-        // HEAD and not GET: registries that limit pulls count the latter, changed or not, and not the former.
-        return !context.KnownDigest.IsEmpty && await IsUnchangedAsync(request, context.KnownDigest, cancellationToken).ConfigureAwait(false)
-            ? FetchedManifest.NotModified(context.KnownDigest)
-            : await GetManifestAsync(request, cancellationToken).ConfigureAwait(false);
+                // HEAD and not GET: registries that limit pulls count the latter, changed or not, and not the former.
+                !context.KnownDigest.IsEmpty && await IsUnchangedAsync(request, context.KnownDigest, cancellationToken).ConfigureAwait(false)
+                    ? FetchedManifest.NotModified(context.KnownDigest)
+                    : await GetManifestAsync(request, cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
@@ -52,21 +66,44 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         if (offset > 0 && offset == blob.Size)
             return Stream.Null;
 
-        var request = new RegistryRequest
-        {
-            Method = HttpMethod.Get,
-            Endpoint = RegistryEndpoint.Of(reference),
-            Reference = reference,
-            Path = "blobs/" + blob.Digest,
-            Stage = RunStage.Pull,
-            Auth = context.Auth,
-            Offset = offset,
-        };
-        return await OpenAsync(request, cancellationToken).ConfigureAwait(false);
+        return await AskAsync(
+            new RegistryRequest
+            {
+                Method = HttpMethod.Get,
+                Endpoint = Own(reference),
+                Reference = reference,
+                Path = "blobs/" + blob.Digest,
+                Stage = RunStage.Pull,
+                Auth = context.Auth,
+                Offset = offset,
+            },
+            request => OpenAsync(request, blob, cancellationToken)).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
     public void Dispose() => _transport.Dispose();
+
+    private static RegistryEndpoint Own(ImageReference reference) => reference.IsLocal
+        ? throw new XfnException(RunStage.Resolve, $"cannot fetch image '{reference}' from a registry: it is a file or directory. Use a fetcher for '{reference.Transport}'.")
+        : RegistryEndpoint.Of(reference);
+
+    /// <summary>Asks the mirrors in their order, then the registry.</summary>
+    private async Task<T> AskAsync<T>(RegistryRequest request, Func<RegistryRequest, Task<T>> ask)
+    {
+        foreach (RegistryEndpoint mirror in _mirrors.GetValueOrDefault(request.Reference.Registry, []))
+        {
+            try
+            {
+                return await ask(request with { Endpoint = mirror }).ConfigureAwait(false);
+            }
+            catch (XfnException e)
+            {
+                RegistryLog.MirrorFailed(_options.Logger, mirror.Authority, request.Reference.Registry, e.Message);
+            }
+        }
+
+        return await ask(request).ConfigureAwait(false);
+    }
 
     private async Task<bool> IsUnchangedAsync(RegistryRequest request, Digest known, CancellationToken cancellationToken)
     {
@@ -80,33 +117,43 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         using HttpResponseMessage response = await _transport.SendAsync(request, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode != HttpStatusCode.OK)
             throw RegistryErrors.Status(request, response);
-
-        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-        byte[] content = await BoundedContent.ReadAsync(body, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-            ?? throw new InvalidImageException(
-                RunStage.Resolve,
-                $"cannot fetch image '{request.Reference}': its manifest has more than {BoundedContent.ManifestLimit} bytes. Build the image with a smaller one.");
+        byte[] content = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
         return new FetchedManifest { Content = content, MediaType = response.Content.Headers.ContentType?.MediaType, Digest = StatedDigest(response) };
     }
 
-    private async Task<Stream> OpenAsync(RegistryRequest request, CancellationToken cancellationToken)
+    private async Task<Stream> OpenAsync(RegistryRequest request, Descriptor blob, CancellationToken cancellationToken)
     {
         HttpResponseMessage response = await _transport.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        if (response.StatusCode == HttpStatusCode.NotFound && _options.AllowForeignLayers && !request.Endpoint.IsMirror)
+            response = await OpenForeignAsync(request, blob, response, cancellationToken).ConfigureAwait(false);
         try
         {
             if (request.Offset > 0 && !BeginsAt(response, request.Offset))
                 throw new NotSupportedException($"registry '{request.Endpoint.Authority}' does not send blobs from byte {request.Offset} on");
             if (response.StatusCode is not (HttpStatusCode.OK or HttpStatusCode.PartialContent))
                 throw RegistryErrors.Status(request, response);
-
-            // Disposing the stream of a response that was read by its headers gives the connection back.
-            return await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+            return await _transport.OpenBodyAsync(request, response, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
             response.Dispose();
             throw;
         }
+    }
+
+    private async Task<HttpResponseMessage> OpenForeignAsync(RegistryRequest request, Descriptor blob, HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        foreach (string url in blob.Urls ?? [])
+        {
+            if (response.IsSuccessStatusCode)
+                break;
+            if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri))
+                continue;
+            response.Dispose();
+            response = await _transport.SendForeignAsync(request, uri, cancellationToken).ConfigureAwait(false);
+        }
+
+        return response;
     }
 
     private static bool BeginsAt(HttpResponseMessage response, long offset) => response.StatusCode switch

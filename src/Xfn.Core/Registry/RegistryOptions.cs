@@ -1,9 +1,14 @@
+using System.Collections.Frozen;
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core;
 
-/// <summary>How registries are reached. Without any of it: HTTPS, or HTTP on this machine's loopback, with the system's trust and the environment's proxies.</summary>
+/// <summary>How registries are reached. Without any of it: by HTTPS, or HTTP on this machine's loopback, with the system's trust, the environment's
+/// proxies, and the credentials of docker's and podman's configuration files.</summary>
 public sealed record RegistryOptions
 {
     /// <summary>Told of retries, mirrors that fail and credentials that are looked up; never of a secret.</summary>
@@ -12,11 +17,45 @@ public sealed record RegistryOptions
     /// <summary>The clock of retries, timeouts and token lifetimes.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
-    /// <summary>Replaces the connections; not disposed. It must not follow redirects. The certificate options here, and the check
-    /// of the addresses that redirects lead to, are then its own matter.</summary>
+    /// <summary>Replaces the connections; not disposed. It must not follow redirects itself. Certificates, proxies, and refusing names that redirects
+    /// lead to and that resolve to private addresses, are then its own matter.</summary>
     public HttpMessageHandler? HttpHandler { get; init; }
+
+    /// <summary>Trusted besides the system's own; so are those in the PEM file that the variable CA_BUNDLE_PATH names.</summary>
+    public X509Certificate2Collection CertificateAuthorities { get; init; } = [];
+
+    /// <summary>Registries that are spoken to by plain HTTP, as <c>HOST</c> or <c>HOST:PORT</c>. This machine's loopback need not be among them.</summary>
+    public IReadOnlySet<string> InsecureRegistries { get; init; } = FrozenSet<string>.Empty;
+
+    /// <summary>By registry, where to ask before the registry itself, in this order: <c>HOST[:PORT][/PREFIX]</c>. One that fails in any way is passed over.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>> Mirrors { get; init; } = FrozenDictionary<string, IReadOnlyList<string>>.Empty;
+
+    /// <summary>Whether layers that the registry lacks are fetched from the URLs that the manifest names for them. Off by default: whoever wrote the
+    /// image would choose whom this machine talks to.</summary>
+    public bool AllowForeignLayers { get; init; }
+
+    /// <summary>Asked for a registry's credentials, when the registry wants some and the request brought none; null for none.</summary>
+    public Func<string, CancellationToken, ValueTask<ImagePullAuth?>>? Credentials { get; init; }
+
+    /// <summary>Whether docker's and podman's configuration files, and the credential helpers they name, are asked last. On by default.</summary>
+    public bool UseCredentialFiles { get; init; } = true;
+
+    /// <summary>How often a request that failed in passing is repeated, at growing intervals. 4 by default; 0 for never.</summary>
+    public int MaxRetries { get; init; } = 4;
 
     /// <summary>How long a request may wait for its response's headers, and a download be without progress, before it is given up. There is no limit on
     /// a whole download. 60 seconds by default.</summary>
     public TimeSpan NoProgressTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>The first interval between retries.</summary>
+    internal TimeSpan RetryDelay { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Resolves names and connects.</summary>
+    internal Dialer Dialer { get; init; } = new();
+
+    /// <summary>The environment's proxies, as the framework reads them.</summary>
+    internal IWebProxy Proxy { get; init; } = HttpClient.DefaultProxy;
+
+    /// <summary>Reads an environment variable.</summary>
+    internal Func<string, string?> GetEnvironmentVariable { get; init; } = Environment.GetEnvironmentVariable;
 }

@@ -30,6 +30,9 @@ internal sealed record RegistryRequest
     /// <summary>The first byte wanted.</summary>
     public long Offset { get; init; }
 
+    /// <summary>The most bytes of a document that is to be read whole; null for what is streamed.</summary>
+    public int? DocumentLimit { get; init; }
+
     /// <summary>The request's headers, the same for every hop. Credentials are not among them.</summary>
     public void AddHeaders(HttpRequestMessage message)
     {
@@ -39,7 +42,12 @@ internal sealed record RegistryRequest
             message.Headers.TryAddWithoutValidation("If-None-Match", $"\"{IfNoneMatch}\"");
         if (Offset > 0)
             message.Headers.TryAddWithoutValidation("Range", $"bytes={Offset}-");
+        AddCommonHeaders(message);
+    }
 
+    /// <summary>The headers of every request.</summary>
+    public static void AddCommonHeaders(HttpRequestMessage message)
+    {
         // Digests are of the bytes as stored: a coding on the way would only have to be undone, within limits of its own.
         message.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
         message.Headers.TryAddWithoutValidation("User-Agent", UserAgent);

@@ -1,31 +1,173 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using Polly;
+
 namespace Xfn.Core.Registry;
 
 /// <summary>Sends requests to registries: authorized, redirected, tried again.</summary>
 internal sealed class RegistryTransport : IDisposable
 {
-    private readonly HttpClient _client;
+    private const int MaxRemembered = 1024;
+    private static readonly TimeSpan HandshakeLimit = TimeSpan.FromSeconds(5);
+
+    private readonly RegistryOptions _options;
+    private readonly RegistryClients _clients;
+    private readonly HttpExchanger _exchanger;
+    private readonly Authenticator _authenticator;
+    private readonly ResiliencePipeline<HttpResponseMessage> _retry;
+
+    // Registries on loopback that were found to speak TLS.
+    private readonly ConcurrentDictionary<string, bool> _secureLoopback = new(StringComparer.OrdinalIgnoreCase);
 
     public RegistryTransport(RegistryOptions options)
     {
-        HttpMessageHandler handler = options.HttpHandler ?? new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false };
-        _client = new HttpClient(handler, disposeHandler: options.HttpHandler is null) { Timeout = Timeout.InfiniteTimeSpan };
+        _options = options;
+        _clients = new RegistryClients(options);
+        _exchanger = new HttpExchanger(_clients, options);
+        _retry = RetryPolicy.Create(options);
+        _authenticator = new Authenticator(_exchanger, new TokenClient(_exchanger, options, _retry), new CredentialSources(options), options);
     }
 
-    /// <summary>The response, its headers read and its body not.</summary>
+    /// <summary>The response; its body is read if the request is for a document, and else must be opened with <see cref="OpenBodyAsync"/>.</summary>
+    /// <exception cref="XfnException">There was none.</exception>
     public async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
     {
-        string scheme = RegistryEndpoint.IsLoopback(request.Endpoint.Authority) ? "http" : "https";
-        using var message = new HttpRequestMessage(request.Method, request.Endpoint.Url(scheme, request.Reference.Repository, request.Path));
-        request.AddHeaders(message);
+        // Of a mirror's faults the registry itself is the remedy.
+        ResiliencePipeline<HttpResponseMessage> retry = request.Endpoint.IsMirror ? ResiliencePipeline<HttpResponseMessage>.Empty : _retry;
+        ResilienceContext context = ResilienceContextPool.Shared.Get(request.Endpoint.Authority, cancellationToken);
         try
         {
-            return await _client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);
+            return await retry.ExecuteAsync(
+                static async (c, state) => await state.Self.SendOnceAsync(state.Request, c.CancellationToken).ConfigureAwait(false),
+                context,
+                (Self: this, Request: request)).ConfigureAwait(false);
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
+        {
+            throw RegistryErrors.Failure(request, e);
+        }
+        finally
+        {
+            ResilienceContextPool.Shared.Return(context);
+        }
+    }
+
+    /// <summary>Opens a layer's own URL, without credentials and by the rules for hosts that others name.</summary>
+    public async Task<HttpResponseMessage> SendForeignAsync(RegistryRequest request, Uri uri, CancellationToken cancellationToken)
+    {
+        Uri registry = request.Endpoint.Url(Scheme(request.Endpoint.Authority, out _), request.Reference.Repository, request.Path);
+        var exchange = new HttpExchange { Method = HttpMethod.Get, Uri = uri, Registry = registry, AddHeaders = request.AddHeaders };
+        try
+        {
+            return await _exchanger.SendAsync(exchange, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
         {
             throw RegistryErrors.Failure(request, e);
         }
     }
 
-    public void Dispose() => _client.Dispose();
+    /// <summary>A body that must make progress; its disposal is the response's.</summary>
+    public Task<Stream> OpenBodyAsync(RegistryRequest request, HttpResponseMessage response, CancellationToken cancellationToken) =>
+        WrapAsync(request, response, response, cancellationToken);
+
+    public void Dispose() => _clients.Dispose();
+
+    private async Task<Stream> WrapAsync(RegistryRequest request, HttpResponseMessage response, IDisposable owner, CancellationToken cancellationToken)
+    {
+        if (response.Content.Headers.ContentEncoding.Any(e => !e.Equals("identity", StringComparison.OrdinalIgnoreCase)))
+        {
+            response.Dispose();
+            throw new XfnException(
+                request.Stage, $"cannot read what registry '{request.Endpoint.Authority}' sent: it has a Content-Encoding, expected the bytes as they are stored. Ask the registry's operator.");
+        }
+
+        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        return new ProgressStream(body, owner, _options.NoProgressTimeout, _options.TimeProvider);
+    }
+
+    private async Task<HttpResponseMessage> SendOnceAsync(RegistryRequest request, CancellationToken cancellationToken)
+    {
+        string scheme = Scheme(request.Endpoint.Authority, out bool guessed);
+        HttpResponseMessage? response = null;
+        HttpRequestException? failure = null;
+        try
+        {
+            response = await _authenticator.SendAsync(request, Url(request, scheme), cancellationToken).ConfigureAwait(false);
+        }
+        catch (HttpRequestException e) when (guessed && e.HttpRequestError is HttpRequestError.ResponseEnded or HttpRequestError.InvalidResponse)
+        {
+            failure = e;
+        }
+
+        // What a server that speaks TLS says to plain HTTP: 400, or nothing that is HTTP.
+        if (guessed && (response is null or { StatusCode: HttpStatusCode.BadRequest }) && await SpeaksTlsAsync(request.Endpoint.Authority, cancellationToken).ConfigureAwait(false))
+        {
+            response?.Dispose();
+            response = await _authenticator.SendAsync(request, Url(request, "https"), cancellationToken).ConfigureAwait(false);
+        }
+
+        if (response is null)
+            throw failure!;
+        if (request.DocumentLimit is { } limit && response.IsSuccessStatusCode && request.Method != HttpMethod.Head)
+            await ReadDocumentAsync(request, response, limit, cancellationToken).ConfigureAwait(false);
+        return response;
+    }
+
+    /// <summary>Whether there is a TLS handshake to be had. Whether its certificate is one to trust is for the request to find.</summary>
+    private async Task<bool> SpeaksTlsAsync(string authority, CancellationToken cancellationToken)
+    {
+        var uri = new Uri("https://" + authority);
+        bool certificateCame = false;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(HandshakeLimit);
+        try
+        {
+            IPAddress[] addresses = await _options.Dialer.ResolveAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
+            (Stream stream, _) = await _options.Dialer.ConnectAsync(addresses, uri.Port, limit.Token).ConfigureAwait(false);
+            using var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, _, _, errors) => (certificateCame = true) && errors == SslPolicyErrors.None);
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = uri.IdnHost }, limit.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException or SocketException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        {
+            // A certificate that is not trusted is TLS all the same.
+        }
+
+        if (!certificateCame)
+            return false;
+        if (_secureLoopback.Count >= MaxRemembered)
+            _secureLoopback.Clear();
+        return _secureLoopback[authority] = true;
+    }
+
+    private string Scheme(string authority, out bool guessed)
+    {
+        bool loopback = RegistryEndpoint.IsLoopback(authority);
+        bool listed = _options.InsecureRegistries.Contains(authority);
+        bool plain = listed || (loopback && !_secureLoopback.ContainsKey(authority));
+        guessed = plain && !listed;
+        return plain ? "http" : "https";
+    }
+
+    private static Uri Url(RegistryRequest request, string scheme) => request.Endpoint.Url(scheme, request.Reference.Repository, request.Path);
+
+    /// <summary>Reads the body here, where what breaks off is tried again.</summary>
+    private async Task ReadDocumentAsync(RegistryRequest request, HttpResponseMessage response, int limit, CancellationToken cancellationToken)
+    {
+        MediaTypeHeaderValue? type = response.Content.Headers.ContentType;
+        Stream stream = await WrapAsync(request, response, response.Content, cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            if (type?.MediaType is "text/html")
+                throw new XfnException(request.Stage, $"cannot read what '{request.Endpoint.Authority}' sent for image '{request.Reference}': it is a web page. Check that it is a registry.");
+            byte[] content = await BoundedContent.ReadAsync(stream, limit, cancellationToken).ConfigureAwait(false)
+                ?? throw new InvalidImageException(
+                    request.Stage, $"cannot fetch image '{request.Reference}': its manifest has more than {limit} bytes. Build the image with a smaller one.");
+            response.Content = new ByteArrayContent(content) { Headers = { ContentType = type } };
+        }
+    }
 }

@@ -1,0 +1,83 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>Who can reach an address, from everybody to nobody.</summary>
+internal enum AddressClass
+{
+    /// <summary>Everybody.</summary>
+    Public,
+
+    /// <summary>A private network.</summary>
+    Private,
+
+    /// <summary>This machine.</summary>
+    Loopback,
+
+    /// <summary>Nothing that a registry may send us to: cloud metadata, link-local, multicast, unspecified.</summary>
+    Forbidden,
+}
+
+/// <summary>Tells addresses apart by who can reach them.</summary>
+internal static class AddressClasses
+{
+    private static readonly (IPNetwork Network, AddressClass Class)[] Networks =
+    [
+        // Metadata services of clouds that sit in otherwise harmless ranges come first.
+        (IPNetwork.Parse("fd00:ec2::254/128"), AddressClass.Forbidden),
+        (IPNetwork.Parse("fd20:ce::254/128"), AddressClass.Forbidden),
+        (IPNetwork.Parse("100.100.100.200/32"), AddressClass.Forbidden),
+        (IPNetwork.Parse("168.63.129.16/32"), AddressClass.Forbidden),
+        (IPNetwork.Parse("0.0.0.0/8"), AddressClass.Forbidden),
+        (IPNetwork.Parse("169.254.0.0/16"), AddressClass.Forbidden),
+        (IPNetwork.Parse("192.0.0.0/24"), AddressClass.Forbidden),
+        (IPNetwork.Parse("224.0.0.0/3"), AddressClass.Forbidden),
+        (IPNetwork.Parse("::/128"), AddressClass.Forbidden),
+        (IPNetwork.Parse("fe80::/10"), AddressClass.Forbidden),
+        (IPNetwork.Parse("ff00::/8"), AddressClass.Forbidden),
+        (IPNetwork.Parse("127.0.0.0/8"), AddressClass.Loopback),
+        (IPNetwork.Parse("::1/128"), AddressClass.Loopback),
+        (IPNetwork.Parse("10.0.0.0/8"), AddressClass.Private),
+        (IPNetwork.Parse("100.64.0.0/10"), AddressClass.Private),
+        (IPNetwork.Parse("172.16.0.0/12"), AddressClass.Private),
+        (IPNetwork.Parse("192.168.0.0/16"), AddressClass.Private),
+        (IPNetwork.Parse("198.18.0.0/15"), AddressClass.Private),
+        (IPNetwork.Parse("fc00::/7"), AddressClass.Private),
+        (IPNetwork.Parse("fec0::/10"), AddressClass.Private),
+    ];
+
+    private static readonly IPNetwork Nat64 = IPNetwork.Parse("64:ff9b::/96");
+    private static readonly IPNetwork SixToFour = IPNetwork.Parse("2002::/16");
+
+    /// <summary>The class of an address.</summary>
+    public static AddressClass Of(IPAddress address)
+    {
+        address = Embedded(address) ?? address;
+        foreach ((IPNetwork network, AddressClass @class) in Networks)
+        {
+            if (network.BaseAddress.AddressFamily == address.AddressFamily && network.Contains(address))
+                return @class;
+        }
+
+        return AddressClass.Public;
+    }
+
+    /// <summary>The class of a host that is written as an address, or is <c>localhost</c>; null for another name.</summary>
+    public static AddressClass? OfLiteral(Uri uri) =>
+        IPAddress.TryParse(uri.IdnHost.Trim('[', ']'), out IPAddress? address) ? Of(address)
+        : uri.IdnHost.Equals("localhost", StringComparison.OrdinalIgnoreCase) || uri.IdnHost.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase) ? AddressClass.Loopback
+        : null;
+
+    /// <summary>The IPv4 address that an IPv6 one stands for: packets to the latter arrive at the former.</summary>
+    private static IPAddress? Embedded(IPAddress address)
+    {
+        if (address.AddressFamily != AddressFamily.InterNetworkV6)
+            return null;
+        byte[] bytes = address.GetAddressBytes();
+        return address.IsIPv4MappedToIPv6 ? address.MapToIPv4()
+            : Nat64.Contains(address) ? new IPAddress(bytes.AsSpan(12))
+            : SixToFour.Contains(address) ? new IPAddress(bytes.AsSpan(2, 4))
+            : null;
+    }
+}

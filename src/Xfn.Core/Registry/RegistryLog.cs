@@ -1,0 +1,25 @@
+using Microsoft.Extensions.Logging;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>What the fetchers tell. Hosts and paths, never a query string or a header: those may hold secrets.</summary>
+internal static partial class RegistryLog
+{
+    [LoggerMessage(EventId = 200, Level = LogLevel.Debug, Message = "registry '{Host}' leads to host '{Target}'")]
+    public static partial void Redirected(ILogger logger, string host, string target);
+
+    [LoggerMessage(EventId = 201, Level = LogLevel.Warning, Message = "registry '{Host}' failed in passing ({Found}), trying again in {Delay}")]
+    public static partial void Retrying(ILogger logger, string host, string found, TimeSpan delay);
+
+    [LoggerMessage(EventId = 202, Level = LogLevel.Warning, Message = "mirror '{Mirror}' of registry '{Registry}' is passed over: {Found}")]
+    public static partial void MirrorFailed(ILogger logger, string mirror, string registry, string found);
+
+    [LoggerMessage(EventId = 203, Level = LogLevel.Debug, Message = "token for registry '{Host}', scope '{Scope}', from '{Realm}', good for {Lifetime}")]
+    public static partial void TokenFetched(ILogger logger, string host, string scope, string realm, TimeSpan lifetime);
+
+    [LoggerMessage(EventId = 204, Level = LogLevel.Debug, Message = "credentials for registry '{Host}' come from {Source}")]
+    public static partial void CredentialsFound(ILogger logger, string host, string source);
+
+    [LoggerMessage(EventId = 205, Level = LogLevel.Warning, Message = "credential file '{Path}' is passed over: {Found}")]
+    public static partial void CredentialFilePassedOver(ILogger logger, string path, string found);
+}

@@ -1,0 +1,86 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using Polly;
+using Polly.Retry;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>Which failures pass, and how long to wait for that.</summary>
+internal static class RetryPolicy
+{
+    /// <summary>A registry that wants us to wait longer is told to the caller instead.</summary>
+    public static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
+
+    private static readonly TimeSpan LongestInterval = TimeSpan.FromSeconds(15);
+
+    /// <summary>Repeats what failed in passing, at growing intervals with jitter, or when the registry says.</summary>
+    /// <param name="options">How often.</param>
+    public static ResiliencePipeline<HttpResponseMessage> Create(RegistryOptions options) => options.MaxRetries == 0
+        ? ResiliencePipeline<HttpResponseMessage>.Empty
+        : new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = options.TimeProvider }
+            .AddRetry(new RetryStrategyOptions<HttpResponseMessage>
+            {
+                MaxRetryAttempts = options.MaxRetries,
+                BackoffType = DelayBackoffType.Exponential,
+                UseJitter = true,
+                Delay = options.RetryDelay,
+                MaxDelay = LongestInterval,
+                ShouldHandle = args => ValueTask.FromResult(IsPassing(args.Outcome, options.TimeProvider)),
+                DelayGenerator = args => ValueTask.FromResult(RetryAfter(args.Outcome.Result, options.TimeProvider)),
+                OnRetry = args =>
+                {
+                    string host = args.Outcome.Result?.RequestMessage?.RequestUri?.Host ?? args.Context.OperationKey ?? "";
+                    RegistryLog.Retrying(options.Logger, host, Found(args.Outcome), args.RetryDelay);
+                    args.Outcome.Result?.Dispose();
+                    return ValueTask.CompletedTask;
+                },
+            })
+            .Build();
+
+    /// <summary>How long the registry asks us to wait; null when it does not say.</summary>
+    public static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time)
+    {
+        TimeSpan? wait = response?.Headers.RetryAfter switch
+        {
+            { Delta: { } delta } => delta,
+            { Date: { } date } => date - time.GetUtcNow(),
+            _ => null,
+        };
+        return wait > TimeSpan.Zero ? wait : null;
+    }
+
+    private static bool IsPassing(Outcome<HttpResponseMessage> outcome, TimeProvider time) => outcome switch
+    {
+        { Result: { } response } => IsPassing(response.StatusCode) && !(RetryAfter(response, time) > LongestWait),
+        { Exception: TimeoutException } => true,
+        { Exception: HttpRequestException or IOException } => IsPassing(outcome.Exception),
+        _ => false,
+    };
+
+    private static bool IsPassing(HttpStatusCode status) => status
+        is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway
+        or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout or (HttpStatusCode)499 or (>= (HttpStatusCode)520 and <= (HttpStatusCode)524);
+
+    private static bool IsPassing(Exception e)
+    {
+        for (Exception? cause = e; cause is not null; cause = cause.InnerException)
+        {
+            switch (cause)
+            {
+                // A handshake that broke off has a cause below it; one that was refused has none, and is refused the next time.
+                case UntrustedCertificateException or RefusedUrlException or AuthenticationException { InnerException: null }:
+                    return false;
+                case SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }:
+                    return false;
+                case HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded or HttpRequestError.ProxyTunnelError or HttpRequestError.InvalidResponse }:
+                    return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static string Found(Outcome<HttpResponseMessage> outcome) =>
+        outcome.Result is { } response ? $"status {(int)response.StatusCode}" : outcome.Exception?.GetType().Name ?? "";
+}

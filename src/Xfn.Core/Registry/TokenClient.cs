@@ -1,0 +1,161 @@
+using System.Net;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Polly;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>A bearer token and how long it is good for.</summary>
+internal sealed record RegistryToken(string Value, TimeSpan Lifetime);
+
+/// <summary>Exchanges credentials for tokens.</summary>
+/// <remarks>As <see href="https://distribution.github.io/distribution/spec/auth/token/">token</see> and
+/// <see href="https://distribution.github.io/distribution/spec/auth/oauth/">OAuth2</see> authentication have it.</remarks>
+internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions options, ResiliencePipeline<HttpResponseMessage> retry)
+{
+    private const int TokenLimit = 64 * 1024;
+    private const string ClientId = "xfn";
+
+    // What the specification says holds when the server does not.
+    private static readonly TimeSpan DefaultLifetime = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan LongestLifetime = TimeSpan.FromDays(1);
+
+    /// <summary>Gets a token.</summary>
+    /// <param name="registry">The host that wants it.</param>
+    /// <param name="challenge">What it said.</param>
+    /// <param name="defaultScope">What is wanted, when it did not say.</param>
+    /// <param name="credentials">Whose token it is to be.</param>
+    /// <param name="cancellationToken">Ends the exchange.</param>
+    /// <exception cref="UnauthorizedException">The token server refuses.</exception>
+    /// <exception cref="XfnException">There is no token to be had.</exception>
+    public async Task<RegistryToken> FetchAsync(Uri registry, Challenge challenge, string defaultScope, RegistryCredentials credentials, CancellationToken cancellationToken)
+    {
+        if (!challenge.Parameters.TryGetValue("realm", out string? text) || !Uri.TryCreate(text, UriKind.Absolute, out Uri? realm))
+            throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
+
+        string scope = challenge.Parameters.GetValueOrDefault("scope", defaultScope);
+        string? service = challenge.Parameters.GetValueOrDefault("service");
+        HttpExchange get = Get(registry, realm, scope, service, credentials);
+        try
+        {
+            HttpResponseMessage? response = null;
+            if (credentials.IdentityToken is { } identity)
+            {
+                response = await SendAsync(Post(registry, realm, scope, service, identity), cancellationToken).ConfigureAwait(false);
+
+                // Not every token server knows the newer exchange.
+                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)
+                {
+                    response.Dispose();
+                    response = null;
+                }
+            }
+
+            using HttpResponseMessage answer = response ?? await SendAsync(get, cancellationToken).ConfigureAwait(false);
+            RegistryToken token = await ReadAsync(registry, realm, answer, cancellationToken).ConfigureAwait(false);
+            RegistryLog.TokenFetched(options.Logger, registry.Authority, scope, realm.Host, token.Lifetime);
+            return token;
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
+        {
+            (string found, string remedy) = RegistryErrors.Explain(e);
+            throw new XfnException(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}' from '{realm.Host}': {found}. {remedy}", e);
+        }
+    }
+
+    private async Task<HttpResponseMessage> SendAsync(HttpExchange exchange, CancellationToken cancellationToken) =>
+        await retry.ExecuteAsync(async token => await exchanger.SendAsync(exchange, token).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+
+    private static HttpExchange Get(Uri registry, Uri realm, string scope, string? service, RegistryCredentials credentials)
+    {
+        // One parameter a scope: servers differ in whether they split the value of one.
+        IEnumerable<string> parameters = scope.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(s => "scope=" + Uri.EscapeDataString(s));
+        if (!string.IsNullOrEmpty(service))
+            parameters = parameters.Prepend("service=" + Uri.EscapeDataString(service));
+        var uri = new UriBuilder(realm);
+        uri.Query = string.Join('&', parameters.Prepend(uri.Query.TrimStart('?')).Where(p => p.Length > 0));
+        return new HttpExchange
+        {
+            Method = HttpMethod.Get,
+            Uri = uri.Uri,
+            Registry = registry,
+            AddHeaders = RegistryRequest.AddCommonHeaders,
+            Authorization = credentials.Basic,
+        };
+    }
+
+    private static HttpExchange Post(Uri registry, Uri realm, string scope, string? service, string identity) => new()
+    {
+        Method = HttpMethod.Post,
+        Uri = realm,
+        Registry = registry,
+        AddHeaders = RegistryRequest.AddCommonHeaders,
+        Content = () => new FormUrlEncodedContent(new Dictionary<string, string>
+        {
+            ["grant_type"] = "refresh_token",
+            ["refresh_token"] = identity,
+            ["client_id"] = ClientId,
+            ["service"] = service ?? "",
+            ["scope"] = scope,
+        }),
+    };
+
+    private async Task<RegistryToken> ReadAsync(Uri registry, Uri realm, HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        int status = (int)response.StatusCode;
+        if (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest)
+        {
+            throw new UnauthorizedException(
+                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}. Check the credentials, and that they have not expired.");
+        }
+
+        if (response.StatusCode != HttpStatusCode.OK)
+            throw Failure(registry, $"token server '{realm.Host}' answered {status}, expected 200", "Try again later or ask the registry's operator.");
+
+        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        var stream = new ProgressStream(body, response, options.NoProgressTimeout, options.TimeProvider);
+        await using (stream.ConfigureAwait(false))
+        {
+            byte[] content = await BoundedContent.ReadAsync(stream, TokenLimit, cancellationToken).ConfigureAwait(false)
+                ?? throw Failure(registry, $"token server '{realm.Host}' sent more than {TokenLimit} bytes", "Ask the registry's operator.");
+            return Parse(content) ?? throw Failure(registry, $"token server '{realm.Host}' sent no token", "Ask the registry's operator.");
+        }
+    }
+
+    private static RegistryToken? Parse(byte[] content)
+    {
+        try
+        {
+            TokenResponse? response = JsonSerializer.Deserialize(content, TokenJsonContext.Default.TokenResponse);
+            string? value = string.IsNullOrEmpty(response?.AccessToken) ? response?.Token : response.AccessToken;
+            if (string.IsNullOrEmpty(value) || value.AsSpan().ContainsAnyExceptInRange('!', '~'))
+                return null;
+            TimeSpan lifetime = response!.ExpiresIn is > 0 and { } seconds ? TimeSpan.FromSeconds(Math.Min(seconds, LongestLifetime.TotalSeconds)) : DefaultLifetime;
+            return new RegistryToken(value, lifetime);
+        }
+        catch (JsonException)
+        {
+            // Its message may quote the document, which may hold the token.
+            return null;
+        }
+    }
+
+    private static XfnException Failure(Uri registry, string found, string remedy) =>
+        new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}");
+}
+
+/// <summary>A token server's answer.</summary>
+internal sealed class TokenResponse
+{
+    [JsonPropertyName("token")]
+    public string? Token { get; init; }
+
+    [JsonPropertyName("access_token")]
+    public string? AccessToken { get; init; }
+
+    [JsonPropertyName("expires_in")]
+    public double? ExpiresIn { get; init; }
+}
+
+[JsonSerializable(typeof(TokenResponse))]
+internal sealed partial class TokenJsonContext : JsonSerializerContext;

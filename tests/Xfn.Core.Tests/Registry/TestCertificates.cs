@@ -1,0 +1,47 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Xfn.Core.Tests.Registry;
+
+/// <summary>A certificate authority that nobody knows, and what it issues.</summary>
+internal sealed class TestCertificates : IDisposable
+{
+    private readonly RSA _key = RSA.Create(2048);
+    private readonly List<X509Certificate2> _issued = [];
+
+    public TestCertificates()
+    {
+        var request = new CertificateRequest("CN=Test Authority", _key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+        Authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddYears(1));
+    }
+
+    public X509Certificate2 Authority { get; }
+
+    public X509Certificate2 Server(string name, bool expired = false)
+    {
+        using RSA key = RSA.Create(2048);
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var names = new SubjectAlternativeNameBuilder();
+        if (IPAddress.TryParse(name, out IPAddress? address))
+            names.AddIpAddress(address);
+        else
+            names.AddDnsName(name);
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], false));
+        using X509Certificate2 issued = request.Create(
+            Authority, DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddDays(expired ? -1 : 1), RandomNumberGenerator.GetBytes(8));
+        X509Certificate2 certificate = issued.CopyWithPrivateKey(key);
+        _issued.Add(certificate);
+        return certificate;
+    }
+
+    public void Dispose()
+    {
+        _issued.ForEach(c => c.Dispose());
+        Authority.Dispose();
+        _key.Dispose();
+    }
+}
