@@ -8,6 +8,8 @@ internal sealed class ProgramImage(string program)
 {
     private const string ProgramDirectory = "app";
 
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
     public string? User { get; init; }
 
     public IReadOnlyList<string> Environment { get; init; } = [];
@@ -42,7 +44,7 @@ internal sealed class ProgramImage(string program)
             {
                 User = User,
                 Env = Environment.Count > 0 ? Environment : null,
-                Entrypoint = [$"/{ProgramDirectory}/{Path.GetFileName(program)}"],
+                Entrypoint = [$"/{ProgramDirectory}/{Path.GetFileName(program)}", .. Arguments],
                 WorkingDir = "/",
             },
             RootFs = new ImageRootFs { DiffIds = [.. layers.Select(layer => layer.DiffId)] },
