@@ -12,12 +12,12 @@ image=oci:$layout:latest
 xfn=samples/Xfn.Cli/bin/Release/net10.0/xfn
 
 say "Building the library, xfn, and the tool that makes images"
-dotnet build -c Release -v quiet samples/Xfn.Cli
-dotnet build -c Release -v quiet samples/QuickStart
-dotnet build -c Release -v quiet samples/ImageWriter
+dotnet build -c Release -v quiet -clp:NoSummary samples/Xfn.Cli
+dotnet build -c Release -v quiet -clp:NoSummary samples/QuickStart
+dotnet build -c Release -v quiet -clp:NoSummary samples/ImageWriter
 
 say "Publishing samples/HelloFunction and making its image $image"
-dotnet publish -c Release -v quiet --use-current-runtime -o artifacts/hello-function samples/HelloFunction
+dotnet publish -c Release -v quiet -clp:NoSummary --use-current-runtime -o artifacts/hello-function samples/HelloFunction
 samples/ImageWriter/bin/Release/net10.0/xfn-image artifacts/hello-function/HelloFunction "$image"
 
 # A cache of its own, so that the first run is a cold one every time. What is unpacked belongs to ids of the user namespace: only root there may delete it.
@@ -30,5 +30,5 @@ say "Cold: the image is unpacked, then $input is answered"
 run
 say "Warm: the same in another process, with the image in the cache"
 run >/dev/null
-say "Warm, inside a program that keeps its runner: samples/QuickStart, whose cache is the default one"
+say "The same twice inside a program that keeps its runner: samples/QuickStart, whose cache is the default one"
 samples/QuickStart/bin/Release/net10.0/QuickStart "$image" "$input" >/dev/null

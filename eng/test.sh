@@ -21,7 +21,7 @@ finish() {
 }
 
 say "Building the solution"
-dotnet build -c Release -v quiet Xfn.Core.sln || { failed=1; finish; }
+dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || { failed=1; finish; }
 
 # count NAME STATUS: adds up what the log of a test program says; one that ends without a summary failed, whatever it was.
 count() {
