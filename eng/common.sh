@@ -1,0 +1,46 @@
+# What run.sh and test.sh share. Sourced by them, from anywhere; afterwards the working directory is the repository.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
+# Without servers that outlive the script, and that another user of this machine could not talk to.
+export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 UseSharedCompilation=false
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+  printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# need PROBE:PACKAGE...: installs the Debian packages whose probe, a command or an absolute path, is not there.
+need() {
+  local pair probe missing=()
+  for pair in "$@"; do
+    probe=${pair%%:*}
+    case $probe in
+      /*) [ -e "$probe" ] ;;
+      *) command -v "$probe" >/dev/null || [ -x "/usr/sbin/$probe" ] ;;
+    esac || missing+=("${pair##*:}")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  is_root || fail "missing packages: ${missing[*]}. Install them as root: apt-get install --no-install-recommends ${missing[*]}"
+  command -v apt-get >/dev/null || fail "missing packages: ${missing[*]}. There is no apt-get here: install them, by their names on Debian, with this system's own means."
+  say "Installing ${missing[*]}"
+  # The lists of a fresh machine may be missing or old: then only an update makes the install possible.
+  export DEBIAN_FRONTEND=noninteractive
+  install() { apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+  install 2>/dev/null || { apt-get update -qq && install; } || fail "cannot install ${missing[*]}. Look at what apt-get says above."
+}
+
+need_dotnet() {
+  command -v dotnet >/dev/null || fail "cannot find dotnet. Install the .NET 10 SDK: https://dotnet.microsoft.com/download"
+}
+
+# What building takes: clang and lld for native AOT, and the headers and start files it links with.
+build_packages=(clang:clang ld.lld:lld /usr/include/stdlib.h:libc6-dev)
+# What running takes; newuidmap only where an ordinary user is to have more than one id.
+run_packages=(crun:crun unshare:util-linux)

@@ -1,0 +1,62 @@
+using Xfn.Core;
+
+namespace ImageWriter;
+
+/// <summary>An image of a published program: below, the shared libraries it needs; above, the directory it was published to.</summary>
+/// <remarks>Two layers, because the libraries change seldom and are the same for every program of a machine: a cache keeps them once.</remarks>
+internal sealed class ProgramImage(string program)
+{
+    private const string ProgramDirectory = "app";
+
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
+    public string? User { get; init; }
+
+    public IReadOnlyList<string> Environment { get; init; } = [];
+
+    /// <summary>Writes layers, configuration and manifest, and names the manifest <paramref name="tag"/>.</summary>
+    /// <returns>The manifest's digest.</returns>
+    /// <exception cref="ImageWriterException">The program is no ELF file, or a library it needs is missing.</exception>
+    public Digest WriteTo(OciLayout layout, string? tag)
+    {
+        if (!File.Exists(program))
+            throw new ImageWriterException($"cannot make an image of '{program}': there is no such file. Name the executable that was published.");
+
+        string published = Path.GetDirectoryName(Path.GetFullPath(program))!;
+        ElfFile executable = ElfFile.TryRead(program)
+            ?? throw new ImageWriterException($"cannot make an image of '{program}': it is no ELF executable. Publish the program for Linux as NativeAOT or self-contained.");
+
+        string[] files = Directory.GetFiles(published, "*", SearchOption.AllDirectories);
+        List<LayerFile> programLayer = [.. files.Select(path => new LayerFile(
+            $"{ProgramDirectory}/{Path.GetRelativePath(published, path)}", path, Executable: ElfFile.TryRead(path) is not null))];
+        List<LayerFile> libraryLayer = [.. files.Where(path => ElfFile.TryRead(path) is not null)
+            .SelectMany(SharedLibraries.Of)
+            .Distinct()
+            .Where(path => !path.StartsWith(published + "/", StringComparison.Ordinal))
+            .Select(path => new LayerFile(path.TrimStart('/'), path, Executable: true))];
+
+        WrittenLayer[] layers = [.. new[] { libraryLayer, programLayer }.Where(layer => layer.Count > 0).Select(layout.WriteLayer)];
+        var config = new ImageConfig
+        {
+            Os = "linux",
+            Architecture = executable.Architecture,
+            Config = new ImageExecutionConfig
+            {
+                User = User,
+                Env = Environment.Count > 0 ? Environment : null,
+                Entrypoint = [$"/{ProgramDirectory}/{Path.GetFileName(program)}", .. Arguments],
+                WorkingDir = "/",
+            },
+            RootFs = new ImageRootFs { DiffIds = [.. layers.Select(layer => layer.DiffId)] },
+        };
+        var manifest = new ImageManifest
+        {
+            MediaType = MediaTypes.OciManifest,
+            Config = layout.WriteBlob(MediaTypes.OciConfig, OciJson.Serialize(config)),
+            Layers = [.. layers.Select(layer => layer.Descriptor)],
+        };
+        Descriptor written = layout.WriteBlob(MediaTypes.OciManifest, OciJson.Serialize(manifest));
+        layout.Tag(written, tag);
+        return written.Digest;
+    }
+}

@@ -1,0 +1,64 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary>The <c>xfn</c> command line. A command is one file, and one line here.</summary>
+internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
+{
+    /// <summary>Standard output and error as text, for what xfn itself says.</summary>
+    public TextWriter Output { get; init; } = Console.Out;
+
+    public TextWriter Error { get; init; } = Console.Error;
+
+    public async Task<int> InvokeAsync(IReadOnlyList<string> arguments)
+    {
+        var globals = new GlobalOptions(Error);
+        var root = new RootCommand("Runs functions packaged as OCI images in rootless containers.")
+        {
+            globals.Debug,
+            globals.Registry,
+            new RunCommand(globals, makeRunner),
+        };
+        root.Options.OfType<VersionOption>().Single().Aliases.Add("-v");
+
+        // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
+        ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parsed.Action is ParseErrorAction)
+            return Fail(string.Join(" ", parsed.Errors.Select(error => error.Message)) + " Try 'xfn --help'.");
+
+        using var signals = new TerminationSignals();
+        try
+        {
+            var configuration = new InvocationConfiguration { Output = Output, Error = Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
+            return await parsed.InvokeAsync(configuration, signals.Token);
+        }
+        catch (OperationCanceledException) when (signals.Received is { } signal)
+        {
+            return ExitStatus.OfSignal(signal);
+        }
+        catch (FunctionExitedException e)
+        {
+            Fail(e.Message);
+            return e.ExitCode;
+        }
+        catch (FunctionTimedOutException e)
+        {
+            Fail(e.Message);
+            return ExitStatus.TimedOut;
+        }
+        catch (Exception e)
+        {
+            // Whatever it is, a line and a status are more use to a script than a crash.
+            return Fail(e.Message);
+        }
+    }
+
+    private int Fail(string message)
+    {
+        // One line, whatever the message: an image's or a registry's words may be part of it.
+        Error.WriteLine($"xfn: error: {string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))}");
+        return ExitStatus.CannotRun;
+    }
+}

@@ -1,0 +1,50 @@
+using System.Buffers;
+using System.Globalization;
+
+namespace Xfn.Cli;
+
+/// <summary>Durations as Go writes them: <c>30s</c>, <c>1m30s</c>, <c>1.5h</c>, <c>250ms</c>.</summary>
+internal static class Duration
+{
+    private static readonly SearchValues<char> NumberCharacters = SearchValues.Create("0123456789.");
+
+    private static readonly (string Unit, decimal Ticks)[] Units =
+    [
+        // The longer of two units that begin alike first.
+        ("ns", 0.01m), ("us", TimeSpan.TicksPerMicrosecond), ("µs", TimeSpan.TicksPerMicrosecond), ("ms", TimeSpan.TicksPerMillisecond),
+        ("s", TimeSpan.TicksPerSecond), ("m", TimeSpan.TicksPerMinute), ("h", TimeSpan.TicksPerHour),
+    ];
+
+    public static bool TryParse(string text, out TimeSpan duration)
+    {
+        duration = default;
+        ReadOnlySpan<char> rest = text;
+        decimal ticks = 0;
+        while (!rest.IsEmpty)
+        {
+            int number = rest.IndexOfAnyExcept(NumberCharacters);
+            if (number <= 0 || !decimal.TryParse(rest[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal value))
+                return false;
+            rest = rest[number..];
+
+            int unit = UnitAt(rest);
+            if (unit < 0 || value > TimeSpan.MaxValue.Ticks / Units[unit].Ticks || (ticks += value * Units[unit].Ticks) > TimeSpan.MaxValue.Ticks)
+                return false;
+            rest = rest[Units[unit].Unit.Length..];
+        }
+
+        duration = TimeSpan.FromTicks((long)ticks);
+        return text.Length > 0;
+    }
+
+    private static int UnitAt(ReadOnlySpan<char> text)
+    {
+        for (int i = 0; i < Units.Length; i++)
+        {
+            if (text.StartsWith(Units[i].Unit, StringComparison.Ordinal))
+                return i;
+        }
+
+        return -1;
+    }
+}

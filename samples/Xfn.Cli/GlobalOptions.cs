@@ -1,0 +1,37 @@
+using System.CommandLine;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary>The options that every command has.</summary>
+internal sealed class GlobalOptions(TextWriter error)
+{
+    public Option<bool> Debug { get; } = new("--debug", "-d") { Description = "Say on stderr what is being done.", Recursive = true };
+
+    public Option<string> Registry { get; } = new("--registry", "-r")
+    {
+        Description = $"The registry of images that name none. Environment: REGISTRY. [default: {ImageReference.DefaultRegistry}]",
+        HelpName = "HOST[:PORT]",
+        Recursive = true,
+    };
+
+    /// <summary>Applies what the command line says.</summary>
+    public void Apply(ParseResult parsed, ContainerRunnerOptions options)
+    {
+        options.WithRegistry(parsed.GetValue(Registry) ?? Environment.GetEnvironmentVariable("REGISTRY") ?? ImageReference.DefaultRegistry);
+        if (parsed.GetValue(Debug))
+            options.WithLogger(new LineLogger(error));
+    }
+
+    /// <summary>With --debug, says what a run took.</summary>
+    public void Report(ParseResult parsed, RunStatistics took)
+    {
+        if (!parsed.GetValue(Debug))
+            return;
+        string source = took.FromCache ? "from the cache" : "pulled";
+        error.WriteLine($"xfn: debug: image {took.ImageDigest} {source}; {Milliseconds(took.Total)} = queue {Milliseconds(took.Queued)} + pull {Milliseconds(took.Pull)}"
+            + $" + spawn {Milliseconds(took.Spawn)} + start {Milliseconds(took.Start)} + function {Milliseconds(took.Run)}");
+    }
+
+    private static string Milliseconds(TimeSpan time) => $"{time.TotalMilliseconds:0.0} ms";
+}

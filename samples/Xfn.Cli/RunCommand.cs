@@ -1,0 +1,102 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary><c>xfn run IMAGE FILE</c>: runs a function once.</summary>
+internal sealed class RunCommand : Command
+{
+    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
+
+    private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
+    private readonly Argument<string> _file = new("FILE") { Description = "What the function reads on stdin; '-' for xfn's own." };
+    private readonly RunnerOptions _runner = new();
+    private readonly Option<TimeSpan?> _timeout = new("--timeout")
+    {
+        Description = "How long the function may run, such as 500ms, 30s or 1m30s. [default: 30s]",
+        HelpName = "DURATION",
+        CustomParser = ParseDuration,
+    };
+
+    private readonly Option<ImagePullPolicy> _pullPolicy = new Option<ImagePullPolicy>("--image-pull-policy")
+    {
+        Description = "When the registry is asked for the image.",
+        DefaultValueFactory = _ => ImagePullPolicy.IfNotPresent,
+    }.AcceptOnlyFromAmong(nameof(ImagePullPolicy.IfNotPresent), nameof(ImagePullPolicy.Always), nameof(ImagePullPolicy.Never));
+
+    private readonly Option<NetworkPolicy> _networkPolicy = new Option<NetworkPolicy>("--network-policy")
+    {
+        Description = "The network that the function sees: one of its own that leads nowhere, or xfn's.",
+        DefaultValueFactory = _ => NetworkPolicy.Isolated,
+    }.AcceptOnlyFromAmong(nameof(NetworkPolicy.Isolated), nameof(NetworkPolicy.Runner));
+
+    private readonly Option<string> _memory = new("--memory") { Description = "The most memory the function may have, such as 512Mi.", HelpName = "QUANTITY" };
+    private readonly Option<string> _cpu = new("--cpu") { Description = "How much of the processors it may have, such as 500m or 2.", HelpName = "QUANTITY" };
+
+    private readonly GlobalOptions _globals;
+    private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
+
+    public RunCommand(GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
+        : base("run", "Run a function: FILE goes to its stdin, its stdout and stderr come out here. Exits with the function's status; 124 when it timed out; 125 when xfn could not run it.")
+    {
+        (_globals, _makeRunner) = (globals, makeRunner);
+        Arguments.Add(_image);
+        Arguments.Add(_file);
+        _runner.AddTo(this);
+        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu })
+            Options.Add(option);
+        SetAction(RunAsync);
+    }
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var options = new ContainerRunnerOptions();
+        _globals.Apply(parsed, options);
+        _runner.Apply(parsed, options);
+
+        await using Stream stdin = OpenInput(parsed.GetValue(_file)!);
+        await using Stream stdout = Console.OpenStandardOutput();
+        await using Stream stderr = Console.OpenStandardError();
+        await using IContainerRunner runner = _makeRunner(options);
+        RunFunctionResponse response = await runner.RunFunctionAsync(
+            Request(parsed), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
+
+        _globals.Report(parsed, response.Statistics);
+        return 0;
+    }
+
+    private RunFunctionRequest Request(ParseResult parsed) => new()
+    {
+        Image = parsed.GetValue(_image)!,
+        ImagePullConfig = new ImagePullConfig { PullPolicy = parsed.GetValue(_pullPolicy) },
+        RunFunctionConfig = new RunFunctionConfig
+        {
+            Timeout = parsed.GetValue(_timeout) ?? DefaultTimeout,
+            Network = new NetworkConfig { Policy = parsed.GetValue(_networkPolicy) },
+            Resources = new ResourceConfig { Limits = new ResourceLimits { Memory = parsed.GetValue(_memory), Cpu = parsed.GetValue(_cpu) } },
+        },
+    };
+
+    private static Stream OpenInput(string file)
+    {
+        if (file == "-")
+            return Console.OpenStandardInput();
+        try
+        {
+            return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"cannot read file '{file}': {e.Message}", e);
+        }
+    }
+
+    private static TimeSpan? ParseDuration(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!Duration.TryParse(text, out TimeSpan duration) || duration <= TimeSpan.Zero)
+            result.AddError($"cannot parse timeout '{text}': expected a duration above zero. Write it like 500ms, 30s or 1m30s.");
+        return duration;
+    }
+}

@@ -1,0 +1,56 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary>The options of the commands that run functions.</summary>
+internal sealed class RunnerOptions
+{
+    private const uint DefaultMapRoot = 100_000;
+
+    public Option<string> CacheDirectory { get; } = new("--cache-dir", "-c")
+    {
+        Description = $"Where images are kept. [default: {ContainerRunner.DefaultCacheDirectory}]",
+        HelpName = "DIR",
+    };
+
+    public Option<uint?> MapRootUid { get; } = new("--map-root-uid")
+    {
+        Description = $"The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: {DefaultMapRoot}]",
+        HelpName = "UID",
+        CustomParser = ParseId,
+    };
+
+    public Option<uint?> MapRootGid { get; } = new("--map-root-gid")
+    {
+        Description = $"Likewise the group id. [default: {DefaultMapRoot}]",
+        HelpName = "GID",
+        CustomParser = ParseId,
+    };
+
+    public void AddTo(Command command)
+    {
+        command.Options.Add(CacheDirectory);
+        command.Options.Add(MapRootUid);
+        command.Options.Add(MapRootGid);
+    }
+
+    /// <summary>Applies what the command line says; what it does not say is the runner's to find out.</summary>
+    public void Apply(ParseResult parsed, ContainerRunnerOptions options)
+    {
+        if (parsed.GetValue(CacheDirectory) is { } directory)
+            options.WithCacheDir(directory);
+        if ((parsed.GetValue(MapRootUid), parsed.GetValue(MapRootGid)) is var (uid, gid) && (uid ?? gid) is not null)
+            options.MapToRoot(uid ?? DefaultMapRoot, gid ?? DefaultMapRoot);
+    }
+
+    private static uint? ParseId(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint id))
+            result.AddError($"cannot parse id '{text}': expected a number from 0 to {uint.MaxValue}.");
+        return id;
+    }
+}

@@ -1,0 +1,67 @@
+using System.IO.Compression;
+using System.Xml.Linq;
+
+namespace Xfn.Core.Package.Tests;
+
+public class PackageContentTests
+{
+    [TestCase("Xfn.Core")]
+    [TestCase("Xfn.Core.Abstractions")]
+    public void A_package_says_what_it_is_and_where_it_comes_from(string name)
+    {
+        using ZipArchive package = Open(name, "nupkg");
+        XElement metadata = XDocument.Load(package.GetEntry(name + ".nuspec")!.Open()).Root!.Elements().Single();
+        string Value(string element) => metadata.Elements().Single(e => e.Name.LocalName == element).Value;
+
+        Assert.That(Value("license"), Is.EqualTo("Apache-2.0"));
+        Assert.That(Value("readme"), Is.EqualTo("README.md"));
+        Assert.That(Value("description"), Is.Not.Empty);
+        Assert.That(metadata.Elements().Single(e => e.Name.LocalName == "repository").Attribute("commit")?.Value, Does.Match("^[0-9a-f]{40}$"));
+        Assert.That(Read(package, "README.md"), Is.EqualTo(File.ReadAllText(Path.Combine(Repository.Root, "README.md"))));
+    }
+
+    [TestCase("Xfn.Core")]
+    [TestCase("Xfn.Core.Abstractions")]
+    public void A_package_has_its_library_documentation_and_symbols(string name)
+    {
+        using ZipArchive package = Open(name, "nupkg");
+        Assert.That(package.Entries.Select(e => e.FullName), Is.SupersetOf((string[])[$"lib/net10.0/{name}.dll", $"lib/net10.0/{name}.xml"]));
+        using ZipArchive symbols = Open(name, "snupkg");
+        Assert.That(symbols.Entries.Select(e => e.FullName), Does.Contain($"lib/net10.0/{name}.pdb"));
+    }
+
+    [Test]
+    public void Only_the_runner_brings_spark_and_neither_brings_anything_else_that_runs()
+    {
+        using ZipArchive runner = Open("Xfn.Core", "nupkg");
+        using ZipArchive abstractions = Open("Xfn.Core.Abstractions", "nupkg");
+        Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-x64/native/xfn-spark"));
+        Assert.That(NotManaged(abstractions), Is.Empty);
+
+        static string NotManaged(ZipArchive package) => string.Join(' ', package.Entries.Select(e => e.FullName)
+            .Where(path => !path.StartsWith("lib/", StringComparison.Ordinal) && !path.StartsWith("_rels/", StringComparison.Ordinal)
+                && !path.StartsWith("package/", StringComparison.Ordinal) && Path.GetExtension(path) is not (".nuspec" or ".md" or ".xml")));
+    }
+
+    [Test, CancelAfter(30_000)]
+    public async Task Spark_starts_in_a_root_that_holds_nothing_else()
+    {
+        string root = Directory.CreateDirectory(Workspace.At("root")).FullName;
+        using (ZipArchive package = Open("Xfn.Core", "nupkg"))
+            package.GetEntry("runtimes/linux-x64/native/xfn-spark")!.ExtractToFile(Path.Combine(root, "xfn-spark"));
+        await Repository.RunAsync(root, "chmod", ["755", "xfn-spark"], TestContext.CurrentContext.CancellationToken);
+
+        // There is no /proc to find itself in, and spark says so: in a message to the runner, by code that a dynamic program would never have come to.
+        string output = await Repository.RunAsync("/", "unshare", ["--user", "--map-root-user", "chroot", root, "/xfn-spark"],
+            TestContext.CurrentContext.CancellationToken, expectedStatus: 1);
+        Assert.That(output, Does.Contain("cannot read /proc/self"));
+    }
+
+    private static ZipArchive Open(string name, string extension) => ZipFile.OpenRead(Path.Combine(Workspace.Feed, $"{name}.{Workspace.Version}.{extension}"));
+
+    private static string Read(ZipArchive package, string entry)
+    {
+        using var reader = new StreamReader(package.GetEntry(entry)!.Open());
+        return reader.ReadToEnd();
+    }
+}

@@ -1,0 +1,46 @@
+using ImageWriter;
+
+namespace Xfn.Core.Package.Tests;
+
+/// <summary>What the tests of this assembly share: the packed packages in a folder feed, and an image to run, in a directory outside the repository.</summary>
+[SetUpFixture]
+public sealed class Workspace
+{
+    // A version that nobody else has: a package of the same version in a cache of this machine can then not be taken for ours.
+    public static string Version { get; } = $"0.1.0-test.{Guid.NewGuid():N}";
+
+    public static string Directory { get; private set; } = "";
+
+    public static string Feed => Path.Combine(Directory, "feed");
+
+    public static string Image => $"oci:{Path.Combine(Directory, "image")}";
+
+    public static string At(string name) => Path.Combine(Directory, name);
+
+    [OneTimeSetUp]
+    public async Task PackAsync()
+    {
+        Directory = System.IO.Directory.CreateTempSubdirectory("xfn-package-").FullName;
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
+        foreach (string project in new[] { "Xfn.Core.Abstractions", "Xfn.Core" })
+            await Repository.RunAsync(Repository.Root, "dotnet", ["pack", $"src/{project}", "-c", "Release", "-o", Feed, $"-p:Version={Version}", "-v", "quiet"], limit.Token);
+
+        System.IO.Directory.CreateDirectory(At("cat"));
+        File.Copy("/bin/cat", At("cat/cat"));
+        new ProgramImage(At("cat/cat")).WriteTo(OciLayout.OpenOrCreate(At("image")), tag: null);
+    }
+
+    [OneTimeTearDown]
+    public async Task DeleteAsync()
+    {
+        try
+        {
+            System.IO.Directory.Delete(Directory, recursive: true);
+        }
+        catch (UnauthorizedAccessException)
+        {
+            // What was unpacked belongs to subordinate ids.
+            await Repository.RunAsync("/", "unshare", ["--user", "--map-root-user", "--map-auto", "rm", "-rf", Directory], CancellationToken.None);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+using Moq;
+using Xfn.Cli;
+
+namespace Xfn.Core.Samples.Tests;
+
+[NonParallelizable]
+public class CommandLineTests
+{
+    private readonly Mock<IContainerRunner> _runner = new();
+    private readonly StringWriter _output = new();
+    private readonly StringWriter _error = new();
+    private ContainerRunnerOptions? _options;
+    private RunFunctionRequest? _request;
+    private string? _stdin;
+
+    [SetUp]
+    public void AnswerRuns()
+    {
+        _runner.Reset();
+        _output.GetStringBuilder().Clear();
+        _error.GetStringBuilder().Clear();
+        OnRun((request, streams) =>
+        {
+            (_request, _stdin) = (request, new StreamReader(streams.Stdin).ReadToEnd());
+            return new RunFunctionResponse();
+        });
+    }
+
+    [TearDown]
+    public void ForgetRegistry() => Environment.SetEnvironmentVariable("REGISTRY", null);
+
+    [Test]
+    public async Task Run_passes_image_and_file_with_the_defaults()
+    {
+        Assert.That(await Invoke("run", "team/fn:v1", "/etc/hostname"), Is.Zero);
+        Assert.That(_stdin, Is.EqualTo(await File.ReadAllTextAsync("/etc/hostname")));
+        Assert.That(_request, Is.EqualTo(new RunFunctionRequest
+        {
+            Image = "team/fn:v1",
+            ImagePullConfig = new ImagePullConfig { PullPolicy = ImagePullPolicy.IfNotPresent },
+            RunFunctionConfig = new RunFunctionConfig { Timeout = TimeSpan.FromSeconds(30), Network = new NetworkConfig { Policy = NetworkPolicy.Isolated } },
+        }));
+        Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
+        Assert.That((_options.RootUid, _options.RootGid, _options.UseSetUID), Is.EqualTo((100_000u, 100_000u, (bool?)null)));
+        _runner.Verify(runner => runner.DisposeAsync());
+    }
+
+    [Test]
+    public async Task Every_flag_reaches_the_runner()
+    {
+        Assert.That(await Invoke("-r", "reg.example.org", "run", "-c", "/tmp/cache", "--timeout=1m30s", "--image-pull-policy=Always", "--network-policy", "Runner",
+            "--map-root-uid=200000", "--memory=512Mi", "--cpu", "500m", "fn", "/dev/null"), Is.Zero);
+        Assert.That((_options!.DefaultRegistry, _options.CacheDirectory, _options.RootUid, _options.RootGid), Is.EqualTo(("reg.example.org", "/tmp/cache", 200_000u, 100_000u)));
+        Assert.That(_request!.ImagePullConfig.PullPolicy, Is.EqualTo(ImagePullPolicy.Always));
+        Assert.That(_request.RunFunctionConfig, Is.EqualTo(new RunFunctionConfig
+        {
+            Timeout = TimeSpan.FromSeconds(90),
+            Network = new NetworkConfig { Policy = NetworkPolicy.Runner },
+            Resources = new ResourceConfig { Limits = new ResourceLimits { Memory = "512Mi", Cpu = "500m" } },
+        }));
+    }
+
+    [Test]
+    public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one()
+    {
+        Environment.SetEnvironmentVariable("REGISTRY", "env.example.org");
+        await Invoke("run", "fn", "/dev/null");
+        Assert.That(_options!.DefaultRegistry, Is.EqualTo("env.example.org"));
+        await Invoke("run", "fn", "/dev/null", "--registry=flag.example.org");
+        Assert.That(_options!.DefaultRegistry, Is.EqualTo("flag.example.org"));
+    }
+
+    [Test]
+    public async Task The_functions_exit_status_is_xfns()
+    {
+        OnRun((_, _) => throw new FunctionExitedException("cannot run function 'fn': it exited with status 3.") { ExitCode = 3 });
+        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(3));
+        Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot run function 'fn': it exited with status 3.\n"));
+    }
+
+    [Test]
+    public async Task A_function_that_timed_out_is_124()
+    {
+        OnRun((_, _) => throw new FunctionTimedOutException("too long"));
+        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(124));
+    }
+
+    [Test]
+    public async Task What_xfn_could_not_do_is_125_and_one_line()
+    {
+        OnRun((_, _) => throw new ImageNotFoundException("cannot find image 'fn':\n  no such thing.\n"));
+        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(125));
+        Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot find image 'fn': no such thing.\n"));
+    }
+
+    [TestCase("cannot read file '/nope':", "run", "fn", "/nope")]
+    [TestCase("Required argument 'FILE' missing", "run", "fn")]
+    [TestCase("cannot parse timeout '30': expected a duration above zero.", "run", "fn", "/dev/null", "--timeout=30")]
+    [TestCase("cannot parse timeout '0s'", "run", "fn", "/dev/null", "--timeout=0s")]
+    [TestCase("cannot parse id '-1'", "run", "fn", "/dev/null", "--map-root-uid=-1")]
+    [TestCase("Argument 'Sometimes' not recognized.", "run", "fn", "/dev/null", "--image-pull-policy=Sometimes")]
+    [TestCase("Argument 'Unspecified' not recognized.", "run", "fn", "/dev/null", "--network-policy=Unspecified")]
+    [TestCase("Unrecognized command or argument '--bogus'", "run", "fn", "/dev/null", "--bogus")]
+    public async Task A_wrong_command_line_is_125_and_one_line(string message, params string[] arguments)
+    {
+        Assert.That(await Invoke(arguments), Is.EqualTo(125));
+        Assert.That(_error.ToString(), Does.StartWith("xfn: error: " + message).And.EndsWith("\n").And.Matches(@"\A[^\n]*\n\z"));
+        _runner.VerifyNoOtherCalls();
+    }
+
+    [Test]
+    public async Task Help_and_version_go_to_stdout_and_need_nothing_else()
+    {
+        Assert.That(await Invoke("run", "--help"), Is.Zero);
+        Assert.That(_output.ToString(), Does.Contain("--image-pull-policy"));
+        Assert.That(await Invoke("-v"), Is.Zero);
+        Assert.That(_output.ToString(), Does.Contain("0.1.0"));
+        Assert.That(_error.ToString(), Is.Empty);
+    }
+
+    [Test]
+    public async Task Debug_says_what_the_run_took()
+    {
+        OnRun((_, _) => new RunFunctionResponse { Statistics = new RunStatistics { FromCache = true, Total = TimeSpan.FromMilliseconds(12.34) } });
+        await Invoke("-d", "run", "fn", "/dev/null");
+        Assert.That(_error.ToString(), Does.Contain("from the cache; 12.3 ms = "));
+    }
+
+    [TestCase("30s", 30_000)]
+    [TestCase("1m30s", 90_000)]
+    [TestCase("1h1m1s1ms", 3_661_001)]
+    [TestCase("1.5h", 5_400_000)]
+    [TestCase(".5s", 500)]
+    [TestCase("250ms", 250)]
+    [TestCase("1500us", 1.5)]
+    [TestCase("1500µs", 1.5)]
+    [TestCase("100ns", 0.0001)]
+    [TestCase("0s", 0)]
+    public void Durations_are_read_as_Go_writes_them(string text, double milliseconds)
+    {
+        Assert.That(Duration.TryParse(text, out TimeSpan duration), Is.True);
+        Assert.That(duration, Is.EqualTo(TimeSpan.FromMilliseconds(milliseconds)));
+    }
+
+    [TestCase("")]
+    [TestCase("30")]
+    [TestCase("s")]
+    [TestCase("-3s")]
+    [TestCase("1 s")]
+    [TestCase("1d")]
+    [TestCase("1.2.3s")]
+    [TestCase("30S")]
+    [TestCase("99999999999999999999999999h")]
+    [TestCase("9999999999999999999999999999999999999999s")]
+    [TestCase("٣s")]
+    public void What_is_no_duration_is_refused(string text) => Assert.That(Duration.TryParse(text, out _), Is.False);
+
+    private Task<int> Invoke(params string[] arguments) =>
+        new CommandLine(options =>
+        {
+            _options = options;
+            return _runner.Object;
+        })
+        { Output = _output, Error = _error }.InvokeAsync(arguments);
+
+    private void OnRun(Func<RunFunctionRequest, FunctionStreams, RunFunctionResponse> run) =>
+        _runner.Setup(runner => runner.RunFunctionAsync(It.IsAny<RunFunctionRequest>(), It.IsAny<FunctionStreams>(), It.IsAny<CancellationToken>()))
+            .Returns(async (RunFunctionRequest request, FunctionStreams streams, CancellationToken _) =>
+            {
+                await Task.Yield();
+                return run(request, streams);
+            });
+}
