@@ -1,1 +1,0 @@
-namespace Xfn.Core.Spark.Tests;
