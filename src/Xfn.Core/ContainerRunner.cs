@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
+using Xfn.Core.Cgroups;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
+using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
 using Xfn.Core.Spark;
 
@@ -29,6 +31,8 @@ public sealed class ContainerRunner : IContainerRunner
     private readonly IDisposable? _ownFetcher;
     private readonly CacheDirectory _cache;
     private readonly SparkFactory _sparks;
+    private readonly CgroupManager _cgroups;
+    private readonly ReadySparks _ready;
     private readonly ImageProvider _images;
     private readonly SemaphoreSlim _places;
     private readonly Lazy<string> _runtime;
@@ -60,19 +64,21 @@ public sealed class ContainerRunner : IContainerRunner
         }
 
         _settings = RunnerSettings.From(options);
-        _bundles = options.BundleBuilder ?? new RuntimeBundleBuilder();
+        _bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle);
         _piper = options.StdioPiper ?? new StdioPipes();
-        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(out _ownFetcher);
+        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
         _sparks = new SparkFactory(
             options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
+        _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
+        _ready = new ReadySparks(token => RunSpark.StartAsync(_sparks, _piper, _cgroups, token), _settings.ReadyNamespaces, _settings.Time);
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
         _images = new ImageProvider(
             fetcher, store, layers, new UserFileReader(_cache, store, _sparks), PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
         _runtime = new Lazy<string>(FindRuntime);
-        _sweep = new Lazy<Task>(() => Task.Run(() => layers.SweepAsync(_disposal.Token)));
+        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
@@ -93,6 +99,23 @@ public sealed class ContainerRunner : IContainerRunner
 
     /// <summary>Whether this process holds CAP_SETGID.</summary>
     public static bool HasCapSetGID() => Capabilities.HasSetGid;
+
+    /// <summary>Tries what runs need of this machine, without running anything of an image's, and leaves nothing behind.</summary>
+    /// <param name="configure">Sets the options of the runner that is to run here.</param>
+    /// <param name="cancellationToken">Ends the check.</param>
+    /// <returns>What was found, what is wanted, and the remedy where they differ.</returns>
+    public static Task<EnvironmentReport> CheckEnvironmentAsync(Action<ContainerRunnerOptions>? configure = null, CancellationToken cancellationToken = default)
+    {
+        ContainerRunnerOptions options = Configured(configure);
+        return EnvironmentChecker.CheckAsync(
+            new EnvironmentCheckOptions
+            {
+                CacheDirectory = options.CacheDirectory,
+                Runtime = options.Runtime,
+                MappingMethod = options.UseSetUID switch { true => IdMappingMethod.Capabilities, false => IdMappingMethod.Self, null => null },
+            },
+            cancellationToken);
+    }
 
     /// <inheritdoc/>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
@@ -129,8 +152,10 @@ public sealed class ContainerRunner : IContainerRunner
         for (int i = 0; i < _settings.MaxConcurrency; i++)
             await _places.WaitAsync().ConfigureAwait(false);
         await Task.WhenAll(_teardowns.Keys).ConfigureAwait(false);
+        await _ready.DisposeAsync().ConfigureAwait(false);
         if (_sweep.IsValueCreated)
             await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _cgroups.DisposeAsync().ConfigureAwait(false);
         _ownFetcher?.Dispose();
         _cache.Dispose();
     }
@@ -199,7 +224,7 @@ public sealed class ContainerRunner : IContainerRunner
         _ = _sweep.Value;
 
         // A spark needs nothing of the image, so it starts while that is looked up.
-        Task<RunSpark> starting = RunSpark.StartAsync(_sparks, _piper, cancellationToken);
+        Task<RunSpark> starting = _ready.TakeAsync(cancellationToken);
         try
         {
             (StoredImage image, bool fromCache) = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
@@ -217,21 +242,22 @@ public sealed class ContainerRunner : IContainerRunner
             clock.Next(ref clock.Spawn);
 
             using var run = new FunctionRun(spark, streams, _settings.Time);
-            (RunEnd end, SparkExited? exited) = await ExecuteAsync(run, plan, image, bundle, runtime, streams.Stderr, cancellationToken).ConfigureAwait(false);
+            spark.Cgroup.Apply(plan.Limits);
+            (RunEnd end, SparkExited? exited, CgroupUsage usage) = await ExecuteAsync(run, plan, image, bundle, runtime, streams.Stderr, cancellationToken).ConfigureAwait(false);
             clock.Until(run.StartedAt, ref clock.Start);
             clock.Next(ref clock.Run);
             RunStatistics statistics = clock.ToStatistics() with
             {
                 ImageDigest = image.ManifestDigest,
                 FromCache = fromCache,
-                CpuTime = exited is null ? null : TimeSpan.FromMicroseconds(exited.CpuMicroseconds),
-                PeakMemoryBytes = exited?.PeakMemoryBytes,
+                CpuTime = usage.CpuTime ?? (exited is null ? null : TimeSpan.FromMicroseconds(exited.CpuMicroseconds)),
+                PeakMemoryBytes = usage.PeakMemoryBytes ?? exited?.PeakMemoryBytes,
             };
             string stderr = streams.Stderr.ToString();
             return end switch
             {
                 RunEnd.Exited when exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
-                RunEnd.Exited => throw RunErrors.Exited(plan.Reference, exited, stderr, output(), statistics),
+                RunEnd.Exited => throw RunErrors.Exited(plan.Reference, exited, usage.OutOfMemoryKills > 0, stderr, output(), statistics),
                 RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
                 RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, _settings.MaxStdioBytes, stderr, statistics),
                 _ => throw new OperationCanceledException(cancellationToken),
@@ -244,7 +270,7 @@ public sealed class ContainerRunner : IContainerRunner
         }
     }
 
-    private async Task<(RunEnd End, SparkExited? Exited)> ExecuteAsync(
+    private async Task<RunOutcome> ExecuteAsync(
         FunctionRun run, RunPlan plan, StoredImage image, Bundle bundle, string runtime, TailSink stderr, CancellationToken cancellationToken)
     {
         (uint mode, uint uid, uint gid) = image.Root;
@@ -289,6 +315,7 @@ public sealed class ContainerRunner : IContainerRunner
             finally
             {
                 _places.Release();
+                _ready.Refill();
             }
         });
         _teardowns.TryAdd(teardown, 0);
@@ -299,11 +326,11 @@ public sealed class ContainerRunner : IContainerRunner
         RunStage.Start,
         $"cannot find OCI runtime '{_settings.Runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
 
-    private static CompositeImageFetcher DefaultFetcher([NotNull] out IDisposable? owned)
+    private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
     {
         var fetcher = new CompositeImageFetcher(new Dictionary<string, IImageFetcher>
         {
-            ["docker"] = new RegistryImageFetcher(),
+            ["docker"] = new RegistryImageFetcher(registry),
             ["oci"] = new OciLayoutImageFetcher(),
         });
         owned = fetcher;

@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -42,7 +43,17 @@ public sealed class ContainerRunnerOptions
     /// <summary>How many runs may wait for a place before further ones fail with <see cref="RunnerBusyException"/>. 10,000 by default.</summary>
     public int MaxQueuedRuns { get; set; } = 10_000;
 
-    /// <summary>Where images come from; null for registries and this machine's OCI layouts.</summary>
+    /// <summary>How many namespaces are kept ready for runs to come, each for one run: they cost about 3 MB of memory and no processor time, are made from the second run on, and
+    /// end when no run has come for 30 seconds. 2 by default; 0 for none.</summary>
+    public int ReadyNamespaces { get; set; } = 2;
+
+    /// <summary>How registries are reached, where <see cref="ImageFetcher"/> is null. The logger and the clock are the runner's.</summary>
+    public RegistryOptions Registry { get; set; } = new();
+
+    /// <summary>What functions get, where <see cref="BundleBuilder"/> is null.</summary>
+    public BundleOptions Bundle { get; set; } = new();
+
+    /// <summary>Where images come from; null for registries, and for this machine's OCI layouts and archives.</summary>
     public IImageFetcher? ImageFetcher { get; set; }
 
     /// <summary>Makes the runtime specification; null for the default.</summary>
@@ -94,6 +105,32 @@ public sealed class ContainerRunnerOptions
     /// <param name="runs">How many runs go on at once; at least 1.</param>
     /// <param name="queued">How many more may wait; at least 0.</param>
     public ContainerRunnerOptions WithMaxConcurrency(int runs, int? queued = null) => Set(() => (MaxConcurrency, MaxQueuedRuns) = (runs, queued ?? MaxQueuedRuns));
+
+    /// <summary>Sets <see cref="ReadyNamespaces"/>.</summary>
+    /// <param name="count">How many; at least 0.</param>
+    public ContainerRunnerOptions WithReadyNamespaces(int count) => Set(() => ReadyNamespaces = count);
+
+    /// <summary>Changes <see cref="Registry"/>.</summary>
+    /// <param name="change">Gives the new options: <c>r => r with { MaxRetries = 0 }</c>.</param>
+    public ContainerRunnerOptions WithRegistryOptions(Func<RegistryOptions, RegistryOptions> change) => Set(() => Registry = change(Registry));
+
+    /// <summary>Trusts a certificate authority besides the system's, for registries.</summary>
+    /// <param name="certificates">Its certificates.</param>
+    public ContainerRunnerOptions WithCertificateAuthority(X509Certificate2Collection certificates) =>
+        WithRegistryOptions(r => r with { CertificateAuthorities = [.. r.CertificateAuthorities, .. certificates] });
+
+    /// <summary>Asks for a registry's credentials when it wants some and the request brought none.</summary>
+    /// <param name="credentials">Given the registry's host; null for none.</param>
+    public ContainerRunnerOptions WithCredentials(Func<string, CancellationToken, ValueTask<ImagePullAuth?>> credentials) =>
+        WithRegistryOptions(r => r with { Credentials = credentials });
+
+    /// <summary>Reaches registries by a handler of one's own, which is not disposed.</summary>
+    /// <param name="handler">It must not follow redirects.</param>
+    public ContainerRunnerOptions WithHttpHandler(HttpMessageHandler handler) => WithRegistryOptions(r => r with { HttpHandler = handler });
+
+    /// <summary>Changes <see cref="Bundle"/>.</summary>
+    /// <param name="change">Gives the new options: <c>b => b with { TmpBytes = 1 &lt;&lt; 30 }</c>.</param>
+    public ContainerRunnerOptions WithBundleOptions(Func<BundleOptions, BundleOptions> change) => Set(() => Bundle = change(Bundle));
 
     /// <summary>Sets <see cref="ImageFetcher"/>.</summary>
     /// <param name="fetcher">Where images come from. Not disposed with the runner.</param>

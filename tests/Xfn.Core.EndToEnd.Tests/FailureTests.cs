@@ -203,16 +203,6 @@ internal sealed class FailureTests : RunnerFixture
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));
     }
 
-    [TestCase("memory")]
-    [TestCase("cpu")]
-    public async Task A_limit_that_cannot_be_enforced_is_refused(string which)
-    {
-        ResourceLimits limits = which == "memory" ? new() { Memory = "64Mi" } : new() { Cpu = "500m" };
-        await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Resources = new() { Limits = limits } } }),
-            Throws.InstanceOf<InvalidRequestException>());
-    }
-
     [TestCase(0)]
     [TestCase(-1)]
     public async Task A_timeout_that_is_none_is_refused(int seconds) =>

@@ -26,6 +26,7 @@ internal sealed class CacheDirectory : IDisposable
             Blobs = MakePrivate(Path.Combine(Root, "blobs"));
             References = MakePrivate(Path.Combine(Root, "refs"));
             Locks = MakePrivate(Path.Combine(Root, "locks"));
+            Cgroups = MakePrivate(Path.Combine(Root, "cgroups"));
             MakePrivate(Path.Combine(Root, "sessions"));
             MakePrivate(Path.Combine(Root, "store"));
             Store = Make(Path.Combine(Root, "store", mapping.Key), Passable);
@@ -63,6 +64,9 @@ internal sealed class CacheDirectory : IDisposable
 
     /// <summary>Files that processes lock.</summary>
     public string Locks { get; }
+
+    /// <summary>Files that tell whose the machine's cgroups are.</summary>
+    public string Cgroups { get; }
 
     /// <summary>Unpacked layers of one mapping, in <c>layers</c>.</summary>
     public string Store { get; }

@@ -1,3 +1,4 @@
+using Xfn.Core.Cgroups;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
@@ -31,8 +32,8 @@ internal sealed class FunctionRun : IDisposable
     /// <param name="message">What to run.</param>
     /// <param name="timeout">How long, from the container's start.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>How the container ended; what it wrote has been passed on. Null when it had to be killed: <see cref="RunEnd"/> says why.</returns>
-    public async Task<(RunEnd Reason, SparkExited? Exited)> ExecuteAsync(SparkRun message, TimeSpan timeout, CancellationToken cancellationToken)
+    /// <returns>How the run ended; what the function wrote has been passed on.</returns>
+    public async Task<RunOutcome> ExecuteAsync(SparkRun message, TimeSpan timeout, CancellationToken cancellationToken)
     {
         SparkProcess process = _spark.Process;
         using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
@@ -49,6 +50,7 @@ internal sealed class FunctionRun : IDisposable
             await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
             StartedAt = _time.GetTimestamp();
 
+            _ = _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token);
             using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
             Task<SparkExited> exit = process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
             if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
@@ -58,16 +60,22 @@ internal sealed class FunctionRun : IDisposable
                 await Task.WhenAll(Quietly(stdout.FinishAsync()), Quietly(stderr.FinishAsync())).ConfigureAwait(false);
                 if (reason == RunEnd.StreamFailed)
                     await Task.WhenAll(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
-                return (reason, null);
+                return new RunOutcome(reason, null, _spark.Cgroup.Read());
             }
 
             // Whether it ended well or not: what it wrote is wanted.
             await Quietly(exit).ConfigureAwait(false);
             await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
-            SparkExited exited = await exit.ConfigureAwait(false);
+            CgroupUsage usage = _spark.Cgroup.Read();
+
+            // Who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
+            SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0
+                ? new SparkExited(128 + Posix.SigKill, Posix.SigKill, 0, 0)
+                : await exit.ConfigureAwait(false);
 
             // What came last may have been the one byte too many.
-            return (_stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited);
+            bool exceeded = _stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded;
+            return new RunOutcome(exceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited, usage);
         }
         finally
         {
@@ -115,6 +123,12 @@ internal sealed class FunctionRun : IDisposable
         await Quietly(exit).ConfigureAwait(false);
     }
 }
+
+/// <summary>How a run ended.</summary>
+/// <param name="Reason">Why.</param>
+/// <param name="Exited">How the container ended; null when it had to be killed.</param>
+/// <param name="Usage">What its cgroup counted.</param>
+internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsage Usage);
 
 /// <summary>Why a run ended.</summary>
 internal enum RunEnd

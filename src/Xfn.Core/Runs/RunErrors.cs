@@ -21,13 +21,14 @@ internal static class RunErrors
         _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
 
-    public static FunctionExitedException Exited(ImageReference reference, SparkExited exited, string stderr, ReadOnlyMemory<byte> output, RunStatistics statistics)
+    public static FunctionExitedException Exited(ImageReference reference, SparkExited exited, bool outOfMemory, string stderr, ReadOnlyMemory<byte> output, RunStatistics statistics)
     {
-        string how = exited.Signal != 0 ? $"was ended by signal {exited.Signal}" : $"exited with status {exited.ExitCode}";
+        string how = outOfMemory ? "was killed: its memory limit was reached" : exited.Signal != 0 ? $"was ended by signal {exited.Signal}" : $"exited with status {exited.ExitCode}";
         return new FunctionExitedException($"function '{reference}' {how}{LastLine(stderr)}")
         {
             ExitCode = exited.ExitCode,
             Signal = exited.Signal != 0 ? exited.Signal : null,
+            OutOfMemory = outOfMemory,
             StderrTail = stderr,
             Output = output,
             Statistics = statistics,

@@ -1,7 +1,9 @@
+using Xfn.Core.Cgroups;
+
 namespace Xfn.Core.Runs;
 
 /// <summary>A request, checked.</summary>
-internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout)
+internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout, CgroupLimits Limits)
 {
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
@@ -24,10 +26,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
 
         CheckDefined(request.ImagePullConfig.PullPolicy, "pull policy");
         CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
-        ResourceLimits limits = request.RunFunctionConfig.Resources.Limits;
-        if (!string.IsNullOrEmpty(limits.Memory) || !string.IsNullOrEmpty(limits.Cpu))
-            throw new InvalidRequestException("cannot enforce limits of memory or cpu: this version does not know how to. Leave them out.");
-        return new RunPlan(reference, request, timeout);
+        return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits));
     }
 
     private static void CheckDefined<T>(T value, string name)

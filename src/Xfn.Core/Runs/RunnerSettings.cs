@@ -28,6 +28,8 @@ internal sealed record RunnerSettings
 
     public required int MaxQueuedRuns { get; init; }
 
+    public required int ReadyNamespaces { get; init; }
+
     public required TimeProvider Time { get; init; }
 
     /// <summary>Checks options; a wrong one is named.</summary>
@@ -42,6 +44,7 @@ internal sealed record RunnerSettings
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, Array.MaxLength, "options.MaxStdioBytes");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConcurrency);
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxQueuedRuns);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.ReadyNamespaces);
         CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
         CheckRoot(options.RootGid, "options.RootGid", ContainerRunner.UserNamespaceGIDs);
         if (!ImageReference.TryParse("x", options.DefaultRegistry ?? "", out _, out string? error))
@@ -57,6 +60,7 @@ internal sealed record RunnerSettings
             MaxStdioBytes = options.MaxStdioBytes,
             MaxConcurrency = options.MaxConcurrency,
             MaxQueuedRuns = options.MaxQueuedRuns,
+            ReadyNamespaces = options.ReadyNamespaces,
             Time = options.TimeProvider,
         };
     }

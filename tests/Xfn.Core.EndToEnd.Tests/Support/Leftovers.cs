@@ -19,7 +19,7 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
         {
             Assert.That(now.Processes.Except(Processes), Is.Empty, "processes left");
             Assert.That(now.Mounts.Except(Mounts), Is.Empty, "mounts left");
-            Assert.That(now.Descriptors, Is.LessThanOrEqualTo(Descriptors + 4), "descriptors left");
+            Assert.That(now.Descriptors, Is.LessThanOrEqualTo(Descriptors + 8), "descriptors left");
         });
     }
 

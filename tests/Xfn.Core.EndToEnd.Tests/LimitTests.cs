@@ -1,0 +1,49 @@
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+internal sealed class LimitTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_wants_more_memory_than_it_may_is_killed_and_that_is_told()
+    {
+        if (!await CanLimitAsync(new ResourceLimits { Memory = "64Mi" }))
+            return;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunAsync("echo begun >&2; head -c 200m /dev/zero | tail -c 200m | wc -c", new() { Memory = "32Mi" })))!;
+        Assert.That((error.OutOfMemory, error.ExitCode, error.Signal), Is.EqualTo((true, 137, (int?)9)));
+        Assert.That(error.Message, Does.Contain("memory"));
+        Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
+        Assert.That(Text((await RunAsync("cat", new() { Memory = "32Mi" })).Output), Is.EqualTo("in"), "the next one");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_gets_no_more_processor_time_than_it_may()
+    {
+        if (!await CanLimitAsync(new ResourceLimits { Cpu = "100m" }))
+            return;
+        RunFunctionResponse response = await RunAsync("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done", new() { Cpu = "100m" });
+        Assert.That(response.Statistics.CpuTime!.Value / response.Statistics.Run, Is.LessThan(0.4));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_limit_that_is_no_quantity_is_refused() =>
+        await Assert.ThatAsync(() => RunAsync("true", new() { Memory = "512MiB " }), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("512MiB "));
+
+    private Task<RunFunctionResponse> RunAsync(string script, ResourceLimits limits) => NewRunner().RunFunctionAsync(new RunFunctionRequest
+    {
+        Image = Write(TestImage.Shell(script)),
+        Input = Encoding.UTF8.GetBytes("in"),
+        RunFunctionConfig = new() { Resources = new() { Limits = limits } },
+    });
+
+    /// <summary>Whether limits can be set here. Where they cannot, asking for one is an error that says so, and nothing runs.</summary>
+    private async Task<bool> CanLimitAsync(ResourceLimits limits)
+    {
+        if (Ways.IsRoot)
+            return true;
+        var error = await Assert.ThrowsAsync<ContainerEnvironmentException>(() => RunAsync("true", limits));
+        Assert.That(error!.Message, Does.Contain("cgroup"));
+        return false;
+    }
+}
