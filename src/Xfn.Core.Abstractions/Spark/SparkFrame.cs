@@ -80,6 +80,7 @@ internal static class SparkFrame
                     RootMode = (uint)c.Number(run?.RootMode),
                     RootUid = (uint)c.Number(run?.RootUid),
                     RootGid = (uint)c.Number(run?.RootGid),
+                    WritableRootBytes = c.Number(run?.WritableRootBytes),
                     Runtime = c.Text(run?.Runtime),
                     RuntimeFlags = c.Texts(run?.RuntimeFlags),
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),

@@ -88,6 +88,9 @@ internal sealed record SparkRun
     /// <summary>Group of the root directory, inside.</summary>
     public required uint RootGid { get; init; }
 
+    /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root.</summary>
+    public required long WritableRootBytes { get; init; }
+
     /// <summary>The OCI runtime's absolute path.</summary>
     public required string Runtime { get; init; }
 

@@ -7,8 +7,13 @@ namespace Xfn.Core.Spark.Mounts;
 internal static unsafe class RootFileSystem
 {
     /// <summary>Mounts the root at <c>NAME</c> in the workspace. The working directory must be the store's.</summary>
+    /// <param name="workspace">Where to make what is needed besides.</param>
+    /// <param name="name">The root's name there.</param>
+    /// <param name="layers">The layers, the uppermost first.</param>
+    /// <param name="skeleton">What the root has besides.</param>
+    /// <param name="writableBytes">The size of a writable layer on top; 0 for a read-only root.</param>
     /// <returns>The root's path.</returns>
-    public static string Mount(Workspace workspace, string name, IReadOnlyList<string> layers, Skeleton skeleton)
+    public static string Mount(Workspace workspace, string name, IReadOnlyList<string> layers, Skeleton skeleton, long writableBytes = 0)
     {
         var lowers = new List<string>(layers.Count + 2) { skeleton.Make(workspace) };
         lowers.AddRange(layers);
@@ -16,14 +21,19 @@ internal static unsafe class RootFileSystem
             lowers.Add(bottom);
 
         string target = workspace.NewDirectory(name);
-        if (!TryMountByParts(lowers, target))
-            MountByOptions(workspace, lowers, target);
+        string? upper = writableBytes == 0 ? null : workspace.MountWritable("upper", writableBytes);
+
+        // The directory on top decides mode and owner of the root.
+        if (upper is not null)
+            skeleton.Own(Workspace.MakeDirectory($"{upper}/files", skeleton.RootMode));
+        if (!TryMountByParts(lowers, upper, target))
+            MountByOptions(workspace, lowers, upper, target);
         return target;
     }
 
     /// <summary>One call a lower directory (Linux 6.7): their number is bounded by the kernel's 500 only.</summary>
     /// <returns>Whether the kernel can do so.</returns>
-    private static bool TryMountByParts(List<string> lowers, string target)
+    private static bool TryMountByParts(List<string> lowers, string? upper, string target)
     {
         int fs = FsOpen("overlay");
         if (fs < 0)
@@ -40,11 +50,15 @@ internal static unsafe class RootFileSystem
             }
 
             // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted directories.
-            if (Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0 || Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) != 0
+            bool configured = upper is null
+                ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
+                : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0
+                    && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", Workspace.MakeDirectory($"{upper}/work")) == 0;
+            if (!configured || Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0
                 || Libc.syscall(Libc.SYS_fsconfig, fs, Libc.FSCONFIG_CMD_CREATE) != 0)
                 throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
             int mount = (int)Libc.syscall(
-                Libc.SYS_fsmount, fs, Libc.FSMOUNT_CLOEXEC, Libc.MOUNT_ATTR_RDONLY | Libc.MOUNT_ATTR_NOSUID | Libc.MOUNT_ATTR_NODEV);
+                Libc.SYS_fsmount, fs, Libc.FSMOUNT_CLOEXEC, (upper is null ? Libc.MOUNT_ATTR_RDONLY : 0) | Libc.MOUNT_ATTR_NOSUID | Libc.MOUNT_ATTR_NODEV);
             if (mount < 0)
                 throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
             Attach(mount, target);
@@ -58,7 +72,7 @@ internal static unsafe class RootFileSystem
     }
 
     /// <summary>All lower directories in one option string, which the kernel cuts off after a page without a word; so each gets a name of a few characters.</summary>
-    private static void MountByOptions(Workspace workspace, List<string> lowers, string target)
+    private static void MountByOptions(Workspace workspace, List<string> lowers, string? upper, string target)
     {
         string links = workspace.NewDirectory("l");
         for (int i = 0; i < lowers.Count; i++)
@@ -68,10 +82,12 @@ internal static unsafe class RootFileSystem
                 throw SparkException.FromErrno($"cannot use '{lowers[i]}' as a layer of the root");
         }
 
-        string options = "ro,userxattr,lowerdir=" + string.Join(':', Enumerable.Range(0, lowers.Count));
+        string options = "userxattr,lowerdir=" + string.Join(':', Enumerable.Range(0, lowers.Count));
+        if (upper is not null)
+            options += $",upperdir={upper}/files,workdir={Workspace.MakeDirectory($"{upper}/work")}";
         if (options.Length > 4000)
             throw new SparkException(SparkFailureKind.Image, $"cannot mount {lowers.Count} layers: more than this kernel takes");
-        if (Libc.chdir(links) != 0 || Libc.mount("xfn", target, "overlay", Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV, options) != 0)
+        if (Libc.chdir(links) != 0 || Libc.mount("xfn", target, "overlay", (upper is null ? Libc.MS_RDONLY : 0) | Libc.MS_NOSUID | Libc.MS_NODEV, options) != 0)
             throw SparkException.FromErrno($"cannot mount {lowers.Count} layers with overlayfs");
     }
 

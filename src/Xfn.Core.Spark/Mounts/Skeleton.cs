@@ -29,10 +29,14 @@ internal sealed record Skeleton
         }
 
         // Last: it may take away the right to write.
-        if ((RootUid, RootGid) != (0, 0) && Libc.chown(root, RootUid, RootGid) != 0)
-            throw SparkException.FromErrno("cannot set the owner of the root directory");
-        return root;
+        return Own(root);
     }
+
+    /// <summary>Gives a directory to the owner of the container's root.</summary>
+    /// <returns>Its path.</returns>
+    public string Own(string directory) => (RootUid, RootGid) == (0, 0) || Libc.chown(directory, RootUid, RootGid) == 0
+        ? directory
+        : throw SparkException.FromErrno("cannot set the owner of the root directory");
 
     /// <summary>Makes the tree below the layers; null when nothing is wanted there.</summary>
     public string? MakeBottom(Workspace workspace)

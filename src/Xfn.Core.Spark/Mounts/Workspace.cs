@@ -39,6 +39,16 @@ internal sealed class Workspace
     /// <returns>Its path.</returns>
     public string NewDirectory(string name, uint mode = 0b111_101_101) => MakeDirectory(this[name], mode);
 
+    /// <summary>Mounts a tmpfs of its own size in the workspace.</summary>
+    /// <returns>Its path.</returns>
+    public string MountWritable(string name, long bytes)
+    {
+        string path = NewDirectory(name);
+        if (Libc.mount("xfn", path, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, $"mode=0755,size={bytes}") != 0)
+            throw SparkException.FromErrno($"cannot mount a tmpfs of {bytes} bytes for a writable root");
+        return path;
+    }
+
     public static string MakeDirectory(string path, uint mode = 0b111_101_101)
     {
         if (Libc.mkdir(path, mode) != 0 && Libc.Errno != Libc.EEXIST)

@@ -14,7 +14,7 @@ internal static class ContainerRun
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
         Identity.BecomeRoot();
         Workspace workspace = Workspace.Mount(run.Runtime);
-        RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, new Skeleton
+        var skeleton = new Skeleton
         {
             MountPoints = run.MountPoints,
             FileMountPoints = run.FileMountPoints,
@@ -22,7 +22,11 @@ internal static class ContainerRun
             RootMode = run.RootMode,
             RootUid = run.RootUid,
             RootGid = run.RootGid,
-        });
+        };
+        RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, skeleton, run.WritableRootBytes);
+
+        // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
+        File.WriteAllText("/proc/sys/user/max_user_namespaces", "0");
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
         ChildProcess container = Start(run, workspace, stdio);

@@ -95,10 +95,10 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
         public override async ValueTask DisposeAsync()
         {
             Kill();
-            await Ended.ConfigureAwait(false);
 
-            // A process does not close the streams that it has handed out.
+            // A program whose id is not known yet may have been missed: it ends when its stdin does. A process does not close the streams that it has handed out.
             await Input.DisposeAsync().ConfigureAwait(false);
+            await Ended.ConfigureAwait(false);
             await Output.DisposeAsync().ConfigureAwait(false);
             await _process.StandardError.BaseStream.DisposeAsync().ConfigureAwait(false);
             _process.Dispose();
@@ -117,7 +117,10 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
         {
             string[] numbers = [.. ranges.SelectMany(r => new[] { r.Inside, r.Outside, r.Count }).Prepend((uint)processId).Select(n => $"{n}")];
             using Process process = Process.Start(new ProcessStartInfo(Executables.Find(helper) ?? helper, numbers) { RedirectStandardError = true })!;
-            string said = await process.StandardError.ReadToEndAsync(cancellationToken).ConfigureAwait(false);
+
+            // A process does not close the streams that it has handed out.
+            using StreamReader errors = process.StandardError;
+            string said = await errors.ReadToEndAsync(cancellationToken).ConfigureAwait(false);
             await process.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
             if (process.ExitCode != 0)
             {
@@ -130,6 +133,14 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
 
         private async Task<string> EndAsync()
         {
+            Task<string> said = ReadErrorsAsync();
+            await _process.WaitForExitAsync().ConfigureAwait(false);
+            return await said.ConfigureAwait(false);
+        }
+
+        /// <summary>Reads to the end, which comes when the last process that holds the stream ends.</summary>
+        private async Task<string> ReadErrorsAsync()
+        {
             Stream errors = _process.StandardError.BaseStream;
             var buffer = new byte[1024];
             var said = new MemoryStream();
@@ -140,7 +151,6 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
                     said.Write(buffer, 0, count);
             }
 
-            await _process.WaitForExitAsync().ConfigureAwait(false);
             return Encoding.UTF8.GetString(said.GetBuffer(), 0, (int)said.Length).Trim();
         }
     }

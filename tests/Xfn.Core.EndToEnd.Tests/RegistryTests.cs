@@ -1,0 +1,62 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Images from a real registry, pushed by skopeo.</summary>
+internal sealed class RegistryTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_is_pulled_once_and_then_needs_no_registry(CancellationToken token)
+    {
+        string image;
+        ContainerRunner runner = NewRunner();
+        await using (LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token))
+        {
+            image = await registry.PushAsync(Write(TestImage.Command("cat")), "team/echo:v1", token);
+            RunFunctionResponse cold = await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token);
+            RunFunctionResponse asked = await RunAsync(runner, image, ImagePullPolicy.Always, token);
+            Assert.That((Text(cold.Output), cold.Statistics.FromCache, asked.Statistics.FromCache), Is.EqualTo(("in", false, true)));
+        }
+
+        Assert.That(Text((await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token)).Output), Is.EqualTo("in"));
+        Assert.That(Text((await RunAsync(NewRunner(), image, ImagePullPolicy.Never, token)).Output), Is.EqualTo("in"), "another process");
+        var error = await Assert.CatchAsync<XfnException>(() => RunAsync(runner, image, ImagePullPolicy.Always, token));
+        Assert.That(error!.Message, Does.Contain(image.Split('/')[0]).And.Contain("refused"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_tag_that_has_moved_is_followed_when_the_registry_is_asked(CancellationToken token)
+    {
+        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        ContainerRunner runner = NewRunner();
+        string image = await registry.PushAsync(Write(TestImage.Shell("echo one"), "one"), "fn:v1", token);
+        Assert.That(Text((await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token)).Output), Is.EqualTo("one\n"));
+        await registry.PushAsync(Write(TestImage.Shell("echo two"), "two"), "fn:v1", token);
+        Assert.That(Text((await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token)).Output), Is.EqualTo("one\n"));
+        RunFunctionResponse moved = await RunAsync(runner, image, ImagePullPolicy.Always, token);
+        Assert.That(Text(moved.Output), Is.EqualTo("two\n"));
+        string pinned = $"{image.Split(':')[0]}:{image.Split(':')[1].Split('/')[0]}/fn@{moved.Statistics.ImageDigest}";
+        Assert.That(Text((await RunAsync(runner, pinned, ImagePullPolicy.Never, token)).Output), Is.EqualTo("two\n"), pinned);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_that_the_registry_lacks_is_told(CancellationToken token)
+    {
+        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        await Assert.ThatAsync(
+            () => RunAsync(NewRunner(), $"{registry.Host}/no/such:image", ImagePullPolicy.IfNotPresent, token),
+            Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("no/such:image"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_registry_that_is_not_there_is_told(CancellationToken token)
+    {
+        string image = $"127.0.0.1:{LocalRegistry.FreePort()}/fn:v1";
+        var error = await Assert.CatchAsync<XfnException>(() => RunAsync(NewRunner(), image, ImagePullPolicy.IfNotPresent, token));
+        Assert.That(error!.Stage, Is.EqualTo(RunStage.Resolve));
+        Assert.That(error.Message, Does.Contain(image.Split('/')[0]).And.Contain("refused"));
+    }
+
+    private static Task<RunFunctionResponse> RunAsync(ContainerRunner runner, string image, ImagePullPolicy policy, CancellationToken token) => runner.RunFunctionAsync(
+        new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = new() { PullPolicy = policy } }, token);
+}
