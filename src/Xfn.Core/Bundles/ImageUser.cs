@@ -15,7 +15,7 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
         string text = config?.User ?? "";
         int colon = text.IndexOf(':');
         return text.Length > 0
-            && !(colon > 0 && IsNumber(text[..colon]) && IsNumber(text[(colon + 1)..]) && (config?.Env ?? []).Any(e => e.StartsWith("HOME=", StringComparison.Ordinal)));
+            && !(colon > 0 && IsNumber(text[..colon]) && IsNumber(text[(colon + 1)..]) && (config?.Env ?? []).Any(e => e?.StartsWith("HOME=", StringComparison.Ordinal) == true));
     }
 
     /// <summary>Resolves the configuration's <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>.</summary>

@@ -16,14 +16,15 @@ internal static class ProcessPlan
     public static IReadOnlyList<string> Arguments(BundleContext context)
     {
         ImageExecutionConfig? config = context.Image.Config;
-        string[] arguments = [.. config?.Entrypoint ?? [], .. config?.Cmd ?? []];
+        // JSON may hold null where the specification has a string.
+        string?[] arguments = [.. config?.Entrypoint ?? [], .. config?.Cmd ?? []];
         if (arguments.Length == 0)
             throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set one when building the image");
-        if (arguments[0].Length == 0)
+        if (arguments[0] is null or "")
             throw Refuse(context, "the first word of its entrypoint and command is empty. Name a program there");
-        if (Array.Find(arguments, a => a.Contains('\0')) is not null)
-            throw Refuse(context, "its entrypoint or command holds a NUL character, which no program can be given");
-        return arguments;
+        if (Array.Exists(arguments, a => a is null || a.Contains('\0')))
+            throw Refuse(context, "its entrypoint or command holds null or a NUL character, which no program can be given");
+        return arguments!;
     }
 
     /// <summary>A default PATH, the image's variables, then those of the options; the last of a name wins.</summary>
@@ -31,8 +32,10 @@ internal static class ProcessPlan
     {
         // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
         var variables = new Dictionary<string, string>(StringComparer.Ordinal) { ["PATH"] = DefaultPath, ["HOME"] = home };
-        foreach (string entry in context.Image.Config?.Env ?? [])
+        foreach (string? entry in context.Image.Config?.Env ?? [])
         {
+            if (entry is null)
+                continue;
             if (entry.Contains('\0'))
                 throw Refuse(context, "its environment holds a NUL character, which no program can be given");
             // What has no name or no value is no variable: putenv(3) would take "PATH" as an order to remove PATH.

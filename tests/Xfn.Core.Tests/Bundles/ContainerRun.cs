@@ -27,6 +27,9 @@ internal sealed class ContainerRun : IDisposable
     /// <summary>The image's files, to add to.</summary>
     public string Image { get; }
 
+    /// <summary>The OCI runtime.</summary>
+    public string Runtime { get; init; } = "crun";
+
     /// <summary>Commands run as root of the machine, in a mount namespace that the others are made in.</summary>
     public string Outside { get; init; } = "true";
 
@@ -83,10 +86,12 @@ internal sealed class ContainerRun : IDisposable
             script.AppendLine(CultureInfo.InvariantCulture, $": >'{Path.Combine("/mnt/top", file)}'");
         foreach (string directory in bundle.Directories)
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/bottom", directory)}'");
-        script.AppendLine(CultureInfo.InvariantCulture, $"mount -t overlay -o ro,nosuid,nodev,userxattr,lowerdir=$M/top:{Image}:$M/bottom overlay $M/bundle/rootfs");
+        string upper = (bool)bundle.Json()["root"]!["readonly"]! ? "ro" : "upperdir=$M/upper,workdir=$M/work";
+        script.AppendLine("mkdir $M/upper $M/work");
+        script.AppendLine(CultureInfo.InvariantCulture, $"mount -t overlay -o nosuid,nodev,userxattr,lowerdir=$M/top:{Image}:$M/bottom,{upper} overlay $M/bundle/rootfs");
         script.AppendLine("if [ -d /sys/fs/cgroup/unified ]; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi");
         script.AppendLine(CultureInfo.InvariantCulture, $"cp {_directory}/config.json $M/bundle/");
-        script.AppendLine("crun --root $M/state --cgroup-manager=disabled run --bundle $M/bundle c");
+        script.AppendLine(CultureInfo.InvariantCulture, $"{Runtime} --root $M/state --cgroup-manager=disabled run --bundle $M/bundle c");
         return script.ToString();
     }
 }

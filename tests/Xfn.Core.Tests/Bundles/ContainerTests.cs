@@ -117,6 +117,17 @@ internal sealed class ContainerTests(bool singleId)
     }
 
     [Test]
+    public async Task A_writable_root_is_written_to(CancellationToken token)
+    {
+        ContainerRun.Result result = await Run("mkdir -p /a/b && echo x >/a/b/x && cat /a/b/x", token, new BundleOptions { WritableRootBytes = 1 << 20 });
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(result.Output, Is.EqualTo("x\n"), result.Error);
+            Assert.That(Directory.Exists(Path.Combine(_run.Image, "a")), Is.False);
+        }
+    }
+
+    [Test]
     public async Task Nothing_can_be_executed_from_tmp_when_told_so(CancellationToken token)
     {
         ContainerRun.Result result = await Run("cat /bin/busybox >/tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true", token, new BundleOptions { TmpExecutable = false });
@@ -165,23 +176,26 @@ internal sealed class ContainerTests(bool singleId)
         Assert.That(result.Output, Is.EqualTo(directory + "\n"), result.Error);
     }
 
-    [TestCase("dev")]
-    [TestCase("proc")]
-    [TestCase("sys")]
-    [TestCase("tmp")]
-    [TestCase("etc")]
-    public async Task A_mount_point_that_the_image_made_a_link_out_of_the_root_stays_inside(string name, CancellationToken token)
+    [Test]
+    public async Task A_mount_point_that_the_image_made_something_else_stays_inside(
+        [Values("dev", "proc", "sys", "tmp", "etc")] string name, [Values("link", "dangling", "file", "pipe")] string kind, CancellationToken token)
     {
         string outside = Directory.CreateTempSubdirectory("xfn-outside-").FullName;
         try
         {
             File.SetUnixFileMode(outside, (UnixFileMode)0b111_111_111);
-            File.CreateSymbolicLink(Path.Combine(_run.Image, name), outside);
-            ContainerRun.Result result = await Run("echo x >/tmp/x; ls -d /proc/self /dev/null", token, network: NetworkPolicy.Runner);
+            string point = Path.Combine(_run.Image, name);
+            if (kind == "file")
+                await File.WriteAllTextAsync(point, "", token);
+            else if (kind == "pipe")
+                await MakePipe(point, token);
+            else
+                File.CreateSymbolicLink(point, kind == "link" ? outside : Path.Combine(outside, "none"));
+            ContainerRun.Result result = await Run("echo x >/tmp/x; ls -d /proc/self /dev/null; ls /etc/resolv.conf", token, network: NetworkPolicy.Runner);
             using (Assert.EnterMultipleScope())
             {
                 Assert.That(Directory.EnumerateFileSystemEntries(outside), Is.Empty);
-                Assert.That(result.Output, Is.EqualTo("/dev/null\n/proc/self\n"), result.Error);
+                Assert.That(result.Output, Is.EqualTo("/dev/null\n/proc/self\n/etc/resolv.conf\n"), result.Error);
             }
         }
         finally
@@ -191,11 +205,43 @@ internal sealed class ContainerTests(bool singleId)
     }
 
     [Test]
+    public async Task What_the_image_has_in_dev_is_not_what_paths_are_masked_with(CancellationToken token)
+    {
+        string dev = Directory.CreateDirectory(Path.Combine(_run.Image, "dev")).FullName;
+        File.CreateSymbolicLink(Path.Combine(dev, "null"), "../proc/sys/kernel/core_pattern");
+        File.CreateSymbolicLink(Path.Combine(dev, "pts"), "../proc");
+        File.CreateSymbolicLink(Path.Combine(dev, "shm"), "/");
+        ContainerRun.Result result = await Run("stat -c %F /dev/null /dev/pts /dev/shm; cat /proc/keys; echo x >/proc/sys/kernel/core_pattern || echo refused", token);
+        Assert.That(result.Output, Is.EqualTo("character special file\ndirectory\ndirectory\nrefused\n"), result.Error);
+    }
+
+    [TestCase("#!/proc/self/exe\n")]
+    [TestCase("#!/bin/sh\ni=0; while [ $i -lt 50 ]; do for f in /proc/[0-9]*/exe /proc/self/exe; do echo x >$f; done; i=$((i+1)); done\n")]
+    public async Task The_runtimes_program_cannot_be_overwritten(string script, CancellationToken token)
+    {
+        string runtime = Path.Combine(Directory.CreateTempSubdirectory("xfn-runtime-").FullName, "crun");
+        try
+        {
+            File.SetUnixFileMode(Path.GetDirectoryName(runtime)!, (UnixFileMode)0b111_101_101);
+            File.Copy("/usr/bin/crun", runtime);
+            using var run = new ContainerRun { Runtime = runtime };
+            string evil = Path.Combine(run.Image, "evil");
+            await File.WriteAllTextAsync(evil, script, token);
+            File.SetUnixFileMode(evil, (UnixFileMode)0b111_101_101);
+            await run.RunAsync(new RuntimeBundleBuilder().Build(Context(new() { Entrypoint = ["/evil"] }, singleId ? SingleMapping : FullMapping)), singleId, token);
+            Assert.That(await File.ReadAllBytesAsync(runtime, token), Is.EqualTo(await File.ReadAllBytesAsync("/usr/bin/crun", token)));
+        }
+        finally
+        {
+            Directory.Delete(Path.GetDirectoryName(runtime)!, recursive: true);
+        }
+    }
+
+    [Test]
     public async Task A_passwd_file_that_is_a_pipe_holds_nothing_up(CancellationToken token)
     {
         Directory.CreateDirectory(Path.Combine(_run.Image, "etc"));
-        using (Process mkfifo = Process.Start("mkfifo", Path.Combine(_run.Image, "etc/passwd")))
-            await mkfifo.WaitForExitAsync(token);
+        await MakePipe(Path.Combine(_run.Image, "etc/passwd"), token);
         ContainerRun.Result result = await Run("echo $HOME", token);
         Assert.That(result.Output, Is.EqualTo("/root\n"), result.Error);
     }
@@ -205,6 +251,12 @@ internal sealed class ContainerTests(bool singleId)
     {
         ContainerRun.Result result = await Run("grep CapEff /proc/self/status", token, new BundleOptions { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] });
         Assert.That(result.Output, Is.EqualTo("CapEff:\t0000000000000400\n"), result.Error);
+    }
+
+    private static async Task MakePipe(string path, CancellationToken token)
+    {
+        using Process mkfifo = Process.Start("mkfifo", path);
+        await mkfifo.WaitForExitAsync(token);
     }
 
     private Task<ContainerRun.Result> Run(string script, CancellationToken token, BundleOptions? options = null, NetworkPolicy network = default) =>

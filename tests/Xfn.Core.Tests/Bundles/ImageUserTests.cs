@@ -166,7 +166,7 @@ internal sealed class ImageUserTests
     [Test]
     public void Files_are_not_needed_for_numbers_with_a_home_given()
     {
-        var image = Context(new ImageExecutionConfig { User = "1000:1000", Env = ["HOME=/srv"] }).Image;
+        var image = Context(new ImageExecutionConfig { User = "1000:1000", Env = [null!, "HOME=/srv"] }).Image;
         Assert.That(RuntimeBundleBuilder.NeedsUserFiles(image), Is.False);
     }
 

@@ -15,7 +15,7 @@ internal sealed class RuntimeBundleBuilderTests
     [Test]
     public void Arguments_reach_the_runtime_as_they_are()
     {
-        string[] arguments = ["/app", "", "\"quoted\"\\", "Zeile\nzwei\t\u0001", "<é\u2028𝄞>"];
+        string[] arguments = ["/app", "", "\"quoted\"\\", "Zeile\nzwei\t\u0001", "<é\u2028𝄞>", "\ufffd"];
         Assert.That(Process(new() { Entrypoint = arguments }, "args"), Is.EqualTo(arguments));
     }
 
@@ -26,6 +26,8 @@ internal sealed class RuntimeBundleBuilderTests
         yield return new() { Entrypoint = [""] };
         yield return new() { Entrypoint = ["", "x"], Cmd = ["y"] };
         yield return new() { Entrypoint = ["a\0b"] };
+        yield return new() { Entrypoint = [null!] };
+        yield return new() { Entrypoint = ["a", null!] };
         yield return new() { Entrypoint = ["a"], Cmd = ["b\0"] };
         yield return new() { Entrypoint = ["a"], Env = ["A=\0"] };
         yield return new() { Entrypoint = ["a"], Env = ["A=" + new string('x', 2 << 20)] };
@@ -67,7 +69,7 @@ internal sealed class RuntimeBundleBuilderTests
 
     [Test]
     public void What_is_no_variable_is_left_out() =>
-        Assert.That(Process(new() { Entrypoint = ["a"], Env = ["", "=", "=x", "PATH", "OK=1"] }, "env").Skip(1), Is.EqualTo(["HOME=/root", "OK=1"]));
+        Assert.That(Process(new() { Entrypoint = ["a"], Env = [null!, "", "=", "=x", "PATH", "OK=1"] }, "env").Skip(1), Is.EqualTo(["HOME=/root", "OK=1"]));
 
     [TestCase(null, "/", "")]
     [TestCase("", "/", "")]
