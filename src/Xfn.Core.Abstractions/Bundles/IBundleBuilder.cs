@@ -48,4 +48,7 @@ public sealed record Bundle
 
     /// <summary>Directories made where the image has nothing: the working directory. Relative to the root, parents first.</summary>
     public IReadOnlyList<string> Directories { get; init; } = [];
+
+    /// <summary>Bytes of a writable directory, in memory, over the image's layers; 0 for a root that is mounted read-only.</summary>
+    public long WritableRootBytes { get; init; }
 }
