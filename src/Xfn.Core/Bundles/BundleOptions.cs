@@ -5,7 +5,6 @@ public sealed record BundleOptions
 {
     /// <summary>Bytes of a writable layer over the image's files, which lives in memory and goes with the run; 0, the default, for a read-only root.
     /// From 64 KiB to 1 TiB.</summary>
-    /// <remarks>The builder says in the specification whether the root is read-only; whoever mounts the root has to make it so large.</remarks>
     public long WritableRootBytes { get; init; }
 
     /// <summary>Size of <c>/tmp</c>, which lives in memory: 64 MiB by default, from 64 KiB to 1 TiB.</summary>

@@ -93,6 +93,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
                 ReadOnlyPaths = SystemPaths.ReadOnly,
                 Seccomp = _seccomp,
             }),
+            WritableRootBytes = _options.WritableRootBytes,
             MountPoints = points.Directories,
             FileMountPoints = points.Files,
             Directories = MountPoints.Parents(workingDirectory, self: true),

@@ -172,13 +172,15 @@ internal sealed class RuntimeBundleBuilderTests
         Assert.That(() => Build(new() { Entrypoint = ["a"] }, new BundleOptions { ReadOnlyMounts = [new("/no/such", "/opt")] }),
             Throws.TypeOf<ContainerEnvironmentException>().With.Message.StartsWith("cannot mount '/no/such' at '/opt': "));
 
-    [Test]
-    public void The_root_is_read_only_unless_a_writable_layer_is_asked_for()
+    [TestCase(0, true)]
+    [TestCase(1 << 20, false)]
+    public void The_root_is_read_only_unless_a_writable_layer_is_asked_for(long bytes, bool readOnly)
     {
+        Bundle bundle = Build(new() { Entrypoint = ["a"] }, new BundleOptions { WritableRootBytes = bytes });
         using (Assert.EnterMultipleScope())
         {
-            Assert.That((bool)Build(new() { Entrypoint = ["a"] }).Json()["root"]!["readonly"]!, Is.True);
-            Assert.That((bool)Build(new() { Entrypoint = ["a"] }, new BundleOptions { WritableRootBytes = 1 << 20 }).Json()["root"]!["readonly"]!, Is.False);
+            Assert.That((bool)bundle.Json()["root"]!["readonly"]!, Is.EqualTo(readOnly));
+            Assert.That(bundle.WritableRootBytes, Is.EqualTo(bytes));
         }
     }
 
