@@ -97,16 +97,16 @@ internal sealed class CredentialFiles(RegistryOptions options)
     private static XfnException Malformed(string path, string found) =>
         new(RunStage.Resolve, $"cannot read credentials '{path}': {found}. Mend the file, or log in again with docker or podman.");
 
-    private static (CredentialHelper Program, string ServerUrl)? Helper(CredentialFile file, string registry)
+    private (CredentialHelper Program, string ServerUrl)? Helper(CredentialFile file, string registry)
     {
         string[] names = Names(registry);
         foreach (string name in names)
         {
             if (file.CredHelpers?.GetValueOrDefault(name) is { Length: > 0 } own)
-                return (new CredentialHelper(own), name);
+                return (new CredentialHelper(own, Variable("PATH")), name);
         }
 
-        return file.CredsStore is { Length: > 0 } store ? (new CredentialHelper(store), names[0]) : null;
+        return file.CredsStore is { Length: > 0 } store ? (new CredentialHelper(store, Variable("PATH")), names[0]) : null;
     }
 
     /// <summary>The entry of the longest name that the repository lies below.</summary>

@@ -8,7 +8,7 @@ namespace Xfn.Core.Registry;
 
 /// <summary>A program that keeps credentials: <c>docker-credential-NAME get</c> reads a server's URL and writes JSON.</summary>
 /// <remarks><see href="https://github.com/docker/docker-credential-helpers">The protocol</see>.</remarks>
-internal sealed class CredentialHelper(string suffix)
+internal sealed class CredentialHelper(string suffix, string? searchPath)
 {
     private const int AnswerLimit = 64 * 1024;
 
@@ -23,15 +23,16 @@ internal sealed class CredentialHelper(string suffix)
     /// <exception cref="XfnException">The helper fails.</exception>
     public async Task<ImagePullAuth?> GetAsync(string serverUrl, CancellationToken cancellationToken)
     {
-        // It is looked up in PATH: a name that says where it is would run whatever lies there.
+        // A name that says where it is would run whatever lies there.
         if (suffix.AsSpan().ContainsAnyExcept(NameCharacters))
             throw Failure(serverUrl, "its name is no program's");
+        string program = Locate() ?? throw Failure(serverUrl, "there is no such program in PATH");
 
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(Limit);
         try
         {
-            return await RunAsync(serverUrl, timeout.Token).ConfigureAwait(false);
+            return await RunAsync(program, serverUrl, timeout.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -39,13 +40,17 @@ internal sealed class CredentialHelper(string suffix)
         }
         catch (Win32Exception)
         {
-            throw Failure(serverUrl, "it cannot be started, expected it in PATH");
+            throw Failure(serverUrl, "it cannot be started");
         }
     }
 
-    private async Task<ImagePullAuth?> RunAsync(string serverUrl, CancellationToken cancellationToken)
+    /// <remarks>The framework would look into the working directory first, where others may have put something.</remarks>
+    private string? Locate() => searchPath?.Split(':').Where(Path.IsPathRooted).Select(directory => Path.Combine(directory, Name)).FirstOrDefault(
+        path => File.Exists(path) && !OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != 0);
+
+    private async Task<ImagePullAuth?> RunAsync(string program, string serverUrl, CancellationToken cancellationToken)
     {
-        var start = new ProcessStartInfo(Name, ["get"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, ["get"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         using Process process = Process.Start(start)!;
         try
         {

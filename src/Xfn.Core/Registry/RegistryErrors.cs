@@ -7,6 +7,8 @@ namespace Xfn.Core.Registry;
 /// <summary>Turns what went wrong with HTTP into errors that say what to do.</summary>
 internal static class RegistryErrors
 {
+    private const string NoTls = "Check that it speaks HTTPS, or list it among the insecure registries if it speaks plain HTTP.";
+
     /// <summary>The error that a response with an unwanted status is.</summary>
     public static XfnException Status(RegistryRequest request, HttpResponseMessage response)
     {
@@ -38,15 +40,16 @@ internal static class RegistryErrors
 
     /// <summary>What was found, and what to do about it.</summary>
     public static (string Found, string Remedy) Explain(Exception e) => Causes(e).Select(ExplainOne).FirstOrDefault(x => x is not null)
-        ?? (e.Message.TrimEnd('.'), "Check that it is a registry, and try again.");
+        ?? (Causes(e).Any(c => c is HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError })
+            ? ("the TLS handshake broke off", NoTls)
+            : (e.Message.TrimEnd('.'), "Check that it is a registry, and try again."));
 
     private static (string Found, string Remedy)? ExplainOne(Exception e) => e switch
     {
         RefusedUrlException r => (r.Message, "Ask the registry's operator, or use another registry."),
         TimeoutException t => (t.Message, "Check the network, or try again later."),
         UntrustedCertificateException u => (u.Message, "Add its certificate authority, or correct the host's name."),
-        AuthenticationException a => (
-            "the TLS handshake failed: " + a.Message.TrimEnd('.'), "Check that it speaks HTTPS, or list it among the insecure registries if it speaks plain HTTP."),
+        AuthenticationException a => ("the TLS handshake failed: " + a.Message.TrimEnd('.'), NoTls),
         SocketException { SocketErrorCode: SocketError.ConnectionRefused } => ("connection refused", "Check the port, and that it runs."),
         SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData } =>
             ("its name cannot be resolved", "Check the name and this machine's DNS, or set HTTPS_PROXY."),

@@ -1,0 +1,184 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using Xfn.Core.Registry;
+
+namespace Xfn.Core.Tests.Registry;
+
+/// <summary>TLS, proxies, mirrors, and registries that are insecure on purpose.</summary>
+[CancelAfter(60_000)]
+public class RegistryConnectionTests
+{
+    [TestCase("trusted", null)]
+    [TestCase("unknown authority", "certificate is not trusted (")]
+    [TestCase("expired", "certificate is not trusted (NotTimeValid")]
+    [TestCase("wrong host", "certificate is for another host")]
+    [TestCase("another authority", "certificate is not trusted (")]
+    public async Task A_certificate_is_what_it_should_be_or_refused(string which, string? why, CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using TestCertificates others = new();
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server(which == "wrong host" ? "other.test" : "registry.test", which == "expired"));
+        X509Certificate2Collection added = which switch { "unknown authority" => [], "another authority" => [others.Authority], _ => [certificates.Authority] };
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
+            CertificateAuthorities = added,
+        });
+        if (why is null)
+            await fetcher.ManifestAsync("registry.test/fn", token: token);
+        else
+            Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains(why));
+        Assert.That(server.Requests, Has.Count.EqualTo(why is null ? 1 : 0));
+    }
+
+    [Test]
+    public async Task Several_authorities_can_be_added(CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using TestCertificates others = new();
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("registry.test"));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
+            CertificateAuthorities = [others.Authority, certificates.Authority],
+        });
+        await fetcher.ManifestAsync("registry.test/fn", token: token);
+    }
+
+    [TestCase("/does/not/exist.pem")]
+    [TestCase("/dev/null")]
+    [TestCase("/etc/passwd")]
+    public void A_bundle_without_certificates_is_an_error_at_once(string path) => Assert.That(
+        () => new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = n => n == "CA_BUNDLE_PATH" ? path : null }),
+        Throws.TypeOf<XfnException>().With.Message.Contains($"'{path}'"));
+
+    [Test]
+    public void A_registry_that_speaks_http_is_not_spoken_to_unless_it_is_listed(CancellationToken token)
+    {
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync);
+        RegistryOptions options = FaultyRegistry.Options with { Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) } };
+        using var strict = new RegistryImageFetcher(options);
+        using var lenient = new RegistryImageFetcher(options with { InsecureRegistries = new HashSet<string> { "registry.test" } });
+
+        Assert.That(() => strict.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("insecure registries"));
+        Assert.That(server.Requests, Is.Empty);
+        Assert.That(() => lenient.ManifestAsync("registry.test/fn", token: token), Throws.Nothing);
+        Assert.That(() => lenient.ManifestAsync("registry.test:5000/fn", token: token), Throws.TypeOf<XfnException>(), "another port is another registry");
+    }
+
+    [TestCase("localhost", true)]
+    [TestCase("localhost:5000", true)]
+    [TestCase("127.0.0.1:5000", true)]
+    [TestCase("127.9.9.9", true)]
+    [TestCase("[::1]:5000", true)]
+    [TestCase("localhost.example.org", false)]
+    [TestCase("127.0.0.1.example.org", false)]
+    [TestCase("registry.local", false)]
+    [TestCase("10.0.0.1:5000", false)]
+    [TestCase("192.168.0.1", false)]
+    public void Only_loopback_itself_is_loopback(string authority, bool loopback) => Assert.That(RegistryEndpoint.IsLoopback(authority), Is.EqualTo(loopback));
+
+    [Test]
+    public async Task A_proxy_is_asked_for_what_is_beyond_it(CancellationToken token)
+    {
+        using var proxy = new FaultyServer(FaultyRegistry.ServeAsync);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Proxy = new WebProxy($"http://{proxy.Host}"),
+            InsecureRegistries = new HashSet<string> { "registry.test" },
+        });
+        await fetcher.ManifestAsync("registry.test/fn", token: token);
+        Assert.That(proxy.Requests.Single().Target, Is.EqualTo("http://registry.test/v2/fn/manifests/latest"));
+    }
+
+    [TestCase("http://blobs.test/x", true)]
+    [TestCase("http://169.254.169.254/x", false)]
+    [TestCase("http://10.0.0.1/x", false)]
+    public async Task A_redirect_goes_through_the_proxy_too(string location, bool allowed, CancellationToken token)
+    {
+        using var proxy = new FaultyServer((request, response) => request.Target.Contains("registry.test", StringComparison.Ordinal)
+            ? response.SendAsync(307, "", "Location: " + location)
+            : response.SendAsync(200, FaultyRegistry.Layer));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Proxy = new WebProxy($"http://{proxy.Host}"),
+            InsecureRegistries = new HashSet<string> { "registry.test" },
+        });
+        Task<byte[]> Fetch() => fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token);
+        if (allowed)
+            Assert.That(await Fetch(), Is.EqualTo(FaultyRegistry.Layer));
+        else
+            Assert.That(Fetch, Throws.TypeOf<XfnException>().With.Message.Contains("it leads to"));
+    }
+
+    [TestCase(407)]
+    [TestCase(403)]
+    public void A_proxy_that_refuses_is_named(int status, CancellationToken token)
+    {
+        using var proxy = new FaultyServer((_, response) => response.SendAsync(status));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Proxy = new WebProxy($"http://{proxy.Host}") });
+        Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("HTTPS_PROXY"));
+        Assert.That(proxy.Requests.Single().Method, Is.EqualTo("CONNECT"));
+    }
+
+    [TestCase(null, "https://r.test/", false)]
+    [TestCase("*", "https://r.test/", true)]
+    [TestCase("r.test", "https://r.test/", true)]
+    [TestCase("test", "https://r.test/", true)]
+    [TestCase(".test", "https://r.test/", true)]
+    [TestCase("*.test", "https://r.test/", true)]
+    [TestCase("est", "https://r.test/", false)]
+    [TestCase("r.test:443", "https://r.test/", true)]
+    [TestCase("r.test:5000", "https://r.test/", false)]
+    [TestCase("10.0.0.0/8, x", "https://10.1.2.3/", true)]
+    [TestCase("10.0.0.0/8", "https://11.1.2.3/", false)]
+    [TestCase("fd00::/8", "https://[fd00::1]/", true)]
+    [TestCase("10.1.2.3", "https://10.1.2.3/", true)]
+    [TestCase(null, "http://localhost:5000/", true)]
+    [TestCase(null, "http://127.0.0.1:5000/", true)]
+    public void Exceptions_from_the_proxy_are_read_as_others_read_them(string? noProxy, string uri, bool bypassed)
+    {
+        var proxy = new EnvironmentProxy(new RegistryOptions { Proxy = new WebProxy("http://proxy.test:3128"), GetEnvironmentVariable = n => n == "NO_PROXY" ? noProxy : null });
+        Assert.That(proxy.IsBypassed(new Uri(uri)), Is.EqualTo(bypassed));
+        Assert.That(proxy.GetProxy(new Uri(uri)), bypassed ? Is.Null : Is.EqualTo(new Uri("http://proxy.test:3128")));
+    }
+
+    [Test]
+    public async Task Mirrors_are_asked_first_and_passed_over_when_they_fail(CancellationToken token)
+    {
+        using var failing = new FaultyServer((_, response) => response.SendAsync(503));
+        using var lacking = new FaultyServer((_, response) => response.SendAsync(404));
+        using var mirror = new FaultyServer(FaultyRegistry.ServeAsync);
+        var log = new ListLogger();
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Logger = log,
+            Mirrors = new Dictionary<string, IReadOnlyList<string>> { ["docker.io"] = [failing.Host, lacking.Host, $"{mirror.Host}/hub/cache"] },
+        });
+
+        FetchedManifest manifest = await fetcher.ManifestAsync("busybox", new FetchContext { Auth = new ImagePullAuth { Username = "user", Password = "p" } }, token);
+
+        Assert.That(manifest.Digest, Is.EqualTo(FaultyRegistry.ManifestDigest));
+        Assert.That(mirror.Requests.Single().Target, Is.EqualTo("/v2/hub/cache/library/busybox/manifests/latest"));
+        Assert.That(failing.Requests, Has.Count.EqualTo(1), "a mirror that fails is not waited for");
+        Assert.That(log.Text, Does.Contain($"mirror '{failing.Host}'").And.Contains($"mirror '{lacking.Host}'"));
+    }
+
+    [Test]
+    public async Task The_registry_itself_serves_what_no_mirror_has(CancellationToken token)
+    {
+        using var mirror = new FaultyServer((_, response) => response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"x\""));
+        using var registry = new FaultyServer(FaultyRegistry.ServeAsync);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Mirrors = new Dictionary<string, IReadOnlyList<string>> { [registry.Host] = [mirror.Host] } });
+        await fetcher.WholeImageAsync($"{registry.Host}/fn", new FetchContext { Auth = new ImagePullAuth { Username = "user", Password = "p" } }, token);
+        Assert.That(mirror.Requests.Select(r => r["Authorization"]), Is.All.Null, "the mirror was given the registry's credentials");
+    }
+
+    [TestCase("nodot")]
+    [TestCase("http://mirror.test")]
+    [TestCase("mirror.test/UPPER")]
+    [TestCase("")]
+    public void A_mirror_that_is_none_is_an_error_at_once(string mirror) => Assert.That(
+        () => new RegistryImageFetcher(new RegistryOptions { Mirrors = new Dictionary<string, IReadOnlyList<string>> { ["r.test"] = [mirror] } }),
+        Throws.TypeOf<ArgumentException>().With.Message.Contains($"cannot use mirror '{mirror}'"));
+}
