@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net;
 using System.Text.RegularExpressions;
 
 namespace Xfn.Core;
@@ -75,10 +76,11 @@ public sealed partial record ImageReference
         if (!TakeDigest(ref rest, out Digest digest))
             return Fail(text, "what follows '@' is no digest", "write sha256: and 64 lower-case hexadecimal digits");
 
-        // A tag holds no '/', a path's last component may hold a colon only when a tag follows it.
+        // A tag holds no '/', a path's last component may hold a colon only when a tag follows it. A name in a docker archive may hold
+        // both, so there the path ends at the first colon, as skopeo has it.
         string? tag = null;
-        int colon = rest.LastIndexOf(':');
-        if (colon > rest.LastIndexOf('/'))
+        int colon = transport == "docker-archive" ? rest.IndexOf(':') : rest.LastIndexOf(':');
+        if (colon >= 0 && (transport == "docker-archive" || colon > rest.LastIndexOf('/')))
             (rest, tag) = (rest[..colon], rest[(colon + 1)..]);
         if (rest.Length == 0 || rest.Contains('\0'))
             return Fail(text, "it names no path", $"write {transport}:PATH or {transport}:PATH:TAG");
@@ -130,10 +132,24 @@ public sealed partial record ImageReference
     private static bool IsHost(string text)
     {
         Match match = HostPattern().Match(text);
-        return match.Success && (!match.Groups["port"].Success || ushort.TryParse(match.Groups["port"].ValueSpan, out ushort port) && port > 0);
+        return match.Success
+            && (!match.Groups["port"].Success || ushort.TryParse(match.Groups["port"].ValueSpan, out ushort port) && port > 0)
+            && (text[0] != '[' || IPAddress.TryParse(text.AsSpan(1, text.IndexOf(']') - 1), out _))
+            && Uri.TryCreate("https://" + text, UriKind.Absolute, out _);
     }
 
-    private static (ImageReference?, string?) Fail(string text, string found, string remedy) => (null, $"cannot parse image reference '{text}': {found}. {remedy}.");
+    private static (ImageReference?, string?) Fail(string text, string found, string remedy) =>
+        (null, OneLine($"cannot parse image reference '{WithoutPassword(text)}': {found}. {remedy}."));
+
+    private static string OneLine(string message) => string.Concat(message.Select(c => char.IsControl(c) ? '?' : c));
+
+    /// <summary>The text without what may be a user and a password before a host.</summary>
+    private static string WithoutPassword(string text)
+    {
+        int slash = text.LastIndexOf('/');
+        int at = slash < 0 ? -1 : text.LastIndexOf('@', slash);
+        return at > 0 && text.AsSpan(0, at).Contains(':') ? "…" + text[at..] : text;
+    }
 
     [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\z", RegexOptions.CultureInvariant)]
     private static partial Regex TagPattern();
