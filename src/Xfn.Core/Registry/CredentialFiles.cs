@@ -6,7 +6,7 @@ namespace Xfn.Core.Registry;
 /// <summary>Credentials from the configuration files of docker and podman, at all their usual places.</summary>
 /// <remarks>
 /// REGISTRY_AUTH_FILE, when set, is the only one, as for skopeo and podman. Else, the first that knows the registry: <c>$DOCKER_CONFIG/config.json</c>,
-/// <c>$XDG_RUNTIME_DIR/containers/auth.json</c> (without the variable, where podman keeps root's), <c>$XDG_CONFIG_HOME/containers/auth.json</c>, <c>~/.config/containers/auth.json</c>, <c>~/.docker/config.json</c>,
+/// <c>$XDG_RUNTIME_DIR/containers/auth.json</c> (without the variable, below <c>/run/containers/UID</c>), <c>$XDG_CONFIG_HOME/containers/auth.json</c>, <c>~/.config/containers/auth.json</c>, <c>~/.docker/config.json</c>,
 /// <c>~/.dockercfg</c>. Within a file, a helper for the registry comes before the helper for all, and that before what the file itself holds.
 /// </remarks>
 internal sealed class CredentialFiles(RegistryOptions options)
@@ -42,7 +42,7 @@ internal sealed class CredentialFiles(RegistryOptions options)
         return new[]
         {
             Below(Variable("DOCKER_CONFIG"), "config.json"),
-            Below(Variable("XDG_RUNTIME_DIR"), "containers/auth.json") ?? (Environment.IsPrivilegedProcess ? "/run/containers/0/auth.json" : null),
+            Below(Variable("XDG_RUNTIME_DIR"), "containers/auth.json") ?? $"/run/containers/{Posix.EffectiveUserId}/auth.json",
             Below(Variable("XDG_CONFIG_HOME"), "containers/auth.json"),
             Below(home, ".config/containers/auth.json"),
             Variable("DOCKER_CONFIG") is null ? Below(home, ".docker/config.json") : null,
