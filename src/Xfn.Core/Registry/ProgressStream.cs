@@ -2,27 +2,13 @@ namespace Xfn.Core.Registry;
 
 /// <summary>A response's body that must make progress while it is waited for. What the reader does between reads costs it nothing.</summary>
 /// <remarks>A trickle is no progress: a server that sends a byte now and then could hold a download for ever.</remarks>
-internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan timeout, TimeProvider time) : Stream
+internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan timeout, TimeProvider time) : ForwardStream
 {
     private const int Progress = 4096;
 
     private readonly CancellationTokenSource _timer = new(Timeout.InfiniteTimeSpan, time);
     private TimeSpan _waited;
     private long _received;
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -50,22 +36,6 @@ internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan t
             throw new HttpIOException(HttpRequestError.InvalidResponse, HttpExchanger.NoHttp);
         }
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    // There is no way to wait for a bounded time on a synchronous read.
-    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

@@ -51,6 +51,15 @@ public class RealRegistryAuthTests
     }
 
     [Test]
+    public async Task An_unchanged_image_is_found_so_with_a_token(CancellationToken token)
+    {
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
+        string image = $"{_tokenRegistry.Host}/team/fn:v1";
+        FetchedManifest first = await fetcher.ManifestAsync(image, new FetchContext { Auth = Password }, token);
+        Assert.That((await fetcher.ManifestAsync(image, new FetchContext { Auth = Password, KnownDigest = first.Digest }, token)).IsNotModified, Is.True);
+    }
+
+    [Test]
     public async Task A_token_server_that_knows_no_oauth_is_asked_the_older_way(CancellationToken token)
     {
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);

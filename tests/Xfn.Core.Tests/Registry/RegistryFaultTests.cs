@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace Xfn.Core.Tests.Registry;
 
@@ -145,6 +146,50 @@ public class RegistryFaultTests
             Assert.That(e, Is.TypeOf<XfnException>().With.Message.Contains("no answer within 1 seconds"));
         else
             Assert.That(e, Is.TypeOf<IOException>().With.Message.Contains("in 1 seconds"));
+    }
+
+    [Test]
+    public async Task A_download_that_makes_progress_may_take_any_time(CancellationToken token)
+    {
+        using var server = new FaultyServer(async (_, response) =>
+        {
+            await response.RawAsync($"HTTP/1.1 200 OK\r\nContent-Length: {FaultyRegistry.Layer.Length}\r\n\r\n");
+            foreach (byte[] chunk in FaultyRegistry.Layer.Chunk(8192))
+            {
+                await response.RawAsync(chunk);
+                await Task.Delay(200, token);
+            }
+        });
+        using var fetcher = new RegistryImageFetcher(Options with { NoProgressTimeout = TimeSpan.FromSeconds(1) });
+        Assert.That(await fetcher.BlobAsync($"{server.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
+    }
+
+    [TestCase(SocketError.HostNotFound, 1)]
+    [TestCase(SocketError.TryAgain, 5)]
+    public void A_name_that_does_not_resolve_is_said_so(SocketError error, int attempts, CancellationToken token)
+    {
+        int resolved = 0;
+        var dialer = new TestDialer
+        {
+            Resolving = _ =>
+            {
+                resolved++;
+                throw new SocketException((int)error);
+            },
+        };
+        using var fetcher = new RegistryImageFetcher(Options with { Dialer = dialer });
+        Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("its name cannot be resolved. Check"));
+        Assert.That(resolved, Is.EqualTo(attempts));
+    }
+
+    [Test]
+    public async Task What_the_registry_says_of_a_manifest_is_passed_on_unchanged(CancellationToken token)
+    {
+        var lie = Digest.Compute([1]);
+        using var server = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Manifest, "Content-Type: application/x-lie", $"Docker-Content-Digest: {lie}"));
+        using var fetcher = new RegistryImageFetcher(Options);
+        FetchedManifest manifest = await fetcher.ManifestAsync($"{server.Host}/fn", token: token);
+        Assert.That((manifest.Digest, manifest.MediaType), Is.EqualTo((lie, "application/x-lie")));
     }
 
     [Test]
