@@ -29,6 +29,10 @@ internal static class Posix
         return stat.st_uid;
     }
 
+    /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
+    public static bool IsSpecialFile(string path) =>
+        Syscall.stat(path, out Stat stat) == 0 && (stat.st_mode & FilePermissions.S_IFMT) is not (FilePermissions.S_IFREG or FilePermissions.S_IFDIR);
+
     public static void Close(int fd) => _ = Syscall.close(fd);
 
     /// <summary>Sends a signal; that there is no such process any more is no error.</summary>

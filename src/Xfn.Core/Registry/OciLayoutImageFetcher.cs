@@ -52,6 +52,8 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
     {
         try
         {
+            if (Posix.IsSpecialFile(path))
+                throw new IOException($"'{path}' is no regular file.");
             return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException && stage == RunStage.Resolve)

@@ -20,6 +20,8 @@ internal sealed class TarArchive : IDisposable
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static async Task<TarArchive> OpenAsync(string path, CancellationToken cancellationToken)
     {
+        if (Posix.IsSpecialFile(path))
+            throw new IOException("it is no regular file.");
         var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 64 * 1024, FileOptions.Asynchronous | FileOptions.SequentialScan);
         try
         {

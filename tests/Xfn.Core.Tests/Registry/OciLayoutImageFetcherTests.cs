@@ -48,6 +48,16 @@ public class OciLayoutImageFetcherTests
         () => _fetcher.ManifestAsync(string.Format(null, image, TestImages.Layout), token: token),
         Throws.TypeOf<ImageNotFoundException>().With.Message.Contains(why));
 
+    [TestCase("oci:{0}:v1")]
+    [TestCase("oci-archive:{0}/index.json:v1")]
+    public void What_would_be_waited_for_for_ever_is_not_opened(string image, CancellationToken token)
+    {
+        using TemporaryDirectory directory = new();
+        Tool.Run("mkfifo", directory["index.json"]);
+        using var composite = new CompositeImageFetcher(new Dictionary<string, IImageFetcher> { ["oci"] = _fetcher, ["oci-archive"] = new ArchiveImageFetcher() });
+        Assert.That(() => composite.ManifestAsync(string.Format(null, image, directory.Path), token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no regular file"));
+    }
+
     [Test]
     public async Task A_composite_asks_the_fetcher_of_the_transport(CancellationToken token)
     {
