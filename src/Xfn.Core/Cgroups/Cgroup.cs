@@ -11,6 +11,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     private readonly List<int> _processes = [];
     private volatile (CgroupHierarchy Hierarchy, string Directory)[] _places = [];
     private bool _survivesOutOfMemory;
+    private CgroupControllers _required;
 
     /// <summary>The directories, one for each hierarchy used.</summary>
     public IEnumerable<string> Directories => _places.Select(p => p.Directory);
@@ -20,6 +21,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     public void Apply(CgroupLimits limits)
     {
         manager.Require(limits);
+        _required |= limits.Required;
         string? current = null;
         try
         {
@@ -74,11 +76,23 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     }
 
     /// <summary>What was used so far. Ask before removal.</summary>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for does not hold any more.</exception>
     public CgroupUsage Read()
     {
         var usage = new CgroupUsage();
         foreach ((CgroupHierarchy hierarchy, string directory) in _places)
+        {
+            if (hierarchy.FindLost(directory, hierarchy.Controllers & _required) is not CgroupControllers.None and var lost)
+            {
+                throw new ContainerEnvironmentException(
+                    RunStage.Run,
+                    $"cannot keep the limits of cgroup '{directory}': the controllers {string.Join(", ", CgroupSupport.Names(lost))} were taken from it while the run went on. "
+                        + "systemd does so to units that it did not delegate: run this program in one with Delegate=yes.");
+            }
+
             usage = hierarchy.Read(directory, usage);
+        }
+
         return usage;
     }
 

@@ -120,9 +120,13 @@ internal static class CgroupDetector
     private static bool IsWritable(string directory) =>
         Posix.CanWrite(directory) && Posix.CanWrite($"{directory}/cgroup.procs") && Posix.CanWrite($"{directory}/cgroup.subtree_control");
 
-    // systemd takes controllers away again from a unit that it did not delegate, when it next looks at it, and limits with them. It marks its units since
-    // version 251; before, and without systemd, nothing tells them apart and the right to write must do.
-    private static bool IsOurs(string directory) => !Posix.HasAttribute(directory, "user.invocation_id") || Posix.HasAttribute(directory, "user.delegate");
+    // From a unit that it did not delegate systemd takes the controllers back at the next daemon-reload, and the limits with them. It makes only delegated ones
+    // writable for others; root, who may write to all, tells them by a mark.
+    private static bool IsOurs(string directory)
+    {
+        bool isUnit = Path.GetExtension(directory) is ".service" or ".scope" or ".slice";
+        return !isUnit || !Environment.IsPrivilegedProcess || Posix.HasAttribute(directory, "user.delegate") || Posix.HasAttribute(directory, "trusted.delegate");
+    }
 
     private static string NotShown(CgroupMount mount) => $"the mount at '{mount.MountPoint}' does not show this process's cgroup '{mount.OwnPath}'";
 

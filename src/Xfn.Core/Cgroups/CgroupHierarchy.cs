@@ -28,6 +28,9 @@ internal abstract class CgroupHierarchy
             CgroupFile.Write(directory, "pids.max", pids);
     }
 
+    /// <summary>The controllers, of those that limit a cgroup, that were taken away from it since.</summary>
+    public virtual CgroupControllers FindLost(string directory, CgroupControllers limited) => CgroupControllers.None;
+
     /// <summary>Adds what a cgroup's counters say.</summary>
     public abstract CgroupUsage Read(string directory, CgroupUsage usage);
 

@@ -10,7 +10,6 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
     private const int MoveRounds = 20;
 
     private readonly Lock _enabling = new();
-    private CgroupControllers _enabled;
 
     public override string BaseDirectory => baseDirectory;
 
@@ -38,14 +37,17 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
     {
         lock (_enabling)
         {
-            if ((wanted & ~_enabled) == 0)
-                return;
+            // Asked every time: whoever manages the cgroups of this machine may have changed it.
             CgroupControllers missing = wanted & ~ReadControllers(baseDirectory, "cgroup.subtree_control");
             if (missing != 0)
                 EnableMissing(missing);
-            _enabled |= wanted;
         }
     }
+
+    public override CgroupControllers FindLost(string directory, CgroupControllers limited) =>
+        (File.Exists($"{directory}/memory.max") ? 0 : limited & CgroupControllers.Memory)
+        | (File.Exists($"{directory}/cpu.max") ? 0 : limited & CgroupControllers.Cpu)
+        | (File.Exists($"{directory}/pids.max") ? 0 : limited & CgroupControllers.Pids);
 
     public override CgroupUsage Read(string directory, CgroupUsage usage) => usage with
     {

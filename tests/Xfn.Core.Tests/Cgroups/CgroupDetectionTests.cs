@@ -1,3 +1,4 @@
+using Mono.Unix.Native;
 using Xfn.Core.Cgroups;
 
 namespace Xfn.Core.Tests.Cgroups;
@@ -17,30 +18,51 @@ public class CgroupDetectionTests
     public void On_version_2_a_delegated_cgroup_of_this_process_is_used()
     {
         MakeV2("", "cpuset cpu io memory pids");
-        MakeV2("/app.slice/run.scope", "cpu memory pids");
-        CgroupSupport support = Detect("0::/app.slice/run.scope\n", V2Mount("/"));
+        MakeV2("/app.slice/mine", "cpu memory pids");
+        CgroupSupport support = Detect("0::/app.slice/mine\n", V2Mount("/"));
         Assert.That(support.Usable, Is.EqualTo(CgroupControllers.Memory | CgroupControllers.Cpu | CgroupControllers.Pids));
-        Assert.That(support.Controllers[0].Found, Is.EqualTo($"version 2, below {_root}/app.slice/run.scope"));
+        Assert.That(support.Controllers[0].Found, Is.EqualTo($"version 2, below {_root}/app.slice/mine"));
     }
 
     [Test]
     public void A_process_that_was_moved_to_the_leaf_uses_the_cgroup_above_it()
     {
-        MakeV2("/run.scope", "cpu memory pids");
-        MakeV2("/run.scope/xfn-host", "cpu memory pids");
-        Assert.That(Detect("0::/run.scope/xfn-host\n", V2Mount("/")).Controllers[0].Found, Does.EndWith("below " + _root + "/run.scope"));
+        MakeV2("/mine", "cpu memory pids");
+        MakeV2("/mine/xfn-host", "cpu memory pids");
+        Assert.That(Detect("0::/mine/xfn-host\n", V2Mount("/")).Controllers[0].Found, Does.EndWith("below " + _root + "/mine"));
     }
 
     [Test]
     public void A_controller_that_was_not_delegated_is_named_with_the_remedy()
     {
-        MakeV2("/run.scope", "memory pids");
-        CgroupSupport support = Detect("0::/run.scope\n", V2Mount("/"));
+        MakeV2("/mine", "memory pids");
+        CgroupSupport support = Detect("0::/mine\n", V2Mount("/"));
         ControllerSupport cpu = support.Controllers.Single(c => c.Name == "cpu");
         Assert.That(cpu.IsUsable, Is.False);
         Assert.That(cpu.Found, Does.EndWith("cgroup.controllers' does not list cpu, only 'memory pids'"));
         Assert.That(cpu.Remedy, Does.Contain("Delegate=cpu memory pids"));
         Assert.That(support.Usable, Is.EqualTo(CgroupControllers.Memory | CgroupControllers.Pids));
+    }
+
+    [Test]
+    public void Root_does_not_use_a_unit_that_systemd_did_not_delegate()
+    {
+        Assume.That(Environment.IsPrivilegedProcess, "others cannot write to such a unit");
+        MakeV2("", "cpu memory pids");
+        MakeV2("/foo.service", "cpu memory pids");
+        ControllerSupport support = Detect("0::/foo.service\n", V2Mount("/")).Controllers[0];
+        Assert.That(support.IsUsable, Is.False);
+        Assert.That(support.Found, Is.EqualTo("cgroup '/foo.service' is systemd's, which did not delegate it to this program"));
+        Assert.That(support.Remedy, Does.Contain("systemd-run --user --scope -p Delegate=yes"));
+
+        // Only the root cgroup lacks this file.
+        File.Delete($"{_root}/cgroup.type");
+        support = Detect("0::/foo.service\n", V2Mount("/")).Controllers[0];
+        Assert.That(support.IsUsable);
+        Assert.That(support.Found, Does.StartWith($"version 2, below {_root}, since this program's own cgroup is not delegated to it"));
+
+        Assert.That(Syscall.setxattr($"{_root}/foo.service", "trusted.delegate", "1"u8.ToArray()), Is.Zero);
+        Assert.That(Detect("0::/foo.service\n", V2Mount("/")).Controllers[0].Found, Is.EqualTo($"version 2, below {_root}/foo.service"));
     }
 
     [Test]
@@ -100,12 +122,12 @@ public class CgroupDetectionTests
     [Test]
     public void Detection_changes_nothing()
     {
-        MakeV2("/run.scope", "cpu memory pids");
+        MakeV2("/mine", "cpu memory pids");
         string[] before = Directory.GetFileSystemEntries(_root, "*", SearchOption.AllDirectories);
-        string paths = "0::/run.scope\n";
+        string paths = "0::/mine\n";
         Detect(paths, V2Mount("/"));
         Assert.That(Directory.GetFileSystemEntries(_root, "*", SearchOption.AllDirectories).Except(before).Select(Path.GetFileName), Is.EquivalentTo((string[])["self-cgroup", "mountinfo"]));
-        Assert.That(File.ReadAllText($"{_root}/run.scope/cgroup.subtree_control"), Is.Empty);
+        Assert.That(File.ReadAllText($"{_root}/mine/cgroup.subtree_control"), Is.Empty);
     }
 
     private CgroupSupport Detect(string selfCgroup, string mountInfo) => CgroupManager.Detect($"{_root}/state", Paths(selfCgroup, mountInfo)).Support;

@@ -138,6 +138,23 @@ public class CgroupTests : CgroupFixture
     }
 
     [Test]
+    public async Task A_limit_that_is_taken_away_during_the_run_is_an_error()
+    {
+        await using Cgroup cgroup = Manager.Create("lost", new CgroupLimits { MemoryBytes = 32 << 20, CpuMilli = 100, Pids = 9 });
+        string directory = cgroup.Directories.First();
+        Assert.That(cgroup.Read, Throws.Nothing);
+        // Version 1 takes none away.
+        if (!File.Exists($"{directory}/memory.max"))
+            return;
+        File.WriteAllText($"{Path.GetDirectoryName(directory)}/cgroup.subtree_control", "-memory");
+        Assert.That(cgroup.Read, Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("the controllers memory were taken from it"));
+
+        // The next run gets them back.
+        await using Cgroup next = Manager.Create("next", new CgroupLimits { MemoryBytes = 32 << 20 });
+        Assert.That(ReadNumber(next.Directories.Single(), "memory.max"), Is.EqualTo(32 << 20));
+    }
+
+    [Test]
     public async Task Killing_ends_everything_in_it_and_nothing_else(CancellationToken cancellationToken)
     {
         await using Cgroup cgroup = Manager.Create("killed", new CgroupLimits { Pids = 50 });
