@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What only another machine shows: resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
-# a delegated cgroup and as root, and where user namespaces are forbidden. Not part of eng/test.sh: a machine takes half a minute, emulated.
+# a delegated cgroup and as root, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes a minute or two.
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
 #   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
@@ -14,6 +14,7 @@ tests=tests/Xfn.Core.Tests
 dotnet build "$tests" -v quiet --nologo
 # A copy, so that a build meanwhile does not change what the machine sees.
 copy=$(mktemp -d)
+chmod 0755 "$copy"
 trap 'rm -rf "$copy"' EXIT
 cp -r "$tests/bin/Debug/net10.0/." "$copy"
 

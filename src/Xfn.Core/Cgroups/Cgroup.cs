@@ -37,7 +37,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
 
                 hierarchy.Apply(directory, limits, controllers);
                 if (isNew)
-                    _processes.ForEach(process => CgroupFile.Write(directory, "cgroup.procs", process));
+                    _processes.ForEach(process => Move(process, directory));
                 _survivesOutOfMemory |= hierarchy is CgroupV1Hierarchy && controllers.HasFlag(CgroupControllers.Memory);
             }
         }
@@ -56,23 +56,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     {
         _processes.Add(processId);
         foreach ((_, string directory) in _places)
-        {
-            try
-            {
-                CgroupFile.Write(directory, "cgroup.procs", processId);
-            }
-            catch (IOException e) when (e.HResult == CgroupFile.ESrch)
-            {
-                throw new XfnException(RunStage.Spawn, $"cannot move process '{processId}' into cgroup '{directory}': it has ended.", e);
-            }
-            catch (Exception e) when (CgroupFile.IsFileError(e))
-            {
-                throw new ContainerEnvironmentException(
-                    RunStage.Spawn,
-                    $"cannot move process '{processId}' into cgroup '{directory}': {e.Message}. Both its old and its new cgroup must be delegated to this program.",
-                    e);
-            }
-        }
+            Move(processId, directory);
     }
 
     /// <summary>What was used so far. Ask before removal.</summary>
@@ -139,6 +123,25 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         {
             Kill();
             await Task.Delay(TimeSpan.FromMilliseconds(wait), time).ConfigureAwait(false);
+        }
+    }
+
+    private static void Move(int processId, string directory)
+    {
+        try
+        {
+            CgroupFile.Write(directory, "cgroup.procs", processId);
+        }
+        catch (IOException e) when (e.HResult == CgroupFile.ESrch)
+        {
+            throw new XfnException(RunStage.Spawn, $"cannot move process '{processId}' into cgroup '{directory}': it has ended.", e);
+        }
+        catch (Exception e) when (CgroupFile.IsFileError(e))
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Spawn,
+                $"cannot move process '{processId}' into cgroup '{directory}': {e.Message}. Both its old and its new cgroup must be delegated to this program.",
+                e);
         }
     }
 }

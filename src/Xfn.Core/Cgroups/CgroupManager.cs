@@ -5,15 +5,17 @@ namespace Xfn.Core.Cgroups;
 internal sealed class CgroupManager : IAsyncDisposable
 {
     private readonly IReadOnlyList<CgroupHierarchy> _hierarchies;
-    private readonly Lazy<CgroupOwner> _owner;
+    private readonly string _stateDirectory;
     private readonly TimeProvider _time;
+    private readonly Lock _claiming = new();
+    private CgroupOwner? _owner;
 
     private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time)
     {
         Support = support;
         _hierarchies = hierarchies;
+        _stateDirectory = stateDirectory;
         _time = time;
-        _owner = new Lazy<CgroupOwner>(() => CgroupOwner.Claim(stateDirectory, hierarchies.Select(h => h.BaseDirectory)));
     }
 
     /// <summary>Which limits can be enforced here, and why not the others.</summary>
@@ -65,8 +67,8 @@ internal sealed class CgroupManager : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        if (_owner.IsValueCreated)
-            await _owner.Value.DisposeAsync().ConfigureAwait(false);
+        if (_owner is not null)
+            await _owner.DisposeAsync().ConfigureAwait(false);
     }
 
     /// <summary>The hierarchies that limits need, ready for use, and the controllers of each that they need.</summary>
@@ -77,9 +79,15 @@ internal sealed class CgroupManager : IAsyncDisposable
             CgroupControllers controllers = hierarchy.Controllers & limits.Wanted;
             if (controllers == 0)
                 continue;
-            string directory = $"{hierarchy.BaseDirectory}/{_owner.Value.Prefix}{id}";
+            string directory = $"{hierarchy.BaseDirectory}/{Claim().Prefix}{id}";
             hierarchy.Enable(controllers);
             yield return (hierarchy, controllers, directory);
         }
+    }
+
+    private CgroupOwner Claim()
+    {
+        lock (_claiming)
+            return _owner ??= CgroupOwner.Claim(_stateDirectory, _hierarchies.Select(h => h.BaseDirectory));
     }
 }

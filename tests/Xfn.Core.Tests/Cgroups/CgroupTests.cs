@@ -177,6 +177,22 @@ public class CgroupTests : CgroupFixture
     }
 
     [Test]
+    public async Task A_process_with_other_ids_than_the_callers_can_be_moved(CancellationToken cancellationToken)
+    {
+        await using Cgroup cgroup = Manager.Create("other", new CgroupLimits { Pids = 50 });
+        string become = Environment.IsPrivilegedProcess ? "setpriv --reuid 100001 --regid 100001 --clear-groups" : "unshare --user --map-auto --setuid 1 --setgid 1";
+        Process other = Start($"exec {become} sh -c 'echo; sleep 50'");
+        Go(other);
+        Assume.That(await other.StandardOutput.ReadLineAsync(cancellationToken), Is.Empty, "this user has no subordinate ids");
+        Assert.That(Posix.OwnerOf($"/proc/{other.Id}"), Is.Not.EqualTo(Posix.EffectiveUserId));
+
+        cgroup.Add(other.Id);
+        Assert.That(File.ReadAllText($"/proc/{other.Id}/cgroup"), Does.Contain(Path.GetFileName(cgroup.Directories.First())));
+        cgroup.Kill();
+        await other.WaitForExitAsync(cancellationToken);
+    }
+
+    [Test]
     public async Task A_process_that_has_ended_cannot_be_moved_and_the_error_says_so(CancellationToken cancellationToken)
     {
         await using Cgroup cgroup = Manager.Create("late", new CgroupLimits { Pids = 50 });
