@@ -81,7 +81,7 @@ internal sealed class RunCommand : Command
     private static Stream OpenInput(string file)
     {
         if (file == "-")
-            return Console.OpenStandardInput();
+            return new StandardInput();
         try
         {
             return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
