@@ -31,7 +31,7 @@ run_way() {
   local way=$1 user=$2 own=$stage/$1
   shift 2
   install -d -m 0700 -o "$user" -g "$(id -g "$user")" "$own" "$own/home" "$own/tmp" "$own/results"
-  test_results=$own/results run_tests "$end_to_end-$way" "$@" env -i PATH="$PATH" LANG=C.UTF-8 DOTNET_ROOT="$DOTNET_ROOT" \
+  test_results=$own/results run_tests "$end_to_end-$way" "$@" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DOTNET_ROOT="$DOTNET_ROOT" \
     DOTNET_CLI_HOME="$own/home" DOTNET_CLI_TELEMETRY_OPTOUT=1 HOME="$own/home" TMPDIR="$own/tmp" USER="$user" XFN_TEST_WAY="$way" "$stage/tests/$end_to_end"
 }
 

@@ -44,7 +44,7 @@ run_tests() {
   shift
   say "$name"
   # Its own standard input: a test must not wait for, or take, what was meant for this script.
-  timeout --kill-after=20 "$limit" "$@" --no-progress --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
+  timeout --kill-after=20 "$limit" "$@" --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
   grep -vE '^(NUnit Adapter|Running (all|selected) tests| *NUnit3TestExecutor|$)' "$results/$name.log" || true
   count "$name" "$status"
 }
