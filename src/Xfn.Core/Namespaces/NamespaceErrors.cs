@@ -11,7 +11,7 @@ internal static class NamespaceErrors
     /// <param name="said">What it, or unshare before it, wrote to stderr.</param>
     public static ContainerEnvironmentException Ended(RunStage stage, string said)
     {
-        if (said.Contains("unshare failed", StringComparison.Ordinal) || said.Contains("fork failed", StringComparison.Ordinal))
+        if (said.StartsWith("unshare: ", StringComparison.Ordinal) && !said.Contains("failed to execute", StringComparison.Ordinal) && !said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUnshare(said).ToException(stage, "make a user namespace");
         if (said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUtilLinux(said).ToException(stage, "make a user namespace");
