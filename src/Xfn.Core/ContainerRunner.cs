@@ -335,10 +335,13 @@ public sealed class ContainerRunner : IContainerRunner
 
     private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
     {
+        var archives = new ArchiveImageFetcher();
         var fetcher = new CompositeImageFetcher(new Dictionary<string, IImageFetcher>
         {
             ["docker"] = new RegistryImageFetcher(registry),
             ["oci"] = new OciLayoutImageFetcher(),
+            ["oci-archive"] = archives,
+            ["docker-archive"] = archives,
         });
         owned = fetcher;
         return fetcher;

@@ -54,7 +54,12 @@ internal sealed class LocalRegistry : IAsyncDisposable
     /// <returns>A reference to the image.</returns>
     public async Task<string> PushAsync(string layout, string name, CancellationToken cancellationToken)
     {
-        using Process skopeo = Process.Start(new ProcessStartInfo("skopeo", ["copy", "--quiet", "--dest-tls-verify=false", layout, $"docker://{Host}/{name}"]) { RedirectStandardError = true })!;
+        using Process skopeo = Process.Start(new ProcessStartInfo("skopeo", ["copy", "--quiet", "--dest-tls-verify=false", layout, $"docker://{Host}/{name}"])
+        {
+            RedirectStandardError = true,
+            // Nobody's credentials: the usual place may be another user's.
+            Environment = { ["REGISTRY_AUTH_FILE"] = "/dev/null" },
+        })!;
         using StreamReader errors = skopeo.StandardError;
         string said = await errors.ReadToEndAsync(cancellationToken);
         await skopeo.WaitForExitAsync(cancellationToken);

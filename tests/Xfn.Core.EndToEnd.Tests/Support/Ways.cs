@@ -9,9 +9,6 @@ internal static class Ways
     /// <summary>Whether containers have many ids here.</summary>
     public static bool HasManyIds { get; } = ContainerRunner.HasCapSetUID() || HasSubordinateIds();
 
-    /// <summary>Whether this process may make cgroups: root's are root's whatever its capabilities.</summary>
-    public static bool OwnsCgroups { get; } = Environment.UserName == "root";
-
     private static bool HasSubordinateIds() =>
         File.Exists("/etc/subuid") && File.ReadLines("/etc/subuid").Any(l => l.StartsWith(Environment.UserName + ":", StringComparison.Ordinal));
 

@@ -1,0 +1,16 @@
+using System.Globalization;
+using Xfn.Core.Benchmarks;
+
+// Each verb compares us with the programs that users have, alternately and in one run, so that the machine's moods hit both.
+switch (args)
+{
+    case ["run"]:
+        return await RunBenchmark.RunAsync(200);
+    case ["run", var rounds]:
+        return await RunBenchmark.RunAsync(int.Parse(rounds, CultureInfo.InvariantCulture));
+    case ["crun-loop", var bundle]:
+        return await RunBenchmark.CrunLoopAsync(bundle);
+    default:
+        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS]");
+        return 2;
+}
