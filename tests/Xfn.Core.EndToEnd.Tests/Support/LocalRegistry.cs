@@ -8,8 +8,9 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 internal sealed class LocalRegistry : IAsyncDisposable
 {
     private readonly Process _process;
+    private readonly string _noCredentials;
 
-    private LocalRegistry(Process process, string host) => (_process, Host) = (process, host);
+    private LocalRegistry(Process process, string host, string noCredentials) => (_process, Host, _noCredentials) = (process, host, noCredentials);
 
     /// <summary>Its host and port.</summary>
     public string Host { get; }
@@ -23,8 +24,10 @@ internal sealed class LocalRegistry : IAsyncDisposable
             config,
             $"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{directory}/registry'}}}}\nhttp: {{addr: '{host}'}}\n",
             cancellationToken);
+        string noCredentials = Path.Combine(directory, "auth.json");
+        await File.WriteAllTextAsync(noCredentials, "{}", cancellationToken);
         var start = new ProcessStartInfo("docker-registry", ["serve", config]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        var registry = new LocalRegistry(Process.Start(start)!, host);
+        var registry = new LocalRegistry(Process.Start(start)!, host, noCredentials);
         registry._process.BeginOutputReadLine();
         registry._process.BeginErrorReadLine();
         using var client = new HttpClient();
@@ -58,7 +61,7 @@ internal sealed class LocalRegistry : IAsyncDisposable
         {
             RedirectStandardError = true,
             // Nobody's credentials: the usual place may be another user's.
-            Environment = { ["REGISTRY_AUTH_FILE"] = "/dev/null" },
+            Environment = { ["REGISTRY_AUTH_FILE"] = _noCredentials },
         })!;
         using StreamReader errors = skopeo.StandardError;
         string said = await errors.ReadToEndAsync(cancellationToken);
