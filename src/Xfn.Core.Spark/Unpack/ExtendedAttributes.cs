@@ -71,32 +71,61 @@ internal static unsafe class ExtendedAttributes
             _ = Libc.close(to);
     }
 
+    /// <summary>Removes the attributes that unpacking would have set on a directory.</summary>
+    public static void Clear(int parent, byte* name)
+    {
+        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
+            throw SparkException.FromErrno("cannot open a directory");
+        byte[] names = List(fd);
+        fixed (byte* list = names)
+        {
+            for (int at = 0; at < names.Length;)
+            {
+                ReadOnlySpan<byte> attribute = NameAt(names, at);
+                if (IsKept(attribute))
+                    _ = Libc.fremovexattr(fd, list + at);
+                at += attribute.Length + 1;
+            }
+        }
+
+        _ = Libc.close(fd);
+    }
+
     /// <summary>Copies the attributes that unpacking would have set.</summary>
     public static void Copy(int from, int to)
     {
-        nint size = Libc.flistxattr(from, null, 0);
-        if (size <= 0)
+        byte[] names = List(from);
+        if (names.Length == 0)
             return;
-        var names = new byte[size + 4096];
+        var buffer = new byte[MaxValueBytes];
         fixed (byte* list = names)
+        fixed (byte* value = buffer)
         {
-            size = Libc.flistxattr(from, list, (nuint)names.Length);
-            var buffer = new byte[MaxValueBytes];
-            for (int at = 0; at < size;)
+            for (int at = 0; at < names.Length;)
             {
-                ReadOnlySpan<byte> name = names.AsSpan(at, (int)size - at);
-                name = name[..name.IndexOf((byte)0)];
-                fixed (byte* value = buffer)
-                {
-                    nint length = IsKept(name) ? Libc.fgetxattr(from, list + at, value, (nuint)buffer.Length) : -1;
-                    if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0)
-                        throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.Show(name)}'");
-                }
-
+                ReadOnlySpan<byte> name = NameAt(names, at);
+                nint length = IsKept(name) ? Libc.fgetxattr(from, list + at, value, (nuint)buffer.Length) : -1;
+                if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0)
+                    throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.Show(name)}'");
                 at += name.Length + 1;
             }
         }
     }
+
+    /// <summary>The names, each with a NUL behind it.</summary>
+    private static byte[] List(int fd)
+    {
+        nint size = Libc.flistxattr(fd, null, 0);
+        if (size <= 0)
+            return [];
+        var names = new byte[size];
+        fixed (byte* list = names)
+            size = Libc.flistxattr(fd, list, (nuint)names.Length);
+        return names[..(int)Math.Max(0, size)];
+    }
+
+    private static ReadOnlySpan<byte> NameAt(byte[] names, int at) => names.AsSpan(at)[..names.AsSpan(at).IndexOf((byte)0)];
 
     private static bool IsKept(ReadOnlySpan<byte> name) =>
         name.StartsWith(User) && name.Length > User.Length && !name.StartsWith(UserOverlay) || name.SequenceEqual(Capability);

@@ -84,6 +84,7 @@ internal static unsafe partial class Libc
     public static int Status(int directory, byte* name, out FileStatus status)
     {
         const uint basicStats = 0x7ff;
+        status = default;
         fixed (FileStatus* s = &status)
             return statx(directory, name, AT_SYMLINK_NOFOLLOW, basicStats, s);
     }
@@ -93,6 +94,7 @@ internal static unsafe partial class Libc
     {
         const uint basicStats = 0x7ff;
         byte empty = 0;
+        status = default;
         fixed (FileStatus* s = &status)
             return statx(fd, &empty, AT_EMPTY_PATH, basicStats, s);
     }

@@ -20,15 +20,26 @@ internal sealed unsafe class TreeRemover
     public static void Clear(int directoryFd)
     {
         var listing = new DirectoryListing();
-        int fd = Open(directoryFd, [(byte)'.', 0]);
+        int fd = Open(directoryFd, ".\0"u8);
+        if (fd < 0)
+            throw SparkException.FromErrno("cannot open a directory to empty it");
         try
         {
-            while (listing.Read(fd))
+            bool any;
+            do
             {
-                while (listing.TryTake(out ReadOnlySpan<byte> name))
-                    Remove(directoryFd, name[..^1]);
+                any = false;
                 _ = Libc.lseek(fd, 0, 0);
+                while (listing.Read(fd))
+                {
+                    while (listing.TryTake(out ReadOnlySpan<byte> name))
+                    {
+                        any = true;
+                        Remove(fd, name[..^1]);
+                    }
+                }
             }
+            while (any);
         }
         finally
         {
