@@ -10,7 +10,11 @@ switch (args)
         return await RunBenchmark.RunAsync(int.Parse(rounds, CultureInfo.InvariantCulture));
     case ["crun-loop", var bundle]:
         return await RunBenchmark.CrunLoopAsync(bundle);
+    case ["unpack", .. string[] archives] when archives.Length > 0:
+        return UnpackBenchmark.Run(archives);
+    case ["unpack-once", string archive, string directory]:
+        return UnpackBenchmark.Once(archive, directory);
     default:
-        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS]");
+        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS] | unpack ARCHIVE.tar...");
         return 2;
 }
