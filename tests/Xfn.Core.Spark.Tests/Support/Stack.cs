@@ -21,13 +21,21 @@ internal sealed class Stack : IDisposable
         SparkUnpacked result;
         try
         {
-            result = sandbox.Unpack(archive, request);
+            try
+            {
+                result = sandbox.Unpack(archive, request);
+            }
+            catch (SparkException needs) when (needs.Failure.Kind == SparkFailureKind.NeedsParents && _layers.Count > 0)
+            {
+                sandbox.Dispose();
+                sandbox = new Sandbox(Place);
+                result = sandbox.Unpack(archive, request, Flatten());
+            }
         }
-        catch (SparkException needs) when (needs.Failure.Kind == SparkFailureKind.NeedsParents && _layers.Count > 0)
+        catch
         {
             sandbox.Dispose();
-            sandbox = new Sandbox(Place);
-            result = sandbox.Unpack(archive, request, Flatten());
+            throw;
         }
 
         if (result.OpaqueRoot)
