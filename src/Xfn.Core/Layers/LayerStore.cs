@@ -9,7 +9,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Layers;
 
 /// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, size, digest and DiffID held.</summary>
-/// <remarks>A layer is kept under its DiffID. One that links to files of lower layers can mean different things above different layers and is kept under its ChainID
+/// <remarks>A layer is kept under its DiffID. One that needs those below it (it links to their files, or lacks entries for their directories) can mean different things above different layers and is kept under its ChainID
 /// (<see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec, Layer ChainID</see>).</remarks>
 internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, TimeProvider time, ILogger logger)
 {
@@ -21,7 +21,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     /// <summary>A layer of an image, if the cache has it.</summary>
     /// <param name="diffIds">The image's layers, the base first.</param>
     /// <param name="index">Which.</param>
-    public StoredLayer? Find(IReadOnlyList<Digest> diffIds, int index) => Find(NameOf(diffIds[index])) ?? (index > 0 ? Find(ChainNameOf(diffIds, index)) : null);
+    public StoredLayer? Find(IReadOnlyList<Digest> diffIds, int index) => Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index));
 
     /// <summary>Fetches and unpacks the layers that the cache lacks, as many at once as there are processors.</summary>
     /// <returns>All layers, in order.</returns>
@@ -42,7 +42,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             {
                 try
                 {
-                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), NameOf(diffIds[i]), [], token).ConfigureAwait(false);
+                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
                 }
                 catch (LayerNeedsParentsException)
                 {
@@ -50,7 +50,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
                 }
             }).ConfigureAwait(false);
 
-        // Those that link to lower layers' files, from the lowest up: each now has all below it.
+        // Those that need what lies below them, from the lowest up: each now has all below it.
         foreach (int i in linked.Order())
         {
             string[] below = [.. stored.Take(i).Reverse().Select(l => l!.Files)];
@@ -103,7 +103,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
 
     /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when whoever began it
     /// gives up another begins anew.</summary>
-    private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[] below, CancellationToken cancellationToken)
+    private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -126,7 +126,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         }
     }
 
-    private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[] below, CancellationToken cancellationToken)
+    private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
         using FileStream held = await FileLock.TakeAsync(Path.Combine(cache.Locks, id), time, cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } another)

@@ -6,10 +6,15 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Layers;
 
 /// <summary>Where a layer comes from, and what it must be.</summary>
+/// <param name="Fetcher">Where from.</param>
+/// <param name="Reference">The image.</param>
+/// <param name="Blob">The layer.</param>
+/// <param name="DiffId">The digest of its archive.</param>
+/// <param name="Context">What else is known of the request.</param>
 internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context);
 
-/// <summary>A layer links to files of lower layers, which it was not given.</summary>
-internal sealed class LayerNeedsParentsException() : Exception("the layer links to files of lower layers");
+/// <summary>A layer can only be unpacked with those below it: it links to their files, or lacks entries for directories that they have.</summary>
+internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
 
 /// <summary>Streams a layer once: download, digest, decompression, DiffID, a pipe to spark, files.</summary>
 internal sealed class LayerUnpacker(SparkFactory sparks)
@@ -19,7 +24,13 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
     private const long MaxLayerEntries = 2_000_000;
 
     /// <summary>Unpacks into <c>fs</c> below a directory. What is there counts for nothing unless this returns.</summary>
-    public async Task<SparkUnpacked> UnpackAsync(LayerSource source, string directory, string storeDirectory, string[] below, CancellationToken cancellationToken)
+    /// <param name="source">The layer.</param>
+    /// <param name="directory">Where to.</param>
+    /// <param name="storeDirectory">What <paramref name="below"/> starts from.</param>
+    /// <param name="below">The layers below it, the uppermost first, in which there may be none; null to unpack it without regard to what lies below.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to what lies below.</exception>
+    public async Task<SparkUnpacked> UnpackAsync(LayerSource source, string directory, string storeDirectory, string[]? below, CancellationToken cancellationToken)
     {
         SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
@@ -30,7 +41,8 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                     MaxBytes = MaxLayerBytes,
                     MaxEntries = MaxLayerEntries,
                     StoreDirectory = storeDirectory,
-                    LowerDirectories = below,
+                    LowerDirectories = below ?? [],
+                    LayersBelow = below is not [],
                     SquashUnmappedIds = spark.Mapping.IsSingle,
                 },
                 cancellationToken).ConfigureAwait(false);
@@ -58,7 +70,8 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                 await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
                 throw ex.Failure.Kind switch
                 {
-                    SparkFailureKind.NeedsParents => new LayerNeedsParentsException(),
+                    SparkFailureKind.NeedsParents when below is null => new LayerNeedsParentsException(),
+                    SparkFailureKind.NeedsParents => Invalid(source, ex.Failure.Message, ex),
                     SparkFailureKind.Image or SparkFailureKind.Limit => Invalid(source, ex.Failure.Message, ex),
                     _ => NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex),
                 };
