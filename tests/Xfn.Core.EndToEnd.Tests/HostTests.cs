@@ -1,0 +1,116 @@
+using System.Diagnostics;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What becomes of runs when their host does not end in good order, and hosts that share a cache.</summary>
+internal sealed class HostTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task Nothing_of_a_run_outlives_a_host_that_was_killed(CancellationToken token)
+    {
+        // Found by its arguments: what is left of it is nobody's child.
+        string mark = $"{Random.Shared.Next(100_000, 999_999)}";
+        string image = Write(TestImage.Shell($"trap '' TERM; sleep {mark} & sleep {mark}; true"));
+        using Process host = StartXfn("run", "--cache-dir", Cache, "--timeout=600s", image, "/dev/null");
+        while (CountByArguments(mark) < 3)
+            await Task.Delay(20, token);
+
+        host.Kill();
+        await host.WaitForExitAsync(token);
+        var clock = Stopwatch.StartNew();
+        while (CountByArguments(mark) > 0 && clock.Elapsed < TimeSpan.FromSeconds(10))
+            await Task.Delay(10, token);
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(2)));
+
+        // The next host sweeps what is left on disk, which the tear-down looks for.
+        await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat"), "next") }, token);
+        await WaitForOneSessionAsync(token);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_a_killed_host_had_begun_is_cleared_and_fetched_anew(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[200 << 20])));
+        using Process host = StartXfn("run", "--cache-dir", Cache, image, "/dev/null");
+        while (!Directory.Exists(Path.Combine(Cache, "incoming")) || !Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(s => Directory.GetDirectories(s).Length > 0))
+            await Task.Delay(1, token);
+        host.Kill();
+        await host.WaitForExitAsync(token);
+
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token);
+        Assert.That(Text(response.Output), Is.EqualTo("in"));
+        await WaitForOneSessionAsync(token);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Processes_share_a_cache(CancellationToken token)
+    {
+        string image = Write(TestImage.Shell("echo answer"));
+        Process[] hosts = [.. Enumerable.Range(0, 4).Select(_ => StartXfn("run", "--cache-dir", Cache, image, "/dev/null"))];
+        foreach (Process host in hosts)
+        {
+            using StreamReader output = host.StandardOutput;
+            Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("answer\n"));
+            await host.WaitForExitAsync(token);
+            Assert.That(host.ExitCode, Is.Zero);
+            host.Dispose();
+        }
+
+        Assert.That(Directory.GetDirectories(Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers")), Has.Length.EqualTo(1));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Runs_that_fail_in_every_way_leave_the_counts_where_they_were(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        (string Image, TimeSpan Timeout)[] ways =
+        [
+            (Write(TestImage.Command("cat"), "good"), TimeSpan.FromSeconds(20)),
+            (Write(TestImage.Shell("exit 3"), "exit"), TimeSpan.FromSeconds(20)),
+            (Write(TestImage.Shell("yes"), "flood"), TimeSpan.FromSeconds(20)),
+            (Write(TestImage.Shell("trap '' TERM; while :; do :; done"), "timeout"), TimeSpan.FromMilliseconds(30)),
+            (Write(TestImage.Command("/missing"), "missing"), TimeSpan.FromSeconds(20)),
+            (Write(TestImage.Shell("sleep 100 & sleep 100 & exit 0"), "children"), TimeSpan.FromSeconds(20)),
+        ];
+        await RoundAsync();
+        int before = Directory.GetFiles("/proc/self/fd").Length;
+        for (int i = 0; i < 8; i++)
+            await RoundAsync();
+        Assert.That(Directory.GetFiles("/proc/self/fd"), Has.Length.LessThanOrEqualTo(before + 12), "descriptors");
+
+        Task RoundAsync() => Task.WhenAll(ways.Select(async way =>
+        {
+            try
+            {
+                await runner.RunFunctionAsync(
+                    new RunFunctionRequest { Image = way.Image, Input = "x"u8.ToArray(), RunFunctionConfig = new() { Timeout = way.Timeout } }, token);
+            }
+            catch (XfnException)
+            {
+                // Which failures these are is other tests' business.
+            }
+        }));
+    }
+
+    private static Process StartXfn(params string[] arguments) => Process.Start(
+        new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!;
+
+    private static int CountByArguments(string mark) => Directory.GetDirectories("/proc").Count(directory =>
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(directory, "cmdline")).Contains($"sleep\0{mark}") || File.ReadAllText(Path.Combine(directory, "cmdline")).Contains($"sleep {mark} &");
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    });
+
+    private async Task WaitForOneSessionAsync(CancellationToken token)
+    {
+        while (Directory.GetFiles(Path.Combine(Cache, "sessions")).Length > 1)
+            await Task.Delay(20, token);
+    }
+}
