@@ -32,8 +32,8 @@ need() {
   say "Installing ${missing[*]}"
   # The lists of a fresh machine may be missing or old: then only an update makes the install possible.
   export DEBIAN_FRONTEND=noninteractive
-  install() { apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
-  install 2>/dev/null || { apt-get update -qq && install; } || fail "cannot install ${missing[*]}. Look at what apt-get says above."
+  apt_install() { apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+  apt_install 2>/dev/null || { apt-get update -qq && apt_install; } || fail "cannot install ${missing[*]}. Look at what apt-get says above."
 }
 
 need_dotnet() {

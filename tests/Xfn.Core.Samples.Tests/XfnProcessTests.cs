@@ -61,7 +61,7 @@ public class XfnProcessTests
         // The input stays open, as a terminal does: xfn must not wait for it.
         using Process xfn = StartFunction("echo started; sleep 60");
         Assert.That(await xfn.StandardOutput.ReadLineAsync(TestContext.CurrentContext.CancellationToken), Is.EqualTo("started"));
-        using (Process kill = Process.Start("kill", ["-" + signal, $"{xfn.Id}"]))
+        using (Process kill = Process.Start("sh", ["-c", $"kill -{signal} {xfn.Id}"]))
             await kill.WaitForExitAsync();
         await xfn.WaitForExitAsync(TestContext.CurrentContext.CancellationToken);
         Assert.That(xfn.ExitCode, Is.EqualTo(status));
