@@ -128,7 +128,8 @@ public enum NetworkPolicy
 /// <summary>The streams of a run that does not hold its input and output in memory.</summary>
 public sealed record FunctionStreams
 {
-    /// <summary>Read to its end, or until the function reads no more, and passed to stdin. Empty by default.</summary>
+    /// <summary>Read to its end, or until the function has ended, and passed to stdin. Empty by default. A read that does not heed its cancellation token is left to itself
+    /// half a second after the function's end.</summary>
     public Stream Stdin { get; init; } = Stream.Null;
 
     /// <summary>Written with what the function writes to stdout. Discarded by default.</summary>

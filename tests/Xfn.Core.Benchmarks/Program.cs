@@ -8,13 +8,17 @@ switch (args)
         return await RunBenchmark.RunAsync(200);
     case ["run", var rounds]:
         return await RunBenchmark.RunAsync(int.Parse(rounds, CultureInfo.InvariantCulture));
+    case ["pull"]:
+        return await PullBenchmark.RunAsync(5);
+    case ["pull-once", var directory, var image]:
+        return await PullBenchmark.OnceAsync(directory, image);
     case ["crun-loop", var bundle]:
         return await RunBenchmark.CrunLoopAsync(bundle);
     case ["unpack", .. string[] archives] when archives.Length > 0:
         return UnpackBenchmark.Run(archives);
-    case ["unpack-once", string archive, string directory]:
-        return UnpackBenchmark.Once(archive, directory);
+    case ["unpack-once", string archive, string target]:
+        return UnpackBenchmark.Once(archive, target);
     default:
-        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS] | unpack ARCHIVE.tar...");
+        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS] | pull | unpack ARCHIVE.tar...");
         return 2;
 }

@@ -139,8 +139,6 @@ internal static class RunBenchmark
 
     private static string WriteImage(string work)
     {
-        string layout = Path.Combine(work, "image");
-        string blobs = Directory.CreateDirectory(Path.Combine(layout, "blobs", "sha256")).FullName;
         using var tar = new MemoryStream();
         using (var writer = new TarWriter(tar, leaveOpen: true))
         {
@@ -148,19 +146,7 @@ internal static class RunBenchmark
             writer.WriteEntry("/bin/busybox", "bin/busybox");
         }
 
-        Descriptor layer = Write(tar.ToArray(), MediaTypes.OciLayer);
-        Descriptor config = Write(OciJson.Serialize(Config([layer.Digest])), MediaTypes.OciConfig);
-        Descriptor manifest = Write(OciJson.Serialize(new ImageManifest { MediaType = MediaTypes.OciManifest, Config = config, Layers = [layer] }), MediaTypes.OciManifest);
-        File.WriteAllText(Path.Combine(layout, "oci-layout"), """{"imageLayoutVersion":"1.0.0"}""");
-        File.WriteAllBytes(Path.Combine(layout, "index.json"), OciJson.Serialize(new ImageIndex { Manifests = [manifest] }));
-        return $"oci:{layout}";
-
-        Descriptor Write(byte[] content, string mediaType)
-        {
-            Digest digest = Digest.Compute(content);
-            File.WriteAllBytes(Path.Combine(blobs, digest.Hex), content);
-            return new Descriptor { MediaType = mediaType, Digest = digest, Size = content.Length };
-        }
+        return Layout.Write(Path.Combine(work, "image"), Config, [(tar.ToArray(), Digest.Compute(tar.ToArray()), MediaTypes.OciLayer)]);
     }
 
     private static double Median(double[] times) => Percentile(times, 50);

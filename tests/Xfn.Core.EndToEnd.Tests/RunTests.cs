@@ -46,6 +46,44 @@ internal sealed class RunTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task An_input_that_never_ends_nor_heeds_its_token_does_not_hold_up_the_answer(CancellationToken token)
+    {
+        // As a terminal does: a read returns when somebody types.
+        var never = new Moq.Mock<Stream>();
+        never.Setup(s => s.CanRead).Returns(true);
+        never.Setup(s => s.ReadAsync(Moq.It.IsAny<Memory<byte>>(), Moq.It.IsAny<CancellationToken>())).Returns(new ValueTask<int>(new TaskCompletionSource<int>().Task));
+        never.Setup(s => s.CopyToAsync(Moq.It.IsAny<Stream>(), Moq.It.IsAny<int>(), Moq.It.IsAny<CancellationToken>())).Returns(new TaskCompletionSource().Task);
+        using var stdout = new MemoryStream();
+        await NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("echo answer")) }, new FunctionStreams { Stdin = never.Object, Stdout = stdout }, token);
+        Assert.That(Encoding.UTF8.GetString(stdout.ToArray()), Is.EqualTo("answer\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_copies_much_streams_in_memory_that_does_not_grow(CancellationToken token)
+    {
+        const int megabytes = 300;
+        long before = GC.GetTotalAllocatedBytes();
+        await using var stdout = new CountingStream();
+        await NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell($"head -c {megabytes}m /dev/zero")) }, new FunctionStreams { Stdout = stdout }, token);
+        Assert.That(stdout.Count, Is.EqualTo((long)megabytes << 20));
+        Assert.That(GC.GetTotalAllocatedBytes() - before, Is.LessThan(60L << 20));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_root_can_be_made_writable_up_to_a_size()
+    {
+        RunFunctionResponse response = await RunShellAsync(
+            "echo x >/new && cat /new && head -c 9000000 /dev/zero >/large || echo full", configure: o => o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 }));
+        Assert.That(Text(response.Output), Is.EqualTo("x\nfull\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task No_user_namespace_can_be_made_by_a_function() =>
+        Assert.That(Text((await RunShellAsync("busybox unshare -U true 2>/dev/null && echo made; cat /proc/sys/user/max_user_namespaces")).Output), Is.EqualTo("0\n"));
+
+    [Test, CancelAfter(60_000)]
     public async Task A_function_is_alone_and_root_only_of_its_own()
     {
         string seen = Text((await RunShellAsync("id -u; echo $$; ps | wc -l; ls /sys/class/net; cat /proc/self/uid_map; touch /x 2>&1 || true")).Output);
@@ -174,5 +212,16 @@ internal sealed class RunTests : RunnerFixture
         await runner.DisposeAsync();
         await Assert.ThatAsync(async () => await run, Throws.InstanceOf<ObjectDisposedException>());
         await Assert.ThatAsync(async () => await runner.RunFunctionAsync(request, token), Throws.InstanceOf<ObjectDisposedException>());
+    }
+
+    private sealed class CountingStream : MemoryStream
+    {
+        public long Count { get; private set; }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            Count += buffer.Length;
+            return default;
+        }
     }
 }

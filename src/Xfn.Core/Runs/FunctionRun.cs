@@ -17,6 +17,9 @@ internal sealed class FunctionRun : IDisposable
     /// <summary>How long a function that ran out of time may take to end in good order.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>How long the caller's input stream is waited for when it is not wanted any more.</summary>
+    private static readonly TimeSpan InputPatience = TimeSpan.FromMilliseconds(500);
+
     private readonly RunSpark _spark;
     private readonly RunStreams _streams;
     private readonly TimeProvider _time;
@@ -80,7 +83,10 @@ internal sealed class FunctionRun : IDisposable
         finally
         {
             await _end.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(Quietly(input), Quietly(stdout.Completion), Quietly(stderr.Completion)).ConfigureAwait(false);
+            await Task.WhenAll(Quietly(stdout.Completion), Quietly(stderr.Completion)).ConfigureAwait(false);
+
+            // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give.
+            await Task.WhenAny(Quietly(input), Task.Delay(InputPatience, _time, CancellationToken.None)).ConfigureAwait(false);
         }
     }
 
