@@ -75,7 +75,7 @@ public sealed class ContainerRunner : IContainerRunner
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
         _images = new ImageProvider(
-            fetcher, store, layers, new UserFileReader(_cache, store, _sparks), PlatformSelector.Host);
+            fetcher, store, layers, new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
         _runtime = new Lazy<string>(FindRuntime);
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));

@@ -24,6 +24,9 @@ public sealed class ContainerRunnerOptions
     /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
     public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
 
+    /// <summary>The platform to choose from an index; null, the default, for this machine's. Another one runs only where the kernel has an interpreter for it (binfmt_misc).</summary>
+    public Platform? Platform { get; set; }
+
     /// <summary>Where to log. Nowhere by default.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
@@ -84,6 +87,16 @@ public sealed class ContainerRunnerOptions
     /// <summary>Sets <see cref="DefaultRegistry"/>.</summary>
     /// <param name="registry">A host, with a port if need be.</param>
     public ContainerRunnerOptions WithRegistry(string registry) => Set(() => DefaultRegistry = registry);
+
+    /// <summary>Sets <see cref="Platform"/>.</summary>
+    /// <param name="platform"><c>linux/arm64</c>, <c>linux/arm/v7</c>.</param>
+    /// <exception cref="ArgumentException">It is not written so.</exception>
+    public ContainerRunnerOptions WithPlatform(string platform) => Set(() => Platform = (platform ?? "").Split('/') switch
+    {
+        [{ Length: > 0 } os, { Length: > 0 } architecture] => new Platform { Os = os, Architecture = architecture },
+        [{ Length: > 0 } os, { Length: > 0 } architecture, { Length: > 0 } variant] => new Platform { Os = os, Architecture = architecture, Variant = variant },
+        _ => throw new ArgumentException($"cannot use platform '{platform}': expected OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, as in linux/arm64.", nameof(platform)),
+    });
 
     /// <summary>Sets <see cref="Logger"/>.</summary>
     /// <param name="logger">Where to log.</param>

@@ -1,0 +1,211 @@
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Images that are odd, ambiguous or no images, from a fetcher that passes on whatever it was given.</summary>
+internal sealed class ImageTests : RunnerFixture
+{
+    private const string Name = "registry.example/fn:v1";
+    private const string Manifest = MediaTypes.OciManifest;
+
+    private InMemoryImageFetcher _fetcher = null!;
+
+    [SetUp]
+    public void MakeFetcher() => _fetcher = new InMemoryImageFetcher();
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_manifest_for_this_platform_is_chosen_and_attestations_are_passed_over()
+    {
+        AddIndex([(Add("wrong"), "linux/s390x"), (Add("attestation"), "unknown/unknown"), (Add("right"), "linux/amd64"), (Add("second"), "linux/amd64")]);
+        Assert.That(await AnswerAsync(), Is.EqualTo("right\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Another_platform_can_be_chosen()
+    {
+        AddIndex([(Add("amd64"), "linux/amd64"), (Add("v7"), "linux/arm/v7")]);
+        Assert.That(await AnswerAsync(o => o.WithPlatform("linux/arm/v7")), Is.EqualTo("v7\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_platform_that_an_index_lacks_is_told_with_those_that_it_has()
+    {
+        AddIndex([(Add("x"), "linux/arm64"), (Add("y"), "windows/amd64")]);
+        await RefusedAsync<ImageNotFoundException>("linux/amd64", "linux/arm64, windows/amd64");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Indexes_within_indexes_are_followed_but_not_without_end()
+    {
+        Descriptor inner = Add("nested");
+        for (int depth = 0; depth < 3; depth++)
+            inner = Index([(inner, "linux/amd64")]);
+        _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [inner] }));
+        Assert.That(await AnswerAsync(), Is.EqualTo("nested\n"));
+
+        for (int depth = 0; depth < 1000; depth++)
+            inner = Index([(inner, "linux/amd64")]);
+        _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [inner] }));
+        await RefusedAsync<InvalidImageException>("indexes");
+    }
+
+    [TestCase("""{"schemaVersion":1,"fsLayers":[],"history":[]}""", "schema 1")]
+    [TestCase("""{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}""", "index and a manifest at once")]
+    [TestCase("""{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}""", "calls itself")]
+    [TestCase("""{"schemaVersion":2,"mediaType":"application/vnd.cncf.helm.config","layers":[]}""", "of type")]
+    [TestCase("[]", "JSON object")]
+    [TestCase("{", "valid JSON")]
+    [TestCase("null", "JSON object")]
+    [TestCase("""{"schemaVersion":2,"schemaVersion":2}""", "valid JSON")]
+    [TestCase("""{"schemaVersion":2} trailing""", "valid JSON")]
+    [TestCase("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"md5:00","size":1},"layers":[]}""", "digest")]
+    [TestCase("<html>not found</html>", "valid JSON")]
+    [CancelAfter(60_000)]
+    public async Task What_is_no_manifest_is_refused(string document, string because)
+    {
+        _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes(document));
+        await RefusedAsync<InvalidImageException>(Name, because);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_manifest_that_nests_without_end_is_refused()
+    {
+        string deep = string.Concat(Enumerable.Repeat("""{"a":""", 10_000)) + "1" + new string('}', 10_000);
+        _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"annotations":{{deep}}}"""));
+        await RefusedAsync<InvalidImageException>("valid JSON");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_manifest_that_is_too_large_is_refused()
+    {
+        _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes("{\"schemaVersion\":2,\"a\":\"" + new string('a', 4 << 20) + "\"}"));
+        await RefusedAsync<InvalidImageException>("4194304");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_artifact_is_no_image()
+    {
+        Descriptor config = _fetcher.AddBlob("application/vnd.cncf.helm.config.v1+json", Encoding.UTF8.GetBytes("""{"rootfs":{"diff_ids":[]}}"""));
+        AddManifest(config, []);
+        await RefusedAsync<InvalidImageException>("artifact");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_without_layers_has_nothing_to_run()
+    {
+        AddManifest(Config([]), []);
+        await RefusedAsync<InvalidImageException>("no layers");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Layers_and_diffids_must_be_as_many()
+    {
+        Descriptor layer = Layer("x");
+        AddManifest(Config([layer.Digest, layer.Digest]), [layer]);
+        await RefusedAsync<InvalidImageException>("1 layers, its configuration 2");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task More_layers_than_allowed_are_refused()
+    {
+        Descriptor layer = Layer("x");
+        Descriptor[] layers = [.. Enumerable.Repeat(layer, 257)];
+        AddManifest(Config([.. layers.Select(l => l.Digest)]), layers);
+        await RefusedAsync<InvalidImageException>("257 layers", "256");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_same_layer_may_come_twice()
+    {
+        Descriptor layer = Layer("twice");
+        AddManifest(Config([layer.Digest, layer.Digest]), [layer, layer]);
+        Assert.That(await AnswerAsync(), Is.EqualTo("twice\n"));
+    }
+
+    [TestCase(-1)]
+    [TestCase(1)]
+    [TestCase(1000)]
+    [CancelAfter(60_000)]
+    public async Task A_layer_of_another_size_than_its_manifest_says_is_refused(int more)
+    {
+        Descriptor layer = Layer("x");
+        AddManifest(Config([layer.Digest]), [layer with { Size = layer.Size + more }]);
+        await RefusedAsync<XfnException>(layer.Digest.ToString());
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_configuration_of_another_size_than_its_manifest_says_is_refused()
+    {
+        Descriptor layer = Layer("x"), config = Config([layer.Digest]);
+        AddManifest(config with { Size = config.Size - 1 }, [layer]);
+        await RefusedAsync<XfnException>(config.Digest.ToString());
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_one_image_has_is_not_given_to_another_that_only_claims_it()
+    {
+        Descriptor secret = Layer("secret");
+        AddManifest(Config([secret.Digest]), [secret]);
+        Assert.That(await AnswerAsync(), Is.EqualTo("secret\n"));
+
+        // Another's manifest names a layer that cannot be had, and the DiffID of the one in the cache.
+        var other = new InMemoryImageFetcher();
+        Descriptor nothing = new() { MediaType = MediaTypes.OciLayer, Digest = Digest.Compute("nothing"u8), Size = 7 };
+        byte[] config = OciJson.Serialize(Configuration([secret.Digest]));
+        other.AddManifest(Name, Manifest, OciJson.Serialize(new ImageManifest { MediaType = Manifest, Config = other.AddBlob(MediaTypes.OciConfig, config), Layers = [nothing] }));
+        var error = await Assert.CatchAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(other)).RunFunctionAsync(
+            new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }));
+        Assert.That(error, Is.Not.Null);
+    }
+
+    private async Task<string> AnswerAsync(Action<ContainerRunnerOptions>? configure = null)
+    {
+        ContainerRunner runner = NewRunner(o =>
+        {
+            o.WithImageFetcher(_fetcher);
+            configure?.Invoke(o);
+        });
+        return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } })).Output);
+    }
+
+    private async Task RefusedAsync<T>(params string[] because)
+        where T : XfnException
+    {
+        var error = await Assert.CatchAsync<T>(() => AnswerAsync());
+        foreach (string part in because)
+            Assert.That(error!.Message, Does.Contain(part));
+    }
+
+    /// <summary>An image that says a word, known by its digest only.</summary>
+    private Descriptor Add(string word)
+    {
+        Descriptor layer = Layer(word);
+        return Document(OciJson.Serialize(new ImageManifest { MediaType = Manifest, Config = Config([layer.Digest]), Layers = [layer] }), Manifest);
+    }
+
+    private Descriptor Index((Descriptor Manifest, string Platform)[] entries) => Document(OciJson.Serialize(Of(entries)), MediaTypes.OciIndex);
+
+    private void AddIndex((Descriptor Manifest, string Platform)[] entries) => _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(Of(entries)));
+
+    private static ImageIndex Of((Descriptor Manifest, string Platform)[] entries) => new()
+    {
+        MediaType = MediaTypes.OciIndex,
+        Manifests = [.. entries.Select(e => e.Manifest with { Platform = new() { Os = e.Platform.Split('/')[0], Architecture = e.Platform.Split('/')[1], Variant = e.Platform.Split('/').ElementAtOrDefault(2) } })],
+    };
+
+    private Descriptor Document(byte[] content, string mediaType) =>
+        new() { MediaType = mediaType, Digest = _fetcher.AddManifest(null, mediaType, content), Size = content.Length };
+
+    private void AddManifest(Descriptor config, IReadOnlyList<Descriptor> layers) =>
+        _fetcher.AddManifest(Name, Manifest, OciJson.Serialize(new ImageManifest { MediaType = Manifest, Config = config, Layers = layers }));
+
+    private Descriptor Config(IReadOnlyList<Digest> diffIds) => _fetcher.AddBlob(MediaTypes.OciConfig, OciJson.Serialize(Configuration(diffIds)));
+
+    private static ImageConfig Configuration(IReadOnlyList<Digest> diffIds) =>
+        new() { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = ["/bin/busybox", "cat", "/word"] }, RootFs = new() { DiffIds = diffIds } };
+
+    private Descriptor Layer(string word) => _fetcher.AddBlob(
+        MediaTypes.OciLayer,
+        new TarBuilder().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", word + "\n").ToArray());
+}
