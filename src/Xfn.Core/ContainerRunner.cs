@@ -75,7 +75,7 @@ public sealed class ContainerRunner : IContainerRunner
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
         _images = new ImageProvider(
-            fetcher, store, layers, new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
+            fetcher, store, layers, new ImageUses(_cache, _settings.Time), new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
         _runtime = new Lazy<string>(FindRuntime);
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
@@ -122,7 +122,7 @@ public sealed class ContainerRunner : IContainerRunner
     {
         RunPlan plan = RunPlan.From(request, _settings);
         var output = new BufferSink(_settings.MaxStdioBytes);
-        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes));
+        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsRepeatable = true };
         RunFunctionResponse response = await RunAsync(plan, streams, () => output.Content, cancellationToken).ConfigureAwait(false);
         return response with { Output = output.Content };
     }
@@ -174,18 +174,19 @@ public sealed class ContainerRunner : IContainerRunner
         var clock = new StageClock(_settings.Time);
         try
         {
-            await TakePlaceAsync(either.Token).ConfigureAwait(false);
-            bool leftRunning = false;
             try
             {
-                clock.Next(ref clock.Queued);
-                return await RunInPlaceAsync(plan, streams, output, clock, () => leftRunning = true, either.Token).ConfigureAwait(false);
+                return await RunOnceAsync(plan, streams, output, clock, either.Token).ConfigureAwait(false);
             }
-            finally
+            catch (ImageDamagedException) when (streams.IsRepeatable)
             {
-                if (!leftRunning)
-                    _places.Release();
+                // Somebody removed a layer between lookup and mount; this time it is pulled.
+                return await RunOnceAsync(plan, streams, output, clock, either.Token).ConfigureAwait(false);
             }
+        }
+        catch (ImageDamagedException ex)
+        {
+            throw ex.Error;
         }
         catch (OperationCanceledException) when (_disposed != 0 && !cancellationToken.IsCancellationRequested)
         {
@@ -194,6 +195,22 @@ public sealed class ContainerRunner : IContainerRunner
         catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
         {
             throw new OperationCanceledException(ex.Message, ex, cancellationToken);
+        }
+    }
+
+    private async Task<RunFunctionResponse> RunOnceAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, CancellationToken cancellationToken)
+    {
+        await TakePlaceAsync(cancellationToken).ConfigureAwait(false);
+        bool leftRunning = false;
+        try
+        {
+            clock.Next(ref clock.Queued);
+            return await RunInPlaceAsync(plan, streams, output, clock, () => leftRunning = true, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (!leftRunning)
+                _places.Release();
         }
     }
 
@@ -225,9 +242,11 @@ public sealed class ContainerRunner : IContainerRunner
 
         // A spark needs nothing of the image, so it starts while that is looked up.
         Task<RunSpark> starting = _ready.TakeAsync(cancellationToken);
+        UsedImage? used = null;
         try
         {
-            (StoredImage image, bool fromCache) = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
+            used = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
+            StoredImage image = used.Image;
             clock.Next(ref clock.Pull);
             Bundle bundle = _bundles.Build(new BundleContext
             {
@@ -249,7 +268,7 @@ public sealed class ContainerRunner : IContainerRunner
             RunStatistics statistics = clock.ToStatistics() with
             {
                 ImageDigest = image.ManifestDigest,
-                FromCache = fromCache,
+                FromCache = used.FromCache,
                 CpuTime = usage.CpuTime ?? (exited is null ? null : TimeSpan.FromMicroseconds(exited.CpuMicroseconds)),
                 PeakMemoryBytes = usage.PeakMemoryBytes ?? exited?.PeakMemoryBytes,
             };
@@ -266,7 +285,7 @@ public sealed class ContainerRunner : IContainerRunner
         finally
         {
             leaveRunning();
-            TearDown(starting);
+            TearDown(starting, used);
         }
     }
 
@@ -295,12 +314,13 @@ public sealed class ContainerRunner : IContainerRunner
         }
         catch (SparkFailedException ex)
         {
-            throw RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime, stderr.ToString());
+            XfnException error = RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime, stderr.ToString());
+            throw _images.IsDamaged(image) ? new ImageDamagedException(error) : error;
         }
     }
 
     /// <summary>Ends what is left of a run behind its caller's back: the answer need not wait for it, but its place does.</summary>
-    private void TearDown(Task<RunSpark> starting)
+    private void TearDown(Task<RunSpark> starting, UsedImage? used)
     {
         Task teardown = Task.Run(async () =>
         {
@@ -315,6 +335,7 @@ public sealed class ContainerRunner : IContainerRunner
             }
             finally
             {
+                used?.Dispose();
                 _places.Release();
                 _ready.Refill();
             }

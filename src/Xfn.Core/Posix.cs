@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using Microsoft.Win32.SafeHandles;
 using Mono.Unix.Native;
 
 namespace Xfn.Core;
@@ -28,6 +29,10 @@ internal static class Posix
         Check(Syscall.stat(path, out Stat stat), "look at", path);
         return stat.st_uid;
     }
+
+    /// <summary>Whether an open file is the one that a path leads to.</summary>
+    public static bool IsFileAt(SafeFileHandle file, string path) =>
+        Syscall.fstat((int)file.DangerousGetHandle(), out Stat open) == 0 && Syscall.stat(path, out Stat there) == 0 && (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino);
 
     /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
     public static bool IsSpecialFile(string path) =>

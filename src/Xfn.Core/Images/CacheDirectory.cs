@@ -33,14 +33,14 @@ internal sealed class CacheDirectory : IDisposable
             Make(Path.Combine(Store, "layers"), Passable);
 
             // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers. One who sweeps may get it in the moment
-            // between making and locking, and then removes the file: so look for it, and if need be begin again.
+            // between making and locking, and then removes the file: begin again.
             FileStream? held;
             do
             {
                 _session = Guid.NewGuid().ToString("N");
                 held = FileLock.Try(Path.Combine(Root, "sessions", _session));
             }
-            while (held is null || !File.Exists(held.Name));
+            while (held is null);
             _sessionLock = held;
             Incoming = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "incoming")), _session));
         }

@@ -7,17 +7,10 @@ internal static class FileLock
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Takes a lock that nobody else has; null when somebody does.</summary>
-    public static FileStream? Try(string path)
-    {
-        try
-        {
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1);
-        }
-        catch (IOException ex) when (IsHeld(ex))
-        {
-            return null;
-        }
-    }
+    public static FileStream? Try(string path) => Try(path, FileAccess.ReadWrite, FileShare.None);
+
+    /// <summary>Takes a lock that others may take in this way too; null when somebody has it alone. The file need not be writable once it is there.</summary>
+    public static FileStream? TryShared(string path) => Try(path, FileAccess.Read, FileShare.Read);
 
     /// <summary>Waits for a lock.</summary>
     public static async Task<FileStream> TakeAsync(string path, TimeProvider time, CancellationToken cancellationToken)
@@ -27,6 +20,24 @@ internal static class FileLock
             if (Try(path) is { } held)
                 return held;
             await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static FileStream? Try(string path, FileAccess access, FileShare share)
+    {
+        try
+        {
+            var held = new FileStream(path, FileMode.OpenOrCreate, access, share, bufferSize: 0);
+
+            // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
+            if (Posix.IsFileAt(held.SafeFileHandle, path))
+                return held;
+            held.Dispose();
+            return null;
+        }
+        catch (IOException ex) when (IsHeld(ex))
+        {
+            return null;
         }
     }
 

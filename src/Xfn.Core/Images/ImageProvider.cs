@@ -5,7 +5,7 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
-internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, UserFileReader users, Platform platform)
+internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, ImageUses uses, UserFileReader users, Platform platform)
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
@@ -17,43 +17,73 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     /// <param name="reference">Which.</param>
     /// <param name="config">When to ask the fetcher, and with which credentials.</param>
     /// <param name="cancellationToken">Ends the fetching.</param>
-    /// <returns>The image, and whether the cache held it whole.</returns>
-    public async ValueTask<(StoredImage Image, bool FromCache)> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    /// <returns>The image, which nobody prunes until this is disposed.</returns>
+    public async ValueTask<UsedImage> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
     {
-        (StoredImage image, bool fromCache) = await FindOrPullAsync(reference, config, cancellationToken).ConfigureAwait(false);
-        if (image.HasUserFiles)
-            return (image, fromCache);
-        image = await users.CompleteAsync(reference, image, cancellationToken).ConfigureAwait(false);
-        _known[image.ManifestDigest] = image;
-        return (image, fromCache);
+        UsedImage used = await FindOrPullAsync(reference, config, cancellationToken).ConfigureAwait(false);
+        if (used.Image.HasUserFiles)
+            return used;
+        try
+        {
+            StoredImage image = await users.CompleteAsync(reference, used.Image, cancellationToken).ConfigureAwait(false);
+            _known[image.ManifestDigest] = image;
+            return used with { Image = image };
+        }
+        catch
+        {
+            used.Dispose();
+            throw;
+        }
     }
 
-    /// <summary>To be called when a layer of an image turned out to be missing: another process may have pruned the cache.</summary>
-    public void Forget(StoredImage image) => _known.TryRemove(image.ManifestDigest, out _);
-
-    private async ValueTask<(StoredImage Image, bool FromCache)> FindOrPullAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    /// <summary>Whether an image that was given lacks a layer by now; it is then looked for anew when it is next asked for.</summary>
+    public bool IsDamaged(StoredImage image)
     {
-        ResolvedReference? resolved = Resolve(reference);
+        if (image.Layers.All(layers.Exists))
+            return false;
+        _known.TryRemove(image.ManifestDigest, out _);
+        return true;
+    }
 
+    private async ValueTask<UsedImage> FindOrPullAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    {
         // What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.
         bool ask = config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
-        if (!ask && resolved is not null && Load(resolved.Manifest) is { } cached)
-            return (cached, true);
-        if (config.PullPolicy == ImagePullPolicy.Never)
-            throw new ImageNotFoundException($"cannot find image '{reference}' in the cache, and the pull policy is Never. Pull it first, or use IfNotPresent.");
+        ResolvedReference? resolved = Resolve(reference);
 
-        var context = new FetchContext { Auth = config.Auth, KnownDigest = resolved is not null && Load(resolved.Manifest) is not null ? resolved.Top : default };
-        ResolvedReference current = await ResolveAsync(reference, context, resolved, cancellationToken).ConfigureAwait(false);
-        if (Load(current.Manifest) is { } unchanged)
+        // An image is held before it is looked at, so that what is found stays.
+        ImageUse? use = resolved is null ? null : await uses.HoldAsync(resolved.Manifest, cancellationToken).ConfigureAwait(false);
+        try
         {
-            if (current != resolved)
-                store.WriteReference(reference, platform, current);
-            return (unchanged, true);
-        }
+            StoredImage? cached = resolved is null ? null : Load(resolved.Manifest);
+            if (!ask && cached is not null)
+                return new UsedImage(cached, true, use!);
+            if (config.PullPolicy == ImagePullPolicy.Never)
+                throw new ImageNotFoundException($"cannot find image '{reference}' in the cache, and the pull policy is Never. Pull it first, or use IfNotPresent.");
 
-        StoredImage image = await PullAsync(reference, current.Manifest, context, cancellationToken).ConfigureAwait(false);
-        store.WriteReference(reference, platform, current);
-        return (image, false);
+            var context = new FetchContext { Auth = config.Auth, KnownDigest = cached is not null ? resolved!.Top : default };
+            (ResolvedReference current, ReadOnlyMemory<byte> manifest) = await ResolveAsync(reference, context, resolved, cancellationToken).ConfigureAwait(false);
+            if (current.Manifest != resolved?.Manifest)
+            {
+                use?.Dispose();
+                use = null;
+                use = await uses.HoldAsync(current.Manifest, cancellationToken).ConfigureAwait(false);
+            }
+
+            // The manifest is there before any layer is looked for: who prunes looks at the manifests after it took a layer away, and gives it back when one wants it.
+            if (!manifest.IsEmpty)
+                store.WriteBlob(current.Manifest, manifest.Span);
+            StoredImage? unchanged = Load(current.Manifest);
+            StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, cancellationToken).ConfigureAwait(false);
+            if (unchanged is null || current != resolved)
+                store.WriteReference(reference, platform, current);
+            return new UsedImage(image, unchanged is not null, use!);
+        }
+        catch
+        {
+            use?.Dispose();
+            throw;
+        }
     }
 
     private ResolvedReference? Resolve(ImageReference reference) => store.ReadReference(reference, platform)
@@ -62,7 +92,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     /// <summary>An image of the cache; null when a part of it is missing.</summary>
     private StoredImage? Load(Digest manifestDigest)
     {
-        if (_known.TryGetValue(manifestDigest, out StoredImage? known))
+        if (_known.TryGetValue(manifestDigest, out StoredImage? known) && !IsDamaged(known))
             return known;
         if (store.ReadBlob(manifestDigest) is not { } manifestJson)
             return null;
@@ -89,14 +119,15 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         }
     }
 
-    private async Task<ResolvedReference> ResolveAsync(
+    /// <returns>What the reference is resolved to, and its manifest unless the cache has it.</returns>
+    private async Task<(ResolvedReference Resolved, ReadOnlyMemory<byte> Manifest)> ResolveAsync(
         ImageReference reference, FetchContext context, ResolvedReference? known, CancellationToken cancellationToken)
     {
         FetchedManifest fetched = await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
         if (fetched.IsNotModified)
         {
             return known is not null && fetched.Digest == known.Top
-                ? known
+                ? (known, default)
                 : throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': its source says that it has not changed, but it was not asked so.");
         }
 
@@ -115,8 +146,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
                 throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);
         }
 
-        store.WriteBlob(digest, fetched.Content.Span);
-        return new ResolvedReference(top, digest);
+        return (new ResolvedReference(top, digest), fetched.Content);
     }
 
     /// <summary>The digest that a document has, which is the one that was expected and the one that its source says.</summary>

@@ -23,6 +23,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     /// <param name="index">Which.</param>
     public StoredLayer? Find(IReadOnlyList<Digest> diffIds, int index) => Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index));
 
+    /// <summary>Whether a layer that was found still is there: another process may have pruned the cache.</summary>
+    public bool Exists(StoredLayer layer) => Directory.Exists(DirectoryOf(layer.Id));
+
     /// <summary>Fetches and unpacks the layers that the cache lacks, as many at once as there are processors.</summary>
     /// <returns>All layers, in order.</returns>
     public async Task<IReadOnlyList<StoredLayer>> PullAsync(

@@ -9,7 +9,11 @@ namespace Xfn.Core.Runs;
 /// <param name="Input">Feeds stdin and closes it.</param>
 /// <param name="Stdout">Takes stdout.</param>
 /// <param name="Stderr">Takes stderr.</param>
-internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr);
+internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr)
+{
+    /// <summary>Whether a run whose container did not start may be begun again: the input is still there then.</summary>
+    public bool IsRepeatable { get; init; }
+}
 
 /// <summary>One function running in one spark, from the start of its container to its end.</summary>
 internal sealed class FunctionRun : IDisposable

@@ -94,3 +94,10 @@ internal static class RunErrors
         return string.Join("; ", messages);
     }
 }
+
+/// <summary>A container could not be started, and its image lacks a layer by now.</summary>
+/// <param name="error">What the user is told if that cannot be mended.</param>
+internal sealed class ImageDamagedException(XfnException error) : Exception(error.Message, error)
+{
+    public XfnException Error => error;
+}

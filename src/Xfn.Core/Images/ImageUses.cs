@@ -1,0 +1,127 @@
+namespace Xfn.Core.Images;
+
+/// <summary>Tells all processes that share the cache which images are in use and when they were last, by a lock file for each image.</summary>
+/// <remarks>A runner holds one handle of an image however many runs use it, and none when none does.</remarks>
+internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
+{
+    private const string Prefix = "image-";
+
+    private static readonly TimeSpan Precision = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(2);
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<Digest, Held> _held = [];
+
+    /// <summary>Keeps an image from being pruned; it need not be in the cache yet.</summary>
+    public async ValueTask<ImageUse> HoldAsync(Digest image, CancellationToken cancellationToken)
+    {
+        // Whoever has the lock alone removes a few files and lets go.
+        while (true)
+        {
+            if (TryHold(image) is { } use)
+                return use;
+            await Task.Delay(RetryDelay, time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Takes an image that nobody uses, to remove it; null when somebody does.</summary>
+    /// <returns>To be disposed when it is removed, the lock file too.</returns>
+    public FileStream? TryTake(Digest image) => FileLock.Try(PathOf(image));
+
+    /// <summary>When an image was last used, to the minute; never later than now, whatever the clock has been.</summary>
+    public DateTimeOffset LastUseOf(Digest image)
+    {
+        // The beginning of 1601 when there is no such file.
+        DateTimeOffset last = File.GetLastWriteTimeUtc(PathOf(image));
+        DateTimeOffset now = time.GetUtcNow();
+        return last < now ? last : now;
+    }
+
+    /// <summary>The images that have a lock file, in the cache or not.</summary>
+    public IEnumerable<Digest> List()
+    {
+        foreach (string path in Directory.EnumerateFiles(cache.Locks, Prefix + "*"))
+        {
+            if (Digest.TryParse(Path.GetFileName(path)[Prefix.Length..].Replace('-', ':'), out Digest digest))
+                yield return digest;
+        }
+    }
+
+    internal void Release(Digest image)
+    {
+        lock (_lock)
+        {
+            Held held = _held[image];
+            if (--held.Count > 0)
+                return;
+            _held.Remove(image);
+            held.File.Dispose();
+        }
+    }
+
+    private ImageUse? TryHold(Digest image)
+    {
+        lock (_lock)
+        {
+            if (!_held.TryGetValue(image, out Held? held))
+            {
+                if (FileLock.TryShared(PathOf(image)) is not { } file)
+                    return null;
+                held = new Held(file) { LastUse = File.GetLastWriteTimeUtc(file.SafeFileHandle) };
+                _held.Add(image, held);
+            }
+
+            held.Count++;
+            Note(held);
+            return new ImageUse(this, image);
+        }
+    }
+
+    private void Note(Held held)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        if ((now - held.LastUse).Duration() < Precision)
+            return;
+        held.LastUse = now;
+        try
+        {
+            File.SetLastWriteTimeUtc(held.File.SafeFileHandle, now.UtcDateTime);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // A cache that cannot be written cannot be pruned either.
+        }
+    }
+
+    private string PathOf(Digest image) => Path.Combine(cache.Locks, $"{Prefix}{image.Algorithm}-{image.Hex}");
+
+    private sealed class Held(FileStream file)
+    {
+        public FileStream File => file;
+
+        public int Count { get; set; }
+
+        public DateTimeOffset LastUse { get; set; }
+    }
+}
+
+/// <summary>One use of an image, which lasts until it is disposed.</summary>
+internal sealed class ImageUse(ImageUses uses, Digest image) : IDisposable
+{
+    private int _disposed;
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+            uses.Release(image);
+    }
+}
+
+/// <summary>An image that is kept from being pruned until this is disposed.</summary>
+/// <param name="Image">The image.</param>
+/// <param name="FromCache">Whether the cache held it whole.</param>
+/// <param name="Use">What keeps it.</param>
+internal sealed record UsedImage(StoredImage Image, bool FromCache, ImageUse Use) : IDisposable
+{
+    public void Dispose() => Use.Dispose();
+}

@@ -1,0 +1,125 @@
+using System.Diagnostics;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>A cache that is damaged, or in use by several.</summary>
+internal sealed class CacheTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again()
+    {
+        var bundles = new HookedBundles();
+        ContainerRunner runner = NewRunner(o => o.WithBundleBuilder(bundles));
+        string image = Write(TestImage.Command("cat"));
+        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        int calls = 0;
+        bundles.Hook = () =>
+        {
+            if (calls++ == 0)
+                TakeLayersAway();
+        };
+        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        Assert.That(calls, Is.EqualTo(2));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_disappears_between_runs_is_pulled_again()
+    {
+        ContainerRunner runner = NewRunner();
+        string image = Write(TestImage.Command("cat"));
+        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        TakeLayersAway();
+        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+    }
+
+    [TestCase(0)]
+    [TestCase(1)]
+    [CancelAfter(60_000)]
+    public async Task A_document_that_was_damaged_on_disk_is_fetched_again(int which)
+    {
+        string image = Write(TestImage.Command("cat"));
+        await EchoAsync(NewRunner(), image);
+        string blob = Directory.GetFiles(Path.Combine(Cache, "blobs")).Order(StringComparer.Ordinal).ElementAt(which);
+        byte[] good = await File.ReadAllBytesAsync(blob);
+        foreach (byte[] bad in new byte[][] { [], good[..^1], [.. good[..^1], 0] })
+        {
+            await File.WriteAllBytesAsync(blob, bad);
+            Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
+            Assert.That(await File.ReadAllBytesAsync(blob), Is.EqualTo(good));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task When_an_image_was_last_used_is_told_by_its_lock_file()
+    {
+        ContainerRunner runner = NewRunner();
+        string image = Write(TestImage.Command("cat"));
+        await EchoAsync(runner, image);
+        string file = Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Single();
+        foreach (TimeSpan off in new[] { TimeSpan.FromDays(-3), TimeSpan.FromDays(3) })
+        {
+            File.SetLastWriteTimeUtc(file, DateTime.UtcNow + off);
+            await WaitUntilAsync(() => !IsLocked(file));
+            await EchoAsync(runner, image);
+            Assert.That(File.GetLastWriteTimeUtc(file), Is.EqualTo(DateTime.UtcNow).Within(TimeSpan.FromMinutes(1)));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_is_locked_while_it_runs_and_not_longer(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner();
+        string image = Write(TestImage.Command("cat"));
+        await using var input = new GatedInput();
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
+        await input.Reached.WaitAsync(token);
+        string file = Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Single();
+        await EchoAsync(runner, image);
+        Assert.That(IsLocked(file), Is.True);
+        input.End();
+        await run;
+        await WaitUntilAsync(() => !IsLocked(file));
+    }
+
+    private static async Task<string> EchoAsync(ContainerRunner runner, string image) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() })).Output);
+
+    private static bool IsLocked(string file)
+    {
+        using Process flock = Process.Start("flock", ["--nonblock", file, "true"]);
+        flock.WaitForExit();
+        return flock.ExitCode != 0;
+    }
+
+    private static async Task WaitUntilAsync(Func<bool> condition)
+    {
+        for (int i = 0; !condition(); i++)
+        {
+            Assert.That(i, Is.LessThan(200), "in vain");
+            await Task.Delay(20);
+        }
+    }
+
+    private void TakeLayersAway()
+    {
+        string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+        string away = Directory.CreateDirectory(Path.Combine(Scratch, "away")).FullName;
+        foreach (string layer in Directory.GetDirectories(layers))
+            Directory.Move(layer, Path.Combine(away, Guid.NewGuid().ToString("N")));
+    }
+
+    /// <summary>Does something between lookup and mount.</summary>
+    private sealed class HookedBundles : IBundleBuilder
+    {
+        private readonly RuntimeBundleBuilder _builder = new(new BundleOptions());
+
+        public Action Hook { get; set; } = () => { };
+
+        public Bundle Build(BundleContext context)
+        {
+            Hook();
+            return _builder.Build(context);
+        }
+    }
+}
