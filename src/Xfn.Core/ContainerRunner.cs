@@ -14,7 +14,7 @@ namespace Xfn.Core;
 
 /// <summary>Runs functions packaged as OCI images in rootless containers: bytes in, bytes out, no daemon, nothing left behind.</summary>
 /// <remarks>Make one and keep it: it is safe for concurrent use, and what it learns about images serves all later runs.</remarks>
-public sealed class ContainerRunner : IContainerRunner
+public sealed partial class ContainerRunner : IContainerRunner
 {
     /// <summary>How many user ids a container has, where more than the caller's own can be mapped.</summary>
     public const uint UserNamespaceUIDs = 65536;
@@ -34,6 +34,7 @@ public sealed class ContainerRunner : IContainerRunner
     private readonly CgroupManager _cgroups;
     private readonly ReadySparks _ready;
     private readonly ImageProvider _images;
+    private readonly CachePruner _pruner;
     private readonly SemaphoreSlim _places;
     private readonly Lazy<string> _runtime;
     private readonly Lazy<Task> _sweep;
@@ -74,8 +75,10 @@ public sealed class ContainerRunner : IContainerRunner
         _ready = new ReadySparks(token => RunSpark.StartAsync(_sparks, _piper, _cgroups, token), _settings.ReadyNamespaces, _settings.Time);
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
+        var uses = new ImageUses(_cache, _settings.Time);
+        _pruner = new CachePruner(store, layers, uses, _settings.Time);
         _images = new ImageProvider(
-            fetcher, store, layers, new ImageUses(_cache, _settings.Time), new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
+            fetcher, store, layers, uses, new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
         _runtime = new Lazy<string>(FindRuntime);
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
@@ -151,7 +154,7 @@ public sealed class ContainerRunner : IContainerRunner
         // Every run holds a place until nothing of it is left.
         for (int i = 0; i < _settings.MaxConcurrency; i++)
             await _places.WaitAsync().ConfigureAwait(false);
-        await Task.WhenAll(_teardowns.Keys).ConfigureAwait(false);
+        await Task.WhenAll(_teardowns.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _ready.DisposeAsync().ConfigureAwait(false);
         if (_sweep.IsValueCreated)
             await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -340,8 +343,13 @@ public sealed class ContainerRunner : IContainerRunner
                 _ready.Refill();
             }
         });
-        _teardowns.TryAdd(teardown, 0);
-        teardown.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _teardowns, TaskScheduler.Default);
+        AwaitOnDisposal(teardown);
+    }
+
+    private void AwaitOnDisposal(Task task)
+    {
+        _teardowns.TryAdd(task, 0);
+        task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _teardowns, TaskScheduler.Default);
     }
 
     /// <summary>crun takes a compiled seccomp filter, which saves milliseconds of every run; another runtime would run nothing with it.</summary>

@@ -76,6 +76,12 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>A new directory in which a spark may write.</summary>
     public string NewIncoming() => Make(Path.Combine(Incoming, Guid.NewGuid().ToString("N")), Open);
 
+    /// <summary>Where a directory may be moved to, of which a spark may then remove the files.</summary>
+    public string NewIncomingPath() => Path.Combine(Incoming, Guid.NewGuid().ToString("N"));
+
+    /// <summary>Undoes <see cref="Seal"/>.</summary>
+    public static void Unseal(string directory) => File.SetUnixFileMode(directory, Open);
+
     /// <summary>What a directory's mode becomes when its layer is whole.</summary>
     public static void Seal(string directory) => File.SetUnixFileMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
 

@@ -25,6 +25,47 @@ internal sealed class ImageStore(CacheDirectory cache)
 
     public void WriteBlob(Digest digest, ReadOnlySpan<byte> content) => DurableFile.Write(BlobPath(digest), content);
 
+    /// <summary>The documents of the cache and their sizes in bytes, damaged ones included.</summary>
+    public IReadOnlyDictionary<Digest, long> ListBlobs()
+    {
+        var blobs = new Dictionary<Digest, long>();
+        foreach (FileInfo file in new DirectoryInfo(cache.Blobs).EnumerateFiles())
+        {
+            if (Digest.TryParse(file.Name.Replace('-', ':'), out Digest digest))
+                blobs[digest] = file.Length;
+        }
+
+        return blobs;
+    }
+
+    /// <summary>Removes a document, and what was read of it.</summary>
+    public void RemoveBlob(Digest digest)
+    {
+        File.Delete(UserFilesPath(digest));
+        File.Delete(BlobPath(digest));
+    }
+
+    /// <summary>The references that were resolved, by the manifest that each leads to.</summary>
+    public ILookup<Digest, KnownReference> ListReferences() => Directory.EnumerateFiles(cache.References)
+        .Select(path => (Path: path, Lines: ReadLines(path)))
+        .Where(r => r.Lines is [ReferenceFormat, _, _, _])
+        .Select(r => (Reference: new KnownReference(r.Lines![1][..r.Lines[1].LastIndexOf(' ')], r.Path), Valid: Digest.TryParse(r.Lines[3], out Digest manifest), Manifest: manifest))
+        .Where(r => r.Valid)
+        .ToLookup(r => r.Manifest, r => r.Reference);
+
+    /// <summary>Forgets what a reference was resolved to.</summary>
+    public static void RemoveReference(KnownReference reference) => File.Delete(reference.Path);
+
+    /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
+    public void RemoveTemporaries(DateTimeOffset before)
+    {
+        foreach (FileInfo file in new[] { cache.Blobs, cache.References }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*.tmp")))
+        {
+            if (file.LastWriteTimeUtc < before)
+                file.Delete();
+        }
+    }
+
     /// <summary>What a reference was resolved to when it was last; null when it never was.</summary>
     public ResolvedReference? ReadReference(ImageReference reference, Platform platform)
     {
@@ -62,6 +103,18 @@ internal sealed class ImageStore(CacheDirectory cache)
 
     public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files));
 
+    private static string[]? ReadLines(string path)
+    {
+        try
+        {
+            return File.ReadAllLines(path);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
     private string UserFilesPath(Digest manifest) => BlobPath(manifest) + ".users";
 
     private string BlobPath(Digest digest) => Path.Combine(cache.Blobs, $"{digest.Algorithm}-{digest.Hex}");
@@ -74,3 +127,8 @@ internal sealed class ImageStore(CacheDirectory cache)
 /// <param name="Top">The digest of the manifest or index that the registry has under the reference.</param>
 /// <param name="Manifest">The digest of the manifest that was chosen; the same where there was nothing to choose.</param>
 internal sealed record ResolvedReference(Digest Top, Digest Manifest);
+
+/// <summary>A reference that was resolved.</summary>
+/// <param name="Name">The reference.</param>
+/// <param name="Path">The file that says what to.</param>
+internal sealed record KnownReference(string Name, string Path);

@@ -28,6 +28,13 @@ internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
     /// <returns>To be disposed when it is removed, the lock file too.</returns>
     public FileStream? TryTake(Digest image) => FileLock.Try(PathOf(image));
 
+    /// <summary>Whether anybody uses an image that has a lock file.</summary>
+    public bool IsHeld(Digest image)
+    {
+        using FileStream? held = FileLock.Try(PathOf(image));
+        return held is null;
+    }
+
     /// <summary>When an image was last used, to the minute; never later than now, whatever the clock has been.</summary>
     public DateTimeOffset LastUseOf(Digest image)
     {

@@ -63,6 +63,81 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         return stored!;
     }
 
+    /// <summary>The layers of the cache.</summary>
+    public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "layers"))
+        .Select(d => Path.GetFileName(d)!)
+        .ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
+
+    /// <summary>The names that an image's layers may have.</summary>
+    public static IEnumerable<string> NamesOf(IReadOnlyList<Digest> diffIds) =>
+        diffIds.Select(NameOf).Concat(Enumerable.Range(1, Math.Max(0, diffIds.Count - 1)).Select(i => ChainNameOf(diffIds, i)));
+
+    /// <summary>Removes layers that no image wants.</summary>
+    /// <param name="ids">The layers.</param>
+    /// <param name="wanted">Gives those of all layers that images want by now. It is asked when the layers are out of sight: whoever wanted one before that is found so,
+    /// and whoever wants one later finds it missing.</param>
+    /// <param name="cancellationToken">Ends the removal; what is out of sight by then is left to the next sweep.</param>
+    /// <returns>Those that were removed.</returns>
+    public async Task<IReadOnlyList<string>> RemoveAsync(IEnumerable<string> ids, Func<IReadOnlySet<string>> wanted, CancellationToken cancellationToken)
+    {
+        var taken = new List<(string Id, string Directory, FileStream Held)>();
+        var removed = new List<string>();
+        try
+        {
+            foreach (string id in ids)
+            {
+                // Who pulls it, or removes it, has the lock.
+                if (FileLock.Try(LockOf(id)) is not { } held)
+                    continue;
+                taken.Add((id, cache.NewIncomingPath(), held));
+                if (Directory.Exists(DirectoryOf(id)))
+                    Directory.Move(DirectoryOf(id), taken[^1].Directory);
+            }
+
+            IReadOnlySet<string> still = taken.Count == 0 ? new HashSet<string>() : wanted();
+            foreach ((string id, string directory, FileStream held) in taken)
+            {
+                if (!Directory.Exists(directory))
+                    continue;
+                if (still.Contains(id))
+                    Directory.Move(directory, DirectoryOf(id));
+                else
+                    removed.Add(id);
+            }
+        }
+        finally
+        {
+            foreach ((string id, string _, FileStream held) in taken)
+            {
+                if (removed.Contains(id) || !Directory.Exists(DirectoryOf(id)))
+                    File.Delete(held.Name);
+                await held.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+
+        foreach ((string id, string directory, FileStream _) in taken.Where(t => Directory.Exists(t.Directory)))
+        {
+            CacheDirectory.Unseal(directory);
+            if (!await TryRemoveAsync(directory, cancellationToken).ConfigureAwait(false))
+                removed.Remove(id);
+        }
+
+        return removed;
+    }
+
+    /// <summary>Removes the lock files of layers that are not in the cache.</summary>
+    public void RemoveLocks()
+    {
+        foreach (string path in Directory.EnumerateFiles(cache.Locks).Where(p => IsName(Path.GetFileName(p))))
+        {
+            if (Directory.Exists(DirectoryOf(Path.GetFileName(path))))
+                continue;
+            using FileStream? held = FileLock.Try(path);
+            if (held is not null && !Directory.Exists(DirectoryOf(Path.GetFileName(path))))
+                File.Delete(path);
+        }
+    }
+
     /// <summary>Clears what processes that have ended left behind.</summary>
     public Task SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => TryRemoveAsync(directory, cancellationToken));
 
@@ -90,6 +165,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         return $"chain-{chain.Hex}";
     }
 
+    private static bool IsName(string name) =>
+        Digest.TryParse(name.StartsWith("sha512-", StringComparison.Ordinal) ? $"sha512:{name[7..]}" : $"sha256:{(name.StartsWith("chain-", StringComparison.Ordinal) ? name[6..] : name)}", out _);
+
     private StoredLayer? Find(string id)
     {
         try
@@ -101,6 +179,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             return null;
         }
     }
+
+    private string LockOf(string id) => Path.Combine(cache.Locks, id);
 
     private string DirectoryOf(string id) => Path.Combine(cache.Store, "layers", id);
 
@@ -131,7 +211,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
 
     private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
-        using FileStream held = await FileLock.TakeAsync(Path.Combine(cache.Locks, id), time, cancellationToken).ConfigureAwait(false);
+        using FileStream held = await FileLock.TakeAsync(LockOf(id), time, cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } another)
             return another;
 

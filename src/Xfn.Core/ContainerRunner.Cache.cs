@@ -1,0 +1,48 @@
+using Xfn.Core.Images;
+
+namespace Xfn.Core;
+
+/// <content>The cache, apart from runs.</content>
+public sealed partial class ContainerRunner
+{
+    /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses.</summary>
+    /// <param name="options">What to remove.</param>
+    /// <param name="cancellationToken">Ends the pruning; what is removed by then stays so.</param>
+    /// <returns>What was removed.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A limit is negative.</exception>
+    /// <exception cref="XfnException">The cache cannot be read or written.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAge ?? TimeSpan.Zero, TimeSpan.Zero, "options.MaxAge");
+        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBytes ?? 0, "options.MaxBytes");
+        return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, token), token), cancellationToken);
+    }
+
+    /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>
+    private async Task<T> OperateAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        _ = _sweep.Value;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
+        Task<T> task = operation(either.Token);
+        AwaitOnDisposal(task);
+        try
+        {
+            return await task.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (_disposed != 0 && !cancellationToken.IsCancellationRequested)
+        {
+            throw new ObjectDisposedException(nameof(ContainerRunner), "the runner was disposed while it worked");
+        }
+        catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
+        {
+            throw new OperationCanceledException(ex.Message, ex, cancellationToken);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw CacheErrors.Refused(RunStage.Pull, _cache.Root, ex);
+        }
+    }
+}

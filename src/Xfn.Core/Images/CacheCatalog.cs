@@ -1,0 +1,81 @@
+using System.Text.Json;
+using Xfn.Core.Layers;
+
+namespace Xfn.Core.Images;
+
+/// <summary>Tells which images the cache has, and what each of them takes.</summary>
+internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUses uses)
+{
+    /// <summary>Looks at what is there now.</summary>
+    public CacheContent Read()
+    {
+        // In this order: who pulls writes the manifest first, then the configuration, then layers.
+        IReadOnlyDictionary<string, long> allLayers = layers.List();
+        IReadOnlyDictionary<Digest, long> allBlobs = store.ListBlobs();
+        var images = new List<ListedImage>();
+        foreach (Digest digest in store.ListBlobs().Keys)
+        {
+            if (Parse(digest, OciJson.ParseManifest) is not { } manifest)
+                continue;
+            ImageConfig? config = Parse(manifest.Config.Digest, OciJson.ParseConfig);
+            images.Add(new ListedImage
+            {
+                Digest = digest,
+                Config = manifest.Config.Digest,
+                LastUsed = uses.LastUseOf(digest),
+                IsWhole = config is not null,
+                Layers = config is null ? [] : [.. LayerStore.NamesOf(config.RootFs.DiffIds).Where(allLayers.ContainsKey).Distinct()],
+            });
+        }
+
+        return new CacheContent(images, allBlobs, allLayers);
+    }
+
+    /// <summary>The names of all layers that images want, in the cache or not.</summary>
+    public IReadOnlySet<string> WantedLayers() => store.ListBlobs().Keys
+        .Select(digest => Parse(digest, OciJson.ParseManifest) is { } manifest ? Parse(manifest.Config.Digest, OciJson.ParseConfig) : null)
+        .SelectMany(config => config is null ? [] : LayerStore.NamesOf(config.RootFs.DiffIds))
+        .ToHashSet();
+
+    private T? Parse<T>(Digest digest, Func<ReadOnlySpan<byte>, T> parse)
+        where T : class
+    {
+        try
+        {
+            return store.ReadBlob(digest) is { } json ? parse(json) : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}
+
+/// <summary>What the cache has.</summary>
+/// <param name="Images">The images, whole or not.</param>
+/// <param name="Blobs">The documents, and their sizes in bytes.</param>
+/// <param name="Layers">The layers of this mapping, and what they take in bytes.</param>
+internal sealed record CacheContent(IReadOnlyList<ListedImage> Images, IReadOnlyDictionary<Digest, long> Blobs, IReadOnlyDictionary<string, long> Layers)
+{
+    /// <summary>What an image takes, layers that others have too included.</summary>
+    public long SizeOf(ListedImage image) => image.Layers.Sum(id => Layers[id]) + Blobs.GetValueOrDefault(image.Digest) + Blobs.GetValueOrDefault(image.Config);
+
+    /// <summary>What the layers of some images take.</summary>
+    public long LayersOf(IEnumerable<ListedImage> images) => images.SelectMany(i => i.Layers).Distinct().Sum(id => Layers[id]);
+}
+
+/// <summary>An image of the cache.</summary>
+internal sealed record ListedImage
+{
+    public required Digest Digest { get; init; }
+
+    public required Digest Config { get; init; }
+
+    public required DateTimeOffset LastUsed { get; init; }
+
+    /// <summary>Whether its configuration is there, so that its layers are known.</summary>
+    public required bool IsWhole { get; init; }
+
+    /// <summary>The names of those of its layers that the cache has.</summary>
+    public required IReadOnlyList<string> Layers { get; init; }
+}

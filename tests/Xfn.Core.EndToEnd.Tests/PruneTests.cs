@@ -1,0 +1,136 @@
+using System.Text.Json;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What pruning removes, and what it leaves.</summary>
+internal sealed class PruneTests : RunnerFixture
+{
+    private readonly byte[] _base = new TarBuilder().File("bin/cat", File.ReadAllBytes("/usr/bin/busybox"), (UnixFileMode)0b111_101_101).ToArray();
+
+    private string Layers => Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+
+    [Test, CancelAfter(60_000)]
+    public async Task Images_that_were_not_used_for_long_are_removed_with_all_that_is_theirs()
+    {
+        ContainerRunner runner = NewRunner();
+        string old = Image("old"), recent = Image("recent");
+        await RunAsync(runner, old);
+        Age(TimeSpan.FromHours(5));
+        await RunAsync(runner, recent);
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxAge = TimeSpan.FromHours(4) });
+        Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((1, 1)), "what both have stays");
+        Assert.That(report.BytesFreed, Is.GreaterThan(1 << 20).And.LessThan(2 << 20));
+        Assert.That((Count("blobs"), Count("refs"), Directory.GetDirectories(Layers).Length, Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Length), Is.EqualTo((2, 1, 2, 1)));
+        Assert.That(await RunAsync(NewRunner(), recent), Is.EqualTo("recent"));
+        Assert.That(await RunAsync(NewRunner(), old), Is.EqualTo("old"), "pulled again");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_least_recently_used_is_removed_first_until_the_rest_is_small_enough()
+    {
+        ContainerRunner runner = NewRunner();
+        string[] images = [Image("a"), Image("b"), Image("c")];
+        foreach (string image in images)
+        {
+            await RunAsync(runner, image);
+            Age(TimeSpan.FromHours(1));
+        }
+
+        await RunAsync(runner, images[0]);
+        long whole = Size();
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxBytes = whole - 1 });
+        Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((1, 1)));
+        Assert.That(Size(), Is.LessThan(whole));
+        var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
+        await Assert.ThatAsync(() => RunAsync(NewRunner(), images[1], never), Throws.InstanceOf<ImageNotFoundException>());
+        Assert.That(await RunAsync(NewRunner(), images[0], never) + await RunAsync(NewRunner(), images[2], never), Is.EqualTo("ac"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_a_run_uses_stays_whoever_prunes(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner();
+        string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("more", "more")));
+        await using var input = new GatedInput();
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
+        await input.Reached.WaitAsync(token);
+        Age(TimeSpan.FromHours(5));
+        var everything = new PruneOptions { MaxAge = TimeSpan.FromHours(1), MaxBytes = 0 };
+        foreach (ContainerRunner pruner in new[] { runner, NewRunner() })
+            Assert.That((await pruner.PruneAsync(everything, token)).BytesFreed, Is.Zero);
+        foreach (string document in Directory.GetFiles(Path.Combine(Cache, "blobs")))
+            await File.WriteAllTextAsync(document, "damaged", token);
+        Assert.That((await runner.PruneAsync(everything, token)).LayersRemoved, Is.Zero, "although it is no longer known which layers it has");
+        Assert.That(Directory.GetDirectories(Layers), Has.Length.EqualTo(2));
+        input.End();
+        await run;
+        Assert.That((await PruneUnusedAsync(runner, everything)).LayersRemoved, Is.EqualTo(2));
+        Assert.That((Count("blobs"), Count("refs"), Count("locks"), Directory.GetDirectories(Layers).Length), Is.EqualTo((0, 0, 0, 0)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_no_image_has_is_removed_without_a_limit()
+    {
+        ContainerRunner runner = NewRunner();
+        await RunAsync(runner, Image("a"));
+        string kept = Image("b");
+        await RunAsync(runner, kept);
+        foreach (string reference in Directory.GetFiles(Path.Combine(Cache, "refs")).Where(f => File.ReadAllText(f).Contains($"{Scratch}/a:", StringComparison.Ordinal)))
+            File.Delete(Path.Combine(Cache, "blobs", File.ReadAllLines(reference)[3].Replace(':', '-')));
+        string temporary = Path.Combine(Cache, "blobs", "x.tmp");
+        await File.WriteAllTextAsync(temporary, "");
+        File.SetLastWriteTimeUtc(temporary, DateTime.UtcNow.AddDays(-1));
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions());
+        Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((0, 1)));
+        Assert.That((Count("blobs"), Count("refs")), Is.EqualTo((2, 1)));
+        Assert.That(await RunAsync(NewRunner(), kept), Is.EqualTo("b"));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Runs_go_on_while_two_prune_all_the_time(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner();
+        string[] images = [Image("a"), Image("b")];
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(token);
+        Task[] pruners = [.. new[] { runner, NewRunner() }.Select(pruner => Task.Run(
+            async () =>
+            {
+                while (!end.IsCancellationRequested)
+                    await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
+            },
+            token))];
+        for (int i = 0; i < 12; i++)
+        {
+            string[] said = await Task.WhenAll(images.Select(image => RunAsync(runner, image)));
+            Assert.That(string.Concat(said), Is.EqualTo("ab"));
+        }
+
+        await end.CancelAsync();
+        await Task.WhenAll(pruners);
+    }
+
+    private static async Task<string> RunAsync(ContainerRunner runner, string image, ImagePullConfig? config = null) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() })).Output);
+
+    /// <summary>Prunes when the last run is torn down, which goes on behind its answer: another process may prune what this one does not use.</summary>
+    private async Task<PruneReport> PruneUnusedAsync(ContainerRunner runner, PruneOptions options)
+    {
+        await runner.DisposeAsync();
+        return await NewRunner().PruneAsync(options);
+    }
+
+    private string Image(string name) =>
+        Write(new TestImage { Config = new() { Entrypoint = ["/bin/cat", "/name"] } }.WithTar(_base).WithLayer(tar => tar.File("name", name).File("ballast", new byte[1 << 20])), name);
+
+    private long Size() => Directory.GetDirectories(Layers)
+        .Sum(layer => JsonDocument.Parse(File.ReadAllText(Path.Combine(layer, "layer.json"))).RootElement.GetProperty("Bytes").GetInt64());
+
+    private int Count(string directory) => Directory.GetFiles(Path.Combine(Cache, directory)).Length;
+
+    private void Age(TimeSpan by)
+    {
+        foreach (string file in Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*"))
+            File.SetLastWriteTimeUtc(file, File.GetLastWriteTimeUtc(file) - by);
+    }
+}
