@@ -5,6 +5,8 @@ namespace Xfn.Core;
 /// <content>The cache, apart from runs.</content>
 public sealed partial class ContainerRunner
 {
+    private int _pruning;
+
     /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses.</summary>
     /// <param name="options">What to remove.</param>
     /// <param name="cancellationToken">Ends the pruning; what is removed by then stays so.</param>
@@ -18,6 +20,31 @@ public sealed partial class ContainerRunner
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAge ?? TimeSpan.Zero, TimeSpan.Zero, "options.MaxAge");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBytes ?? 0, "options.MaxBytes");
         return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, token), token), cancellationToken);
+    }
+
+    /// <summary>Prunes behind what has just pulled, where there is a limit.</summary>
+    private void PruneAfterPull()
+    {
+        if (_settings.CacheLimit is not { } limit || Interlocked.Exchange(ref _pruning, 1) != 0)
+            return;
+        AwaitOnDisposal(Task.Run(async () =>
+        {
+            try
+            {
+                if (!_pruner.IsOver(limit))
+                    return;
+                PruneReport report = await _pruner.PruneAsync(new PruneOptions { MaxBytes = limit }, _disposal.Token).ConfigureAwait(false);
+                RunnerLog.CachePruned(_settings.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
+            }
+            catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException or OperationCanceledException)
+            {
+                RunnerLog.CacheNotPruned(_settings.Logger, ex);
+            }
+            finally
+            {
+                Volatile.Write(ref _pruning, 0);
+            }
+        }));
     }
 
     /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>

@@ -250,6 +250,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             used = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
             StoredImage image = used.Image;
+            if (!used.FromCache)
+                PruneAfterPull();
             clock.Next(ref clock.Pull);
             Bundle bundle = _bundles.Build(new BundleContext
             {

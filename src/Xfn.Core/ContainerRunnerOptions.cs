@@ -21,6 +21,10 @@ public sealed class ContainerRunnerOptions
     /// <summary>The directory for images and runs: the caller's, and writable by nobody else. By default <see cref="ContainerRunner.DefaultCacheDirectory"/>.</summary>
     public string CacheDirectory { get; set; } = ContainerRunner.DefaultCacheDirectory;
 
+    /// <summary>How many bytes the layers in the cache may take: a pull that goes over it has images pruned behind the run, the least recently used first, never what a run uses.
+    /// Null, the default, for no limit.</summary>
+    public long? CacheLimit { get; set; }
+
     /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
     public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
 
@@ -83,6 +87,10 @@ public sealed class ContainerRunnerOptions
     /// <summary>Sets <see cref="CacheDirectory"/>.</summary>
     /// <param name="directory">The directory; made when it does not exist.</param>
     public ContainerRunnerOptions WithCacheDir(string directory) => Set(() => CacheDirectory = directory);
+
+    /// <summary>Sets <see cref="CacheLimit"/>.</summary>
+    /// <param name="bytes">The limit, in bytes; at least 0.</param>
+    public ContainerRunnerOptions WithCacheLimit(long bytes) => Set(() => CacheLimit = bytes);
 
     /// <summary>Sets <see cref="DefaultRegistry"/>.</summary>
     /// <param name="registry">A host, with a port if need be.</param>

@@ -10,4 +10,10 @@ internal static partial class RunnerLog
 
     [LoggerMessage(2, LogLevel.Warning, "Cannot remove '{Directory}'; a later process will try again.")]
     public static partial void NotRemoved(ILogger logger, string directory, Exception exception);
+
+    [LoggerMessage(3, LogLevel.Information, "The cache went over its limit: {Images} images and {Layers} layers of {Bytes} bytes were removed.")]
+    public static partial void CachePruned(ILogger logger, int images, int layers, long bytes);
+
+    [LoggerMessage(4, LogLevel.Warning, "Cannot prune the cache; the next pull will try again.")]
+    public static partial void CacheNotPruned(ILogger logger, Exception exception);
 }

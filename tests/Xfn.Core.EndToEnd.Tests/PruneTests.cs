@@ -87,6 +87,22 @@ internal sealed class PruneTests : RunnerFixture
         Assert.That(await RunAsync(NewRunner(), kept), Is.EqualTo("b"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_pull_that_goes_over_the_limit_prunes_what_was_used_least_recently(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithCacheLimit(8 << 20));
+        for (int i = 0; i < 10; i++)
+        {
+            Assert.That(await RunAsync(runner, Image($"image{i}")), Is.EqualTo($"image{i}"));
+            Age(TimeSpan.FromMinutes(2));
+        }
+
+        while (Size() > 8 << 20)
+            await Task.Delay(20, token);
+        Assert.That(Size(), Is.GreaterThan(3 << 20));
+        Assert.That(await RunAsync(runner, Image("image9"), new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }), Is.EqualTo("image9"));
+    }
+
     [Test, CancelAfter(120_000)]
     public async Task Runs_go_on_while_two_prune_all_the_time(CancellationToken token)
     {

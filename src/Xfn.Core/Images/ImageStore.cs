@@ -31,8 +31,16 @@ internal sealed class ImageStore(CacheDirectory cache)
         var blobs = new Dictionary<Digest, long>();
         foreach (FileInfo file in new DirectoryInfo(cache.Blobs).EnumerateFiles())
         {
-            if (Digest.TryParse(file.Name.Replace('-', ':'), out Digest digest))
+            if (!Digest.TryParse(file.Name.Replace('-', ':'), out Digest digest))
+                continue;
+            try
+            {
                 blobs[digest] = file.Length;
+            }
+            catch (FileNotFoundException)
+            {
+                // Pruned by another just now.
+            }
         }
 
         return blobs;

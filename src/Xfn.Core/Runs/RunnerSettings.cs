@@ -14,6 +14,8 @@ internal sealed record RunnerSettings
 
     public required string CacheDirectory { get; init; }
 
+    public required long? CacheLimit { get; init; }
+
     public required string DefaultRegistry { get; init; }
 
     public required ILogger Logger { get; init; }
@@ -43,6 +45,7 @@ internal sealed record RunnerSettings
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, Array.MaxLength, "options.MaxStdioBytes");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConcurrency);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.CacheLimit ?? 0, "options.CacheLimit");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxQueuedRuns);
         ArgumentOutOfRangeException.ThrowIfNegative(options.ReadyNamespaces);
         CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
@@ -53,6 +56,7 @@ internal sealed record RunnerSettings
         {
             Mapping = IdMappings.Find(options.UseSetUID, options.RootUid, options.RootGid),
             CacheDirectory = options.CacheDirectory,
+            CacheLimit = options.CacheLimit,
             DefaultRegistry = options.DefaultRegistry!,
             Logger = options.Logger,
             Runtime = options.Runtime,
