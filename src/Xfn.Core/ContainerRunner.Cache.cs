@@ -1,4 +1,5 @@
 using Xfn.Core.Images;
+using Xfn.Core.Runs;
 
 namespace Xfn.Core;
 
@@ -6,6 +7,41 @@ namespace Xfn.Core;
 public sealed partial class ContainerRunner
 {
     private int _pruning;
+
+    /// <summary>Pulls an image without running it.</summary>
+    /// <param name="image">The image, as docker names it.</param>
+    /// <param name="config">When the registry is asked, and with which credentials. By default it is asked (<see cref="ImagePullPolicy.Always"/>).</param>
+    /// <param name="progress">Told of each layer that the cache lacks. It is called from several threads, and must not take long.</param>
+    /// <param name="cancellationToken">Ends the pull.</param>
+    /// <returns>The image in the cache.</returns>
+    /// <exception cref="XfnException">The image cannot be pulled; <see cref="XfnException.Stage"/> and the derived type say where and why.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public Task<CachedImage> PullAsync(
+        string image, ImagePullConfig? config = null, IProgress<PullProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        config ??= new ImagePullConfig { PullPolicy = ImagePullPolicy.Always };
+        RunPlan.Check(config);
+        ImageReference reference = RunPlan.Parse(image, _settings);
+        return OperateAsync(
+            async token =>
+            {
+                using UsedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
+                if (!used.FromCache)
+                    PruneAfterPull();
+                CacheContent content = _catalog.Read();
+                ListedImage listed = content.Images.First(i => i.Digest == used.Image.ManifestDigest);
+                return new CachedImage { Reference = reference.ToString(), Digest = listed.Digest, Bytes = content.SizeOf(listed), LastUsed = listed.LastUsed };
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Lists the images of the cache, by reference; one that has several is listed with each.</summary>
+    /// <param name="cancellationToken">Ends the listing.</param>
+    /// <exception cref="XfnException">The cache cannot be read.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) =>
+        OperateAsync(token => Task.Run(_catalog.List, token), cancellationToken);
 
     /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses.</summary>
     /// <param name="options">What to remove.</param>

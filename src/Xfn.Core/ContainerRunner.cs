@@ -34,6 +34,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly CgroupManager _cgroups;
     private readonly ReadySparks _ready;
     private readonly ImageProvider _images;
+    private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
     private readonly SemaphoreSlim _places;
     private readonly Lazy<string> _runtime;
@@ -76,7 +77,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
-        _pruner = new CachePruner(store, layers, uses, _settings.Time);
+        _catalog = new CacheCatalog(store, layers, uses);
+        _pruner = new CachePruner(_catalog, store, layers, uses, _settings.Time);
         _images = new ImageProvider(
             fetcher, store, layers, uses, new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
         _places = new SemaphoreSlim(_settings.MaxConcurrency);
@@ -248,7 +250,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         UsedImage? used = null;
         try
         {
-            used = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, cancellationToken).ConfigureAwait(false);
+            used = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             StoredImage image = used.Image;
             if (!used.FromCache)
                 PruneAfterPull();

@@ -31,6 +31,21 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
         return new CacheContent(images, allBlobs, allLayers);
     }
 
+    /// <summary>The images that are whole, by each of their references, in the order of those.</summary>
+    public IReadOnlyList<CachedImage> List()
+    {
+        CacheContent content = Read();
+        ILookup<Digest, KnownReference> references = store.ListReferences();
+        return
+        [
+            .. content.Images
+                .Where(image => image.IsWhole)
+                .SelectMany(image => references[image.Digest].Select(r => r.Name).DefaultIfEmpty("").Select(name =>
+                    new CachedImage { Reference = name, Digest = image.Digest, Bytes = content.SizeOf(image), LastUsed = image.LastUsed }))
+                .OrderBy(image => image.Reference, StringComparer.Ordinal),
+        ];
+    }
+
     /// <summary>The names of all layers that images want, in the cache or not.</summary>
     public IReadOnlySet<string> WantedLayers() => store.ListBlobs().Keys
         .Select(digest => Parse(digest, OciJson.ParseManifest) is { } manifest ? Parse(manifest.Config.Digest, OciJson.ParseConfig) : null)

@@ -3,18 +3,16 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(ImageStore store, LayerStore layers, ImageUses uses, TimeProvider time)
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
-
-    private readonly CacheCatalog _catalog = new(store, layers, uses);
 
     /// <summary>Whether the layers take more than they may.</summary>
     public bool IsOver(long bytes) => layers.List().Values.Sum() > bytes;
 
     public async Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken)
     {
-        CacheContent content = _catalog.Read();
+        CacheContent content = catalog.Read();
         List<ListedImage> kept = [.. content.Images.OrderBy(i => i.LastUsed)];
         int images = 0;
         long bytes = 0;
@@ -33,7 +31,7 @@ internal sealed class CachePruner(ImageStore store, LayerStore layers, ImageUses
         bytes += RemoveDocuments(content, kept);
         HashSet<string> wanted = [.. kept.SelectMany(i => i.Layers)];
         IEnumerable<string> unwanted = UsesAreKnown(content) ? content.Layers.Keys.Where(id => !wanted.Contains(id)) : [];
-        IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, _catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };

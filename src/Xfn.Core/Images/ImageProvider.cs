@@ -16,11 +16,13 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     /// <summary>Gives an image.</summary>
     /// <param name="reference">Which.</param>
     /// <param name="config">When to ask the fetcher, and with which credentials.</param>
+    /// <param name="progress">Told of each layer that is not in the cache; null when nobody wants to know.</param>
     /// <param name="cancellationToken">Ends the fetching.</param>
     /// <returns>The image, which nobody prunes until this is disposed.</returns>
-    public async ValueTask<UsedImage> GetAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    public async ValueTask<UsedImage> GetAsync(
+        ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
-        UsedImage used = await FindOrPullAsync(reference, config, cancellationToken).ConfigureAwait(false);
+        UsedImage used = await FindOrPullAsync(reference, config, progress, cancellationToken).ConfigureAwait(false);
         if (used.Image.HasUserFiles)
             return used;
         try
@@ -45,7 +47,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         return true;
     }
 
-    private async ValueTask<UsedImage> FindOrPullAsync(ImageReference reference, ImagePullConfig config, CancellationToken cancellationToken)
+    private async ValueTask<UsedImage> FindOrPullAsync(
+        ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         // What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.
         bool ask = config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
@@ -74,7 +77,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             if (!manifest.IsEmpty)
                 store.WriteBlob(current.Manifest, manifest.Span);
             StoredImage? unchanged = Load(current.Manifest);
-            StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, cancellationToken).ConfigureAwait(false);
+            StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, progress, cancellationToken).ConfigureAwait(false);
             if (unchanged is null || current != resolved)
                 store.WriteReference(reference, platform, current);
             return new UsedImage(image, unchanged is not null, use!);
@@ -167,7 +170,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         return said;
     }
 
-    private async Task<StoredImage> PullAsync(ImageReference reference, Digest manifestDigest, FetchContext context, CancellationToken cancellationToken)
+    private async Task<StoredImage> PullAsync(
+        ImageReference reference, Digest manifestDigest, FetchContext context, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         byte[] json = store.ReadBlob(manifestDigest) ?? throw new InvalidImageException(RunStage.Pull, $"cannot read manifest {manifestDigest} back from the cache.");
         ImageManifest manifest = OciDocuments.ParseManifest(reference, json);
@@ -175,7 +179,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             throw new InvalidImageException(RunStage.Pull, $"cannot use image '{reference}': it has {manifest.Layers.Count} layers, at most {MaxLayers} are allowed.");
         ImageConfig config = await PullConfigAsync(reference, manifest.Config, context, cancellationToken).ConfigureAwait(false);
         OciDocuments.Check(reference, manifest, config);
-        IReadOnlyList<StoredLayer> stored = await layers.PullAsync(fetcher, reference, manifest.Layers, config.RootFs.DiffIds, context, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<StoredLayer> stored = await layers.PullAsync(fetcher, reference, manifest.Layers, config.RootFs.DiffIds, context, progress, cancellationToken).ConfigureAwait(false);
         return Assemble(manifestDigest, config, stored);
     }
 

@@ -34,8 +34,10 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         IReadOnlyList<Descriptor> blobs,
         IReadOnlyList<Digest> diffIds,
         FetchContext context,
+        IProgress<PullProgress>? progress,
         CancellationToken cancellationToken)
     {
+        LayerSource SourceOf(int i) => new(fetcher, reference, blobs[i], diffIds[i], context) { Progress = progress };
         var stored = new StoredLayer?[blobs.Count];
         var linked = new ConcurrentBag<int>();
         await Parallel.ForEachAsync(
@@ -45,7 +47,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             {
                 try
                 {
+<<<<<<< HEAD
                     stored[i] = Find(diffIds, i) ?? await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
+=======
+                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(SourceOf(i), NameOf(diffIds[i]), [], token).ConfigureAwait(false);
+                    SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
+>>>>>>> 5c71ef3 (Pull without running, tell how far it is, list what the cache has)
                 }
                 catch (LayerNeedsParentsException)
                 {
@@ -57,7 +64,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         foreach (int i in linked.Order())
         {
             string[] below = [.. stored.Take(i).Reverse().Select(l => l!.Files)];
-            stored[i] = await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
+            stored[i] = await PullOnceAsync(SourceOf(i), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
+            SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
         }
 
         return stored!;
@@ -192,6 +200,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         {
             Lazy<Task<StoredLayer>> mine = new(() => PullLockedAsync(source, id, below, cancellationToken));
             Lazy<Task<StoredLayer>> pull = _pulling.GetOrAdd(id, mine);
+            if (pull != mine)
+                source.Report(PullPhase.Waiting, 0);
             try
             {
                 // One's own is awaited to its end, so that nothing of it goes on behind a caller who gave up.
@@ -211,7 +221,10 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
 
     private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
-        using FileStream held = await FileLock.TakeAsync(LockOf(id), time, cancellationToken).ConfigureAwait(false);
+        FileStream? free = FileLock.Try(LockOf(id));
+        if (free is null)
+            source.Report(PullPhase.Waiting, 0);
+        using FileStream held = free ?? await FileLock.TakeAsync(LockOf(id), time, cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } another)
             return another;
 

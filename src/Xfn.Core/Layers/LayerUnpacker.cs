@@ -6,12 +6,22 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Layers;
 
 /// <summary>Where a layer comes from, and what it must be.</summary>
+<<<<<<< HEAD
 /// <param name="Fetcher">Where from.</param>
 /// <param name="Reference">The image.</param>
 /// <param name="Blob">The layer.</param>
 /// <param name="DiffId">The digest of its archive.</param>
 /// <param name="Context">What else is known of the request.</param>
 internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context);
+=======
+internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context)
+{
+    /// <summary>Told how far the pull is; null when nobody wants to know.</summary>
+    public IProgress<PullProgress>? Progress { get; init; }
+
+    public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));
+}
+>>>>>>> 5c71ef3 (Pull without running, tell how far it is, list what the cache has)
 
 /// <summary>A layer can only be unpacked with those below it: it links to their files, or lacks entries for directories that they have.</summary>
 internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
@@ -121,9 +131,11 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             try
             {
                 bool wanted = true;
+                source.Report(PullPhase.Downloading, 0);
                 while (await tar.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
                 {
                     hash.AppendData(buffer, 0, count);
+                    source.Report(PullPhase.Downloading, blob.Position);
                     wanted = wanted && await TryWriteAsync(spark.Input, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
                 }
             }

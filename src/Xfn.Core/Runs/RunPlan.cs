@@ -13,8 +13,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(request.Image, "request.Image");
-        if (!ImageReference.TryParse(request.Image, settings.DefaultRegistry, out ImageReference? reference, out string? error))
-            throw new InvalidRequestException(error);
+        ImageReference reference = Parse(request.Image, settings);
         TimeSpan timeout = request.RunFunctionConfig.Timeout ?? DefaultTimeout;
         if (timeout <= TimeSpan.Zero || timeout > LongestTimeout)
             throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0 and at most {LongestTimeout.TotalDays} days.");
@@ -24,10 +23,15 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
                 $"cannot use an input of {request.Input.Length} bytes: at most {settings.MaxStdioBytes} are allowed (WithMaxStdioBytes). Use the overload that streams.");
         }
 
-        CheckDefined(request.ImagePullConfig.PullPolicy, "pull policy");
+        Check(request.ImagePullConfig);
         CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
         return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits));
     }
+
+    public static ImageReference Parse(string image, RunnerSettings settings) =>
+        ImageReference.TryParse(image, settings.DefaultRegistry, out ImageReference? reference, out string? error) ? reference : throw new InvalidRequestException(error);
+
+    public static void Check(ImagePullConfig config) => CheckDefined(config.PullPolicy, "pull policy");
 
     private static void CheckDefined<T>(T value, string name)
         where T : struct, Enum

@@ -1,0 +1,75 @@
+using System.Collections.Concurrent;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Pulling without running, and what is told of it.</summary>
+internal sealed class PullTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_pull_tells_how_far_each_layer_is_and_the_image_then_runs_without_asking(CancellationToken token)
+    {
+        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        string image = await registry.PushAsync(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))), "fn:v1", token);
+        ContainerRunner runner = NewRunner();
+        var progress = new Recorder();
+        CachedImage pulled = await runner.PullAsync(image, null, progress, token);
+        Assert.That(pulled.Reference, Is.EqualTo(image));
+        Assert.That(pulled.Bytes, Is.GreaterThan(2 << 20));
+        Assert.That(pulled.LastUsed, Is.EqualTo(DateTimeOffset.UtcNow).Within(TimeSpan.FromMinutes(1)));
+
+        IGrouping<Digest, PullProgress>[] layers = [.. progress.Reports.GroupBy(r => r.Layer)];
+        Assert.That(layers, Has.Length.EqualTo(2));
+        foreach (IGrouping<Digest, PullProgress> layer in layers)
+        {
+            Assert.That(layer.Select(r => r.Bytes), Is.Ordered);
+            Assert.That((layer.First().Phase, layer.First().Bytes), Is.EqualTo((PullPhase.Downloading, 0L)));
+            Assert.That((layer.Last().Phase, layer.Last().Bytes), Is.EqualTo((PullPhase.Done, layer.Last().TotalBytes)));
+            Assert.That(layer.Count(r => r.Phase == PullPhase.Done), Is.EqualTo(1));
+        }
+
+        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }));
+        RunFunctionResponse response = await runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }, token);
+        Assert.That((Text(response.Output), response.Statistics.ImageDigest), Is.EqualTo(("in", pulled.Digest)));
+
+        var again = new Recorder();
+        Assert.That((await runner.PullAsync(image, null, again, token)).Digest, Is.EqualTo(pulled.Digest));
+        Assert.That(again.Reports, Is.Empty);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Who_pulls_what_another_is_pulling_is_told_that_it_waits(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat"));
+        using var first = CancellationTokenSource.CreateLinkedTokenSource(token);
+        var stuck = new TaskCompletionSource();
+        ContainerRunner slow = NewRunner(o => o.WithImageFetcher(new StuckFetcher(1000, () => stuck.TrySetResult())));
+        Task<CachedImage> stuckPull = slow.PullAsync(image, cancellationToken: first.Token);
+        await stuck.Task.WaitAsync(token);
+
+        var progress = new Recorder();
+        Task<CachedImage> pull = NewRunner().PullAsync(image, null, progress, token);
+        while (progress.Reports.IsEmpty)
+            await Task.Delay(10, token);
+        Assert.That(progress.Reports.Single().Phase, Is.EqualTo(PullPhase.Waiting));
+        await first.CancelAsync();
+        await Assert.ThatAsync(() => stuckPull, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That((await pull).Bytes, Is.GreaterThan(1 << 20));
+        Assert.That(progress.Reports.Last().Phase, Is.EqualTo(PullPhase.Done));
+    }
+
+    private static byte[] Random()
+    {
+        var bytes = new byte[2 << 20];
+        new Random(1).NextBytes(bytes);
+        return bytes;
+    }
+
+    private sealed class Recorder : IProgress<PullProgress>
+    {
+        public ConcurrentQueue<PullProgress> Reports { get; } = [];
+
+        public void Report(PullProgress value) => Reports.Enqueue(value);
+    }
+}
