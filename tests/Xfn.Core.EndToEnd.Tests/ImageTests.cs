@@ -53,7 +53,7 @@ internal sealed class ImageTests : RunnerFixture
     [TestCase("""{"schemaVersion":1,"fsLayers":[],"history":[]}""", "schema 1")]
     [TestCase("""{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}""", "index and a manifest at once")]
     [TestCase("""{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}""", "calls itself")]
-    [TestCase("""{"schemaVersion":2,"mediaType":"application/vnd.cncf.helm.config","layers":[]}""", "of type")]
+    [TestCase("""{"schemaVersion":2,"mediaType":"application/vnd.cncf.helm.config","layers":[]}""", "calls itself")]
     [TestCase("[]", "JSON object")]
     [TestCase("{", "valid JSON")]
     [TestCase("null", "JSON object")]

@@ -105,10 +105,12 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             if (store.ReadBlob(manifest.Config.Digest) is not { } configJson)
                 return null;
             ImageConfig config = OciJson.ParseConfig(configJson);
-            var stored = new StoredLayer[config.RootFs.DiffIds.Count];
+            if (manifest.Layers.Count != config.RootFs.DiffIds.Count)
+                return null;
+            var stored = new StoredLayer[manifest.Layers.Count];
             for (int i = 0; i < stored.Length; i++)
             {
-                if (layers.Find(config.RootFs.DiffIds, i) is not { } layer)
+                if (layers.Find(manifest.Layers, config.RootFs.DiffIds, i) is not { } layer)
                     return null;
                 stored[i] = layer;
             }
@@ -209,7 +211,9 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         {
             ManifestDigest = manifestDigest,
             Config = config,
-            Layers = [.. baseFirst.Skip(first).Reverse()],
+
+            // Overlayfs takes a directory once. Where a layer comes twice its upper place has all that its lower one has.
+            Layers = [.. baseFirst.Skip(first).Reverse().DistinctBy(l => l.Id)],
             HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
         };
         return _known.GetOrAdd(manifestDigest, image);

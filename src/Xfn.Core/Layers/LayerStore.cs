@@ -18,10 +18,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     private readonly LayerUnpacker _unpacker = new(sparks);
     private readonly ConcurrentDictionary<string, Lazy<Task<StoredLayer>>> _pulling = new();
 
-    /// <summary>A layer of an image, if the cache has it.</summary>
-    /// <param name="diffIds">The image's layers, the base first.</param>
+    /// <summary>A layer of an image, if the cache has it and the image's blob is known to be it: a DiffID is only claimed, and one who claims another's must not get its files.</summary>
+    /// <param name="blobs">The image's blobs, the base first.</param>
+    /// <param name="diffIds">Their DiffIDs.</param>
     /// <param name="index">Which.</param>
-    public StoredLayer? Find(IReadOnlyList<Digest> diffIds, int index) => Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index));
+    public StoredLayer? Find(IReadOnlyList<Descriptor> blobs, IReadOnlyList<Digest> diffIds, int index) =>
+        (Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index))) is { } layer && layer.Record.Blobs.Contains(blobs[index].Digest.ToString()) ? layer : null;
 
     /// <summary>Whether a layer that was found still is there: another process may have pruned the cache.</summary>
     public bool Exists(StoredLayer layer) => Directory.Exists(DirectoryOf(layer.Id));
@@ -47,12 +49,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             {
                 try
                 {
-<<<<<<< HEAD
-                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(new LayerSource(fetcher, reference, blobs[i], diffIds[i], context), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
-=======
-                    stored[i] = Find(diffIds, i) ?? await PullOnceAsync(SourceOf(i), NameOf(diffIds[i]), [], token).ConfigureAwait(false);
+                    stored[i] = Find(blobs, diffIds, i) ?? await PullOnceAsync(SourceOf(i), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
                     SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
->>>>>>> 5c71ef3 (Pull without running, tell how far it is, list what the cache has)
                 }
                 catch (LayerNeedsParentsException)
                 {
@@ -78,7 +76,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
 
     /// <summary>The names that an image's layers may have.</summary>
     public static IEnumerable<string> NamesOf(IReadOnlyList<Digest> diffIds) =>
-        diffIds.Select(NameOf).Concat(Enumerable.Range(1, Math.Max(0, diffIds.Count - 1)).Select(i => ChainNameOf(diffIds, i)));
+        diffIds.Select(NameOf).Concat(Enumerable.Range(0, diffIds.Count).Select(i => ChainNameOf(diffIds, i)));
 
     /// <summary>Removes layers that no image wants.</summary>
     /// <param name="ids">The layers.</param>
@@ -226,7 +224,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             source.Report(PullPhase.Waiting, 0);
         using FileStream held = free ?? await FileLock.TakeAsync(LockOf(id), time, cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } another)
-            return another;
+            return await ProveAsync(source, another, cancellationToken).ConfigureAwait(false);
 
         string incoming = cache.NewIncoming();
         try
@@ -235,6 +233,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             var record = new LayerRecord
             {
                 DiffId = source.DiffId.ToString(),
+                Blobs = [source.Blob.Digest.ToString()],
                 Entries = unpacked.Entries,
                 Bytes = unpacked.Bytes,
                 HasRoot = unpacked.HasRoot,
@@ -255,5 +254,17 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
             throw;
         }
+    }
+
+    /// <summary>Finds out that a blob is a layer that the cache has from another, by reading it.</summary>
+    private async Task<StoredLayer> ProveAsync(LayerSource source, StoredLayer layer, CancellationToken cancellationToken)
+    {
+        string blob = source.Blob.Digest.ToString();
+        if (layer.Record.Blobs.Contains(blob))
+            return layer;
+        await LayerUnpacker.VerifyAsync(source, cancellationToken).ConfigureAwait(false);
+        StoredLayer proven = layer with { Record = layer.Record with { Blobs = [.. layer.Record.Blobs, blob] } };
+        DurableFile.Write(Path.Combine(DirectoryOf(layer.Id), RecordName), proven.Record.ToJson());
+        return proven;
     }
 }

@@ -6,14 +6,11 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Layers;
 
 /// <summary>Where a layer comes from, and what it must be.</summary>
-<<<<<<< HEAD
 /// <param name="Fetcher">Where from.</param>
 /// <param name="Reference">The image.</param>
 /// <param name="Blob">The layer.</param>
 /// <param name="DiffId">The digest of its archive.</param>
 /// <param name="Context">What else is known of the request.</param>
-internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context);
-=======
 internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context)
 {
     /// <summary>Told how far the pull is; null when nobody wants to know.</summary>
@@ -21,7 +18,6 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
 
     public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));
 }
->>>>>>> 5c71ef3 (Pull without running, tell how far it is, list what the cache has)
 
 /// <summary>A layer can only be unpacked with those below it: it links to their files, or lacks entries for directories that they have.</summary>
 internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
@@ -61,7 +57,8 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             Digest found;
             try
             {
-                found = await StreamAsync(source, blob, spark, cancellationToken).ConfigureAwait(false);
+                found = await DecodeAsync(source, blob, spark.Input, cancellationToken).ConfigureAwait(false);
+                await spark.Input.DisposeAsync().ConfigureAwait(false);
             }
             catch (InvalidDataException ex)
             {
@@ -88,10 +85,28 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             }
 
             await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
-            if (found != source.DiffId)
-                throw Invalid(source, $"its content has the DiffID {found}, the image's configuration says {source.DiffId}", null);
+            CheckDiffId(source, found);
             return unpacked;
         }
+    }
+
+    /// <summary>Reads a layer for its digests only.</summary>
+    public static async Task VerifyAsync(LayerSource source, CancellationToken cancellationToken)
+    {
+        using var blob = new BlobReader(source.Fetcher, source.Reference, source.Blob, source.Context);
+        Digest found;
+        try
+        {
+            found = await DecodeAsync(source, blob, Stream.Null, cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidDataException ex)
+        {
+            await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+            throw Invalid(source, ex.Message.TrimEnd('.'), ex);
+        }
+
+        await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
+        CheckDiffId(source, found);
     }
 
     /// <summary>Removes a directory in which a spark has written, with all that is in it.</summary>
@@ -119,9 +134,9 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
         }
     }
 
-    /// <summary>Passes the decompressed layer to the spark, to its end or until the spark takes no more.</summary>
+    /// <summary>Passes the decompressed layer on, to its end or until who gets it takes no more.</summary>
     /// <returns>The digest of what was decompressed.</returns>
-    private static async Task<Digest> StreamAsync(LayerSource source, BlobReader blob, SparkProcess spark, CancellationToken cancellationToken)
+    private static async Task<Digest> DecodeAsync(LayerSource source, BlobReader blob, Stream target, CancellationToken cancellationToken)
     {
         using IncrementalHash hash = source.DiffId.CreateHash();
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
@@ -136,7 +151,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                 {
                     hash.AppendData(buffer, 0, count);
                     source.Report(PullPhase.Downloading, blob.Position);
-                    wanted = wanted && await TryWriteAsync(spark.Input, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+                    wanted = wanted && await TryWriteAsync(target, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
                 }
             }
             finally
@@ -145,7 +160,6 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             }
         }
 
-        await spark.Input.DisposeAsync().ConfigureAwait(false);
         return Digest.FromHash(source.DiffId.Algorithm, hash.GetHashAndReset());
     }
 
@@ -161,6 +175,12 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
         {
             return false;
         }
+    }
+
+    private static void CheckDiffId(LayerSource source, Digest found)
+    {
+        if (found != source.DiffId)
+            throw Invalid(source, $"its content has the DiffID {found}, the image's configuration says {source.DiffId}", null);
     }
 
     private static InvalidImageException Invalid(LayerSource source, string found, Exception? cause) =>

@@ -22,6 +22,9 @@ internal sealed record LayerRecord
 
     public required string DiffId { get; init; }
 
+    /// <summary>The digests of the blobs that were found to be this layer, each compressed in its way.</summary>
+    public required IReadOnlyList<string> Blobs { get; init; }
+
     public required long Entries { get; init; }
 
     /// <summary>What the files take on disk: deleting needs to know, and may not look.</summary>
