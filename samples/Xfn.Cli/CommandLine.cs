@@ -20,6 +20,10 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
             globals.Debug,
             globals.Registry,
             new RunCommand(globals, makeRunner),
+            new PullCommand(globals, Output),
+            new ImagesCommand(globals, Output),
+            new PruneCommand(globals, Output),
+            new DoctorCommand(globals, Output),
         };
         root.Options.OfType<VersionOption>().Single().Aliases.Add("-v");
 

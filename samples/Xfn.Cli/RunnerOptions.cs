@@ -5,7 +5,7 @@ using Xfn.Core;
 
 namespace Xfn.Cli;
 
-/// <summary>The options of the commands that run functions.</summary>
+/// <summary>The options of the commands that use the cache.</summary>
 internal sealed class RunnerOptions
 {
     private const uint DefaultMapRoot = 100_000;
@@ -44,6 +44,15 @@ internal sealed class RunnerOptions
             options.WithCacheDir(directory);
         if ((parsed.GetValue(MapRootUid), parsed.GetValue(MapRootGid)) is var (uid, gid) && (uid ?? gid) is not null)
             options.MapToRoot(uid ?? DefaultMapRoot, gid ?? DefaultMapRoot);
+    }
+
+    /// <summary>A runner as the command line has it.</summary>
+    public ContainerRunner Make(ParseResult parsed, GlobalOptions globals)
+    {
+        var options = new ContainerRunnerOptions();
+        globals.Apply(parsed, options);
+        Apply(parsed, options);
+        return new ContainerRunner(options);
     }
 
     private static uint? ParseId(ArgumentResult result)

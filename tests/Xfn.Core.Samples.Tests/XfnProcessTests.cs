@@ -76,6 +76,37 @@ public class XfnProcessTests
         Assert.That(xfn.ExitCode, Is.Zero);
     }
 
+    [Test]
+    public async Task What_was_pulled_is_listed_and_pruned()
+    {
+        Digest digest = new ProgramImage(Busybox()) { Arguments = ["true"] }.WriteTo(OciLayout.OpenOrCreate(At("pulled")), "v1");
+        Finished pull = await InCacheAsync("pull", $"oci:{At("pulled")}:v1");
+        Assert.That((pull.Status, pull.Error), Is.EqualTo((0, "")));
+        Assert.That(pull.Output, Does.Contain(" downloading ").And.Contain(" done ").And.EndWith($"{digest}\n"));
+        Assert.That((await InCacheAsync("images")).Output, Does.StartWith("REFERENCE ").And.Contain($"oci:{At("pulled")}:v1  {digest}  "));
+        Assert.That((await InCacheAsync("prune", "--max-size=1Gi", "--max-age", "1h")).Output, Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
+        Assert.That((await InCacheAsync("prune", "--max-size=0")).Output, Does.StartWith("Removed 1 images and 1 layers: ").And.EndWith(" MiB freed.\n").Or.EndWith(" KiB freed.\n"));
+        Assert.That((await InCacheAsync("images")).Output.Split('\n'), Has.Length.EqualTo(2));
+    }
+
+    [TestCase("prune", "--max-size=much", "cannot parse size 'much'")]
+    [TestCase("prune", "--max-age=5", "cannot parse age '5'")]
+    public async Task A_limit_that_is_none_is_told(string command, string option, string message) =>
+        Assert.That((await InCacheAsync(command, option)).Error, Does.StartWith("xfn: error: " + message));
+
+    [Test]
+    public async Task Doctor_says_what_a_run_would_fail_for()
+    {
+        Finished well = await InCacheAsync("doctor");
+        Assert.That((well.Status, well.Error), Is.EqualTo((0, "")));
+        Assert.That(well.Output, Does.StartWith("CHECK ").And.Contain(" ok "));
+        Finished ill = await WaitAsync(Start("doctor", "--cache-dir", "/proc/nowhere"));
+        Assert.That(ill.Status, Is.EqualTo(1));
+        Assert.That(ill.Output, Does.Contain(" failed "));
+    }
+
+    private Task<Finished> InCacheAsync(string command, params string[] options) => WaitAsync(Start([command, "--cache-dir", At("own-cache"), .. options]));
+
     private string At(string name) => Path.Combine(_directory, name);
 
     private async Task<Finished> RunAsync(string script, string stdin = "", params string[] options)
@@ -85,7 +116,7 @@ public class XfnProcessTests
         return await WaitAsync(xfn);
     }
 
-    private Process StartFunction(string script, params string[] options)
+    private string Busybox()
     {
         string program = At("published/busybox");
         if (!File.Exists(program))
@@ -94,8 +125,13 @@ public class XfnProcessTests
             File.Copy("/bin/busybox", program);
         }
 
+        return program;
+    }
+
+    private Process StartFunction(string script, params string[] options)
+    {
         // Busybox without its applets' links finds them by name.
-        Digest digest = new ProgramImage(program) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(At("layout")), "v1");
+        Digest digest = new ProgramImage(Busybox()) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(At("layout")), "v1");
         return Start(["run", "--cache-dir", At("cache"), .. options, $"oci:{At("layout")}@{digest}", "-"]);
     }
 

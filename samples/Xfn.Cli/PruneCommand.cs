@@ -1,0 +1,55 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary><c>xfn prune</c>: makes the cache smaller.</summary>
+internal sealed class PruneCommand : Command
+{
+    private readonly RunnerOptions _runner = new();
+    private readonly Option<TimeSpan?> _maxAge = new("--max-age") { Description = "Remove images that were not used for longer, such as 720h.", HelpName = "DURATION", CustomParser = ParseAge };
+    private readonly Option<long?> _maxSize = new("--max-size")
+    {
+        Description = "Remove images, the least recently used first, until the rest takes at most this much, such as 10Gi.",
+        HelpName = "SIZE",
+        CustomParser = ParseSize,
+    };
+
+    private readonly GlobalOptions _globals;
+    private readonly TextWriter _output;
+
+    public PruneCommand(GlobalOptions globals, TextWriter output)
+        : base("prune", "Remove images from the cache, never what a run uses. Without options, only what no image refers to.")
+    {
+        (_globals, _output) = (globals, output);
+        _runner.AddTo(this);
+        Options.Add(_maxAge);
+        Options.Add(_maxSize);
+        SetAction(PruneAsync);
+    }
+
+    private async Task<int> PruneAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        await using ContainerRunner runner = _runner.Make(parsed, _globals);
+        PruneReport report = await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
+        _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Size.Format(report.BytesFreed)} freed.");
+        return 0;
+    }
+
+    private static TimeSpan? ParseAge(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!Duration.TryParse(text, out TimeSpan age))
+            result.AddError($"cannot parse age '{text}': expected a duration. Write it like 30m or 720h.");
+        return age;
+    }
+
+    private static long? ParseSize(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!Size.TryParse(text, out long bytes))
+            result.AddError($"cannot parse size '{text}': expected a number of bytes. Write it like 500Mi or 10Gi.");
+        return bytes;
+    }
+}
