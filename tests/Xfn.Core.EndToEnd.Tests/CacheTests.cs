@@ -82,6 +82,34 @@ internal sealed class CacheTests : RunnerFixture
         await WaitUntilAsync(() => !IsLocked(file));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_full_disk_is_told_with_the_directory_and_the_remedy_and_space_is_given_back()
+    {
+        if (Environment.UserName != "root" || !Ways.IsRoot)
+            Assert.Ignore("only root may mount a small file system");
+        Directory.CreateDirectory(Cache);
+        Process.Start("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache]).WaitForExit();
+        try
+        {
+            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache));
+            string small = Write(TestImage.Command("cat"), "small");
+            Assert.That(await EchoAsync(runner, small), Is.EqualTo("in"));
+            string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", new byte[16 << 20])), "large");
+            for (int i = 0; i < 2; i++)
+            {
+                var error = await Assert.CatchAsync<XfnException>(() => EchoAsync(runner, image));
+                Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
+                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain("No space left").IgnoreCase.And.Contain("WithCacheDir"));
+            }
+
+            Assert.That(await EchoAsync(runner, small), Is.EqualTo("in"));
+        }
+        finally
+        {
+            Process.Start("umount", [Cache]).WaitForExit();
+        }
+    }
+
     private static async Task<string> EchoAsync(ContainerRunner runner, string image) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() })).Output);
 

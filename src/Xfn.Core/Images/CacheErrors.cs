@@ -14,6 +14,9 @@ internal static class CacheErrors
     public static ContainerEnvironmentException Refused(RunStage stage, string directory, Exception exception) =>
         new(stage, $"cannot use cache directory '{directory}': {exception.Message.TrimEnd('.')}. {RemedyFor(exception.HResult)}", exception);
 
+    /// <summary>Whether an error number says that there is no space.</summary>
+    public static bool IsFull(int errno) => errno is NoSpace or OverQuota;
+
     /// <summary>What to do about an error number of the system.</summary>
     public static string RemedyFor(int errno) => errno switch
     {

@@ -22,7 +22,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     public async ValueTask<UsedImage> GetAsync(
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
-        UsedImage used = await FindOrPullAsync(reference, config, progress, cancellationToken).ConfigureAwait(false);
+        UsedImage used = await store.GuardAsync(() => FindOrPullAsync(reference, config, progress, cancellationToken)).ConfigureAwait(false);
         if (used.Image.HasUserFiles)
             return used;
         try

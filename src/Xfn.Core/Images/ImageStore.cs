@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
@@ -8,6 +9,23 @@ namespace Xfn.Core.Images;
 internal sealed class ImageStore(CacheDirectory cache)
 {
     private const string ReferenceFormat = "xfn reference 1";
+
+    /// <summary>Does something in the cache; what its file system refuses is told with the directory and a remedy.</summary>
+    public async Task<T> GuardAsync<T>(Func<ValueTask<T>> operation)
+    {
+        try
+        {
+            return await operation().ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw CacheErrors.Refused(RunStage.Pull, cache.Root, ex);
+        }
+        catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure.Errno: > 0 and var errno } && CacheErrors.IsFull(errno))
+        {
+            throw new ContainerEnvironmentException(ex.Stage, $"cannot write to cache directory '{cache.Root}': {ex.Message.TrimEnd('.')}. {CacheErrors.RemedyFor(errno)}", ex);
+        }
+    }
 
     /// <summary>A document of the cache; null when it is not there, or not as it was written.</summary>
     public byte[]? ReadBlob(Digest digest)
