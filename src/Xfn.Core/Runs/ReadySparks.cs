@@ -76,8 +76,20 @@ internal sealed class ReadySparks : IAsyncDisposable
             }
 
             RunSpark spark = await _start(_disposal.Token).ConfigureAwait(false);
-            lock (_lock)
-                _ready.Enqueue(spark);
+            if (!TryKeep(spark))
+                await spark.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <returns>Whether it waits now; not so after disposal, which has ended those that waited.</returns>
+    private bool TryKeep(RunSpark spark)
+    {
+        lock (_lock)
+        {
+            if (_disposal.IsCancellationRequested)
+                return false;
+            _ready.Enqueue(spark);
+            return true;
         }
     }
 
