@@ -103,10 +103,32 @@ internal sealed class CacheTests : RunnerFixture
             }
 
             Assert.That(await EchoAsync(runner, small), Is.EqualTo("in"));
+            Assert.That(Directory.GetDirectories(Path.Combine(Cache, "incoming")).SelectMany(Directory.GetDirectories), Is.Empty);
         }
         finally
         {
             Process.Start("umount", [Cache]).WaitForExit();
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public void A_cache_that_cannot_be_written_is_told_with_the_directory_and_the_remedy()
+    {
+        string parent = Directory.CreateDirectory(Path.Combine(Scratch, "locked")).FullName;
+        string cache = Path.Combine(parent, "cache");
+        if (Ways.IsRoot)
+            Process.Start("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", parent]).WaitForExit();
+        else
+            File.SetUnixFileMode(parent, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        try
+        {
+            var error = Assert.Throws<ContainerEnvironmentException>(() => new ContainerRunner(o => o.WithCacheDir(cache)))!;
+            Assert.That(error.Message, Does.Contain($"'{cache}'").And.Contain(Ways.IsRoot ? "Read-only" : "denied").And.Contain("WithCacheDir"));
+        }
+        finally
+        {
+            if (Ways.IsRoot)
+                Process.Start("umount", [parent]).WaitForExit();
         }
     }
 

@@ -123,6 +123,20 @@ internal sealed class ImageTests : RunnerFixture
         Assert.That(await AnswerAsync(), Is.EqualTo("twice\n"));
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task Content_that_a_manifest_embeds_must_be_what_it_names(bool right)
+    {
+        Descriptor layer = Layer("x"), config = Config([layer.Digest]);
+        byte[] data = OciJson.Serialize(Configuration([layer.Digest]));
+        AddManifest(config with { Data = right ? data : [.. data.Reverse()] }, [layer]);
+        if (right)
+            Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+        else
+            await RefusedAsync<InvalidImageException>(config.Digest.ToString(), "embeds");
+    }
+
     [TestCase(-1)]
     [TestCase(1)]
     [TestCase(1000)]
@@ -157,6 +171,23 @@ internal sealed class ImageTests : RunnerFixture
         var error = await Assert.CatchAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(other)).RunFunctionAsync(
             new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }));
         Assert.That(error, Is.Not.Null);
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task What_a_fetcher_of_ones_own_throws_is_told_as_the_pulls_failure(bool manifest)
+    {
+        Descriptor layer = Layer("x");
+        AddManifest(Config([layer.Digest]), [layer]);
+        var fetcher = new Moq.Mock<IImageFetcher>();
+        fetcher.Setup(f => f.FetchManifestAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
+            .Returns((ImageReference r, FetchContext c, CancellationToken t) => manifest ? throw new TimeoutException("the store sleeps") : _fetcher.FetchManifestAsync(r, c, t));
+        fetcher.Setup(f => f.OpenBlobAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<Descriptor>(), Moq.It.IsAny<long>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
+            .Throws(new TimeoutException("the store sleeps"));
+        var error = await Assert.ThrowsAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(fetcher.Object)).RunFunctionAsync(new RunFunctionRequest { Image = Name }));
+        Assert.That((error!.Stage, error.InnerException), Is.EqualTo((manifest ? RunStage.Resolve : RunStage.Pull, error.InnerException)));
+        Assert.That(error.Message, Does.Contain("the store sleeps").And.Contain(Name));
     }
 
     private async Task<string> AnswerAsync(Action<ContainerRunnerOptions>? configure = null)

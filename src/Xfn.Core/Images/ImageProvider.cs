@@ -124,11 +124,24 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         }
     }
 
+    /// <summary>Asks the fetcher, which may be anybody's and fail in any way.</summary>
+    private async Task<FetchedManifest> FetchAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
+        {
+            throw new XfnException(RunStage.Resolve, $"cannot fetch the manifest of image '{reference}': {ex.Message}", ex);
+        }
+    }
+
     /// <returns>What the reference is resolved to, and its manifest unless the cache has it.</returns>
     private async Task<(ResolvedReference Resolved, ReadOnlyMemory<byte> Manifest)> ResolveAsync(
         ImageReference reference, FetchContext context, ResolvedReference? known, CancellationToken cancellationToken)
     {
-        FetchedManifest fetched = await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
+        FetchedManifest fetched = await FetchAsync(reference, context, cancellationToken).ConfigureAwait(false);
         if (fetched.IsNotModified)
         {
             return known is not null && fetched.Digest == known.Top
@@ -145,7 +158,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             ImageIndex index = OciDocuments.ParseIndex(reference, fetched.Content.Span);
             Descriptor chosen = PlatformSelector.Select(index, platform) ?? throw new ImageNotFoundException(
                 $"cannot find image '{reference}' for platform {platform}: the index has {PlatformSelector.Describe(index)}. Use an image that was built for this platform.");
-            fetched = await fetcher.FetchManifestAsync(reference.WithDigest(chosen.Digest), context with { KnownDigest = default }, cancellationToken).ConfigureAwait(false);
+            fetched = await FetchAsync(reference.WithDigest(chosen.Digest), context with { KnownDigest = default }, cancellationToken).ConfigureAwait(false);
             digest = Verify(reference, fetched, chosen.Digest);
             if (fetched.Content.Length != chosen.Size)
                 throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);

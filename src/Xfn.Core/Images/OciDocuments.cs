@@ -85,6 +85,10 @@ internal static class OciDocuments
             throw Unusable(reference, "manifest", "it has no layers, so nothing to run");
         if (config.RootFs.DiffIds.Any(d => d.IsEmpty) || manifest.Layers.Any(l => l.Digest.IsEmpty || l.Size < 0))
             throw Unusable(reference, "manifest", "a layer lacks its digest or size");
+
+        // Embedded content is not used; but who embeds another than is named means to be read in two ways.
+        if (manifest.Layers.Append(manifest.Config).FirstOrDefault(d => d.Data is { } data && (data.Length != d.Size || !d.Digest.Matches(data))) is { } other)
+            throw Unusable(reference, "manifest", $"the content that it embeds for {other.Digest} is another");
     }
 
     public static InvalidImageException WrongSize(RunStage stage, string what, long found, long expected) =>

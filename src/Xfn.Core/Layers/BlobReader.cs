@@ -44,8 +44,9 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
                 // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
                 await CloseAsync().ConfigureAwait(false);
             }
-            catch (Exception ex) when (ex is IOException or HttpRequestException)
+            catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
             {
+                // The fetcher may be anybody's, and fail in any way.
                 throw new XfnException(RunStage.Pull, $"cannot fetch {Name}: {ex.Message} Try again.", ex);
             }
         }

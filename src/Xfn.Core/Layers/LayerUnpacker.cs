@@ -60,9 +60,9 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                 found = await DecodeAsync(source, blob, spark.Input, cancellationToken).ConfigureAwait(false);
                 await spark.Input.DisposeAsync().ConfigureAwait(false);
             }
-            catch (InvalidDataException ex)
+            catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
             {
-                // A blob that was damaged on the way is told as that, not as what the damage led to.
+                // What the decompressors throw, each errors of its own. A blob that was damaged on the way is told as that, not as what the damage led to.
                 await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
                 throw Invalid(source, ex.Message.TrimEnd('.'), ex);
             }
@@ -99,7 +99,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
         {
             found = await DecodeAsync(source, blob, Stream.Null, cancellationToken).ConfigureAwait(false);
         }
-        catch (InvalidDataException ex)
+        catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
         {
             await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
             throw Invalid(source, ex.Message.TrimEnd('.'), ex);

@@ -3,7 +3,7 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>What could be left of a run on this machine.</summary>
 internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Mounts, int Descriptors)
 {
-    public static Leftovers Take() => new([.. Descendants()], [.. File.ReadLines("/proc/self/mountinfo")], Directory.GetFiles("/proc/self/fd").Count(IsOurKind));
+    public static Leftovers Take() => new([.. Descendants()], [.. File.ReadLines("/proc/self/mountinfo").Where(IsOnesOwn)], Directory.GetFiles("/proc/self/fd").Count(IsOurKind));
 
     /// <summary>Compares with now. A few descriptors are the runtime's own, which opens some as it goes.</summary>
     public void AssertNothingNew()
@@ -22,6 +22,9 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
             Assert.That(now.Descriptors, Is.LessThanOrEqualTo(Descriptors + 8), "descriptors left");
         });
     }
+
+    /// <summary>Whether a mount is not another test program's, which may run at the same time on this machine.</summary>
+    private static bool IsOnesOwn(string mount) => !mount.Contains("/xfn-test-") || mount.Contains(" " + Path.GetTempPath() + "xfn-test-");
 
     /// <summary>Whether a descriptor is such as a runner has, not an assembly's or a file of the test framework's.</summary>
     private static bool IsOurKind(string descriptor) => new FileInfo(descriptor).LinkTarget is { } target && (!target.StartsWith('/') || target.Contains("xfn-test"));

@@ -1,0 +1,100 @@
+using System.IO.Compression;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Layers that are compressed in every way, cut off, damaged, or called something else than they are.</summary>
+internal sealed class CompressionTests : RunnerFixture
+{
+    private const string Name = "registry.example/fn:v1";
+
+    private readonly byte[] _tar = new TarBuilder().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", "right\n").ToArray();
+
+    [TestCase(MediaTypes.OciLayer)]
+    [TestCase(MediaTypes.OciLayerGzip)]
+    [TestCase(MediaTypes.OciLayerZstd)]
+    [CancelAfter(60_000)]
+    public async Task What_a_layer_is_called_does_not_matter_to_what_it_is(string mediaType)
+    {
+        foreach (byte[] blob in (byte[][])[_tar, Gzip(_tar), Zstd(_tar)])
+            Assert.That(await AnswerAsync(blob, mediaType), Is.EqualTo("right\n"));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task A_layer_may_be_compressed_in_several_members(bool gzip)
+    {
+        Func<byte[], byte[]> pack = gzip ? Gzip : Zstd;
+        int middle = _tar.Length / 2;
+        Assert.That(await AnswerAsync([.. pack(_tar[..middle]), .. pack(_tar[middle..])], MediaTypes.OciLayerGzip), Is.EqualTo("right\n"));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task What_is_cut_off_or_damaged_is_refused_although_its_digest_is_right(bool gzip)
+    {
+        byte[] whole = gzip ? Gzip(_tar) : Zstd(_tar);
+        byte[] bent = [.. whole];
+        bent[^6] ^= 0x10;
+        List<byte[]> bad = [whole[..12], whole[..(whole.Length / 2)], whole[..^100]];
+        if (gzip)
+            bad.Add(bent);
+        foreach (byte[] blob in bad)
+            await Assert.ThatAsync(() => AnswerAsync(blob, MediaTypes.OciLayerGzip), Throws.InstanceOf<InvalidImageException>(), $"{blob.Length} of {whole.Length} bytes");
+        Assert.That(await AnswerAsync(whole, MediaTypes.OciLayerGzip), Is.EqualTo("right\n"), "the whole one, afterwards");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_follows_the_content_is_no_matter_where_all_digests_are_right()
+    {
+        byte[] whole = Gzip(_tar);
+        foreach (byte[] blob in (byte[][])[whole[..^8], whole[..^4], [.. whole, .. new byte[512]], [.. whole, .. whole[..8]]])
+            Assert.That(await AnswerAsync(blob, MediaTypes.OciLayerGzip), Is.EqualTo("right\n"), $"{blob.Length} of {whole.Length} bytes");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_layers_may_not_be_is_said()
+    {
+        await Assert.ThatAsync(() => AnswerAsync([0xfd, .. "7zXZ"u8, 0, 1, 2, 3], "x/y+xz"), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("xz"));
+        await Assert.ThatAsync(() => AnswerAsync([.. "BZh91AY"u8], "x/y+bzip2"), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("bzip2"));
+        await Assert.ThatAsync(() => AnswerAsync([.. "<html><body>not found</body></html>"u8], MediaTypes.OciLayerGzip), Throws.InstanceOf<InvalidImageException>());
+    }
+
+    private static byte[] Gzip(byte[] content)
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
+            gzip.Write(content);
+        return packed.ToArray();
+    }
+
+    private static byte[] Zstd(byte[] content)
+    {
+        using var packed = new MemoryStream();
+        using (var zstd = new SharpCompress.Compressors.ZStandard.CompressionStream(packed, leaveOpen: true))
+            zstd.Write(content);
+        return packed.ToArray();
+    }
+
+    private async Task<string> AnswerAsync(byte[] blob, string mediaType)
+    {
+        var fetcher = new InMemoryImageFetcher();
+        byte[] config = OciJson.Serialize(new ImageConfig
+        {
+            Os = "linux",
+            Architecture = "amd64",
+            Config = new() { Entrypoint = ["/bin/busybox", "cat", "/word"] },
+            RootFs = new() { DiffIds = [Digest.Compute(_tar)] },
+        });
+        fetcher.AddManifest(
+            Name,
+            MediaTypes.OciManifest,
+            OciJson.Serialize(new ImageManifest { MediaType = MediaTypes.OciManifest, Config = fetcher.AddBlob(MediaTypes.OciConfig, config), Layers = [fetcher.AddBlob(mediaType, blob)] }));
+        RunFunctionResponse response = await NewRunner(o => o.WithImageFetcher(fetcher)).RunFunctionAsync(
+            new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } });
+        return Encoding.UTF8.GetString(response.Output.Span);
+    }
+}
