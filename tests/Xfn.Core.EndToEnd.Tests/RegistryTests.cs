@@ -57,6 +57,40 @@ internal sealed class RegistryTests : RunnerFixture
         Assert.That(error.Message, Does.Contain(image.Split('/')[0]).And.Contain("refused"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task Credentials_are_in_no_file_argument_or_environment(CancellationToken token)
+    {
+        const string secret = "correct-horse-battery-staple";
+        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        string image = await registry.PushAsync(Write(TestImage.Shell("env; sleep 1")), "fn:v1", token);
+        Task<RunFunctionResponse> run = NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = image, ImagePullConfig = new() { Auth = new ImagePullAuth { Username = secret, Password = secret, IdentityToken = secret } } }, token);
+        var seen = new List<string>();
+        while (!run.IsCompleted)
+        {
+            foreach (string process in Directory.GetDirectories("/proc").Where(d => int.TryParse(Path.GetFileName(d), out int id) && id != Environment.ProcessId))
+                seen.AddRange(new[] { "cmdline", "environ" }.Select(file => Path.Combine(process, file)).Where(file => Holds(file, secret)));
+            await Task.Delay(50, token);
+        }
+
+        Assert.That(Text((await run).Output), Does.Not.Contain(secret));
+        Assert.That(seen, Is.Empty);
+        Assert.That(Directory.EnumerateFiles(Cache, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true }).Where(file => Holds(file, secret)), Is.Empty);
+    }
+
+    private static bool Holds(string file, string secret)
+    {
+        try
+        {
+            return File.ReadAllText(file).Contains(secret);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // A process that has ended, or is another user's.
+            return false;
+        }
+    }
+
     private static Task<RunFunctionResponse> RunAsync(ContainerRunner runner, string image, ImagePullPolicy policy, CancellationToken token) => runner.RunFunctionAsync(
         new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = new() { PullPolicy = policy } }, token);
 }

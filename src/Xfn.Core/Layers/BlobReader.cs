@@ -39,7 +39,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
                 _hash.AppendData(buffer.Span[..count]);
                 return count;
             }
-            catch (Exception ex) when (ex is IOException && _offset > 0 && _resumes++ < MaxResumes)
+            catch (IOException) when (_resumes++ < MaxResumes)
             {
                 // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
                 await CloseAsync().ConfigureAwait(false);
