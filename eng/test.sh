@@ -4,7 +4,7 @@
 
 need_dotnet
 need "${build_packages[@]}" "${run_packages[@]}" newuidmap:uidmap setpriv:util-linux \
-  docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static /usr/bin/python3:python3 xz:xz-utils zstd:zstd
+  docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd
 
 # The longest that one test program may take, in seconds.
 limit=${XFN_TEST_LIMIT:-1200}

@@ -43,6 +43,31 @@ internal sealed class HostTests : RunnerFixture
         await WaitForOneSessionAsync(token);
     }
 
+    [TestCase("fsopen:error=ENOSYS")]
+    [TestCase("fsconfig:error=EINVAL:when=4+")]
+    [CancelAfter(60_000)]
+    public async Task A_kernel_that_takes_layers_only_in_one_string_runs_many_of_them(string refusal, CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may trace what enters a user namespace.");
+        TestImage image = TestImage.Shell("ls /many | wc -l");
+        for (int i = 0; i < 80; i++)
+            image.WithLayer(tar => tar.Directory("many").File($"many/{i}", ""));
+        string reference = Write(image);
+        await NewRunner().PullAsync(reference, cancellationToken: token);
+
+        // As Linux before 5.2 and before 6.5 refuse it.
+        using Process host = Process.Start(new ProcessStartInfo(
+            "strace",
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, "/dev/null"])
+        {
+            RedirectStandardOutput = true,
+        })!;
+        using StreamReader output = host.StandardOutput;
+        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("80\n"));
+        await host.WaitForExitAsync(token);
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task Processes_share_a_cache(CancellationToken token)
     {

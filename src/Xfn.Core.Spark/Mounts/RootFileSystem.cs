@@ -44,7 +44,7 @@ internal static unsafe class RootFileSystem
             {
                 if (Configure(fs, Libc.FSCONFIG_SET_STRING, "lowerdir+", lower) == 0)
                     continue;
-                if (Libc.Errno == Libc.EINVAL && lower == lowers[0])
+                if (Libc.Errno == Libc.EINVAL)
                     return false;
                 throw Refused(fs, $"cannot use '{lower}' as a layer of the root");
             }
@@ -56,7 +56,13 @@ internal static unsafe class RootFileSystem
                     && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", Workspace.MakeDirectory($"{upper}/work")) == 0;
             if (!configured || Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0
                 || Libc.syscall(Libc.SYS_fsconfig, fs, Libc.FSCONFIG_CMD_CREATE) != 0)
+            {
+                // Before Linux 6.5 any option is taken down here, and looked at only now.
+                if (Libc.Errno == Libc.EINVAL)
+                    return false;
                 throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
+            }
+
             int mount = (int)Libc.syscall(
                 Libc.SYS_fsmount, fs, Libc.FSMOUNT_CLOEXEC, (upper is null ? Libc.MOUNT_ATTR_RDONLY : 0) | Libc.MOUNT_ATTR_NOSUID | Libc.MOUNT_ATTR_NODEV);
             if (mount < 0)
