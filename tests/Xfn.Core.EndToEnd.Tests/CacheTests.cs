@@ -111,6 +111,20 @@ internal sealed class CacheTests : RunnerFixture
         }
     }
 
+    [TestCase("{}")]
+    [TestCase("{ \"Format\": 99 }")]
+    [TestCase("")]
+    [CancelAfter(60_000)]
+    public async Task A_layer_of_another_version_or_with_a_damaged_record_is_replaced(string record)
+    {
+        string image = Write(TestImage.Command("cat"));
+        Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
+        string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+        await File.WriteAllTextAsync(Path.Combine(Directory.GetDirectories(layers).Single(), "layer.json"), record);
+        Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
+        Assert.That(Directory.GetDirectories(layers), Has.Length.EqualTo(1));
+    }
+
     [Test, CancelAfter(60_000)]
     public void A_cache_that_cannot_be_written_is_told_with_the_directory_and_the_remedy()
     {

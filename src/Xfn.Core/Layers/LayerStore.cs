@@ -245,7 +245,18 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             };
             DurableFile.Write(Path.Combine(incoming, RecordName), record.ToJson());
             CacheDirectory.Seal(incoming);
+
+            // What stands there has no record that can be read: another version's, or damaged.
+            string? stale = Directory.Exists(DirectoryOf(id)) ? cache.NewIncomingPath() : null;
+            if (stale is not null)
+                Directory.Move(DirectoryOf(id), stale);
             Directory.Move(incoming, DirectoryOf(id));
+            if (stale is not null)
+            {
+                CacheDirectory.Unseal(stale);
+                await TryRemoveAsync(stale, CancellationToken.None).ConfigureAwait(false);
+            }
+
             return new StoredLayer(id, record);
         }
         catch
