@@ -63,7 +63,7 @@ public sealed partial class ContainerRunner
     {
         if (_settings.CacheLimit is not { } limit || Interlocked.Exchange(ref _pruning, 1) != 0)
             return;
-        AwaitOnDisposal(Task.Run(async () =>
+        _background.Add(Task.Run(async () =>
         {
             try
             {
@@ -86,22 +86,16 @@ public sealed partial class ContainerRunner
     /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>
     private async Task<T> OperateAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        _ = _sweep.Value;
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
-        Task<T> task = operation(either.Token);
-        AwaitOnDisposal(task);
         try
         {
-            return await task.ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (_disposed != 0 && !cancellationToken.IsCancellationRequested)
-        {
-            throw new ObjectDisposedException(nameof(ContainerRunner), "the runner was disposed while it worked");
-        }
-        catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
-        {
-            throw new OperationCanceledException(ex.Message, ex, cancellationToken);
+            return await WhileAliveAsync(
+                token =>
+                {
+                    Task<T> task = operation(token);
+                    _background.Add(task);
+                    return task;
+                },
+                cancellationToken).ConfigureAwait(false);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using Xfn.Core.Cgroups;
@@ -8,7 +7,6 @@ using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
-using Xfn.Core.Spark;
 
 namespace Xfn.Core;
 
@@ -25,23 +23,21 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>How many bytes of input and of each output stream a run may hold in memory by default: 100 MiB.</summary>
     public const long MaxStdioBytes = 100 << 20;
 
+    private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);
+
     private readonly RunnerSettings _settings;
-    private readonly IBundleBuilder _bundles;
-    private readonly IStdioPiper _piper;
     private readonly IDisposable? _ownFetcher;
     private readonly CacheDirectory _cache;
-    private readonly SparkFactory _sparks;
     private readonly CgroupManager _cgroups;
-    private readonly ReadySparks _ready;
+    private readonly ReadyPool<RunSpark> _ready;
+    private readonly FunctionRunner _runs;
     private readonly ImageProvider _images;
     private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
-    private readonly SemaphoreSlim _places;
-    private readonly Lazy<string> _runtime;
+    private readonly RunPlaces _places;
     private readonly Lazy<Task> _sweep;
     private readonly CancellationTokenSource _disposal = new();
-    private readonly ConcurrentDictionary<Task, byte> _teardowns = new();
-    private int _waiting;
+    private readonly BackgroundTasks _background = new();
     private int _disposed;
 
     /// <summary>Makes a runner.</summary>
@@ -66,23 +62,25 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
 
         _settings = RunnerSettings.From(options);
-        _bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(BundleFor(options));
-        _piper = options.StdioPiper ?? new StdioPipes();
+        IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(BundleFor(options));
+        IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
-        _sparks = new SparkFactory(
+        var sparks = new SparkFactory(
             options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
-        _ready = new ReadySparks(token => RunSpark.StartAsync(_sparks, _piper, _cgroups, token), _settings.ReadyNamespaces, _settings.Time);
+        _ready = new ReadyPool<RunSpark>(
+            token => RunSpark.StartAsync(sparks, piper, _cgroups, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
         var store = new ImageStore(_cache);
-        var layers = new LayerStore(_cache, _sparks, _settings.Time, _settings.Logger);
+        var layers = new LayerStore(_cache, sparks, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
         _catalog = new CacheCatalog(store, layers, uses);
         _pruner = new CachePruner(_catalog, store, layers, uses, _settings.Time);
         _images = new ImageProvider(
-            fetcher, store, layers, uses, new UserFileReader(_cache, store, _sparks), options.Platform ?? PlatformSelector.Host);
-        _places = new SemaphoreSlim(_settings.MaxConcurrency);
-        _runtime = new Lazy<string>(FindRuntime);
+            fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
+        _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
+        var planner = new ContainerPlanner(_settings, bundles, _images, _cache.Store);
+        _runs = new FunctionRunner(_settings, _images, planner, _ready, _places, _background) { Pulled = PruneAfterPull };
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
     }
 
@@ -127,8 +125,8 @@ public sealed partial class ContainerRunner : IContainerRunner
     {
         RunPlan plan = RunPlan.From(request, _settings);
         var output = new BufferSink(_settings.MaxStdioBytes);
-        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsRepeatable = true };
-        RunFunctionResponse response = await RunAsync(plan, streams, () => output.Content, cancellationToken).ConfigureAwait(false);
+        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsBuffered = true };
+        RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, token), cancellationToken).ConfigureAwait(false);
         return response with { Output = output.Content };
     }
 
@@ -139,11 +137,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         ArgumentNullException.ThrowIfNull(streams);
         if (!request.Input.IsEmpty)
             throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
-        return RunAsync(
-            plan,
-            new RunStreams((stdin, token) => InputWriter.CopyAsync(stdin, streams.Stdin, token), new StreamSink(streams.Stdout), new TailSink(streams.Stderr, long.MaxValue)),
-            () => default,
-            cancellationToken);
+        var copied = new RunStreams(
+            (stdin, token) => InputWriter.CopyAsync(stdin, streams.Stdin, token), new StreamSink(streams.Stdout), new TailSink(streams.Stderr, long.MaxValue));
+        return WhileAliveAsync(token => _runs.RunAsync(plan, copied, () => default, token), cancellationToken);
     }
 
     /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
@@ -154,9 +150,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _disposal.CancelAsync().ConfigureAwait(false);
 
         // Every run holds a place until nothing of it is left.
-        for (int i = 0; i < _settings.MaxConcurrency; i++)
-            await _places.WaitAsync().ConfigureAwait(false);
-        await Task.WhenAll(_teardowns.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _places.DisposeAsync().ConfigureAwait(false);
+        await _background.WaitAsync().ConfigureAwait(false);
         await _ready.DisposeAsync().ConfigureAwait(false);
         if (_sweep.IsValueCreated)
             await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -172,30 +167,19 @@ public sealed partial class ContainerRunner : IContainerRunner
         return options;
     }
 
-    private async Task<RunFunctionResponse> RunAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, CancellationToken cancellationToken)
+    /// <summary>Does something that ends with the runner.</summary>
+    private async Task<T> WhileAliveAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        _ = _sweep.Value;
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
-        var clock = new StageClock(_settings.Time);
         try
         {
-            try
-            {
-                return await RunOnceAsync(plan, streams, output, clock, either.Token).ConfigureAwait(false);
-            }
-            catch (ImageDamagedException) when (streams.IsRepeatable)
-            {
-                // Somebody removed a layer between lookup and mount; this time it is pulled.
-                return await RunOnceAsync(plan, streams, output, clock, either.Token).ConfigureAwait(false);
-            }
-        }
-        catch (ImageDamagedException ex)
-        {
-            throw ex.Error;
+            return await operation(either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (_disposed != 0 && !cancellationToken.IsCancellationRequested)
         {
-            throw new ObjectDisposedException(nameof(ContainerRunner), "the runner was disposed while the function ran");
+            throw new ObjectDisposedException(nameof(ContainerRunner), "the runner was disposed while it worked");
         }
         catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
         {
@@ -203,168 +187,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
     }
 
-    private async Task<RunFunctionResponse> RunOnceAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, CancellationToken cancellationToken)
-    {
-        await TakePlaceAsync(cancellationToken).ConfigureAwait(false);
-        bool leftRunning = false;
-        try
-        {
-            clock.Next(ref clock.Queued);
-            return await RunInPlaceAsync(plan, streams, output, clock, () => leftRunning = true, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            if (!leftRunning)
-                _places.Release();
-        }
-    }
-
-    private async Task TakePlaceAsync(CancellationToken cancellationToken)
-    {
-        if (_places.Wait(0, cancellationToken))
-            return;
-        try
-        {
-            if (Interlocked.Increment(ref _waiting) > _settings.MaxQueuedRuns)
-            {
-                throw new RunnerBusyException(
-                    $"cannot take another run: {_settings.MaxConcurrency} go on and {_settings.MaxQueuedRuns} wait already. Try again later, or raise the limits (WithMaxConcurrency).");
-            }
-
-            await _places.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _waiting);
-        }
-    }
-
-    private async Task<RunFunctionResponse> RunInPlaceAsync(
-        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, Action leaveRunning, CancellationToken cancellationToken)
-    {
-        string runtime = _runtime.Value;
-        _ = _sweep.Value;
-
-        // A spark needs nothing of the image, so it starts while that is looked up.
-        Task<RunSpark> starting = _ready.TakeAsync(cancellationToken);
-        UsedImage? used = null;
-        try
-        {
-            used = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-            StoredImage image = used.Image;
-            if (!used.FromCache)
-                PruneAfterPull();
-            clock.Next(ref clock.Pull);
-            Bundle bundle = _bundles.Build(new BundleContext
-            {
-                Reference = plan.Reference,
-                Image = image.Config,
-                Passwd = image.Passwd,
-                Group = image.Group,
-                Config = plan.Request.RunFunctionConfig,
-                Mapping = _settings.Mapping,
-            });
-            RunSpark spark = await starting.ConfigureAwait(false);
-            clock.Next(ref clock.Spawn);
-
-            using var run = new FunctionRun(spark, streams, _settings.Time);
-            spark.Cgroup.Apply(plan.Limits);
-            (RunEnd end, SparkExited? exited, CgroupUsage usage) = await ExecuteAsync(run, plan, image, bundle, runtime, streams.Stderr, cancellationToken).ConfigureAwait(false);
-            clock.Until(run.StartedAt, ref clock.Start);
-            clock.Next(ref clock.Run);
-            RunStatistics statistics = clock.ToStatistics() with
-            {
-                ImageDigest = image.ManifestDigest,
-                FromCache = used.FromCache,
-                CpuTime = usage.CpuTime ?? (exited is null ? null : TimeSpan.FromMicroseconds(exited.CpuMicroseconds)),
-                PeakMemoryBytes = usage.PeakMemoryBytes ?? exited?.PeakMemoryBytes,
-            };
-            string stderr = streams.Stderr.ToString();
-            return end switch
-            {
-                RunEnd.Exited when exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
-                RunEnd.Exited => throw RunErrors.Exited(plan.Reference, exited, usage.OutOfMemoryKills > 0, stderr, output(), statistics),
-                RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
-                RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, _settings.MaxStdioBytes, stderr, statistics),
-                _ => throw new OperationCanceledException(cancellationToken),
-            };
-        }
-        finally
-        {
-            leaveRunning();
-            TearDown(starting, used);
-        }
-    }
-
-    private async Task<RunOutcome> ExecuteAsync(
-        FunctionRun run, RunPlan plan, StoredImage image, Bundle bundle, string runtime, TailSink stderr, CancellationToken cancellationToken)
-    {
-        (uint mode, uint uid, uint gid) = image.Root;
-        var message = new SparkRun
-        {
-            StoreDirectory = _cache.Store,
-            LowerDirectories = image.LowerDirectories,
-            MountPoints = bundle.MountPoints,
-            FileMountPoints = bundle.FileMountPoints,
-            Directories = bundle.Directories,
-            WritableRootBytes = bundle.WritableRootBytes,
-            RootMode = mode,
-            RootUid = uid,
-            RootGid = gid,
-            Runtime = runtime,
-            RuntimeFlags = IsCrun(_settings.Runtime) ? ["--cgroup-manager=disabled"] : [],
-            RuntimeConfig = bundle.RuntimeConfig,
-        };
-        try
-        {
-            return await run.ExecuteAsync(message, plan.Timeout, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SparkFailedException ex)
-        {
-            XfnException error = RunErrors.NotStarted(ex, plan.Reference, image.Config, runtime, stderr.ToString());
-            throw _images.IsDamaged(image) ? new ImageDamagedException(error) : error;
-        }
-    }
-
-    /// <summary>Ends what is left of a run behind its caller's back: the answer need not wait for it, but its place does.</summary>
-    private void TearDown(Task<RunSpark> starting, UsedImage? used)
-    {
-        Task teardown = Task.Run(async () =>
-        {
-            try
-            {
-                await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
-            }
-            catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
-            {
-                // It never came to be, and the run, if it got so far, has said why.
-                RunnerLog.SparkNotStarted(_settings.Logger, ex);
-            }
-            finally
-            {
-                used?.Dispose();
-                _places.Release();
-                _ready.Refill();
-            }
-        });
-        AwaitOnDisposal(teardown);
-    }
-
-    private void AwaitOnDisposal(Task task)
-    {
-        _teardowns.TryAdd(task, 0);
-        task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _teardowns, TaskScheduler.Default);
-    }
-
-    /// <summary>crun takes a compiled seccomp filter, which saves milliseconds of every run; another runtime would run nothing with it.</summary>
+    /// <summary>crun takes a compiled seccomp filter, which saves milliseconds of every run.</summary>
     private static BundleOptions BundleFor(ContainerRunnerOptions options) =>
-        IsCrun(options.Runtime) ? options.Bundle with { SeccompForm = SeccompForm.Compiled } : options.Bundle;
-
-    private static bool IsCrun(string runtime) => Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal);
-
-    private string FindRuntime() => Executables.Find(_settings.Runtime) ?? throw new ContainerEnvironmentException(
-        RunStage.Start,
-        $"cannot find OCI runtime '{_settings.Runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+        ContainerPlanner.IsCrun(options.Runtime) ? options.Bundle with { SeccompForm = SeccompForm.Compiled } : options.Bundle;
 
     private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
     {

@@ -1,5 +1,4 @@
 using Xfn.Core.Cgroups;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
 
@@ -11,8 +10,9 @@ namespace Xfn.Core.Runs;
 /// <param name="Stderr">Takes stderr.</param>
 internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr)
 {
-    /// <summary>Whether a run whose container did not start may be begun again: the input is still there then.</summary>
-    public bool IsRepeatable { get; init; }
+    /// <summary>Whether the input is in memory: stdin is fed before the function is there to read it then. A stream is not touched before, so that a run whose
+    /// container did not start can be begun again.</summary>
+    public bool IsBuffered { get; init; }
 }
 
 /// <summary>One function running in one spark, from the start of its container to its end.</summary>
@@ -36,13 +36,12 @@ internal sealed class FunctionRun : IDisposable
     public long StartedAt { get; private set; }
 
     /// <summary>Runs the function.</summary>
-    /// <param name="message">What to run.</param>
+    /// <param name="start">Has the container start the function.</param>
     /// <param name="timeout">How long, from the container's start.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>How the run ended; what the function wrote has been passed on.</returns>
-    public async Task<RunOutcome> ExecuteAsync(SparkRun message, TimeSpan timeout, CancellationToken cancellationToken)
+    public async Task<RunOutcome> ExecuteAsync(Func<CancellationToken, Task> start, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        SparkProcess process = _spark.Process;
         using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
         using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
         using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
@@ -51,15 +50,16 @@ internal sealed class FunctionRun : IDisposable
         Task input = Task.CompletedTask;
         try
         {
-            await process.SendAsync(message, cancellationToken).ConfigureAwait(false);
-            input = _streams.Input(_spark.Stdio.Stdin, _end.Token);
-            StopWhenOver(input, null);
-            await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
+            if (_streams.IsBuffered)
+                input = Feed();
+            await start(cancellationToken).ConfigureAwait(false);
             StartedAt = _time.GetTimestamp();
+            if (!_streams.IsBuffered)
+                input = Feed();
 
             _ = _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token);
             using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
-            Task<SparkExited> exit = process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
+            Task<SparkExited> exit = _spark.Process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
             if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
             {
                 RunEnd reason = await _stopped.Task.ConfigureAwait(false);
@@ -98,6 +98,13 @@ internal sealed class FunctionRun : IDisposable
 
     /// <summary>Awaits what has its say elsewhere.</summary>
     private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+    private Task Feed()
+    {
+        Task input = _streams.Input(_spark.Stdio.Stdin, _end.Token);
+        StopWhenOver(input, null);
+        return input;
+    }
 
     private void Stop(RunEnd reason) => _stopped.TrySetResult(reason);
 

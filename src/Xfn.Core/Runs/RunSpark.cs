@@ -4,7 +4,7 @@ using Xfn.Core.Namespaces;
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
-internal sealed class RunSpark : IAsyncDisposable
+internal sealed class RunSpark : IReady
 {
     private RunSpark(SparkProcess process, Stdio stdio, Cgroup cgroup) => (Process, Stdio, Cgroup) = (process, stdio, cgroup);
 
@@ -13,6 +13,8 @@ internal sealed class RunSpark : IAsyncDisposable
     public Stdio Stdio { get; }
 
     public Cgroup Cgroup { get; }
+
+    public bool IsAlive => !Process.Ended.IsCompleted;
 
     public static async Task<RunSpark> StartAsync(SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, CancellationToken cancellationToken)
     {

@@ -1,0 +1,18 @@
+using System.Collections.Concurrent;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>What goes on behind its caller's back, and is waited for at the end.</summary>
+internal sealed class BackgroundTasks
+{
+    private readonly ConcurrentDictionary<Task, byte> _tasks = new();
+
+    public void Add(Task task)
+    {
+        _tasks.TryAdd(task, 0);
+        task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _tasks, TaskScheduler.Default);
+    }
+
+    /// <summary>Ends when they have, whatever came of them.</summary>
+    public async Task WaitAsync() => await Task.WhenAll(_tasks.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+}

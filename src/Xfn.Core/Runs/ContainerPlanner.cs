@@ -1,0 +1,62 @@
+using Xfn.Core.Images;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
+internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, string storeDirectory)
+{
+    private readonly Lazy<string> _runtime = new(() => Executables.Find(settings.Runtime) ?? throw new ContainerEnvironmentException(
+        RunStage.Start,
+        $"cannot find OCI runtime '{settings.Runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime)."));
+
+    private readonly IReadOnlyList<string> _runtimeFlags = IsCrun(settings.Runtime) ? ["--cgroup-manager=disabled"] : [];
+
+    /// <summary>The OCI runtime's path.</summary>
+    /// <exception cref="ContainerEnvironmentException">There is none.</exception>
+    public string Runtime => _runtime.Value;
+
+    /// <summary>Whether a runtime is crun, which takes a compiled seccomp filter; another would run nothing with it.</summary>
+    public static bool IsCrun(string runtime) => Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal);
+
+    public SparkRun Plan(RunPlan plan, StoredImage image)
+    {
+        Bundle bundle = bundles.Build(new BundleContext
+        {
+            Reference = plan.Reference,
+            Image = image.Config,
+            Passwd = image.Passwd,
+            Group = image.Group,
+            Config = plan.Request.RunFunctionConfig,
+            Mapping = settings.Mapping,
+        });
+        (uint mode, uint uid, uint gid) = image.Root;
+        return new SparkRun
+        {
+            StoreDirectory = storeDirectory,
+            LowerDirectories = image.LowerDirectories,
+            MountPoints = bundle.MountPoints,
+            FileMountPoints = bundle.FileMountPoints,
+            Directories = bundle.Directories,
+            WritableRootBytes = bundle.WritableRootBytes,
+            RootMode = mode,
+            RootUid = uid,
+            RootGid = gid,
+            Runtime = Runtime,
+            RuntimeFlags = _runtimeFlags,
+            RuntimeConfig = bundle.RuntimeConfig,
+        };
+    }
+
+    /// <summary>The error for a container that could not be started.</summary>
+    /// <param name="failure">What the spark said.</param>
+    /// <param name="plan">What was to run.</param>
+    /// <param name="image">The image.</param>
+    /// <param name="stderr">What was written to the function's stderr.</param>
+    public Exception NotStarted(SparkFailedException failure, RunPlan plan, StoredImage image, string stderr)
+    {
+        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, Runtime, stderr);
+        return images.IsDamaged(image) ? new ImageDamagedException(error) : error;
+    }
+}

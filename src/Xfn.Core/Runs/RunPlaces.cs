@@ -1,0 +1,42 @@
+namespace Xfn.Core.Runs;
+
+/// <summary>The places of the runs that may go on at once, and the queue for them, in order of arrival.</summary>
+/// <param name="count">How many may go on.</param>
+/// <param name="maxWaiting">How many may wait.</param>
+internal sealed class RunPlaces(int count, int maxWaiting) : IAsyncDisposable
+{
+    private readonly SemaphoreSlim _places = new(count);
+    private int _waiting;
+
+    /// <summary>Takes a place, when there is one.</summary>
+    /// <exception cref="RunnerBusyException">Too many wait already.</exception>
+    public async ValueTask TakeAsync(CancellationToken cancellationToken)
+    {
+        if (_places.Wait(0, cancellationToken))
+            return;
+        try
+        {
+            if (Interlocked.Increment(ref _waiting) > maxWaiting)
+            {
+                throw new RunnerBusyException(
+                    $"cannot take another run: {count} go on and {maxWaiting} wait already. Try again later, or raise the limits (WithMaxConcurrency).");
+            }
+
+            await _places.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _waiting);
+        }
+    }
+
+    public void Release() => _places.Release();
+
+    /// <summary>Ends when what holds a place is over; no place is given after it.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        for (int i = 0; i < count; i++)
+            await _places.WaitAsync().ConfigureAwait(false);
+        _places.Dispose();
+    }
+}
