@@ -183,7 +183,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
         catch (OperationCanceledException ex) when (cancellationToken.IsCancellationRequested && ex.CancellationToken != cancellationToken)
         {
-            throw new OperationCanceledException(ex.Message, ex, cancellationToken);
+            throw ex is FunctionCanceledException run ? run.With(cancellationToken) : new OperationCanceledException(ex.Message, ex, cancellationToken);
         }
     }
 

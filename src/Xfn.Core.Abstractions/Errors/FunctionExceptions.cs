@@ -65,3 +65,24 @@ public sealed class OutputLimitExceededException : FunctionFailedException
     /// <summary>The limit, in bytes.</summary>
     public long LimitBytes { get; init; }
 }
+
+/// <summary>The run was cancelled while its function ran, which was killed. A run that is cancelled before that throws a plain <see cref="OperationCanceledException"/>.</summary>
+public sealed class FunctionCanceledException : OperationCanceledException
+{
+    /// <summary>Makes the error.</summary>
+    /// <param name="message">What was cancelled.</param>
+    /// <param name="cancellationToken">The caller's token.</param>
+    public FunctionCanceledException(string message, CancellationToken cancellationToken)
+        : base(message, cancellationToken)
+    {
+    }
+
+    /// <summary>The last that the function wrote to stderr: at most <see cref="RunStatistics.StderrTailBytes"/> bytes, decoded as UTF-8.</summary>
+    public string StderrTail { get; init; } = "";
+
+    /// <summary>What the run took until it was cancelled.</summary>
+    public RunStatistics Statistics { get; init; } = new();
+
+    /// <summary>The same for another token: a caller knows its own, not one that was linked to it.</summary>
+    internal FunctionCanceledException With(CancellationToken cancellationToken) => new(Message, cancellationToken) { StderrTail = StderrTail, Statistics = Statistics };
+}

@@ -80,7 +80,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         return usage;
     }
 
-    /// <summary>Ends with true when the kernel has killed one process for want of memory and left others alive, which are then killed as well; with false when
+    /// <summary>Ends with true when the kernel has killed one process for want of memory and may have left others alive, for the caller to kill; with false when
     /// that cannot happen: without a memory limit, and on version 2, whose kernel kills all of them by itself.</summary>
     /// <param name="cancellationToken">Ends the watch.</param>
     public async Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken)
@@ -91,10 +91,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         while (await timer.WaitForNextTickAsync(cancellationToken).ConfigureAwait(false))
         {
             if (Read().OutOfMemoryKills > 0)
-            {
-                Kill();
                 return true;
-            }
         }
 
         return false;

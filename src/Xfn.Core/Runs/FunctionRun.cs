@@ -21,6 +21,9 @@ internal sealed class FunctionRun : IDisposable
     /// <summary>How long a function that ran out of time may take to end in good order.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>How long one that is killed may take to be gone: gigabytes are not freed in an instant. Only the spark knows what it has used, so it is asked to kill before it is killed.</summary>
+    private static readonly TimeSpan KillPatience = TimeSpan.FromMilliseconds(500);
+
     /// <summary>How long the caller's input stream is waited for when it is not wanted any more.</summary>
     private static readonly TimeSpan InputPatience = TimeSpan.FromMilliseconds(500);
 
@@ -57,7 +60,7 @@ internal sealed class FunctionRun : IDisposable
             if (!_streams.IsBuffered)
                 input = Feed();
 
-            _ = _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token);
+            _ = StopWhenOutOfMemoryAsync();
             using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
             Task<SparkExited> exit = _spark.Process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
             if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
@@ -67,7 +70,10 @@ internal sealed class FunctionRun : IDisposable
                 await Task.WhenAll(Quietly(stdout.FinishAsync()), Quietly(stderr.FinishAsync())).ConfigureAwait(false);
                 if (reason == RunEnd.StreamFailed)
                     await Task.WhenAll(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
-                return new RunOutcome(reason, null, _spark.Cgroup.Read());
+                SparkExited? killed = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
+                return reason == RunEnd.OutOfMemory
+                    ? new RunOutcome(RunEnd.Exited, killed ?? KilledWithSpark, _spark.Cgroup.Read())
+                    : new RunOutcome(reason, killed, _spark.Cgroup.Read());
             }
 
             // Whether it ended well or not: what it wrote is wanted.
@@ -75,10 +81,8 @@ internal sealed class FunctionRun : IDisposable
             await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
             CgroupUsage usage = _spark.Cgroup.Read();
 
-            // Who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
-            SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0
-                ? new SparkExited(128 + Posix.SigKill, Posix.SigKill, 0, 0)
-                : await exit.ConfigureAwait(false);
+            // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
+            SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0 ? KilledWithSpark : await exit.ConfigureAwait(false);
 
             // What came last may have been the one byte too many.
             bool exceeded = _stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded;
@@ -95,6 +99,8 @@ internal sealed class FunctionRun : IDisposable
     }
 
     public void Dispose() => _end.Dispose();
+
+    private static SparkExited KilledWithSpark => new(128 + Posix.SigKill, Posix.SigKill, 0, 0);
 
     /// <summary>Awaits what has its say elsewhere.</summary>
     private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -121,31 +127,58 @@ internal sealed class FunctionRun : IDisposable
         TaskContinuationOptions.ExecuteSynchronously,
         TaskScheduler.Default);
 
+    private async Task StopWhenOutOfMemoryAsync()
+    {
+        try
+        {
+            if (await _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token).ConfigureAwait(false))
+                Stop(RunEnd.OutOfMemory);
+        }
+        catch (Exception ex) when (ex is OperationCanceledException or XfnException)
+        {
+            // The run is over; or the cgroup's limits do not hold any more, which is found, and told, at the run's end.
+        }
+    }
+
     private async Task EndAsync(RunEnd reason, Task exit)
     {
         if (reason == RunEnd.TimedOut)
-        {
-            try
-            {
-                await _spark.Process.SendAsync(new SparkSignal(Posix.SigTerm), _end.Token).ConfigureAwait(false);
-                await exit.WaitAsync(Grace, _time, _end.Token).ConfigureAwait(false);
-            }
-            catch (Exception ex) when (ex is TimeoutException or IOException or XfnException)
-            {
-                // It did not end on request, or just ended by itself. Either way it is killed now.
-            }
-        }
-
+            await SignalAsync(Posix.SigTerm, exit, Grace).ConfigureAwait(false);
+        if (!exit.IsCompleted)
+            await SignalAsync(Posix.SigKill, exit, KillPatience).ConfigureAwait(false);
         _spark.Process.Kill();
         await Quietly(exit).ConfigureAwait(false);
+    }
+
+    private async Task SignalAsync(int signal, Task exit, TimeSpan patience)
+    {
+        try
+        {
+            await _spark.Process.SendAsync(new SparkSignal(signal), _end.Token).ConfigureAwait(false);
+            await exit.WaitAsync(patience, _time, _end.Token).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is TimeoutException or IOException or XfnException)
+        {
+            // It did not end on request, or just ended by itself. Harsher means follow.
+        }
     }
 }
 
 /// <summary>How a run ended.</summary>
 /// <param name="Reason">Why.</param>
-/// <param name="Exited">How the container ended; null when it had to be killed.</param>
+/// <param name="Exited">How the container ended; null when the spark had to be killed with it.</param>
 /// <param name="Usage">What its cgroup counted.</param>
-internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsage Usage);
+internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsage Usage)
+{
+    /// <summary>The cgroup's count, which has every process; else that of the first one and those it waited for; null when neither is known.</summary>
+    public TimeSpan? CpuTime => Usage.CpuTime ?? (IsCounted ? TimeSpan.FromMicroseconds(Exited!.CpuMicroseconds) : null);
+
+    /// <summary>Likewise.</summary>
+    public long? PeakMemoryBytes => Usage.PeakMemoryBytes ?? (IsCounted ? Exited!.PeakMemoryBytes : null);
+
+    /// <summary>No process has ever had no memory.</summary>
+    private bool IsCounted => Exited is { PeakMemoryBytes: > 0 };
+}
 
 /// <summary>Why a run ended.</summary>
 internal enum RunEnd
@@ -159,6 +192,9 @@ internal enum RunEnd
 
     /// <summary>The function wrote more than is allowed.</summary>
     OutputExceeded,
+
+    /// <summary>The kernel killed a process for want of memory and left others alive. A run ends as <see cref="Exited"/> then.</summary>
+    OutOfMemory,
 
     /// <summary>A stream of the caller's threw.</summary>
     StreamFailed,

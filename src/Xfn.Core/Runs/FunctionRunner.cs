@@ -108,8 +108,8 @@ internal sealed class FunctionRunner(
 
     private static RunStatistics Statistics(StageClock clock, RunOutcome outcome) => clock.ToStatistics() with
     {
-        CpuTime = outcome.Usage.CpuTime ?? (outcome.Exited is null ? null : TimeSpan.FromMicroseconds(outcome.Exited.CpuMicroseconds)),
-        PeakMemoryBytes = outcome.Usage.PeakMemoryBytes ?? outcome.Exited?.PeakMemoryBytes,
+        CpuTime = outcome.CpuTime,
+        PeakMemoryBytes = outcome.PeakMemoryBytes,
     };
 
     private RunFunctionResponse Answer(
@@ -122,7 +122,7 @@ internal sealed class FunctionRunner(
             RunEnd.Exited => throw RunErrors.Exited(plan.Reference, outcome.Exited, outcome.Usage.OutOfMemoryKills > 0, stderr, output(), statistics),
             RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
             RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, settings.MaxStdioBytes, stderr, statistics),
-            _ => throw new OperationCanceledException(cancellationToken),
+            _ => throw RunErrors.Canceled(plan.Reference, stderr, statistics, cancellationToken),
         };
     }
 

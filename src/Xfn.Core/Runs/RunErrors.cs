@@ -51,6 +51,13 @@ internal static class RunErrors
             Statistics = statistics,
         };
 
+    public static FunctionCanceledException Canceled(ImageReference reference, string stderr, RunStatistics statistics, CancellationToken cancellationToken) =>
+        new($"function '{reference}' was killed: its run was cancelled{LastLine(stderr)}", cancellationToken)
+        {
+            StderrTail = stderr,
+            Statistics = statistics,
+        };
+
     private static string LastLine(string stderr)
     {
         string line = stderr.TrimEnd().Split('\n')[^1].Trim();

@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>A run that had to be killed tells as much as one that ended by itself: what it used, and the last it said.</summary>
+internal sealed class KilledRunTests : RunnerFixture
+{
+    private const string Busy = "trap '' TERM; echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; while :; do :; done";
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_out_of_time_tells_what_it_used()
+    {
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => RunShellAsync(Busy, timeout: TimeSpan.FromSeconds(1))))!;
+        AssertUsed(error.Statistics);
+        Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_cancelled_run_tells_what_it_used(CancellationToken token)
+    {
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+        ContainerRunner runner = NewRunner();
+        string image = Write(TestImage.Shell(Busy));
+        await runner.PullAsync(image, cancellationToken: token);
+        source.CancelAfter(TimeSpan.FromSeconds(1));
+        var error = (await Assert.ThrowsAsync<FunctionCanceledException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, source.Token)))!;
+        AssertUsed(error.Statistics);
+        Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
+        Assert.That(error.CancellationToken, Is.EqualTo(source.Token));
+        Assert.That(error.Message, Does.Contain(image).And.EndWith(": begun"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_wrote_too_much_tells_what_it_used()
+    {
+        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
+            () => RunShellAsync("echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; yes", configure: o => o.WithMaxStdioBytes(1 << 20))))!;
+        AssertUsed(error.Statistics);
+        Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
+    }
+
+    [TestCase("exec tail -c 200m /dev/zero", TestName = "{m}(the first process)")]
+    [TestCase("tail -c 200m /dev/zero; sleep 1000", TestName = "{m}(a child)")]
+    [CancelAfter(60_000)]
+    public async Task A_run_out_of_memory_tells_what_it_used(string script)
+    {
+        FunctionExitedException error;
+        try
+        {
+            await NewRunner().RunFunctionAsync(new RunFunctionRequest
+            {
+                Image = Write(TestImage.Shell("echo begun >&2; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; " + script)),
+                RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "32Mi" } } },
+            });
+            throw new AssertionException("the run ended well");
+        }
+        catch (ContainerEnvironmentException) when (!Ways.IsRoot)
+        {
+            Assert.Ignore("This user may set no limit of memory; LimitTests has what it is told then.");
+            return;
+        }
+        catch (FunctionExitedException ex)
+        {
+            error = ex;
+        }
+
+        AssertUsed(error.Statistics);
+        Assert.That(error.Statistics.PeakMemoryBytes, Is.InRange(16 << 20, 33 << 20));
+        Assert.That((error.OutOfMemory, error.ExitCode, error.Signal), Is.EqualTo((true, 137, (int?)9)));
+        Assert.That(error.StderrTail, Does.StartWith("begun\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_has_stopped_itself_ends_at_its_timeout()
+    {
+        // The first process of its namespace cannot be stopped from within, so it is a child that stops, and is waited for.
+        var clock = Stopwatch.StartNew();
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
+            () => RunShellAsync("sh -c 'kill -STOP $$' & wait $!; sleep 1000", timeout: TimeSpan.FromSeconds(1))))!;
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
+        Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(3)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Zombies_by_the_hundred_hold_up_nothing()
+    {
+        // exec: whoever made them is no shell any more, and waits for none of them.
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
+            () => RunShellAsync("i=0; while [ $i -lt 150 ]; do true & i=$((i+1)); done; exec sleep 1000", timeout: TimeSpan.FromSeconds(2))))!;
+        Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(4)));
+    }
+
+    private static void AssertUsed(RunStatistics statistics) => Assert.Multiple(() =>
+    {
+        Assert.That(statistics.CpuTime, Is.GreaterThan(TimeSpan.FromMilliseconds(10)));
+        Assert.That(statistics.PeakMemoryBytes, Is.GreaterThan(500_000));
+        Assert.That(statistics.Run, Is.GreaterThan(TimeSpan.Zero));
+    });
+}
