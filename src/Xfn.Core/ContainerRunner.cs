@@ -70,7 +70,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
         _ready = new ReadyPool<RunSpark>(
-            token => RunSpark.StartAsync(sparks, piper, _cgroups, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+            token => RunSpark.StartAsync(sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, sparks, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);

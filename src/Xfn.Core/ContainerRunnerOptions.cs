@@ -153,6 +153,10 @@ public sealed class ContainerRunnerOptions
     /// <param name="change">Gives the new options: <c>b => b with { TmpBytes = 1 &lt;&lt; 30 }</c>.</param>
     public ContainerRunnerOptions WithBundleOptions(Func<BundleOptions, BundleOptions> change) => Set(() => Bundle = change(Bundle));
 
+    /// <summary>Sets how many processes and threads a function may have: <see cref="BundleOptions.ProcessLimit"/>.</summary>
+    /// <param name="processes">From 16 to 4,194,304.</param>
+    public ContainerRunnerOptions WithProcessLimit(int processes) => WithBundleOptions(b => b with { ProcessLimit = processes });
+
     /// <summary>Sets <see cref="ImageFetcher"/>.</summary>
     /// <param name="fetcher">Where images come from. Not disposed with the runner.</param>
     public ContainerRunnerOptions WithImageFetcher(IImageFetcher fetcher) => Set(() => ImageFetcher = fetcher);

@@ -17,10 +17,15 @@ public sealed record BundleOptions
     /// unpack native libraries need it.</summary>
     public bool TmpExecutable { get; init; } = true;
 
-    /// <summary>How many processes and threads a function may have at once: 256 by default, from 1 to 4,194,304.</summary>
-    /// <remarks>Set as a resource limit, which counts per user namespace since Linux 5.14; it is left out on older kernels, and the kernel does not
-    /// hold root of the machine to it. A cgroup's limit holds always.</remarks>
-    public int ProcessLimit { get; init; } = 256;
+    /// <summary>How many processes and threads a function may have where <see cref="ProcessLimit"/> is null: enough for a threaded program, too few for a fork bomb to
+    /// be felt.</summary>
+    public const int DefaultProcessLimit = 256;
+
+    /// <summary>How many processes and threads a function may have at once, from 16 to 4,194,304; the few of the runner's own that start it count among them.
+    /// Null, the default, for <see cref="DefaultProcessLimit"/> where that can be enforced; a number that cannot be is an error.</summary>
+    /// <remarks>Enforced by a cgroup where one can be made, and by a resource limit, which counts per user namespace since Linux 5.14, and which the kernel does not hold
+    /// root of the machine to.</remarks>
+    public int? ProcessLimit { get; init; }
 
     /// <summary>Environment variables; they win over the image's. None by default.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();

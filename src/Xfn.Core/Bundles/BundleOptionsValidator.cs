@@ -15,7 +15,7 @@ internal static class BundleOptionsValidator
             CheckRange(nameof(options.WritableRootBytes), options.WritableRootBytes, MinBytes, MaxBytes);
         CheckRange(nameof(options.TmpBytes), options.TmpBytes, MinBytes, MaxBytes);
         CheckRange(nameof(options.TmpFiles), options.TmpFiles, 16, 1 << 24);
-        CheckRange(nameof(options.ProcessLimit), options.ProcessLimit, 1, 1 << 22);
+        CheckRange(nameof(options.ProcessLimit), options.ProcessLimit ?? BundleOptions.DefaultProcessLimit, 16, 1 << 22);
         Check(nameof(options.SeccompForm), Enum.IsDefined(options.SeccompForm), options.SeccompForm, "there is none of that number", "Use Profile or Compiled");
 
         Check(nameof(options.Environment), options.Environment is not null, null, "it is null", "Leave it out, or give variables");

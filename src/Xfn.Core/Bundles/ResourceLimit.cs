@@ -8,6 +8,9 @@ namespace Xfn.Core.Bundles;
 /// <param name="Hard">What the process may raise it to.</param>
 internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Hard)
 {
+    /// <summary>Whether the limit of processes means one run's: kernels before 5.14 count a user's on the whole machine, all runs' together.</summary>
+    public static bool CountsProcessesByNamespace => OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14);
+
     /// <summary>The limits of every function, none above what this process may itself have: without privileges on the machine a hard limit cannot be raised,
     /// and the runtime would fail.</summary>
     /// <param name="hardLimits">From <see cref="ReadHardLimits"/>.</param>

@@ -31,8 +31,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         BundleOptionsValidator.Validate(_options);
         _sysfs = SysfsVisibility.AllowsFresh(mountInfo);
         _seccomp = Seccomp.Load(_options);
-        // Older kernels count a user's processes on the whole machine: one run's would then be the others'.
-        int? processes = OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14) ? _options.ProcessLimit : null;
+        int? processes = ResourceLimit.CountsProcessesByNamespace ? _options.ProcessLimit ?? BundleOptions.DefaultProcessLimit : null;
         _limits = ResourceLimit.All(ResourceLimit.ReadHardLimits(File.ReadAllText("/proc/self/limits")), processes);
     }
 

@@ -3,9 +3,6 @@ namespace Xfn.Core.Cgroups;
 /// <summary>What the processes of a run may use together. Null is no limit.</summary>
 internal sealed record CgroupLimits
 {
-    /// <summary>How many processes and threads a run may have, when it can be enforced: enough for a threaded program, too few for a fork bomb to be felt.</summary>
-    public const long DefaultPids = 256;
-
     /// <summary>Memory in bytes, page cache and tmpfs included; swap is not added to it.</summary>
     public long? MemoryBytes { get; init; }
 
@@ -27,14 +24,15 @@ internal sealed record CgroupLimits
 
     /// <summary>Reads a request's limits.</summary>
     /// <param name="limits">The request's.</param>
-    /// <param name="pids">The runner's limit of processes; null for <see cref="DefaultPids"/>, where that can be enforced.</param>
+    /// <param name="pids">The runner's limit of processes.</param>
+    /// <param name="pidsAreRequired">Whether that must be enforced by a cgroup.</param>
     /// <exception cref="InvalidRequestException">A limit is no quantity, or one out of range.</exception>
-    public static CgroupLimits From(ResourceLimits limits, long? pids = null) => new()
+    public static CgroupLimits From(ResourceLimits limits, long pids = BundleOptions.DefaultProcessLimit, bool pidsAreRequired = false) => new()
     {
         MemoryBytes = string.IsNullOrEmpty(limits.Memory) ? null : ResourceQuantity.ParseMemory(limits.Memory, "memory limit"),
         CpuMilli = string.IsNullOrEmpty(limits.Cpu) ? null : ResourceQuantity.ParseCpu(limits.Cpu, "cpu limit"),
-        Pids = pids ?? DefaultPids,
-        PidsAreRequired = pids is not null,
+        Pids = pids,
+        PidsAreRequired = pidsAreRequired,
     };
 }
 

@@ -25,7 +25,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
 
         Check(request.ImagePullConfig);
         CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
-        return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits));
+        return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup));
     }
 
     public static ImageReference Parse(string image, RunnerSettings settings) =>

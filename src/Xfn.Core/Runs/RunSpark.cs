@@ -16,7 +16,7 @@ internal sealed class RunSpark : IReady
 
     public bool IsAlive => !Process.Ended.IsCompleted;
 
-    public static async Task<RunSpark> StartAsync(SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, CancellationToken cancellationToken)
+    public static async Task<RunSpark> StartAsync(SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
     {
         SparkProcess process = await sparks.StartAsync("run", "/", cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
@@ -24,7 +24,7 @@ internal sealed class RunSpark : IReady
         try
         {
             stdio = piper.Open(process.Stdio);
-            cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", new CgroupLimits { Pids = CgroupLimits.DefaultPids });
+            cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", new CgroupLimits { Pids = processLimit });
             cgroup.Add(process.ProcessId);
             return new RunSpark(process, stdio, cgroup);
         }

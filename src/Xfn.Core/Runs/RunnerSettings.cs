@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Xfn.Core.Bundles;
 using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Runs;
@@ -32,6 +33,12 @@ internal sealed record RunnerSettings
 
     public required int ReadyNamespaces { get; init; }
 
+    /// <summary>Processes and threads of a run.</summary>
+    public required int ProcessLimit { get; init; }
+
+    /// <summary>Whether that was asked for and nothing but a cgroup enforces it.</summary>
+    public required bool ProcessLimitTakesCgroup { get; init; }
+
     public required TimeProvider Time { get; init; }
 
     /// <summary>Checks options; a wrong one is named.</summary>
@@ -48,13 +55,16 @@ internal sealed record RunnerSettings
         ArgumentOutOfRangeException.ThrowIfNegative(options.CacheLimit ?? 0, "options.CacheLimit");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxQueuedRuns);
         ArgumentOutOfRangeException.ThrowIfNegative(options.ReadyNamespaces);
+        ArgumentNullException.ThrowIfNull(options.Bundle);
+        BundleOptionsValidator.Validate(options.Bundle);
         CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
         CheckRoot(options.RootGid, "options.RootGid", ContainerRunner.UserNamespaceGIDs);
         if (!ImageReference.TryParse("x", options.DefaultRegistry ?? "", out _, out string? error))
             throw new ArgumentException($"cannot use '{options.DefaultRegistry}' as the default registry: {error}", nameof(options));
+        IdMapping mapping = IdMappings.Find(options.UseSetUID, options.RootUid, options.RootGid);
         return new RunnerSettings
         {
-            Mapping = IdMappings.Find(options.UseSetUID, options.RootUid, options.RootGid),
+            Mapping = mapping,
             CacheDirectory = options.CacheDirectory,
             CacheLimit = options.CacheLimit,
             DefaultRegistry = options.DefaultRegistry!,
@@ -65,9 +75,15 @@ internal sealed record RunnerSettings
             MaxConcurrency = options.MaxConcurrency,
             MaxQueuedRuns = options.MaxQueuedRuns,
             ReadyNamespaces = options.ReadyNamespaces,
+            ProcessLimit = options.Bundle.ProcessLimit ?? BundleOptions.DefaultProcessLimit,
+            ProcessLimitTakesCgroup = options.Bundle.ProcessLimit is not null && !IsHeldByResourceLimit(options, mapping),
             Time = options.TimeProvider,
         };
     }
+
+    /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>
+    private static bool IsHeldByResourceLimit(ContainerRunnerOptions options, IdMapping mapping) =>
+        options.BundleBuilder is null && ResourceLimit.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0;
 
     /// <summary>Root inside must never be root outside by way of this option, and all ids must exist.</summary>
     private static void CheckRoot(uint id, string option, uint count)

@@ -13,6 +13,9 @@ internal sealed class BundleOptionsTests
         yield return Case("TmpBytes", new() { TmpBytes = -1 });
         yield return Case("TmpFiles", new() { TmpFiles = 0 });
         yield return Case("ProcessLimit", new() { ProcessLimit = 0 });
+        yield return Case("ProcessLimit", new() { ProcessLimit = -1 });
+        yield return Case("ProcessLimit", new() { ProcessLimit = 15 });
+        yield return Case("ProcessLimit", new() { ProcessLimit = int.MaxValue });
         yield return Case("SeccompForm", new() { SeccompForm = (SeccompForm)7 });
         yield return Case("Environment", new() { Environment = null! });
         yield return Case("Environment", new() { Environment = new Dictionary<string, string> { [""] = "x" } });
@@ -53,7 +56,7 @@ internal sealed class BundleOptionsTests
             TmpBytes = 64 << 10,
             TmpFiles = 16,
             TmpExecutable = false,
-            ProcessLimit = 1,
+            ProcessLimit = 16,
             Environment = new Dictionary<string, string> { ["A"] = "" },
             AddedCapabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
             ReadOnlyMounts = [new("/", "/host"), new("/etc/hostname", "/tmp/name")],
