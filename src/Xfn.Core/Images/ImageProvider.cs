@@ -23,6 +23,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         UsedImage used = await store.GuardAsync(() => FindOrPullAsync(reference, config, progress, cancellationToken)).ConfigureAwait(false);
+        XfnTelemetry.CountLookup(used.FromCache);
         if (used.Image.HasUserFiles)
             return used;
         try

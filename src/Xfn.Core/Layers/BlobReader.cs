@@ -34,6 +34,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
                 if (count == 0 && _offset < blob.Size && buffer.Length > 0)
                     throw new EndOfStreamException($"the source ended after {_offset} of {blob.Size} bytes");
                 _offset += count;
+                XfnTelemetry.PulledBytes.Add(count);
                 if (_offset > blob.Size)
                     throw Invalid($"it has more than the {blob.Size} bytes that the manifest says");
                 _hash.AppendData(buffer.Span[..count]);

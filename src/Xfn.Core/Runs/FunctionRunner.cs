@@ -21,6 +21,20 @@ internal sealed class FunctionRunner(
     public async Task<RunFunctionResponse> RunAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, CancellationToken cancellationToken)
     {
         var clock = new StageClock(settings.Time);
+        using var telemetry = RunTelemetry.Begin(plan.Reference, clock);
+        try
+        {
+            return telemetry.Succeeded(await RunUntoldAsync(plan, streams, output, clock, cancellationToken).ConfigureAwait(false));
+        }
+        catch (Exception ex) when (telemetry.Failed(ex))
+        {
+            throw;
+        }
+    }
+
+    private async Task<RunFunctionResponse> RunUntoldAsync(
+        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, CancellationToken cancellationToken)
+    {
         try
         {
             try

@@ -14,6 +14,7 @@ internal sealed class RunPlaces(int count, int maxWaiting) : IAsyncDisposable
     {
         if (_places.Wait(0, cancellationToken))
             return;
+        XfnTelemetry.CountQueued(1);
         try
         {
             if (Interlocked.Increment(ref _waiting) > maxWaiting)
@@ -27,6 +28,7 @@ internal sealed class RunPlaces(int count, int maxWaiting) : IAsyncDisposable
         finally
         {
             Interlocked.Decrement(ref _waiting);
+            XfnTelemetry.CountQueued(-1);
         }
     }
 

@@ -12,6 +12,9 @@ internal sealed class StageClock(TimeProvider time)
     private readonly long _begun = time.GetTimestamp();
     private long _last = time.GetTimestamp();
 
+    /// <summary>From the beginning until now.</summary>
+    public TimeSpan Elapsed => time.GetElapsedTime(_begun);
+
     /// <summary>A stage ends now.</summary>
     public void Next(ref TimeSpan stage) => Until(time.GetTimestamp(), ref stage);
 
