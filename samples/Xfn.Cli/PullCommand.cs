@@ -65,7 +65,7 @@ internal sealed class PullCommand : Command
                 if (!_bars.TryGetValue(value.Layer, out ProgressTask? bar))
                     _bars[value.Layer] = bar = context.AddTask(ShortName(value), maxValue: value.TotalBytes);
                 bar.Description = value.Phase == PullPhase.Waiting ? $"{ShortName(value)} (another process pulls it)" : ShortName(value);
-                bar.Value = value.Bytes;
+                (bar.MaxValue, bar.Value) = (value.TotalBytes, value.Bytes);
             }
         }
     }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -52,12 +53,63 @@ internal sealed class PullTests : RunnerFixture
         Task<CachedImage> pull = NewRunner().PullAsync(image, null, progress, token);
         while (progress.Reports.IsEmpty)
             await Task.Delay(10, token);
-        Assert.That(progress.Reports.Single().Phase, Is.EqualTo(PullPhase.Waiting));
+        Assert.That(progress.Reports.Select(r => r.Phase), Is.All.EqualTo(PullPhase.Waiting));
         await first.CancelAsync();
         await Assert.ThatAsync(() => stuckPull, Throws.InstanceOf<OperationCanceledException>());
         Assert.That((await pull).Bytes, Is.GreaterThan(1 << 20));
         Assert.That(progress.Reports.Last().Phase, Is.EqualTo(PullPhase.Done));
     }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task Who_waits_for_anothers_pull_sees_how_far_it_is_and_the_blob_is_fetched_once(bool otherProcess, CancellationToken token)
+    {
+        await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))));
+        ContainerRunner runner = NewRunner();
+        using Process? process = otherProcess ? Xfn("pull", "--cache-dir", Cache, registry.Image) : null;
+        Task<CachedImage>? pull = otherProcess ? null : runner.PullAsync(registry.Image, cancellationToken: token);
+        await registry.SentAsync(256 << 10, token);
+
+        var progress = new Recorder();
+        await runner.PullAsync(registry.Image, null, progress, token);
+        if (pull is not null)
+            await pull;
+        PullProgress[] reports = [.. progress.Reports.Where(r => r.TotalBytes > 2 << 20)];
+        Assert.That(reports.Last(), Is.EqualTo(new PullProgress(reports[0].Layer, PullPhase.Done, reports[0].TotalBytes, reports[0].TotalBytes)));
+        PullProgress[] waited = reports[..^1];
+        Assert.That(waited.Select(r => r.Phase), Is.All.EqualTo(PullPhase.Waiting));
+        Assert.That(waited.Select(r => r.Bytes), Is.Ordered.And.All.LessThanOrEqualTo(reports[0].TotalBytes));
+        Assert.That(waited.Count(r => r.Bytes > 0), Is.GreaterThan(4), string.Join('\n', waited.AsEnumerable()));
+        Assert.That(registry.Fetches.Values, Is.All.EqualTo(1));
+        if (process is not null)
+            await process.WaitForExitAsync(token);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task How_far_a_puller_was_that_died_is_not_believed(CancellationToken token)
+    {
+        await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))));
+        using Process process = Xfn("pull", "--cache-dir", Cache, registry.Image);
+        await registry.SentAsync(1 << 20, token);
+        process.Kill();
+        await process.WaitForExitAsync(token);
+        Assert.That(Directory.GetFiles(Path.Combine(Cache, "locks")).Max(f => new FileInfo(f).Length), Is.GreaterThan(0), "it has said how far it was");
+
+        long before = registry.Sent;
+        Task<CachedImage> pull = NewRunner().PullAsync(registry.Image, cancellationToken: token);
+        await registry.SentAsync(before + (64 << 10), token);
+        var progress = new Recorder();
+        await NewRunner().PullAsync(registry.Image, null, progress, token);
+        await pull;
+        PullProgress[] waited = [.. progress.Reports.Where(r => r.Phase == PullPhase.Waiting && r.TotalBytes > 2 << 20)];
+        Assert.That(waited.Select(r => r.Bytes), Is.Ordered);
+        Assert.That(waited[0].Bytes, Is.LessThan(1 << 20));
+        Assert.That(Directory.GetFiles(Path.Combine(Cache, "locks")).Select(f => new FileInfo(f).Length), Is.All.Zero);
+    }
+
+    private static Process Xfn(params string[] arguments) =>
+        Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments) { RedirectStandardOutput = true })!;
 
     private static byte[] Random()
     {

@@ -13,12 +13,17 @@ internal static class FileLock
     public static FileStream? TryShared(string path) => Try(path, FileAccess.Read, FileShare.Read);
 
     /// <summary>Waits for a lock.</summary>
-    public static async Task<FileStream> TakeAsync(string path, TimeProvider time, CancellationToken cancellationToken)
+    /// <param name="path">The file.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="onHeld">Called whenever somebody else is found to have it, every tenth of a second at the least.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    public static async Task<FileStream> TakeAsync(string path, TimeProvider time, Action onHeld, CancellationToken cancellationToken)
     {
         for (TimeSpan delay = FirstDelay; ; delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, LongestDelay.Ticks)))
         {
             if (Try(path) is { } held)
                 return held;
+            onHeld();
             await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
         }
     }

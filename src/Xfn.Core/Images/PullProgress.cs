@@ -10,7 +10,7 @@ public sealed record PullProgress(Digest Layer, PullPhase Phase, long Bytes, lon
 /// <summary>What is being done with a layer.</summary>
 public enum PullPhase
 {
-    /// <summary>Another run or process is pulling it.</summary>
+    /// <summary>Another run or process is pulling it; the bytes are those that it has fetched, or 0 while that is not known.</summary>
     Waiting,
 
     /// <summary>It is fetched and unpacked.</summary>

@@ -16,7 +16,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     private const string RecordName = "layer.json";
 
     private readonly LayerUnpacker _unpacker = new(sparks);
-    private readonly ConcurrentDictionary<string, Lazy<Task<StoredLayer>>> _pulling = new();
+    private readonly ConcurrentDictionary<string, LayerPull> _pulling = new();
 
     /// <summary>A layer of an image, if the cache has it and the image's blob is known to be it: a DiffID is only claimed, and one who claims another's must not get its files.</summary>
     /// <param name="blobs">The image's blobs, the base first.</param>
@@ -196,14 +196,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     {
         while (true)
         {
-            Lazy<Task<StoredLayer>> mine = new(() => PullLockedAsync(source, id, below, cancellationToken));
-            Lazy<Task<StoredLayer>> pull = _pulling.GetOrAdd(id, mine);
-            if (pull != mine)
-                source.Report(PullPhase.Waiting, 0);
+            var mine = new LayerPull(source, pull => PullLockedAsync(source with { Progress = pull }, id, below, pull, cancellationToken), time);
+            LayerPull pull = _pulling.GetOrAdd(id, mine);
             try
             {
                 // One's own is awaited to its end, so that nothing of it goes on behind a caller who gave up.
-                return await (pull == mine ? pull.Value : pull.Value.WaitAsync(cancellationToken)).ConfigureAwait(false);
+                return await (pull == mine ? pull.Completion : pull.JoinAsync(source, cancellationToken)).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -217,12 +215,23 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         }
     }
 
-    private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
+    private async Task<StoredLayer> PullLockedAsync(LayerSource source, string id, string[]? below, LayerPull pull, CancellationToken cancellationToken)
     {
-        FileStream? free = FileLock.Try(LockOf(id));
-        if (free is null)
-            source.Report(PullPhase.Waiting, 0);
-        using FileStream held = free ?? await FileLock.TakeAsync(LockOf(id), time, cancellationToken).ConfigureAwait(false);
+        LayerPosition? told = null;
+        using FileStream held = await FileLock.TakeAsync(LockOf(id), time, () => pull.Observe(LockOf(id), ref told), cancellationToken).ConfigureAwait(false);
+        pull.Begin(held);
+        try
+        {
+            return await PullHeldAsync(source, id, below, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            pull.End();
+        }
+    }
+
+    private async Task<StoredLayer> PullHeldAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
+    {
         if (Find(id) is { } another)
             return await ProveAsync(source, another, cancellationToken).ConfigureAwait(false);
 

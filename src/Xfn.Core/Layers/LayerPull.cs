@@ -1,0 +1,133 @@
+using System.Buffers.Binary;
+using Microsoft.Win32.SafeHandles;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>One pull of a layer that others wait for, and how far it is: those of this process ask it, those of others read the layer's lock file.</summary>
+internal sealed class LayerPull : IProgress<PullProgress>
+{
+    private const int FrameBytes = 3 * sizeof(long);
+
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+
+    private readonly Lazy<Task<StoredLayer>> _task;
+    private readonly LayerSource _source;
+    private readonly TimeProvider _time;
+    private volatile LayerPosition _position;
+    private SafeFileHandle? _file;
+    private long _written;
+
+    /// <param name="source">The layer, and who is told of it.</param>
+    /// <param name="pull">Pulls it, when the first wants it.</param>
+    /// <param name="time">The clock.</param>
+    public LayerPull(LayerSource source, Func<LayerPull, Task<StoredLayer>> pull, TimeProvider time)
+    {
+        (_source, _time) = (source, time);
+        _task = new(() => pull(this));
+        _position = new LayerPosition(0, source.Blob.Size);
+    }
+
+    public Task<StoredLayer> Completion => _task.Value;
+
+    /// <summary>Waits for the pull, which goes on when this is cancelled.</summary>
+    /// <param name="source">The layer as who waits knows it, who is told how far it is.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    public async Task<StoredLayer> JoinAsync(LayerSource source, CancellationToken cancellationToken)
+    {
+        LayerPosition? told = null;
+        while (!Completion.IsCompleted && !cancellationToken.IsCancellationRequested)
+        {
+            Tell(source, _position, ref told);
+            await Task.WhenAny(Completion, Task.Delay(Interval, _time, cancellationToken)).ConfigureAwait(false);
+        }
+
+        return await Completion.WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Tells how far another process is that has the layer's lock.</summary>
+    /// <param name="path">The lock file.</param>
+    /// <param name="told">What was told last; null at first.</param>
+    public void Observe(string path, ref LayerPosition? told)
+    {
+        _position = Read(path) ?? _position;
+        Tell(_source, _position, ref told);
+    }
+
+    /// <summary>From now on this process pulls, and says in the lock file how far it is. What its last holder said counts no more.</summary>
+    public void Begin(FileStream held)
+    {
+        _file = held.SafeFileHandle;
+        Clear();
+    }
+
+    /// <summary>The layer is there, or it is known that it will not be.</summary>
+    public void End()
+    {
+        Clear();
+        _file = null;
+    }
+
+    /// <inheritdoc/>
+    public void Report(PullProgress value)
+    {
+        _position = new LayerPosition(value.Bytes, value.TotalBytes);
+        _source.Progress?.Report(value);
+        if (_file is null || _written != 0 && _time.GetElapsedTime(_written) < Interval)
+            return;
+        _written = _time.GetTimestamp();
+        Span<byte> frame = stackalloc byte[FrameBytes];
+        BinaryPrimitives.WriteInt64LittleEndian(frame, value.Bytes);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[8..], value.TotalBytes);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[16..], Check(value.Bytes, value.TotalBytes));
+        try
+        {
+            RandomAccess.Write(_file, frame, 0);
+        }
+        catch (IOException)
+        {
+            // That others see how far it is is a courtesy; that the disk is full the pull itself will find out.
+        }
+    }
+
+    /// <summary>What a lock file says; null when it says nothing, or is read while it is written.</summary>
+    private static LayerPosition? Read(string path)
+    {
+        try
+        {
+            // FileStream would try for the lock.
+            using var file = new SafeFileHandle(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+            Span<byte> frame = stackalloc byte[FrameBytes];
+            if (RandomAccess.Read(file, frame, 0) != FrameBytes)
+                return null;
+            var position = new LayerPosition(BinaryPrimitives.ReadInt64LittleEndian(frame), BinaryPrimitives.ReadInt64LittleEndian(frame[8..]));
+            return BinaryPrimitives.ReadInt64LittleEndian(frame[16..]) == Check(position.Bytes, position.TotalBytes) ? position : null;
+        }
+        catch (IOException)
+        {
+            // Pruned just now.
+            return null;
+        }
+    }
+
+    /// <summary>Tells two numbers that were written together from a mixture, and from zeros.</summary>
+    private static long Check(long bytes, long total) => ~(bytes ^ long.RotateLeft(total, 32));
+
+    private static void Tell(LayerSource source, LayerPosition position, ref LayerPosition? told)
+    {
+        if (position == told)
+            return;
+        told = position;
+        source.Progress?.Report(new PullProgress(source.Blob.Digest, PullPhase.Waiting, position.Bytes, position.TotalBytes));
+    }
+
+    private void Clear()
+    {
+        if (RandomAccess.GetLength(_file!) > 0)
+            RandomAccess.SetLength(_file!, 0);
+    }
+}
+
+/// <summary>How far a layer is.</summary>
+/// <param name="Bytes">How many bytes have been fetched.</param>
+/// <param name="TotalBytes">How many there are to fetch.</param>
+internal sealed record LayerPosition(long Bytes, long TotalBytes);
