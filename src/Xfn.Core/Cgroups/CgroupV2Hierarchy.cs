@@ -85,25 +85,34 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         string change = string.Join(' ', CgroupSupport.Names(missing).Select(name => "+" + name));
         for (int round = 0; ; round++)
         {
+            // Children are of use only where there are no processes beside them. For memory the kernel refuses to enable anything before that holds; for cpu and pids
+            // alone it does not, but makes the children threaded, and those take no processes.
+            bool moved = MoveProcessesToLeaf();
             try
             {
                 CgroupFile.Write(baseDirectory, "cgroup.subtree_control", change);
-                return;
             }
             catch (IOException e) when (e.HResult == CgroupFile.EBusy && round < MoveRounds)
             {
-                // "No internal processes". Others may be forked while these are moved, so it takes more than one round on a busy day.
-                MoveProcessesToLeaf();
+                continue;
             }
+
+            // Others may be forked while these are moved, so it takes more than one round on a busy day.
+            if (!moved || round == MoveRounds)
+                return;
         }
     }
 
-    private void MoveProcessesToLeaf()
+    /// <returns>Whether there were any.</returns>
+    private bool MoveProcessesToLeaf()
     {
+        // 0 stands for a process of another PID namespace, and written it would stand for this one. The root of all cgroups, which has no type, may have processes and children.
+        int[] processes = File.Exists($"{baseDirectory}/cgroup.type") ? [.. CgroupFile.ReadProcesses(baseDirectory).Where(process => process > 0)] : [];
+        if (processes.Length == 0)
+            return false;
         string leaf = $"{baseDirectory}/{HostCgroup}";
         Directory.CreateDirectory(leaf);
-        // 0 stands for a process of another PID namespace, and written it would stand for this one.
-        foreach (int process in CgroupFile.ReadProcesses(baseDirectory).Where(process => process > 0))
+        foreach (int process in processes)
         {
             try
             {
@@ -114,5 +123,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
                 // It has ended.
             }
         }
+
+        return true;
     }
 }
