@@ -25,6 +25,9 @@ public sealed record RunStatistics
     /// <summary>Whether the cache held the whole image, so that no layer was fetched.</summary>
     public bool FromCache { get; init; }
 
+    /// <summary>Whether the function's container had been prepared, so that nothing but its execution was left to do.</summary>
+    public bool Prepared { get; init; }
+
     /// <summary>Waiting for a free place among the concurrent runs.</summary>
     public TimeSpan Queued { get; init; }
 

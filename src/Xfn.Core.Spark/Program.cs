@@ -2,14 +2,17 @@ using Xfn.Core.Spark;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;
-// `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
+// `xfn-spark prepare` does so up to the function's execution, and waits for its release; `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
+// `xfn-spark gate` is what waits in a prepared container.
+if (args is ["gate"])
+    return GateProcess.Pass();
 try
 {
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
     Libc.signal(Libc.SIGCHLD, 0);
-    Stdio? stdio = args is ["run"] ? new Stdio() : null;
+    Stdio? stdio = args is ["run" or "prepare"] ? new Stdio(args[0] == "prepare") : null;
     (int stdin, int stdout, int stderr) = stdio?.Runner ?? (-1, -1, -1);
-    Control.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr));
+    Control.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, stdio?.RunnerRelease ?? -1));
     switch (Control.Receive())
     {
         case null:

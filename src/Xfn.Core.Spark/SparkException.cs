@@ -9,6 +9,6 @@ internal sealed class SparkException(SparkFailureKind kind, string message, int 
     public static SparkException FromErrno(string tried) => FromErrno(tried, Libc.Errno);
 
     /// <inheritdoc cref="FromErrno(string)"/>
-    public static SparkException FromErrno(string tried, int errno) =>
-        new(SparkFailureKind.Environment, $"{tried}: {Libc.Describe(errno)}", errno);
+    public static SparkException FromErrno(string tried, int errno, SparkFailureKind kind = SparkFailureKind.Environment) =>
+        new(kind, $"{tried}: {Libc.Describe(errno)}", errno);
 }

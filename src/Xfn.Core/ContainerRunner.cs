@@ -31,6 +31,8 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly CgroupManager _cgroups;
     private readonly ReadyPool<RunSpark> _ready;
     private readonly FunctionRunner _runs;
+    private readonly ContainerPlanner _planner;
+    private readonly Func<CancellationToken, Task<RunSpark>> _startPrepared;
     private readonly ImageProvider _images;
     private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
@@ -70,7 +72,8 @@ public sealed partial class ContainerRunner : IContainerRunner
             options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
         _ready = new ReadyPool<RunSpark>(
-            token => RunSpark.StartAsync(sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+            token => RunSpark.StartAsync("run", sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+        _startPrepared = token => RunSpark.StartAsync("prepare", sparks, piper, _cgroups, _settings.ProcessLimit, token);
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, sparks, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
@@ -79,8 +82,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         _images = new ImageProvider(
             fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
-        var planner = new ContainerPlanner(_settings, bundles, _images, _cache.Store);
-        _runs = new FunctionRunner(_settings, _images, planner, _ready, _places, _background) { Pulled = PruneAfterPull };
+        _planner = new ContainerPlanner(_settings, bundles, _images, _cache.Store);
+        _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
     }
 
@@ -121,17 +124,23 @@ public sealed partial class ContainerRunner : IContainerRunner
     }
 
     /// <inheritdoc/>
-    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
+    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default) =>
+        RunAsync(request, null, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
+        RunAsync(request, streams, null, cancellationToken);
+
+    internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
         RunPlan plan = RunPlan.From(request, _settings);
         var output = new BufferSink(_settings.MaxStdioBytes);
         var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsBuffered = true };
-        RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, token), cancellationToken).ConfigureAwait(false);
+        RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, prepared, token), cancellationToken).ConfigureAwait(false);
         return response with { Output = output.Content };
     }
 
-    /// <inheritdoc/>
-    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
+    internal Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, FunctionStreams streams, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
         RunPlan plan = RunPlan.From(request, _settings);
         ArgumentNullException.ThrowIfNull(streams);
@@ -139,7 +148,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
         var copied = new RunStreams(
             (stdin, token) => InputWriter.CopyAsync(stdin, streams.Stdin, token), new StreamSink(streams.Stdout), new TailSink(streams.Stderr, long.MaxValue));
-        return WhileAliveAsync(token => _runs.RunAsync(plan, copied, () => default, token), cancellationToken);
+        return WhileAliveAsync(token => _runs.RunAsync(plan, copied, () => default, prepared, token), cancellationToken);
     }
 
     /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
@@ -153,6 +162,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _places.DisposeAsync().ConfigureAwait(false);
         await _background.WaitAsync().ConfigureAwait(false);
         await _ready.DisposeAsync().ConfigureAwait(false);
+        foreach (PreparedFunction function in _prepared.Keys)
+            await function.DisposeAsync().ConfigureAwait(false);
         if (_sweep.IsValueCreated)
             await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _cgroups.DisposeAsync().ConfigureAwait(false);

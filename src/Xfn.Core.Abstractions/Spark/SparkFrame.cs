@@ -67,7 +67,7 @@ internal static class SparkFrame
         {
             case SparkMessageKind.Hello:
                 var hello = (SparkHello?)m;
-                return new SparkHello((int)c.Number(hello?.ProcessId), (int)c.Number(hello?.Stdin), (int)c.Number(hello?.Stdout), (int)c.Number(hello?.Stderr));
+                return new SparkHello((int)c.Number(hello?.ProcessId), (int)c.Number(hello?.Stdin), (int)c.Number(hello?.Stdout), (int)c.Number(hello?.Stderr), (int)c.Number(hello?.Release));
             case SparkMessageKind.Run:
                 var run = (SparkRun?)m;
                 return new SparkRun
@@ -84,6 +84,8 @@ internal static class SparkFrame
                     Runtime = c.Text(run?.Runtime),
                     RuntimeFlags = c.Texts(run?.RuntimeFlags),
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),
+                    GateArguments = c.Texts(run?.GateArguments),
+                    GateEnvironment = c.Texts(run?.GateEnvironment),
                 };
             case SparkMessageKind.Unpack:
                 var unpack = (SparkUnpack?)m;

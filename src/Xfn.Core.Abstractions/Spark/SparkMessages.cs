@@ -31,7 +31,8 @@ internal enum SparkMessageKind : byte
 /// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 where there is no function.</param>
 /// <param name="Stdout">Likewise.</param>
 /// <param name="Stderr">Likewise.</param>
-internal sealed record SparkHello(int ProcessId, int Stdin, int Stdout, int Stderr);
+/// <param name="Release">The descriptor of the runner's end of the pipe that releases a prepared container; -1 where there is none.</param>
+internal sealed record SparkHello(int ProcessId, int Stdin, int Stdout, int Stderr, int Release);
 
 /// <summary>What a spark failed at.</summary>
 internal enum SparkFailureKind : byte
@@ -53,6 +54,9 @@ internal enum SparkFailureKind : byte
 
     /// <summary>The container's program could not be executed.</summary>
     Entrypoint = 6,
+
+    /// <summary>A prepared container ended before it was given its run.</summary>
+    NotReleased = 7,
 }
 
 /// <summary>A spark could not do what it was told.</summary>
@@ -99,9 +103,15 @@ internal sealed record SparkRun
 
     /// <summary><c>config.json</c>.</summary>
     public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
+
+    /// <summary>The function's arguments, when the container is to wait for its release before it executes them; else empty. <see cref="RuntimeConfig"/> executes the gate then.</summary>
+    public IReadOnlyList<string> GateArguments { get; init; } = [];
+
+    /// <summary>The environment, likewise, <c>NAME=VALUE</c>.</summary>
+    public IReadOnlyList<string> GateEnvironment { get; init; } = [];
 }
 
-/// <summary>The OCI runtime has started the container.</summary>
+/// <summary>The OCI runtime has started the container; one with a gate waits for its release.</summary>
 internal sealed record SparkStarted;
 
 /// <summary>The container has ended, and everything that ran in it.</summary>

@@ -16,8 +16,8 @@ internal sealed unsafe class ChildProcess
             throw SparkException.FromErrno($"cannot watch process {pid}");
     }
 
-    /// <summary>Starts a program with clean signals, no descriptors but three, and an environment of its own.</summary>
-    public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
+    /// <summary>Starts a program with clean signals, an environment of its own, and no descriptors but the standard streams and, from 3 on, those it is to have besides.</summary>
+    public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio, params ReadOnlySpan<int> descriptors)
     {
         byte* actions = stackalloc byte[Libc.SpawnObjectBytes];
         byte* attributes = stackalloc byte[Libc.SpawnObjectBytes];
@@ -26,7 +26,9 @@ internal sealed unsafe class ChildProcess
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0));
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdout, 1));
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stderr, 2));
-        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3));
+        for (int i = 0; i < descriptors.Length; i++)
+            Check(Libc.posix_spawn_file_actions_adddup2(actions, descriptors[i], 3 + i));
+        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3 + descriptors.Length));
         Check(Libc.posix_spawnattr_init(attributes));
         Check(Libc.posix_spawnattr_setflags(attributes, Libc.POSIX_SPAWN_SETSIGMASK | Libc.POSIX_SPAWN_SETSIGDEF));
         Check(Libc.sigfillset(signals));

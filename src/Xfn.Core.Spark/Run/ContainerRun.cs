@@ -29,8 +29,10 @@ internal static class ContainerRun
         File.WriteAllText("/proc/sys/user/max_user_namespaces", "0");
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
-        ChildProcess container = Start(run, workspace, stdio);
+        Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment) : null;
+        ChildProcess container = Start(run, workspace, stdio, gate);
         stdio.CloseFunction();
+        gate?.WaitUntilReady();
         Control.Send(new SparkStarted());
 
         // When the first process of the container has been waited for, the kernel has ended all others of its PID namespace: the output is complete.
@@ -39,15 +41,12 @@ internal static class ContainerRun
         // The runtime had gone by then, so it was its last process that found out, and said so on what was to be the function's stderr.
         if (!exit.Executed)
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
-        Control.Send(new SparkExited(
-            exit.Code,
-            exit.Signal,
-            (exit.Usage.UserSeconds + exit.Usage.SystemSeconds) * 1_000_000 + exit.Usage.UserMicroseconds + exit.Usage.SystemMicroseconds,
-            exit.Usage.MaxResidentKibibytes << 10));
+        long setup = gate?.Check() ?? 0;
+        Control.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));
     }
 
     /// <summary>Has the runtime start the container and leave it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
-    private static ChildProcess Start(SparkRun run, Workspace workspace, Stdio stdio)
+    private static ChildProcess Start(SparkRun run, Workspace workspace, Stdio stdio, Gate? gate)
     {
         string log = workspace["log"];
         string pidFile = workspace["pid"];
@@ -56,10 +55,11 @@ internal static class ContainerRun
             run.Runtime,
             [
                 .. run.RuntimeFlags, "--root", workspace.NewDirectory("state"), "--log", log, "--log-format", "json",
-                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "xfn",
+                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "--preserve-fds", $"{gate?.Descriptors.Length ?? 0}", "xfn",
             ],
             ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            stdio.Function);
+            stdio.Function,
+            gate?.Descriptors);
         ChildExit exit = runtime.Wait();
         if (exit.Status != 0)
         {

@@ -1,8 +1,10 @@
 namespace Xfn.Core.Spark.Run;
 
 /// <summary>A function's pipes, both ends of each.</summary>
-internal sealed unsafe class Stdio
+/// <param name="prepare">Whether there is one more, by which the runner says when the function is to be executed.</param>
+internal sealed unsafe class Stdio(bool prepare)
 {
+    private readonly Pipe? _release = prepare ? Pipe.Make() : null;
     private readonly Pipe _stdin = Pipe.Make();
     private readonly Pipe _stdout = Pipe.Make();
     private readonly Pipe _stderr = Pipe.Make();
@@ -13,8 +15,19 @@ internal sealed unsafe class Stdio
     /// <summary>The ends that the runner opens for itself.</summary>
     public (int Stdin, int Stdout, int Stderr) Runner => (_stdin.Write, _stdout.Read, _stderr.Read);
 
+    /// <summary>The gate's end of the pipe that releases it.</summary>
+    public int Release => _release?.Read ?? throw new SparkException(SparkFailureKind.Environment, "cannot prepare a container in this mode");
+
+    /// <summary>The end that the runner opens for itself; -1 where there is no gate.</summary>
+    public int RunnerRelease => _release?.Write ?? -1;
+
     /// <summary>To be called when the runner has opened its ends: that of stdin has an end only when nobody else holds it.</summary>
-    public void CloseRunner() => Close(Runner);
+    public void CloseRunner()
+    {
+        Close(Runner);
+        if (_release is { } release)
+            Libc.close(release.Write);
+    }
 
     /// <summary>To be called when the container has its ends.</summary>
     public void CloseFunction() => Close(Function);

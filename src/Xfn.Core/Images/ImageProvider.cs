@@ -39,6 +39,11 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         }
     }
 
+    /// <summary>Whether the fetcher is asked for an image that the cache holds, because it may be another by now.</summary>
+    /// <remarks>What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.</remarks>
+    public static bool Asks(ImageReference reference, ImagePullConfig config) =>
+        config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
+
     /// <summary>Whether an image that was given lacks a layer by now; it is then looked for anew when it is next asked for.</summary>
     public bool IsDamaged(StoredImage image)
     {
@@ -51,8 +56,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     private async ValueTask<UsedImage> FindOrPullAsync(
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
-        // What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.
-        bool ask = config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
+        bool ask = Asks(reference, config);
         ResolvedReference? resolved = Resolve(reference);
 
         // An image is held before it is looked at, so that what is found stays.

@@ -1,3 +1,5 @@
+using System.IO.Pipes;
+using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Namespaces;
@@ -17,6 +19,9 @@ internal sealed class SparkProcess : IAsyncDisposable
 
     /// <summary>The pipes that it made for a function, in mode <c>run</c>.</summary>
     public StdioDescriptors Stdio { get; private set; }
+
+    /// <summary>The descriptor by which a prepared container is released; -1 in other modes.</summary>
+    private int ReleaseDescriptor { get; set; } = -1;
 
     /// <summary>Its stdin, behind the messages. Its end tells the spark that no more is to come.</summary>
     public Stream Input => _namespace.Input;
@@ -42,6 +47,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         {
             SparkHello hello = await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
             spark.ProcessId = hello.ProcessId;
+            spark.ReleaseDescriptor = hello.Release;
             spark.Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
             await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
             return spark;
@@ -52,6 +58,12 @@ internal sealed class SparkProcess : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>Opens the pipe by which a prepared container is released; null in other modes. To be called before it is told to run: it changes its ids then.</summary>
+    public Stream? OpenRelease() => ReleaseDescriptor < 0
+        ? null
+        : new AnonymousPipeClientStream(
+            PipeDirection.Out, new SafePipeHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true));
 
     public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
         where T : class

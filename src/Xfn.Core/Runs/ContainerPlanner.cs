@@ -57,6 +57,12 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     public Exception NotStarted(SparkFailedException failure, RunPlan plan, StoredImage image, string stderr)
     {
         XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, Runtime, stderr);
-        return images.IsDamaged(image) ? new ImageDamagedException(error) : error;
+
+        // One that was prepared was killed while it waited.
+        if (failure.Failure.Kind == SparkFailureKind.NotReleased)
+            return new RunNotBegunException(error) { IsInputUntouched = false };
+
+        // Somebody removed a layer between lookup and mount; the next time it is pulled.
+        return images.IsDamaged(image) ? new RunNotBegunException(error) { IsInputUntouched = true } : error;
     }
 }

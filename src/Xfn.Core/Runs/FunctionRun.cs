@@ -72,14 +72,14 @@ internal sealed class FunctionRun : IDisposable
                     await Task.WhenAll(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
                 SparkExited? killed = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
                 return reason == RunEnd.OutOfMemory
-                    ? new RunOutcome(RunEnd.Exited, killed ?? KilledWithSpark, _spark.Cgroup.Read())
-                    : new RunOutcome(reason, killed, _spark.Cgroup.Read());
+                    ? new RunOutcome(RunEnd.Exited, killed ?? KilledWithSpark, _spark.ReadUsage())
+                    : new RunOutcome(reason, killed, _spark.ReadUsage());
             }
 
             // Whether it ended well or not: what it wrote is wanted.
             await Quietly(exit).ConfigureAwait(false);
             await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
-            CgroupUsage usage = _spark.Cgroup.Read();
+            CgroupUsage usage = _spark.ReadUsage();
 
             // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
             SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0 ? KilledWithSpark : await exit.ConfigureAwait(false);

@@ -17,14 +17,16 @@ internal sealed class FunctionRunner(
     /// <param name="plan">What and how.</param>
     /// <param name="streams">What it reads and writes.</param>
     /// <param name="output">What of stdout is kept, for errors.</param>
+    /// <param name="prepared">The containers that wait for it; null when it is not prepared.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public async Task<RunFunctionResponse> RunAsync(RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, CancellationToken cancellationToken)
+    public async Task<RunFunctionResponse> RunAsync(
+        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
         var clock = new StageClock(settings.Time);
         using var telemetry = RunTelemetry.Begin(plan.Reference, clock);
         try
         {
-            return telemetry.Succeeded(await RunUntoldAsync(plan, streams, output, clock, cancellationToken).ConfigureAwait(false));
+            return telemetry.Succeeded(await RunUntoldAsync(plan, streams, output, prepared, clock, cancellationToken).ConfigureAwait(false));
         }
         catch (Exception ex) when (telemetry.Failed(ex))
         {
@@ -33,102 +35,90 @@ internal sealed class FunctionRunner(
     }
 
     private async Task<RunFunctionResponse> RunUntoldAsync(
-        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, CancellationToken cancellationToken)
+        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, PreparedContainers? prepared, StageClock clock, CancellationToken cancellationToken)
     {
         try
         {
             try
             {
-                return await RunOnceAsync(plan, streams, output, clock, cancellationToken).ConfigureAwait(false);
+                return await RunOnceAsync(plan, streams, output, prepared, clock, cancellationToken).ConfigureAwait(false);
             }
-            catch (ImageDamagedException)
+            catch (RunNotBegunException ex) when (streams.IsBuffered || ex.IsInputUntouched)
             {
-                // Somebody removed a layer between lookup and mount; this time it is pulled.
-                return await RunOnceAsync(plan, streams, output, clock, cancellationToken).ConfigureAwait(false);
+                return await RunOnceAsync(plan, streams, output, null, clock, cancellationToken).ConfigureAwait(false);
             }
         }
-        catch (ImageDamagedException ex)
+        catch (RunNotBegunException ex)
         {
             throw ex.Error;
         }
     }
 
     private async Task<RunFunctionResponse> RunOnceAsync(
-        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, CancellationToken cancellationToken)
+        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, PreparedContainers? prepared, StageClock clock, CancellationToken cancellationToken)
     {
         await places.TakeAsync(cancellationToken).ConfigureAwait(false);
-        bool leftRunning = false;
+        Func<Task>? clearUp = null;
         try
         {
             clock.Next(ref clock.Queued);
+            if (prepared is not null && await prepared.TryTakeAsync(cancellationToken).ConfigureAwait(false) is { } container)
+            {
+                clearUp = () => container.DisposeAsync().AsTask();
+                clock.Next(ref clock.Pull);
+                return await ExecuteAsync(plan, container.Spark, container.Image, container.Spark.ReleaseAsync, streams, output, clock, new() { FromCache = true, Prepared = true }, cancellationToken)
+                    .ConfigureAwait(false);
+            }
 
             // Before anything is started: without one nothing can run.
             _ = planner.Runtime;
-            return await RunInPlaceAsync(plan, streams, output, clock, () => leftRunning = true, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            if (!leftRunning)
-                places.Release();
-        }
-    }
 
-    private async Task<RunFunctionResponse> RunInPlaceAsync(
-        RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, StageClock clock, Action leaveRunning, CancellationToken cancellationToken)
-    {
-        // A spark needs nothing of the image, so it starts while that is looked up.
-        Task<RunSpark> starting = ready.TakeAsync(cancellationToken);
-        UsedImage? used = null;
-        try
-        {
+            // A spark needs nothing of the image, so it starts while that is looked up.
+            Task<RunSpark> starting = ready.TakeAsync(cancellationToken);
+            UsedImage? used = null;
+            clearUp = () => ClearUpAsync(starting, used);
             used = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-            StoredImage image = used.Image;
             if (!used.FromCache)
                 Pulled();
             clock.Next(ref clock.Pull);
-            SparkRun message = planner.Plan(plan, image);
+            SparkRun message = planner.Plan(plan, used.Image);
             RunSpark spark = await starting.ConfigureAwait(false);
             clock.Next(ref clock.Spawn);
-
-            using var run = new FunctionRun(spark, streams, settings.Time);
             spark.Cgroup.Apply(plan.Limits);
-            RunOutcome outcome;
-            try
-            {
-                outcome = await run.ExecuteAsync(token => StartAsync(spark.Process, message, token), plan.Timeout, cancellationToken).ConfigureAwait(false);
-            }
-            catch (SparkFailedException ex)
-            {
-                throw planner.NotStarted(ex, plan, image, streams.Stderr.ToString());
-            }
-
-            clock.Until(run.StartedAt, ref clock.Start);
-            clock.Next(ref clock.Run);
-            RunStatistics statistics = Statistics(clock, outcome) with { ImageDigest = image.ManifestDigest, FromCache = used.FromCache };
-            return Answer(plan, outcome, statistics, streams, output, cancellationToken);
+            return await ExecuteAsync(plan, spark, used.Image, token => spark.StartAsync(message, token), streams, output, clock, new() { FromCache = used.FromCache }, cancellationToken)
+                .ConfigureAwait(false);
         }
         finally
         {
-            leaveRunning();
-            TearDown(starting, used);
+            Leave(clearUp, prepared);
         }
     }
 
-    private static async Task StartAsync(SparkProcess spark, SparkRun message, CancellationToken cancellationToken)
+    private async Task<RunFunctionResponse> ExecuteAsync(
+        RunPlan plan,
+        RunSpark spark,
+        StoredImage image,
+        Func<CancellationToken, Task> start,
+        RunStreams streams,
+        Func<ReadOnlyMemory<byte>> output,
+        StageClock clock,
+        RunStatistics statistics,
+        CancellationToken cancellationToken)
     {
-        await spark.SendAsync(message, cancellationToken).ConfigureAwait(false);
-        await spark.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
-    }
+        using var run = new FunctionRun(spark, streams, settings.Time);
+        RunOutcome outcome;
+        try
+        {
+            outcome = await run.ExecuteAsync(start, plan.Timeout, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SparkFailedException ex)
+        {
+            throw planner.NotStarted(ex, plan, image, streams.Stderr.ToString());
+        }
 
-    private static RunStatistics Statistics(StageClock clock, RunOutcome outcome) => clock.ToStatistics() with
-    {
-        CpuTime = outcome.CpuTime,
-        PeakMemoryBytes = outcome.PeakMemoryBytes,
-    };
-
-    private RunFunctionResponse Answer(
-        RunPlan plan, RunOutcome outcome, RunStatistics statistics, RunStreams streams, Func<ReadOnlyMemory<byte>> output, CancellationToken cancellationToken)
-    {
+        clock.Until(run.StartedAt, ref clock.Start);
+        clock.Next(ref clock.Run);
+        statistics = clock.AddTo(statistics) with { ImageDigest = image.ManifestDigest, CpuTime = outcome.CpuTime, PeakMemoryBytes = outcome.PeakMemoryBytes };
         string stderr = streams.Stderr.ToString();
         return outcome.Reason switch
         {
@@ -140,8 +130,7 @@ internal sealed class FunctionRunner(
         };
     }
 
-    /// <summary>Ends what is left of a run behind its caller's back: the answer need not wait for it, but its place does.</summary>
-    private void TearDown(Task<RunSpark> starting, UsedImage? used) => background.Add(Task.Run(async () =>
+    private async Task ClearUpAsync(Task<RunSpark> starting, UsedImage? used)
     {
         try
         {
@@ -155,11 +144,34 @@ internal sealed class FunctionRunner(
         finally
         {
             used?.Dispose();
-            places.Release();
-
-            // A program that runs one function should not pay for a second.
-            if (Interlocked.Exchange(ref _secondRun, true))
-                ready.Refill();
         }
-    }));
+    }
+
+    /// <summary>Leaves a run's place: when what is left of it has been cleared up, behind the caller's back, for the answer need not wait for that.</summary>
+    private void Leave(Func<Task>? clearUp, PreparedContainers? prepared)
+    {
+        if (clearUp is null)
+        {
+            places.Release();
+            return;
+        }
+
+        background.Add(Task.Run(async () =>
+        {
+            try
+            {
+                await clearUp().ConfigureAwait(false);
+            }
+            finally
+            {
+                places.Release();
+
+                // A program that runs one function should not pay for a second.
+                if (prepared is not null)
+                    prepared.Refill();
+                else if (Interlocked.Exchange(ref _secondRun, true))
+                    ready.Refill();
+            }
+        }));
+    }
 }

@@ -102,9 +102,12 @@ internal static class RunErrors
     }
 }
 
-/// <summary>A container could not be started, and its image lacks a layer by now.</summary>
-/// <param name="error">What the user is told if that cannot be mended.</param>
-internal sealed class ImageDamagedException(XfnException error) : Exception(error.Message, error)
+/// <summary>A run that did not come to its function, and may fare better when it is begun again.</summary>
+/// <param name="error">What the user is told if it is not.</param>
+internal sealed class RunNotBegunException(XfnException error) : Exception(error.Message, error)
 {
     public XfnException Error => error;
+
+    /// <summary>Whether nothing of the caller's input was read.</summary>
+    public required bool IsInputUntouched { get; init; }
 }

@@ -1,12 +1,18 @@
 using Xfn.Core.Cgroups;
 using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
 internal sealed class RunSpark : IReady
 {
-    private RunSpark(SparkProcess process, Stdio stdio, Cgroup cgroup) => (Process, Stdio, Cgroup) = (process, stdio, cgroup);
+    private static readonly byte[] Word = [1];
+
+    private readonly Stream? _release;
+    private CgroupUsage _before = new();
+
+    private RunSpark(SparkProcess process, Stdio stdio, Stream? release, Cgroup cgroup) => (Process, Stdio, _release, Cgroup) = (process, stdio, release, cgroup);
 
     public SparkProcess Process { get; }
 
@@ -16,32 +22,76 @@ internal sealed class RunSpark : IReady
 
     public bool IsAlive => !Process.Ended.IsCompleted;
 
-    public static async Task<RunSpark> StartAsync(SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
+    /// <summary>Makes one.</summary>
+    /// <param name="mode"><c>run</c>, or <c>prepare</c> for a container that is to wait for its release.</param>
+    /// <param name="sparks">What starts it.</param>
+    /// <param name="piper">What opens its pipes.</param>
+    /// <param name="cgroups">Where its cgroup is made.</param>
+    /// <param name="processLimit">How many processes and threads may be in that.</param>
+    /// <param name="cancellationToken">Ends the making.</param>
+    public static async Task<RunSpark> StartAsync(
+        string mode, SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
     {
-        SparkProcess process = await sparks.StartAsync("run", "/", cancellationToken).ConfigureAwait(false);
+        SparkProcess process = await sparks.StartAsync(mode, "/", cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
+        Stream? release = null;
         Cgroup? cgroup = null;
         try
         {
             stdio = piper.Open(process.Stdio);
+            release = process.OpenRelease();
             cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", new CgroupLimits { Pids = processLimit });
             cgroup.Add(process.ProcessId);
-            return new RunSpark(process, stdio, cgroup);
+            return new RunSpark(process, stdio, release, cgroup);
         }
         catch
         {
             await process.DisposeAsync().ConfigureAwait(false);
             stdio?.Dispose();
+            if (release is not null)
+                await release.DisposeAsync().ConfigureAwait(false);
             if (cgroup is not null)
                 await cgroup.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
 
+    /// <summary>Starts the container; one with a gate waits then for <see cref="ReleaseAsync"/>.</summary>
+    public async Task StartAsync(SparkRun message, CancellationToken cancellationToken)
+    {
+        await Process.SendAsync(message, cancellationToken).ConfigureAwait(false);
+        await Process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Has a container that waits execute its function. One that has ended meanwhile says so as any that ends.</summary>
+    public async Task ReleaseAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _release!.WriteAsync(Word, cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // Its end is what the run finds next.
+        }
+    }
+
+    /// <summary>What was used up to now is not the function's.</summary>
+    public void CountFromNow() => _before = Cgroup.Read();
+
+    /// <summary>What the function has used.</summary>
+    public CgroupUsage ReadUsage()
+    {
+        CgroupUsage usage = Cgroup.Read();
+        return usage with { CpuTime = usage.CpuTime - (_before.CpuTime ?? TimeSpan.Zero) };
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Process.DisposeAsync().ConfigureAwait(false);
         Stdio.Dispose();
+        if (_release is not null)
+            await _release.DisposeAsync().ConfigureAwait(false);
         await Cgroup.DisposeAsync().ConfigureAwait(false);
     }
 }

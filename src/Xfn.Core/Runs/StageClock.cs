@@ -27,7 +27,9 @@ internal sealed class StageClock(TimeProvider time)
         _last = timestamp;
     }
 
-    public RunStatistics ToStatistics() => new()
+    public RunStatistics ToStatistics() => AddTo(new RunStatistics());
+
+    public RunStatistics AddTo(RunStatistics statistics) => statistics with
     {
         Queued = Queued,
         Pull = Pull,

@@ -1,0 +1,54 @@
+using System.Collections.Concurrent;
+using Xfn.Core.Runs;
+
+namespace Xfn.Core;
+
+/// <content>Functions prepared ahead of their runs.</content>
+public sealed partial class ContainerRunner
+{
+    private readonly ConcurrentDictionary<PreparedFunction, byte> _prepared = new();
+
+    /// <summary>Pulls an image, and keeps containers of it ready for runs to come.</summary>
+    /// <param name="request">What will be run, and how; its input is each run's own and must be empty here. With the policy <see cref="ImagePullPolicy.Always"/> each run asks whether the
+    /// reference has moved, and containers of an image that is not the newest any more are replaced.</param>
+    /// <param name="options">How many containers wait, and for how long.</param>
+    /// <param name="cancellationToken">Ends the preparation.</param>
+    /// <returns>The function, when all its containers wait. It ends with the runner, or when it is disposed.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    /// <exception cref="XfnException">The function cannot be run so; the error is that of a run.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public async Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        RunPlan plan = RunPlan.From(request, _settings);
+        if (!request.Input.IsEmpty)
+            throw new InvalidRequestException("cannot prepare a function with an input: each run has its own. Pass it to PreparedFunction.RunAsync.");
+        options ??= new PrepareOptions();
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Count, "options.Count");
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Count, PrepareOptions.MaxCount, "options.Count");
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.IdleTime, TimeSpan.Zero, "options.IdleTime");
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.IdleTime, TimeSpan.FromDays(24), "options.IdleTime");
+        return await OperateAsync(
+            async token =>
+            {
+                var containers = new PreparedContainers(
+                    plan, options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Time);
+                var function = new PreparedFunction(this, request, containers);
+                _prepared.TryAdd(function, 0);
+                try
+                {
+                    await containers.FillAsync(token).ConfigureAwait(false);
+                    return function;
+                }
+                catch (Exception ex)
+                {
+                    await function.DisposeAsync().ConfigureAwait(false);
+                    if (ex is RunNotBegunException damaged)
+                        throw damaged.Error;
+                    throw;
+                }
+            },
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    internal void Forget(PreparedFunction function) => _prepared.TryRemove(function, out _);
+}

@@ -1,0 +1,51 @@
+using Xfn.Core.Runs;
+
+namespace Xfn.Core;
+
+/// <summary>A function whose containers are made ahead of its runs: <see cref="ContainerRunner.PrepareAsync"/> makes one. A run then costs about as much as a process.</summary>
+/// <remarks>In a container that waits everything has been done but the execution of the function: namespaces, mounts, limits, seccomp, user. Each serves one run and is gone; another is
+/// made behind it. When none is ready a run is an ordinary one, and <see cref="RunStatistics.Prepared"/> says so. The timeout and what is counted begin with the run.
+/// Safe for concurrent use. Disposal ends what waits; runs that go on end by themselves, or with the runner.</remarks>
+public sealed class PreparedFunction : IAsyncDisposable
+{
+    private readonly ContainerRunner _runner;
+    private readonly RunFunctionRequest _request;
+    private int _disposed;
+
+    internal PreparedFunction(ContainerRunner runner, RunFunctionRequest request, PreparedContainers containers) =>
+        (_runner, _request, Containers) = (runner, request, containers);
+
+    /// <summary>How many containers wait now.</summary>
+    public int ReadyCount => Containers.Count;
+
+    internal PreparedContainers Containers { get; }
+
+    /// <summary>Runs the function once.</summary>
+    /// <param name="input">All that it reads on stdin.</param>
+    /// <param name="cancellationToken">Ends the run.</param>
+    /// <inheritdoc cref="IContainerRunner.RunFunctionAsync(RunFunctionRequest, CancellationToken)"/>
+    public Task<RunFunctionResponse> RunAsync(ReadOnlyMemory<byte> input = default, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        return _runner.RunAsync(_request with { Input = input }, Containers, cancellationToken);
+    }
+
+    /// <summary>Runs the function once, with streams.</summary>
+    /// <param name="streams">What it reads and writes.</param>
+    /// <param name="cancellationToken">Ends the run.</param>
+    /// <inheritdoc cref="IContainerRunner.RunFunctionAsync(RunFunctionRequest, FunctionStreams, CancellationToken)"/>
+    public Task<RunFunctionResponse> RunAsync(FunctionStreams streams, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        return _runner.RunAsync(_request, streams, Containers, cancellationToken);
+    }
+
+    /// <summary>Ends the containers that wait.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        _runner.Forget(this);
+        await Containers.DisposeAsync().ConfigureAwait(false);
+    }
+}

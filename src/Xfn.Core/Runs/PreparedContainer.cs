@@ -1,0 +1,60 @@
+using Xfn.Core.Images;
+using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>A container in which everything has been done but the execution of its function. For one run.</summary>
+internal sealed class PreparedContainer : IReady
+{
+    private readonly UsedImage _image;
+
+    private PreparedContainer(RunSpark spark, UsedImage image) => (Spark, _image) = (spark, image);
+
+    public RunSpark Spark { get; }
+
+    public StoredImage Image => _image.Image;
+
+    public bool IsAlive => Spark.IsAlive;
+
+    /// <summary>Makes one.</summary>
+    /// <param name="plan">What it is to run.</param>
+    /// <param name="start">Makes its spark, in mode <c>prepare</c>.</param>
+    /// <param name="images">Gives its image.</param>
+    /// <param name="planner">Says how it is to be started.</param>
+    /// <param name="cancellationToken">Ends the making.</param>
+    /// <exception cref="RunNotBegunException">The image lacks a layer by now; it is pulled at the next attempt.</exception>
+    public static async Task<PreparedContainer> StartAsync(
+        RunPlan plan, Func<CancellationToken, Task<RunSpark>> start, ImageProvider images, ContainerPlanner planner, CancellationToken cancellationToken)
+    {
+        UsedImage image = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+        RunSpark? spark = null;
+        try
+        {
+            SparkRun message = planner.Plan(plan, image.Image);
+            GateConfig gate = GateConfig.From(message.RuntimeConfig);
+            spark = await start(cancellationToken).ConfigureAwait(false);
+            spark.Cgroup.Apply(plan.Limits);
+            await spark.StartAsync(
+                message with { RuntimeConfig = gate.RuntimeConfig, GateArguments = gate.Arguments, GateEnvironment = gate.Environment }, cancellationToken)
+                .ConfigureAwait(false);
+            spark.CountFromNow();
+            return new PreparedContainer(spark, image);
+        }
+        catch (Exception ex)
+        {
+            if (spark is not null)
+                await spark.DisposeAsync().ConfigureAwait(false);
+            image.Dispose();
+            if (ex is SparkFailedException failure)
+                throw planner.NotStarted(failure, plan, image.Image, "");
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Spark.DisposeAsync().ConfigureAwait(false);
+        _image.Dispose();
+    }
+}

@@ -1,0 +1,66 @@
+using Xfn.Core.Images;
+
+namespace Xfn.Core.Runs;
+
+/// <summary>The containers that wait for the runs of one request.</summary>
+internal sealed class PreparedContainers : IAsyncDisposable
+{
+    private readonly RunPlan _plan;
+    private readonly ImageProvider _images;
+    private readonly ReadyPool<PreparedContainer> _pool;
+
+    /// <param name="plan">What they are to run.</param>
+    /// <param name="options">How many wait, and for how long.</param>
+    /// <param name="start">Makes one.</param>
+    /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
+    /// <param name="time">The clock.</param>
+    public PreparedContainers(RunPlan plan, PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
+    {
+        (_plan, _images) = (plan, images);
+        _pool = new ReadyPool<PreparedContainer>(start, options.Count, options.IdleTime, time);
+    }
+
+    /// <summary>How many wait.</summary>
+    public int Count => _pool.Count;
+
+    /// <inheritdoc cref="ReadyPool{T}.FillAsync"/>
+    public async Task FillAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _pool.FillAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (RunNotBegunException)
+        {
+            // Somebody removed a layer between lookup and mount; this time it is pulled.
+            await _pool.FillAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Takes one that waits, of the image that is to be run now; null when none does.</summary>
+    public async ValueTask<PreparedContainer?> TryTakeAsync(CancellationToken cancellationToken)
+    {
+        Digest? wanted = null;
+        if (_pool.Count > 0 && ImageProvider.Asks(_plan.Reference, _plan.Request.ImagePullConfig))
+        {
+            using UsedImage current = await _images.GetAsync(_plan.Reference, _plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+            wanted = current.Image.ManifestDigest;
+        }
+
+        while (_pool.TryTake() is { } container)
+        {
+            if (wanted is null || container.Image.ManifestDigest == wanted)
+                return container;
+
+            // The reference has moved, so all that wait are of the old image, or will be found to be by another run.
+            await container.DisposeAsync().ConfigureAwait(false);
+        }
+
+        return null;
+    }
+
+    /// <inheritdoc cref="ReadyPool{T}.Refill"/>
+    public void Refill() => _pool.Refill();
+
+    public ValueTask DisposeAsync() => _pool.DisposeAsync();
+}
