@@ -9,7 +9,7 @@ internal sealed class PreparedTests : RunnerFixture
     private const string Introspection = """
         cd /proc/self
         tr '\0' '\n' <cmdline; echo --; tr '\0' '\n' </proc/1/cmdline; echo --; tr '\0' '\n' </proc/1/environ; echo --; readlink /proc/1/exe /proc/1/cwd
-        ls -l /proc/1/fd | while read a b c d e f g h i j k; do echo "$i $j"; done | tr -d '0123456789:[]'
+        for fd in /proc/1/fd/*; do echo "${fd##*/} $(readlink $fd)"; done | tr -d '0123456789[]'
         while read name value; do case $name in VmPeak:|VmSize:|VmHWM:|VmRSS:|Vm*|Rss*|*ctxt*|Mems_allowed*|Cpus*|HugetlbPages:) ;; *) echo "$name $value";; esac; done </proc/1/status
         cat /proc/1/limits /proc/1/oom_score_adj /proc/1/coredump_filter /proc/1/setgroups /proc/1/uid_map /proc/1/comm /proc/1/personality 2>&1
         umask; ulimit -a; id; pwd; ls /proc | tr -d '0123456789'; head -c 20 /proc/1/wchan

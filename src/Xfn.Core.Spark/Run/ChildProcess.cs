@@ -31,7 +31,9 @@ internal sealed unsafe class ChildProcess
         Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3 + descriptors.Length));
         Check(Libc.posix_spawnattr_init(attributes));
         Check(Libc.posix_spawnattr_setflags(attributes, Libc.POSIX_SPAWN_SETSIGMASK | Libc.POSIX_SPAWN_SETSIGDEF));
-        Check(Libc.sigfillset(signals));
+
+        // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as ignored.
+        new Span<byte>(signals, 128).Fill(0xff);
         Check(Libc.posix_spawnattr_setsigdefault(attributes, signals));
         Check(Libc.sigemptyset(signals));
         Check(Libc.posix_spawnattr_setsigmask(attributes, signals));

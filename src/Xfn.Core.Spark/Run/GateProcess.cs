@@ -40,10 +40,6 @@ internal static unsafe class GateProcess
     /// <summary>Waits, and becomes the function. Returns only when it cannot.</summary>
     public static int Pass()
     {
-        // The function is to have none of these, nor what the .NET runtime may have opened.
-        for (int fd = Program; fd <= Status; fd++)
-            Libc.fcntl(fd, Libc.F_SETFD, Libc.FD_CLOEXEC);
-        Libc.syscall(Libc.SYS_close_range, Program, int.MaxValue, Libc.CLOSE_RANGE_CLOEXEC);
         byte* text = ReadCommand();
         int argumentCount = TakeNumber(ref text);
         int environmentCount = TakeNumber(ref text);
@@ -53,6 +49,10 @@ internal static unsafe class GateProcess
         byte* path = Find(arguments[0], Value(environment, "PATH="u8));
         if (Libc.faccessat(Libc.AT_FDCWD, path, Libc.X_OK, Libc.AT_EACCESS) != 0)
             return Tell(GateState.NotExecuted, Libc.Errno);
+
+        // The function is to have none of these descriptors.
+        for (int fd = Program; fd <= Status; fd++)
+            Libc.fcntl(fd, Libc.F_SETFD, Libc.FD_CLOEXEC);
 
         // What the .NET runtime ignores the function would ignore too. From here on nothing may need the collector, which works by signals.
         Libc.RUsage used;

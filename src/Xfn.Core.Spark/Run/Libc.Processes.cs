@@ -10,8 +10,6 @@ internal static unsafe partial class Libc
 
     public const nint SYS_pidfd_send_signal = 424;
     public const nint SYS_pidfd_open = 434;
-    public const nint SYS_close_range = 436;
-    public const int CLOSE_RANGE_CLOEXEC = 4;
 
     public const int F_SETFD = 2;
     public const int FD_CLOEXEC = 1;
@@ -76,9 +74,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc")]
     public static partial int posix_spawnattr_setsigmask(byte* attributes, byte* set);
-
-    [LibraryImport("libc")]
-    public static partial int sigfillset(byte* set);
 
     [LibraryImport("libc")]
     public static partial int sigemptyset(byte* set);
