@@ -167,6 +167,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         if (_sweep.IsValueCreated)
             await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _cgroups.DisposeAsync().ConfigureAwait(false);
+        await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ownFetcher?.Dispose();
         _cache.Dispose();
     }

@@ -1,11 +1,12 @@
 using System.ComponentModel;
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Mono.Unix.Native;
 
 namespace Xfn.Core;
 
 /// <summary>The POSIX calls that .NET lacks. The only file that uses the Mono.Unix namespaces; failures carry the system's error number.</summary>
-internal static class Posix
+internal static partial class Posix
 {
     public const int SigKill = 9;
     public const int SigTerm = 15;
@@ -53,6 +54,18 @@ internal static class Posix
     public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => Syscall.statvfs(path, out Statvfs space) == 0
         ? (space.f_bavail * space.f_frsize, space.f_files == 0 ? null : space.f_favail)
         : null;
+
+    /// <summary>Waits until all that was written to a path's file system is on disk.</summary>
+    public static void SyncFileSystem(string path)
+    {
+        using var file = new SafeFileHandle(OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+        if (syncfs(file) != 0)
+            throw new IOException($"cannot write what is cached of '{path}' to disk: {Marshal.GetLastPInvokeErrorMessage()}");
+    }
+
+    // Mono.Unix lacks it.
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int syncfs(SafeFileHandle file);
 
     private static int Check(int result, string verb, string path)
     {

@@ -16,4 +16,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(4, LogLevel.Warning, "Cannot prune the cache; the next pull will try again.")]
     public static partial void CacheNotPruned(ILogger logger, Exception exception);
+
+    [LoggerMessage(5, LogLevel.Warning, "Cannot have layers in '{Directory}' on disk; should the machine lose power they are pulled again.")]
+    public static partial void NotSynced(ILogger logger, string directory, Exception exception);
 }

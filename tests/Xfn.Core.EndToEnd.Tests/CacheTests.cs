@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -126,6 +127,40 @@ internal sealed class CacheTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_was_not_on_disk_when_the_machine_went_down_is_pulled_again()
+    {
+        string image = Write(TestImage.Command("cat"));
+        ContainerRunner first = NewRunner();
+        await EchoAsync(first, image);
+        await first.DisposeAsync();
+        string layer = Directory.GetDirectories(Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers")).Single();
+        string record = Path.Combine(layer, "layer.json");
+        var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
+        Assert.That(BootOf(record), Is.Null, "it is on disk when the runner has ended");
+
+        SetBoot(record, (await File.ReadAllTextAsync("/proc/sys/kernel/random/boot_id")).Trim());
+        Assert.That(await EchoAsync(NewRunner(), image, never), Is.EqualTo("in"), "the machine is up since");
+
+        SetBoot(record, "0c2bd9ac-4b1c-4b8e-9f7d-6a2d0f3e5a11");
+        if (Ways.IsRoot)
+            await File.WriteAllTextAsync(Path.Combine(layer, "fs", "bin", "busybox"), "");
+        await Assert.ThatAsync(() => EchoAsync(NewRunner(), image, never), Throws.InstanceOf<ImageNotFoundException>());
+        ContainerRunner second = NewRunner();
+        Assert.That(await EchoAsync(second, image), Is.EqualTo("in"));
+        await second.DisposeAsync();
+        Assert.That(BootOf(record), Is.Null);
+        Assert.That(await EchoAsync(NewRunner(), image, never), Is.EqualTo("in"));
+
+        static string? BootOf(string record) => (string?)JsonNode.Parse(File.ReadAllText(record))!["Boot"];
+        static void SetBoot(string record, string boot)
+        {
+            JsonNode json = JsonNode.Parse(File.ReadAllText(record))!;
+            json["Boot"] = boot;
+            File.WriteAllText(record, json.ToJsonString());
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
     public void A_cache_that_cannot_be_written_is_told_with_the_directory_and_the_remedy()
     {
         string parent = Directory.CreateDirectory(Path.Combine(Scratch, "locked")).FullName;
@@ -146,8 +181,8 @@ internal sealed class CacheTests : RunnerFixture
         }
     }
 
-    private static async Task<string> EchoAsync(ContainerRunner runner, string image) =>
-        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() })).Output);
+    private static async Task<string> EchoAsync(ContainerRunner runner, string image, ImagePullConfig? config = null) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() })).Output);
 
     private static bool IsLocked(string file)
     {

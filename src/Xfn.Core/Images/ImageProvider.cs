@@ -53,6 +53,9 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         return true;
     }
 
+    /// <summary>Waits until what was pulled is on disk.</summary>
+    public Task FinishAsync() => layers.FinishAsync();
+
     private async ValueTask<UsedImage> FindOrPullAsync(
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {

@@ -16,6 +16,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     private const string RecordName = "layer.json";
 
     private readonly LayerUnpacker _unpacker = new(sparks);
+    private readonly LayerSync _sync = new(cache, logger);
     private readonly ConcurrentDictionary<string, LayerPull> _pulling = new();
 
     /// <summary>A layer of an image, if the cache has it and the image's blob is known to be it: a DiffID is only claimed, and one who claims another's must not get its files.</summary>
@@ -66,8 +67,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
         }
 
+        _sync.Begin(stored!, MarkDurableAsync);
         return stored!;
     }
+
+    /// <summary>Waits until what was pulled is on disk.</summary>
+    public Task FinishAsync() => _sync.FinishAsync();
 
     /// <summary>The layers of the cache.</summary>
     public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "layers"))
@@ -178,13 +183,18 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     {
         try
         {
-            return LayerRecord.FromJson(File.ReadAllBytes(Path.Combine(DirectoryOf(id), RecordName))) is { } record ? new StoredLayer(id, record) : null;
+            // What was not known to be on disk when the machine went down may lack files, or have empty ones.
+            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerSync.Boot)
+                ? new StoredLayer(id, record)
+                : null;
         }
         catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
         {
             return null;
         }
     }
+
+    private static string RecordOf(string directory) => Path.Combine(directory, RecordName);
 
     private string LockOf(string id) => Path.Combine(cache.Locks, id);
 
@@ -251,8 +261,11 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
                 RootGid = unpacked.RootGid,
                 OpaqueRoot = unpacked.OpaqueRoot,
                 Notes = unpacked.Notes,
+                Boot = LayerSync.Boot,
             };
-            DurableFile.Write(Path.Combine(incoming, RecordName), record.ToJson());
+            await File.WriteAllBytesAsync(RecordOf(incoming), record.ToJson(), cancellationToken).ConfigureAwait(false);
+            if (record.Boot is null)
+                Posix.SyncFileSystem(incoming);
             CacheDirectory.Seal(incoming);
 
             // What stands there has no record that can be read: another version's, or damaged.
@@ -284,7 +297,16 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             return layer;
         await LayerUnpacker.VerifyAsync(source, cancellationToken).ConfigureAwait(false);
         StoredLayer proven = layer with { Record = layer.Record with { Blobs = [.. layer.Record.Blobs, blob] } };
-        DurableFile.Write(Path.Combine(DirectoryOf(layer.Id), RecordName), proven.Record.ToJson());
+        DurableFile.Write(RecordOf(DirectoryOf(layer.Id)), proven.Record.ToJson());
         return proven;
+    }
+
+    private async Task MarkDurableAsync(string id)
+    {
+        using FileStream held = await FileLock.TakeAsync(LockOf(id), time, static () => { }, CancellationToken.None).ConfigureAwait(false);
+        if (Find(id) is { Record.Boot: not null } layer)
+            DurableFile.Write(RecordOf(DirectoryOf(id)), (layer.Record with { Boot = null }).ToJson());
+        else if (!Directory.Exists(DirectoryOf(id)))
+            File.Delete(held.Name);
     }
 }

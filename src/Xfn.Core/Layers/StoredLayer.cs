@@ -42,6 +42,9 @@ internal sealed record LayerRecord
 
     public IReadOnlyList<string> Notes { get; init; } = [];
 
+    /// <summary>The machine's boot in which the layer was unpacked, while it is not known that all its files are on disk; null when it is.</summary>
+    public string? Boot { get; init; }
+
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, LayerJsonContext.Default.LayerRecord);
 
     public static LayerRecord? FromJson(ReadOnlySpan<byte> json)

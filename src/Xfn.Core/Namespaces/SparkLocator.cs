@@ -35,7 +35,13 @@ internal static class SparkLocator
         // Renamed when whole: another process may be starting it the moment it is there.
         string temporary = $"{target}.{Guid.NewGuid():N}";
         using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
+        {
             file.Write(content);
+
+            // Its length is all that is looked at later.
+            file.Flush(flushToDisk: true);
+        }
+
         File.SetUnixFileMode(temporary, Executable);
         File.Move(temporary, target, overwrite: true);
         return target;

@@ -1,0 +1,60 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using Xfn.Core.Images;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>Has what was unpacked on disk, behind who pulled it: one call for the whole file system, since to wait for each of thousands of files takes a hundred times as long.</summary>
+/// <param name="cache">The cache.</param>
+/// <param name="logger">Told when the disk refuses.</param>
+internal sealed class LayerSync(CacheDirectory cache, ILogger logger)
+{
+    private readonly ConcurrentDictionary<Task, byte> _going = new();
+
+    /// <summary>What this boot of the machine is called; null when the system does not say.</summary>
+    public static string? Boot { get; } = ReadBoot();
+
+    /// <summary>Sees to it that layers are on disk some time, and are marked so then.</summary>
+    /// <param name="layers">The layers; those that are marked already count for nothing.</param>
+    /// <param name="mark">Marks one, by its name.</param>
+    public void Begin(IEnumerable<StoredLayer> layers, Func<string, Task> mark)
+    {
+        string[] ids = [.. layers.Where(l => l.Record.Boot is not null).Select(l => l.Id)];
+        if (ids.Length == 0)
+            return;
+
+        // For some seconds on a slow disk, and the call cannot be cancelled.
+        Task task = Task.Factory.StartNew(() => SyncAsync(ids, mark), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+        _going.TryAdd(task, 0);
+        task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _going, TaskScheduler.Default);
+    }
+
+    /// <summary>Waits until what was begun is on disk.</summary>
+    public Task FinishAsync() => Task.WhenAll(_going.Keys);
+
+    private async Task SyncAsync(string[] ids, Func<string, Task> mark)
+    {
+        try
+        {
+            Posix.SyncFileSystem(cache.Store);
+            foreach (string id in ids)
+                await mark(id).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            RunnerLog.NotSynced(logger, cache.Root, ex);
+        }
+    }
+
+    private static string? ReadBoot()
+    {
+        try
+        {
+            return File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim() is { Length: > 0 } boot ? boot : null;
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+}
