@@ -181,6 +181,56 @@ internal sealed class CacheTests : RunnerFixture
         }
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_cache_that_became_read_only_runs_what_it_has_and_says_why_it_pulls_nothing()
+    {
+        string image = Write(TestImage.Command("cat")), other = Write(TestImage.Command("cat").WithLayer(tar => tar.File("x", "x")), "other");
+        TestImage withUser = TestImage.Command("cat");
+        withUser.Config = withUser.Config with { User = "fn" };
+        string named = Write(withUser.WithLayer(tar => tar.File("etc/passwd", "fn:x:7:7::/:\n")), "named");
+        await using (var writer = new ContainerRunner(o => o.WithCacheDir(Cache)))
+        {
+            await EchoAsync(writer, image);
+            await writer.PullAsync(named);
+        }
+
+        SetReadOnly(true);
+        try
+        {
+            await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
+            for (int i = 0; i < 3; i++)
+                Assert.That(await EchoAsync(runner, image) + await EchoAsync(runner, named), Is.EqualTo("inin"));
+            Assert.That(await EchoAsync(runner, image, new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }), Is.EqualTo("in"));
+            Assert.That(await runner.GetImagesAsync(), Has.Count.EqualTo(2));
+            foreach (Func<Task> write in new Func<Task>[] { () => EchoAsync(runner, other), () => runner.PullAsync(other), () => runner.PruneAsync(new PruneOptions { MaxBytes = 0 }) })
+            {
+                var error = await Assert.CatchAsync<XfnException>(() => write());
+                Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
+                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain(Ways.IsRoot ? "Read-only file system" : "denied").And.Contain("WithCacheDir"));
+            }
+
+            Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        }
+        finally
+        {
+            SetReadOnly(false);
+        }
+    }
+
+    private void SetReadOnly(bool readOnly)
+    {
+        if (!Ways.IsRoot)
+        {
+            const UnixFileMode write = UnixFileMode.UserWrite;
+            foreach (string directory in Directory.GetDirectories(Cache).Append(Cache))
+                File.SetUnixFileMode(directory, readOnly ? File.GetUnixFileMode(directory) & ~write : File.GetUnixFileMode(directory) | write);
+            return;
+        }
+
+        foreach (string[] arguments in readOnly ? new string[][] { ["--bind", Cache, Cache], ["-o", "remount,bind,ro", Cache] } : [[Cache]])
+            Process.Start(readOnly ? "mount" : "umount", arguments).WaitForExit();
+    }
+
     private static async Task<string> EchoAsync(ContainerRunner runner, string image, ImagePullConfig? config = null) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() })).Output);
 

@@ -10,39 +10,38 @@ internal sealed class CacheDirectory : IDisposable
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
-    private readonly string _session;
-    private readonly FileStream _sessionLock;
+    private readonly string _session = Guid.NewGuid().ToString("N");
+    private readonly FileStream? _sessionLock;
 
     /// <summary>Makes what is missing.</summary>
     /// <exception cref="ContainerEnvironmentException">The directory cannot be made, or is not the caller's alone.</exception>
     public CacheDirectory(string root, IdMapping mapping)
     {
         Root = Path.GetFullPath(root);
+        Store = Path.Combine(Root, "store", mapping.Key);
+        Cgroups = Path.Combine(Root, "cgroups");
         try
         {
             MakePrivate(Root);
             CheckOwned();
-            Bin = MakePrivate(Path.Combine(Root, "bin"));
-            Blobs = MakePrivate(Path.Combine(Root, "blobs"));
-            References = MakePrivate(Path.Combine(Root, "refs"));
-            Locks = MakePrivate(Path.Combine(Root, "locks"));
-            Cgroups = MakePrivate(Path.Combine(Root, "cgroups"));
-            MakePrivate(Path.Combine(Root, "sessions"));
-            MakePrivate(Path.Combine(Root, "store"));
-            Store = Make(Path.Combine(Root, "store", mapping.Key), Passable);
+            if (IsReadOnly())
+            {
+                // Only for as long as this process lives, so what it does not come to clear is not found later.
+                Cgroups = Directory.CreateTempSubdirectory("xfn-").FullName;
+                return;
+            }
+
+            foreach (string directory in new[] { Bin, Blobs, References, Locks, Cgroups, Sessions, Path.GetDirectoryName(Store)! })
+                MakePrivate(directory);
+            Make(Store, Passable);
             Make(Path.Combine(Store, "layers"), Passable);
 
             // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers. One who sweeps may get it in the moment
             // between making and locking, and then removes the file: begin again.
-            FileStream? held;
-            do
-            {
+            while ((_sessionLock = FileLock.Try(Path.Combine(Sessions, _session))) is null)
                 _session = Guid.NewGuid().ToString("N");
-                held = FileLock.Try(Path.Combine(Root, "sessions", _session));
-            }
-            while (held is null);
-            _sessionLock = held;
-            Incoming = MakePrivate(Path.Combine(MakePrivate(Path.Combine(Root, "incoming")), _session));
+            MakePrivate(Path.GetDirectoryName(Incoming)!);
+            MakePrivate(Incoming);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
@@ -54,16 +53,16 @@ internal sealed class CacheDirectory : IDisposable
     public string Root { get; }
 
     /// <summary>Copies of xfn-spark.</summary>
-    public string Bin { get; }
+    public string Bin => Path.Combine(Root, "bin");
 
     /// <summary>Manifests and configurations, by digest.</summary>
-    public string Blobs { get; }
+    public string Blobs => Path.Combine(Root, "blobs");
 
     /// <summary>What references were resolved to.</summary>
-    public string References { get; }
+    public string References => Path.Combine(Root, "refs");
 
     /// <summary>Files that processes lock.</summary>
-    public string Locks { get; }
+    public string Locks => Path.Combine(Root, "locks");
 
     /// <summary>Files that tell whose the machine's cgroups are.</summary>
     public string Cgroups { get; }
@@ -71,7 +70,9 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Unpacked layers of one mapping, in <c>layers</c>.</summary>
     public string Store { get; }
 
-    private string Incoming { get; }
+    private string Sessions => Path.Combine(Root, "sessions");
+
+    private string Incoming => Path.Combine(Root, "incoming", _session);
 
     /// <summary>A new directory in which a spark may write.</summary>
     public string NewIncoming() => Make(Path.Combine(Incoming, Guid.NewGuid().ToString("N")), Open);
@@ -89,7 +90,9 @@ internal sealed class CacheDirectory : IDisposable
     /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made; false when it cannot.</param>
     public async Task SweepAsync(Func<string, Task<bool>> removeIncoming)
     {
-        foreach (string path in Directory.GetFiles(Path.Combine(Root, "sessions")).Where(p => Path.GetFileName(p) != _session))
+        if (_sessionLock is null)
+            return;
+        foreach (string path in Directory.GetFiles(Sessions).Where(p => Path.GetFileName(p) != _session))
         {
             // Whoever holds the lock is alive.
             using FileStream? held = FileLock.Try(path);
@@ -114,6 +117,12 @@ internal sealed class CacheDirectory : IDisposable
 
     public void Dispose()
     {
+        if (_sessionLock is null)
+        {
+            TryDelete(Cgroups);
+            return;
+        }
+
         TryDelete(Incoming);
         File.Delete(_sessionLock.Name);
         _sessionLock.Dispose();
@@ -143,6 +152,9 @@ internal sealed class CacheDirectory : IDisposable
         File.SetUnixFileMode(path, mode);
         return path;
     }
+
+    /// <summary>Whether images can be had from the cache but nothing can be written to it, as when it is part of a machine's or a container's read-only image.</summary>
+    private bool IsReadOnly() => Directory.Exists(Path.Combine(Store, "layers")) && Directory.Exists(Sessions) && !Posix.CanWrite(Sessions);
 
     private void CheckOwned()
     {

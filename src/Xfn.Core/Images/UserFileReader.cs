@@ -28,7 +28,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
             try
             {
                 SparkFiles files = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
-                store.WriteUserFiles(image.ManifestDigest, files);
+                Keep(image, files);
                 return files;
             }
             catch (SparkFailedException ex) when (ex.Failure.Kind == SparkFailureKind.Image)
@@ -39,6 +39,18 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
             {
                 throw NamespaceErrors.Refused(RunStage.Bundle, ex.Failure, ex);
             }
+        }
+    }
+
+    private void Keep(StoredImage image, SparkFiles files)
+    {
+        try
+        {
+            store.WriteUserFiles(image.ManifestDigest, files);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // A cache that is full or cannot be written: the next process reads them again.
         }
     }
 }

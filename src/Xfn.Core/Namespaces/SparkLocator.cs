@@ -32,6 +32,23 @@ internal static class SparkLocator
         if (File.Exists(target) && new FileInfo(target).Length == content.Length)
             return target;
 
+        try
+        {
+            Copy(content, target);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Spawn,
+                $"cannot write xfn-spark to '{binDirectory}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                ex);
+        }
+
+        return target;
+    }
+
+    private static void Copy(byte[] content, string target)
+    {
         // Renamed when whole: another process may be starting it the moment it is there.
         string temporary = $"{target}.{Guid.NewGuid():N}";
         using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
@@ -44,7 +61,6 @@ internal static class SparkLocator
 
         File.SetUnixFileMode(temporary, Executable);
         File.Move(temporary, target, overwrite: true);
-        return target;
     }
 
     private static IEnumerable<string> Candidates()
