@@ -128,7 +128,7 @@ public enum NetworkPolicy
 /// <summary>The streams of a run that does not hold its input and output in memory.</summary>
 public sealed record FunctionStreams
 {
-    /// <summary>Read to its end, or until the function has ended, and passed to stdin. Empty by default. A read that does not heed its cancellation token is left to itself
+    /// <summary>Read to its end, or until the function has ended, and passed to stdin; not before its container has started. Empty by default. A read that does not heed its cancellation token is left to itself
     /// half a second after the function's end.</summary>
     public Stream Stdin { get; init; } = Stream.Null;
 

@@ -7,8 +7,10 @@ namespace Xfn.Core.EndToEnd.Tests;
 /// <summary>A cache that is damaged, or in use by several.</summary>
 internal sealed class CacheTests : RunnerFixture
 {
-    [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again()
+    [TestCase(false)]
+    [TestCase(true)]
+    [CancelAfter(60_000)]
+    public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again(bool streaming)
     {
         var bundles = new HookedBundles();
         ContainerRunner runner = NewRunner(o => o.WithBundleBuilder(bundles));
@@ -20,8 +22,30 @@ internal sealed class CacheTests : RunnerFixture
             if (calls++ == 0)
                 TakeLayersAway();
         };
-        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        if (streaming)
+        {
+            using var stdin = new MemoryStream("in"u8.ToArray());
+            using var stdout = new MemoryStream();
+            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = Stream.Null });
+            Assert.That(Text(stdout.ToArray()), Is.EqualTo("in"));
+        }
+        else
+        {
+            Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        }
+
         Assert.That(calls, Is.EqualTo(2));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_cannot_start_leaves_its_input_unread()
+    {
+        string image = Write(TestImage.Command("/missing"));
+        using var stdin = new MemoryStream("in"u8.ToArray());
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = Stream.Null, Stderr = Stream.Null }),
+            Throws.InstanceOf<XfnException>());
+        Assert.That(stdin.Position, Is.Zero);
     }
 
     [Test, CancelAfter(60_000)]
