@@ -57,15 +57,23 @@ internal sealed class ImageTests : RunnerFixture
     [TestCase("[]", "JSON object")]
     [TestCase("{", "valid JSON")]
     [TestCase("null", "JSON object")]
+    [TestCase("\uFEFF{}", "valid JSON")]
+    [TestCase("""{"schemaVersion":2,"x":NaN}""", "valid JSON")]
     [TestCase("""{"schemaVersion":2,"schemaVersion":2}""", "valid JSON")]
     [TestCase("""{"schemaVersion":2} trailing""", "valid JSON")]
     [TestCase("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"md5:00","size":1},"layers":[]}""", "digest")]
     [TestCase("<html>not found</html>", "valid JSON")]
+    [TestCase("""{"schemaVersion":2,"manifests":null}""", Name)]
+    [TestCase("""{"schemaVersion":2,"manifests":[null]}""", Name)]
+    [TestCase("""{"schemaVersion":2,"config":null,"layers":[]}""", Name)]
+    [TestCase("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},"layers":[null]}""", Name)]
     [CancelAfter(60_000)]
     public async Task What_is_no_manifest_is_refused(string document, string because)
     {
-        _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes(document));
+        _fetcher.AddManifest(Name, document.Contains("\"manifests\":", StringComparison.Ordinal) && because == Name ? MediaTypes.OciIndex : Manifest, Encoding.UTF8.GetBytes(document));
         await RefusedAsync<InvalidImageException>(Name, because);
+        await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
+        Assert.That(await runner.GetImagesAsync(), Is.Empty, "and harms nobody else");
     }
 
     [Test, CancelAfter(60_000)]
@@ -137,15 +145,114 @@ internal sealed class ImageTests : RunnerFixture
             await RefusedAsync<InvalidImageException>(config.Digest.ToString(), "embeds");
     }
 
+    [TestCase("")]
+    [TestCase("""
+        ,"rootfs":null
+        """)]
+    [TestCase("""
+        ,"rootfs":{"type":"blocks","diff_ids":["DIFFID"]}
+        """)]
+    [TestCase("""
+        ,"rootfs":{"type":"layers","diff_ids":["nothing"]}
+        """)]
+    [TestCase("""
+        ,"rootfs":{"type":"layers","diff_ids":["DIFFID"]},"config":{"Env":"A=B"}
+        """)]
+    [TestCase("""
+        ,"rootfs":{"type":"layers","diff_ids":["DIFFID"]},"config":{"Cmd":[null]}
+        """)]
+    [CancelAfter(60_000)]
+    public async Task A_configuration_that_makes_no_sense_is_refused(string rest)
+    {
+        Descriptor layer = Layer("x");
+        AddManifest(_fetcher.AddBlob(MediaTypes.OciConfig, Raw(rest, layer)), [layer]);
+        await RefusedAsync<InvalidImageException>(Name);
+    }
+
+    [TestCase("StopSignal", "15")]
+    [TestCase("Healthcheck", "[]")]
+    [TestCase("OnBuild", "{}")]
+    [TestCase("ExposedPorts", "[80]")]
+    [TestCase("Volumes", """
+        {"../..":{},"/proc":{},"/":5}
+        """)]
+    [TestCase("Hostname", """
+        "a/b"
+        """)]
+    [CancelAfter(60_000)]
+    public async Task What_is_not_used_of_a_configuration_may_be_anything(string name, string value)
+    {
+        Descriptor layer = Layer("x");
+        string rest = $$""","rootfs":{"type":"layers","diff_ids":["DIFFID"]},"config":{"Entrypoint":["/bin/busybox","cat","/word"],"{{name}}":{{value}}}""";
+        AddManifest(_fetcher.AddBlob(MediaTypes.OciConfig, Raw(rest, layer)), [layer]);
+        Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+    }
+
+    private static byte[] Raw(string rest, Descriptor layer) =>
+        Encoding.UTF8.GetBytes("""{"os":"linux","architecture":"amd64" """ + rest.Replace("DIFFID", layer.Digest.ToString(), StringComparison.Ordinal) + "}");
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_index_without_entries_is_told_and_one_without_platforms_is_used()
+    {
+        Descriptor manifest = Add("x");
+        _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [] }));
+        await RefusedAsync<ImageNotFoundException>("linux/amd64");
+        _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [manifest] }));
+        Assert.That(await AnswerAsync(), Is.EqualTo("x\n"), "the only image there is");
+    }
+
+    [TestCase(0)]
+    [TestCase(1)]
+    [CancelAfter(60_000)]
+    public async Task A_manifest_of_an_index_must_have_the_size_that_the_index_says(int more)
+    {
+        Descriptor manifest = Add("x");
+        AddIndex([(manifest with { Size = manifest.Size + more }, "linux/amd64")]);
+        if (more == 0)
+            Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+        else
+            await RefusedAsync<InvalidImageException>(manifest.Digest.ToString(), $"{manifest.Size}", $"{manifest.Size + more}");
+    }
+
+    [TestCase("pinned")]
+    [TestCase("child")]
+    [TestCase("stated")]
+    [CancelAfter(60_000)]
+    public async Task A_manifest_must_have_the_digest_that_it_is_asked_for_by(string which)
+    {
+        Descriptor manifest = Add("x");
+        AddIndex([(manifest, "linux/amd64")]);
+        var lying = new Moq.Mock<IImageFetcher>();
+        lying.Setup(f => f.OpenBlobAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<Descriptor>(), Moq.It.IsAny<long>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
+            .Returns((ImageReference r, Descriptor d, long o, FetchContext c, CancellationToken t) => _fetcher.OpenBlobAsync(r, d, o, c, t));
+        lying.Setup(f => f.FetchManifestAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
+            .Returns(async (ImageReference r, FetchContext c, CancellationToken t) =>
+            {
+                FetchedManifest fetched = await _fetcher.FetchManifestAsync(r, c, t);
+                return which switch
+                {
+                    "stated" when r.Digest.IsEmpty => fetched with { Digest = manifest.Digest },
+                    "pinned" or "child" when !r.Digest.IsEmpty => fetched with { Content = new byte[] { 0x20 }.Concat(fetched.Content.ToArray()).ToArray() },
+                    _ => fetched,
+                };
+            });
+        var error = await Assert.CatchAsync<InvalidImageException>(() => NewRunner(o => o.WithImageFetcher(lying.Object)).RunFunctionAsync(
+            new RunFunctionRequest { Image = which == "pinned" ? $"registry.example/fn@{manifest.Digest}" : Name }));
+        Assert.That(error!.Message, Does.Contain($"expected {manifest.Digest}"));
+        Assert.That(Directory.GetFiles(Path.Combine(Cache, "blobs")), Is.Empty);
+    }
+
     [TestCase(-1)]
     [TestCase(1)]
     [TestCase(1000)]
+    [TestCase(long.MinValue)]
+    [TestCase(long.MaxValue)]
     [CancelAfter(60_000)]
-    public async Task A_layer_of_another_size_than_its_manifest_says_is_refused(int more)
+    public async Task A_layer_of_another_size_than_its_manifest_says_is_refused(long more)
     {
         Descriptor layer = Layer("x");
-        AddManifest(Config([layer.Digest]), [layer with { Size = layer.Size + more }]);
-        await RefusedAsync<XfnException>(layer.Digest.ToString());
+        AddManifest(Config([layer.Digest]), [layer with { Size = more is long.MinValue ? -1 : more == long.MaxValue ? more : layer.Size + more }]);
+        await RefusedAsync<XfnException>(more == long.MinValue ? Name : layer.Digest.ToString());
     }
 
     [Test, CancelAfter(60_000)]

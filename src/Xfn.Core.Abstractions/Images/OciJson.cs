@@ -22,19 +22,25 @@ public static class OciJson
     /// <param name="json">The document.</param>
     /// <exception cref="JsonException">The document is no index.</exception>
     public static ImageIndex ParseIndex(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageIndex) ?? throw Null("an index");
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageIndex) is { } index && !HasNull(index.Manifests) ? index : throw Null("an index");
 
     /// <summary>Reads a manifest.</summary>
     /// <param name="json">The document.</param>
     /// <exception cref="JsonException">The document is no manifest.</exception>
     public static ImageManifest ParseManifest(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageManifest) ?? throw Null("a manifest");
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageManifest) is { } manifest && !HasNull(manifest.Layers) ? manifest : throw Null("a manifest");
 
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">The document.</param>
     /// <exception cref="JsonException">The document is no configuration.</exception>
     public static ImageConfig ParseConfig(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageConfig) ?? throw Null("a configuration");
+        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageConfig) is { } config && !HasNull(config.Config?.Env) && !HasNull(config.Config?.Entrypoint) && !HasNull(config.Config?.Cmd)
+            ? config
+            : throw Null("a configuration");
+
+    // The serializer looks at properties, not at what lists hold.
+    private static bool HasNull<T>(IReadOnlyList<T>? list)
+        where T : class => list?.Contains(null) == true;
 
     private static JsonException Null(string expected) => new($"expected {expected}, found null");
 }
@@ -55,6 +61,7 @@ internal sealed class DigestJsonConverter : JsonConverter<Digest>
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     AllowDuplicateProperties = false,
+    RespectNullableAnnotations = true,
     MaxDepth = 64,
     Converters = [typeof(DigestJsonConverter)])]
 [JsonSerializable(typeof(Descriptor))]
