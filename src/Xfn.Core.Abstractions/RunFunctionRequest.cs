@@ -28,6 +28,8 @@ public sealed record ImagePullConfig
 }
 
 /// <summary>When the registry is asked for an image.</summary>
+/// <remarks>The cache is one for all callers of a runner: an image that was pulled with one caller's credentials is given under <see cref="IfNotPresent"/> and <see cref="Never"/> to
+/// every caller that names it. <see cref="Always"/> has the registry decide each time, by one HEAD request with the caller's own credentials.</remarks>
 public enum ImagePullPolicy
 {
     /// <summary>As <see cref="IfNotPresent"/>.</summary>
