@@ -55,6 +55,21 @@ internal static partial class Posix
         ? (space.f_bavail * space.f_frsize, space.f_files == 0 ? null : space.f_favail)
         : null;
 
+    /// <summary>Waits until a file's content is on disk. FileStream.Flush does so too, and tells nobody when the disk refuses.</summary>
+    public static void SyncFile(FileStream file)
+    {
+        while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)
+        {
+            Errno error = Stdlib.GetLastError();
+
+            // Some file systems know no such call.
+            if (error is Errno.EINVAL or Errno.EROFS or Errno.EOPNOTSUPP)
+                return;
+            if (error != Errno.EINTR)
+                throw new IOException($"cannot write '{file.Name}' to disk: {new Win32Exception((int)error).Message}", (int)error);
+        }
+    }
+
     /// <summary>Waits until all that was written to a path's file system is on disk.</summary>
     public static void SyncFileSystem(string path)
     {

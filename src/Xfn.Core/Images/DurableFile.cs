@@ -12,7 +12,7 @@ internal static class DurableFile
             using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0))
             {
                 file.Write(content);
-                file.Flush(flushToDisk: true);
+                Posix.SyncFile(file);
             }
 
             File.Move(temporary, path, overwrite: true);

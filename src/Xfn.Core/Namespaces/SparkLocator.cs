@@ -56,7 +56,7 @@ internal static class SparkLocator
             file.Write(content);
 
             // Its length is all that is looked at later.
-            file.Flush(flushToDisk: true);
+            Posix.SyncFile(file);
         }
 
         File.SetUnixFileMode(temporary, Executable);
