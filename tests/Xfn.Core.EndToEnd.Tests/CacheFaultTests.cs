@@ -1,0 +1,242 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Spark.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>A cache whose processes are killed, whose system refuses, or that lies in an odd place.</summary>
+internal sealed class CacheFaultTests : RunnerFixture
+{
+    private string Layers => Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+
+    [Test, CancelAfter(3_600_000)]
+    public async Task A_puller_that_is_killed_at_any_moment_leaves_nothing_that_is_taken_for_whole(CancellationToken token)
+    {
+        TestImage image = TestImage.Command("cat");
+        for (int i = 0; i < 300; i += 100)
+        {
+            image.WithLayer(tar =>
+            {
+                for (int n = i; n < i + 100; n++)
+                    tar.File($"{i}/{n}", RandomBytes(n));
+            });
+        }
+
+        string reference = Write(image);
+        var clock = Stopwatch.StartNew();
+        using (Process whole = Xfn("pull", "--cache-dir", Cache, reference))
+            await whole.WaitForExitAsync(token);
+        TimeSpan took = clock.Elapsed;
+        Dictionary<string, string> good = ReadLayers();
+        Assert.That(good, Has.Count.EqualTo(4));
+        var random = new Random(LongMode.Seed);
+        int begun = 0;
+        for (int round = 0; round < LongMode.Rounds(20); round++)
+        {
+            await using (var pruner = new ContainerRunner(o => o.WithCacheDir(Cache)))
+                await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
+            using Process process = Xfn("pull", "--cache-dir", Cache, reference);
+            await Task.Delay(took * (0.4 + (0.6 * random.NextDouble())), token);
+            process.Kill();
+            await process.WaitForExitAsync(token);
+
+            foreach ((string id, string content) in ReadLayers())
+                Assert.That(content, Is.EqualTo(good[id]), $"round {round}");
+            begun += Directory.GetDirectories(Path.Combine(Cache, "incoming")).Length > 0 ? 1 : 0;
+            await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
+            RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "in"u8.ToArray() }, token);
+            Assert.That((Text(response.Output), ReadLayers()), Is.EqualTo(("in", good)));
+            while (Directory.GetDirectories(Path.Combine(Cache, "incoming")).Length > 1)
+                await Task.Delay(10, token);
+        }
+
+        Assert.That(begun, Is.GreaterThan(LongMode.Rounds(20) / 10), "hardly one was killed while it pulled");
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Twenty_processes_pull_an_image_once_and_once_more_when_the_puller_is_killed(CancellationToken token)
+    {
+        await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", RandomBytes(1, 3 << 20)))));
+        using Process first = Xfn("pull", "--cache-dir", Cache, registry.Image);
+        await registry.SentAsync(1 << 20, token);
+        Process[] others = [.. Enumerable.Range(0, 19).Select(_ => Xfn("pull", "--cache-dir", Cache, registry.Image))];
+        first.Kill();
+        await first.WaitForExitAsync(token);
+        foreach (Process process in others)
+        {
+            using StreamReader output = process.StandardOutput;
+            string said = await output.ReadToEndAsync(token);
+            await process.WaitForExitAsync(token);
+            Assert.That(process.ExitCode, Is.Zero, said);
+            process.Dispose();
+        }
+
+        Assert.That(registry.Fetches.Values, Is.All.LessThanOrEqualTo(2).And.Some.EqualTo(2));
+        await NewRunner().PullAsync(registry.Image, cancellationToken: token);
+        while (Directory.GetFiles(Path.Combine(Cache, "sessions")).Length > 1)
+            await Task.Delay(20, token);
+    }
+
+    [TestCase("fsync", "EIO", true)]
+    [TestCase("rename,renameat,renameat2", "ENOSPC", true)]
+    [TestCase("rename,renameat,renameat2", "EIO:when=2+", true)]
+    [TestCase("mkdir,mkdirat", "EDQUOT:when=3+", true)]
+    [TestCase("flock", "ENOLCK", null)]
+    [TestCase("flock", "EINTR:when=1..3", null)]
+    [TestCase("chmod,fchmod,fchmodat", "EPERM:when=3+", true)]
+    [TestCase("syncfs", "EIO", false)]
+    [TestCase("ftruncate,pwrite64", "ENOSPC", true)]
+    [CancelAfter(120_000)]
+    public async Task What_the_system_refuses_is_told_and_leaves_nothing(string calls, string error, bool? fails, CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may trace what enters a user namespace.");
+        string image = Write(TestImage.Command("cat"));
+
+        using Process process = Process.Start(new ProcessStartInfo(
+            "strace",
+            ["-f", "-o", "/dev/null", "-e", $"trace={calls}", "-e", $"inject={calls}:error={error}", Path.Combine(AppContext.BaseDirectory, "xfn"), "pull", "--cache-dir", Cache, image])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        string said = await process.StandardError.ReadToEndAsync(token);
+        await process.WaitForExitAsync(token);
+        if (fails is { } must)
+            Assert.That(process.ExitCode, must ? Is.EqualTo(125) : Is.Zero, said);
+        if (process.ExitCode != 0)
+            Assert.That(said, Does.StartWith("xfn: error: ").And.Contain(Cache).And.Matches(@"\A[^\n]*\n\z"));
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token);
+        Assert.That(Text(response.Output), Is.EqualTo("in"));
+    }
+
+    [TestCase("000")]
+    [TestCase("077")]
+    [TestCase("777")]
+    [CancelAfter(60_000)]
+    public async Task A_cache_has_its_modes_whatever_the_umask(string mask, CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat"));
+        using Process process = Start("sh", "-c", $"umask {mask}; exec \"$@\"", "sh", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, image, "/dev/null");
+        string said = await process.StandardError.ReadToEndAsync(token);
+        await process.WaitForExitAsync(token);
+        Assert.That(process.ExitCode, Is.Zero, said);
+        const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        foreach (string directory in Directory.GetDirectories(Cache).Append(Cache))
+            Assert.That(File.GetUnixFileMode(directory), Is.EqualTo(owner), directory);
+        Assert.That(File.GetUnixFileMode(Layers), Is.EqualTo(owner | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute));
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }, token);
+        Assert.That(Text(response.Output), Is.EqualTo("in"));
+    }
+
+    [TestCase("with space, comma:colon")]
+    [TestCase("quote\"'backslash\\")]
+    [TestCase("ünïcödé 漢字")]
+    [TestCase("link")]
+    [CancelAfter(60_000)]
+    public async Task A_cache_may_lie_anywhere(string name, CancellationToken token)
+    {
+        string cache = Path.Combine(Scratch, name);
+        if (name == "link")
+            File.CreateSymbolicLink(cache, Directory.CreateDirectory(Path.Combine(Scratch, "target"), (UnixFileMode)0b111_000_000).FullName);
+        string image = Write(TestImage.Command("cat", "/x").WithLayer(tar => tar.File("x", "one")).WithLayer(tar => tar.File("x", "two")));
+        await using var runner = new ContainerRunner(o => o.WithCacheDir(cache));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, token)).Output), Is.EqualTo("two"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_file_system_that_runs_no_programs_is_told()
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may mount a file system.");
+        Directory.CreateDirectory(Cache);
+        using (Process mount = Process.Start("mount", ["-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs", Cache]))
+            await mount.WaitForExitAsync();
+        try
+        {
+            string image = Write(TestImage.Command("cat"));
+            await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
+            var error = await Assert.CatchAsync<ContainerEnvironmentException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }));
+            Assert.That(error!.Message, Does.Contain(Cache).And.Contain("programs may be executed"));
+        }
+        finally
+        {
+            using Process umount = Process.Start("umount", [Cache]);
+            await umount.WaitForExitAsync();
+        }
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_layer_larger_than_the_memory_it_may_take_is_pulled(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[300 << 20])));
+        using Process process = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["pull", "--cache-dir", Cache, image])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            Environment = { ["DOTNET_GCHeapHardLimit"] = "0x1800000" },
+        })!;
+        string said = await process.StandardError.ReadToEndAsync(token);
+        await process.WaitForExitAsync(token);
+        Assert.That(process.ExitCode, Is.Zero, said);
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_process_that_may_open_few_files_says_so_and_works_again_with_more(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat"));
+        int failed = 0;
+        for (int files = 100; files <= 220; files += 20)
+        {
+            using Process process = Start("prlimit", $"--nofile={files}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, image, "/dev/null");
+            string said = await process.StandardError.ReadToEndAsync(token);
+            await process.WaitForExitAsync(token);
+
+            // With fewer still the runtime of .NET does not even start.
+            if (process.ExitCode != 125)
+                continue;
+            failed++;
+            Assert.That(said, Does.StartWith("xfn: error: ").And.Matches(@"\A[^\n]*\n\z"));
+        }
+
+        TestContext.Out.WriteLine($"{failed} of 7 failed");
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token)).Output), Is.EqualTo("in"));
+    }
+
+    private static Process Xfn(params string[] arguments) => Start(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments);
+
+    private static Process Start(string program, params string[] arguments) =>
+        Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+
+    private static byte[] RandomBytes(int seed, int count = 5000)
+    {
+        var bytes = new byte[count];
+        new Random(seed).NextBytes(bytes);
+        return bytes;
+    }
+
+    /// <summary>The files of every layer that has a record which is believed.</summary>
+    private Dictionary<string, string> ReadLayers()
+    {
+        var layers = new Dictionary<string, string>();
+        foreach (string layer in Directory.GetDirectories(Layers))
+        {
+            Assert.That(JsonNode.Parse(File.ReadAllText(Path.Combine(layer, "layer.json")))!["DiffId"], Is.Not.Null);
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (string file in Directory.GetFiles(layer + "/fs", "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            {
+                hash.AppendData(Encoding.UTF8.GetBytes(file));
+                if (new FileInfo(file).LinkTarget is null)
+                    hash.AppendData(File.ReadAllBytes(file));
+            }
+
+            layers[Path.GetFileName(layer)] = Convert.ToHexString(hash.GetHashAndReset());
+        }
+
+        return layers;
+    }
+}
