@@ -1,9 +1,10 @@
 using System.Security.Cryptography;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Layers;
 
 /// <summary>A blob's bytes as they come, hashed on the way and taken up again where a connection broke. What was read counts for nothing before <see cref="VerifyAsync"/>.</summary>
-internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : Stream
+internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : ForwardStream
 {
     private const int MaxResumes = 5;
 
@@ -12,15 +13,8 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
     private long _offset;
     private int _resumes;
 
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => _offset; set => throw new NotSupportedException(); }
+    /// <summary>How far it has come.</summary>
+    public long BytesRead => _offset;
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -53,8 +47,6 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         }
     }
 
-    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
     /// <summary>Reads what is left, and compares size and digest.</summary>
     public async Task VerifyAsync(CancellationToken cancellationToken)
     {
@@ -67,16 +59,6 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         if (found != blob.Digest)
             throw Invalid($"its digest is {found}");
     }
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

@@ -150,7 +150,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                 while (await tar.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
                 {
                     hash.AppendData(buffer, 0, count);
-                    source.Report(PullPhase.Downloading, blob.Position);
+                    source.Report(PullPhase.Downloading, blob.BytesRead);
                     wanted = wanted && await TryWriteAsync(target, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
                 }
             }
