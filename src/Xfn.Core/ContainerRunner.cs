@@ -75,7 +75,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             token => RunSpark.StartAsync("run", sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
         _startPrepared = token => RunSpark.StartAsync("prepare", sparks, piper, _cgroups, _settings.ProcessLimit, token);
         var store = new ImageStore(_cache);
-        var layers = new LayerStore(_cache, sparks, _settings.Time, _settings.Logger);
+        var layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
         _catalog = new CacheCatalog(store, layers, uses);
         _pruner = new CachePruner(_catalog, store, layers, uses, _settings.Time);

@@ -54,6 +54,9 @@ public sealed class ContainerRunnerOptions
     /// end when no run has come for 30 seconds. 2 by default; 0 for none.</summary>
     public int ReadyNamespaces { get; set; } = 2;
 
+    /// <summary>How much an image may hold when it is unpacked.</summary>
+    public UnpackLimits UnpackLimits { get; set; } = new();
+
     /// <summary>How registries are reached, where <see cref="ImageFetcher"/> is null. The logger and the clock are the runner's.</summary>
     public RegistryOptions Registry { get; set; } = new();
 
@@ -130,6 +133,10 @@ public sealed class ContainerRunnerOptions
     /// <summary>Sets <see cref="ReadyNamespaces"/>.</summary>
     /// <param name="count">How many; at least 0.</param>
     public ContainerRunnerOptions WithReadyNamespaces(int count) => Set(() => ReadyNamespaces = count);
+
+    /// <summary>Changes <see cref="UnpackLimits"/>.</summary>
+    /// <param name="change">Gives the new limits: <c>l => l with { MaxImageBytes = 1L &lt;&lt; 30, MaxLayerBytes = 1L &lt;&lt; 30 }</c>.</param>
+    public ContainerRunnerOptions WithUnpackLimits(Func<UnpackLimits, UnpackLimits> change) => Set(() => UnpackLimits = change(UnpackLimits));
 
     /// <summary>Changes <see cref="Registry"/>.</summary>
     /// <param name="change">Gives the new options: <c>r => r with { MaxRetries = 0 }</c>.</param>

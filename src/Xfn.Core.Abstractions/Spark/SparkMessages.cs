@@ -128,10 +128,10 @@ internal sealed record SparkSignal(int Number);
 /// <summary>Unpack the tar stream that follows, to its end or the end of stdin, into <c>fs</c> in the working directory.</summary>
 internal sealed record SparkUnpack
 {
-    /// <summary>How many bytes the layer's files may have in all.</summary>
+    /// <summary>How many bytes the layer's files may have in all, and how many they may take on disk.</summary>
     public required long MaxBytes { get; init; }
 
-    /// <summary>How many entries the layer may have.</summary>
+    /// <summary>How many entries the layer may have, directories that it implies among them.</summary>
     public required long MaxEntries { get; init; }
 
     /// <summary>How many bytes the name of an entry, or what it links to, may have.</summary>
@@ -157,7 +157,7 @@ internal sealed record SparkUnpack
 /// <summary>A layer was unpacked.</summary>
 internal sealed record SparkUnpacked
 {
-    /// <summary>Entries in the archive.</summary>
+    /// <summary>Entries in the archive, and directories that they imply.</summary>
     public required long Entries { get; init; }
 
     /// <summary>Bytes that the layer's files take on disk.</summary>

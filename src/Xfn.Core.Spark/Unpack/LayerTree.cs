@@ -13,7 +13,7 @@ internal enum Place
 /// <summary>The directories of a layer that is being unpacked: finds the one that a path names, through the links that are in the layer and those below, and
 /// makes those that are missing.</summary>
 /// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="Beneath"/> opens it.</remarks>
-internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget) : IDisposable
+internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
 {
     private const int MaxLinks = 40;
 
@@ -230,6 +230,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     /// <summary>Makes a directory where none is: with what the layers below say of it, in place of what this layer has there.</summary>
     private void Make(int at, byte* name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
     {
+        size.AddOnDisk(1);
         if (place == Place.Layer && Libc.unlinkat(at, name, 0) != 0 || Libc.mkdirat(at, name, Metadata.Implied.Mode) != 0)
             throw Refused("make directory", path, Libc.Errno);
         Implied++;

@@ -4,7 +4,6 @@ namespace Xfn.Core.Spark.Unpack;
 internal sealed unsafe partial class LayerUnpacker : IDisposable
 {
     private const uint SpecialBits = 0xE00;
-    private const int DiskBlockBytes = 4096;
 
     private readonly SparkUnpack _request;
     private readonly int _rootFd;
@@ -12,6 +11,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     private readonly TarInput _input;
     private readonly TarReader _reader;
     private readonly TarEntry _entry;
+    private readonly LayerSize _size;
     private readonly PendingDirectories _pending;
     private readonly LayerTree _tree;
     private readonly Whiteouts _whiteouts;
@@ -20,8 +20,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     private readonly GrowingBytes _path = new();
     private readonly GrowingBytes _target = new();
     private long _entries;
-    private long _bytes;
-    private long _diskBytes;
     private Metadata? _rootMetadata;
 
     private LayerUnpacker(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids)
@@ -32,10 +30,11 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         _input = new TarInput(tarFd);
         _reader = new TarReader(_input);
         _entry = _reader.Entry;
+        _size = new LayerSize(request, _reader);
         var budget = new MemoryBudget();
         _pending = new PendingDirectories(directoryFd, budget);
-        _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget);
-        _whiteouts = new Whiteouts(directoryFd, _tree, budget);
+        _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);
+        _whiteouts = new Whiteouts(directoryFd, _tree, budget, _size);
         _owners = new Owners(uids, gids, request.SquashUnmappedIds, _notes);
     }
 
@@ -84,8 +83,8 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         ApplyToRoot();
         return new SparkUnpacked
         {
-            Entries = _entries,
-            Bytes = _diskBytes + _tree.Implied * DiskBlockBytes,
+            Entries = _entries + _tree.Implied,
+            Bytes = _size.DiskBytes,
             HasRoot = _rootMetadata is not null,
             RootMode = (_rootMetadata ?? Metadata.Implied).Mode,
             RootUid = _rootMetadata?.Uid ?? 0,
@@ -107,16 +106,13 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     private void CheckLimits()
     {
         if (++_entries + _tree.Implied > _request.MaxEntries)
-            throw Limit($"the layer has more than {_request.MaxEntries} entries");
-        long bytes = Math.Max(_entry.FileBytes, _entry.DataBytes);
-        if (bytes > _request.MaxBytes - _bytes)
-            throw Limit($"with its {bytes} bytes the layer has more than {_request.MaxBytes}");
-        _bytes += bytes;
-        if (_entry.Name.Length > _request.MaxPathBytes || _entry.LinkName.Length > _request.MaxPathBytes)
-            throw Limit($"its name or what it links to has more than {_request.MaxPathBytes} bytes");
+            throw _reader.OverLimit($"with it the layer has more than {_request.MaxEntries} entries", "MaxLayerEntries");
+        _size.AddEntry();
+        if (Math.Max(_entry.Name.Length, _entry.LinkName.Length) > _request.MaxPathBytes)
+            throw _reader.OverLimit($"its name or what it links to has more than {_request.MaxPathBytes} bytes", "MaxNameBytes");
         EntryPath.Clean(_entry.Name.Span, _path);
         if (_path.Span.Count((byte)'/') >= _request.MaxDepth)
-            throw Limit($"it lies more than {_request.MaxDepth} directories deep");
+            throw _reader.OverLimit($"it lies more than {_request.MaxDepth} directories deep", "MaxDepth");
     }
 
     private void UnpackEntry()
@@ -140,7 +136,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
                 return;
             case WhiteoutKind.Plain:
                 _whiteouts.Hide(parentPath, Whiteouts.Hidden(last));
-                _diskBytes += DiskBlockBytes;
                 return;
         }
 
@@ -225,8 +220,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         {
             _ = Libc.close(fd);
         }
-
-        _diskBytes += _entry.DataBytes + (DiskBlockBytes - 1) & -DiskBlockBytes;
     }
 
     private void MakeDirectory(int parent, byte* name, ReadOnlySpan<byte> last)
@@ -252,7 +245,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         }
 
         _pending.Add(_target.Span, m);
-        _diskBytes += DiskBlockBytes;
         if (_entry.Attributes.Count == 0)
             return;
         int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
@@ -312,7 +304,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             throw Refused(Libc.Errno);
         // The kernel lets neither have user attributes.
         ExtendedAttributes.LeaveOut(_entry, _notes);
-        _diskBytes += DiskBlockBytes;
     }
 
     private void ApplyAttributes(int fd)
@@ -333,8 +324,6 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         else if (Libc.unlinkat(parent, name, 0) != 0)
             throw Refused(Libc.Errno);
     }
-
-    private SparkException Limit(string found) => _reader.Refused(SparkFailureKind.Limit, found);
 
     private SparkException Refused(int errno) => _reader.Refused(Failures.KindOf(errno), Libc.Describe(errno), errno);
 }

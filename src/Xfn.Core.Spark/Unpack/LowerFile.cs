@@ -5,7 +5,7 @@ internal static unsafe class LowerFile
 {
     /// <summary>Copies the file that the tree found last in the layers below; links are made to the copy, so that all names are one file, as in the image that the layer was made in.</summary>
     /// <returns>Whether there is such a file.</returns>
-    public static bool TryCopyUp(int lowerRootFd, LayerTree tree, byte* name, ReadOnlySpan<byte> nameBytes, TarReader reader)
+    public static bool TryCopyUp(int lowerRootFd, LayerTree tree, byte* name, LayerSize size, TarReader reader)
     {
         byte[] directory = tree.FoundPath.ToArray();
         if (tree.IsHidingLower(directory))
@@ -19,6 +19,7 @@ internal static unsafe class LowerFile
                 return false;
             if (status.Type == Libc.S_IFDIR)
                 throw reader.Malformed($"'{ByteText.Show(reader.Entry.LinkName.Span)}', which it links to, is a directory");
+            size.AddOnDisk((long)status.Blocks * 512);
             int parent = tree.OpenDirectory(directory);
             FileCopier.Copy(lower, name, parent, name, status);
             tree.Forget();

@@ -93,6 +93,10 @@ internal sealed class TarReader(TarInput input)
     public SparkException Refused(SparkFailureKind kind, string found, int errno = 0) =>
         new(kind, $"cannot unpack layer entry '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno);
 
+    /// <summary>A limit that is an option of the runner.</summary>
+    public SparkException OverLimit(string found, string option) =>
+        Refused(SparkFailureKind.Limit, $"{found} ({option}). If it is to be trusted, raise the limit by WithUnpackLimits");
+
     private SparkException Truncated() => Malformed("the archive is cut off");
 
     private bool ReadEnd()

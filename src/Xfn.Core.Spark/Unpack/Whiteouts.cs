@@ -21,7 +21,7 @@ internal enum WhiteoutKind
 
 /// <summary>Writes whiteouts as overlayfs has them. They hide what the layers below have, never what this layer has, wherever in the archive they stand.</summary>
 /// <remarks>https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts, https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories</remarks>
-internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget budget)
+internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget budget, LayerSize size)
 {
     private readonly List<byte[]> _made = [];
     private readonly GrowingBytes _path = new();
@@ -68,6 +68,7 @@ internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget 
         _path.Set(tree.RealPath);
         EntryPath.Append(_path, hidden);
 
+        size.AddOnDisk(1);
         // Needs no capability since Linux 5.8, though it is a device.
         if (Libc.mknodat(parent, name, Libc.S_IFCHR, 0) == 0)
         {

@@ -24,10 +24,11 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     {
         UsedImage used = await store.GuardAsync(() => FindOrPullAsync(reference, config, progress, cancellationToken)).ConfigureAwait(false);
         XfnTelemetry.CountLookup(used.FromCache);
-        if (used.Image.HasUserFiles)
-            return used;
         try
         {
+            layers.CheckLimits(reference, used.Image.Layers);
+            if (used.Image.HasUserFiles)
+                return used;
             StoredImage image = await users.CompleteAsync(reference, used.Image, cancellationToken).ConfigureAwait(false);
             _known[image.ManifestDigest] = image;
             return used with { Image = image };

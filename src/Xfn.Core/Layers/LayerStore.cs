@@ -11,7 +11,7 @@ namespace Xfn.Core.Layers;
 /// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, size, digest and DiffID held.</summary>
 /// <remarks>A layer is kept under its DiffID. One that needs those below it (it links to their files, or lacks entries for their directories) can mean different things above different layers and is kept under its ChainID
 /// (<see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec, Layer ChainID</see>).</remarks>
-internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, TimeProvider time, ILogger logger)
+internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, UnpackLimits limits, TimeProvider time, ILogger logger)
 {
     private const string RecordName = "layer.json";
 
@@ -29,6 +29,11 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
     /// <summary>Whether a layer that was found still is there: another process may have pruned the cache.</summary>
     public bool Exists(StoredLayer layer) => Directory.Exists(DirectoryOf(layer.Id));
 
+    /// <summary>Refuses an image whose layers are too much together.</summary>
+    /// <param name="reference">The image.</param>
+    /// <param name="layers">Its layers, each once; null for those that are not there yet.</param>
+    public void CheckLimits(ImageReference reference, IEnumerable<StoredLayer?> layers) => limits.CheckImage(reference, layers);
+
     /// <summary>Fetches and unpacks the layers that the cache lacks, as many at once as there are processors.</summary>
     /// <returns>All layers, in order.</returns>
     public async Task<IReadOnlyList<StoredLayer>> PullAsync(
@@ -40,8 +45,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         IProgress<PullProgress>? progress,
         CancellationToken cancellationToken)
     {
-        LayerSource SourceOf(int i) => new(fetcher, reference, blobs[i], diffIds[i], context) { Progress = progress };
-        var stored = new StoredLayer?[blobs.Count];
+        LayerSource SourceOf(int i) => new(fetcher, reference, blobs[i], diffIds[i], context, limits) { Progress = progress };
+        StoredLayer?[] stored = [.. blobs.Select((_, i) => Find(blobs, diffIds, i))];
+        CheckLimits(reference, stored.DistinctBy(l => l?.Id));
         var linked = new ConcurrentBag<int>();
         await Parallel.ForEachAsync(
             Enumerable.Range(0, blobs.Count),
@@ -50,7 +56,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
             {
                 try
                 {
-                    stored[i] = Find(blobs, diffIds, i) ?? await PullOnceAsync(SourceOf(i), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
+                    stored[i] ??= await PullOnceAsync(SourceOf(i), NameOf(diffIds[i]), null, token).ConfigureAwait(false);
+                    CheckLimits(reference, stored.DistinctBy(l => l?.Id));
                     SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
                 }
                 catch (LayerNeedsParentsException)
@@ -64,6 +71,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Time
         {
             string[] below = [.. stored.Take(i).Reverse().Select(l => l!.Files)];
             stored[i] = await PullOnceAsync(SourceOf(i), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
+            CheckLimits(reference, stored.DistinctBy(l => l?.Id));
             SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
         }
 

@@ -11,7 +11,8 @@ namespace Xfn.Core.Layers;
 /// <param name="Blob">The layer.</param>
 /// <param name="DiffId">The digest of its archive.</param>
 /// <param name="Context">What else is known of the request.</param>
-internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context)
+/// <param name="Limits">How much it may hold.</param>
+internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Reference, Descriptor Blob, Digest DiffId, FetchContext Context, UnpackLimits Limits)
 {
     /// <summary>Told how far the pull is; null when nobody wants to know.</summary>
     public IProgress<PullProgress>? Progress { get; init; }
@@ -26,8 +27,6 @@ internal sealed class LayerNeedsParentsException() : Exception("the layer cannot
 internal sealed class LayerUnpacker(SparkFactory sparks)
 {
     private const int BufferBytes = 256 << 10;
-    private const long MaxLayerBytes = 16L << 30;
-    private const long MaxLayerEntries = 2_000_000;
 
     /// <summary>Unpacks into <c>fs</c> below a directory. What is there counts for nothing unless this returns.</summary>
     /// <param name="source">The layer.</param>
@@ -44,8 +43,10 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             await spark.SendAsync(
                 new SparkUnpack
                 {
-                    MaxBytes = MaxLayerBytes,
-                    MaxEntries = MaxLayerEntries,
+                    MaxBytes = source.Limits.MaxLayerBytes,
+                    MaxEntries = source.Limits.MaxLayerEntries,
+                    MaxPathBytes = source.Limits.MaxNameBytes,
+                    MaxDepth = source.Limits.MaxDepth,
                     StoreDirectory = storeDirectory,
                     LowerDirectories = below ?? [],
                     LayersBelow = below is not [],
@@ -146,9 +147,11 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             try
             {
                 bool wanted = true;
+                long unpacked = 0;
                 source.Report(PullPhase.Downloading, 0);
                 while (await tar.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
                 {
+                    source.Limits.CheckArchive(source, blob.BytesRead, unpacked += count);
                     hash.AppendData(buffer, 0, count);
                     source.Report(PullPhase.Downloading, blob.BytesRead);
                     wanted = wanted && await TryWriteAsync(target, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);

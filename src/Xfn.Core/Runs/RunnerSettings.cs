@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Bundles;
+using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Runs;
@@ -39,6 +40,8 @@ internal sealed record RunnerSettings
     /// <summary>Whether that was asked for and nothing but a cgroup enforces it.</summary>
     public required bool ProcessLimitTakesCgroup { get; init; }
 
+    public required UnpackLimits UnpackLimits { get; init; }
+
     public required TimeProvider Time { get; init; }
 
     /// <summary>Checks options; a wrong one is named.</summary>
@@ -57,6 +60,8 @@ internal sealed record RunnerSettings
         ArgumentOutOfRangeException.ThrowIfNegative(options.ReadyNamespaces);
         ArgumentNullException.ThrowIfNull(options.Bundle);
         BundleOptionsValidator.Validate(options.Bundle);
+        ArgumentNullException.ThrowIfNull(options.UnpackLimits);
+        options.UnpackLimits.Validate();
         CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
         CheckRoot(options.RootGid, "options.RootGid", ContainerRunner.UserNamespaceGIDs);
         if (!ImageReference.TryParse("x", options.DefaultRegistry ?? "", out _, out string? error))
@@ -77,6 +82,7 @@ internal sealed record RunnerSettings
             ReadyNamespaces = options.ReadyNamespaces,
             ProcessLimit = options.Bundle.ProcessLimit ?? BundleOptions.DefaultProcessLimit,
             ProcessLimitTakesCgroup = options.Bundle.ProcessLimit is not null && !IsHeldByResourceLimit(options, mapping),
+            UnpackLimits = options.UnpackLimits,
             Time = options.TimeProvider,
         };
     }

@@ -1,0 +1,70 @@
+using System.Runtime.CompilerServices;
+
+namespace Xfn.Core.Layers;
+
+/// <summary>Holds images to <see cref="UnpackLimits"/>, as far as the runner counts. Entries and what files take are counted where they are written.</summary>
+internal static class UnpackLimitChecks
+{
+    // Longer names are refused with the extended header that holds them.
+    private const int MostNameBytes = 1 << 20;
+
+    extension(UnpackLimits limits)
+    {
+        /// <summary>Refuses limits that nothing, or not what they say, could be held to.</summary>
+        public void Validate()
+        {
+            CheckRange(limits.MaxLayerBytes, 1, long.MaxValue);
+            CheckRange(limits.MaxLayerEntries, 1, long.MaxValue);
+            CheckRange(limits.MaxImageBytes, limits.MaxLayerBytes, long.MaxValue);
+            CheckRange(limits.MaxImageEntries, limits.MaxLayerEntries, long.MaxValue);
+            CheckRange(limits.MaxCompressionRatio, 1, int.MaxValue);
+            CheckRange(limits.CompressionSlackBytes, 0, long.MaxValue);
+            CheckRange(limits.MaxNameBytes, 1, MostNameBytes);
+            CheckRange(limits.MaxDepth, 1, int.MaxValue);
+        }
+
+        /// <summary>Holds the archive of a layer to the limits while it is decompressed.</summary>
+        /// <param name="source">The layer.</param>
+        /// <param name="packed">What was read of it.</param>
+        /// <param name="unpacked">What that made.</param>
+        public void CheckArchive(LayerSource source, long packed, long unpacked)
+        {
+            if (unpacked > limits.MaxLayerBytes)
+                throw Over($"layer {source.Blob.Digest} of image '{source.Reference}'", $"its archive has more than {limits.MaxLayerBytes} bytes", nameof(limits.MaxLayerBytes));
+            if ((unpacked - limits.CompressionSlackBytes) / limits.MaxCompressionRatio > packed)
+            {
+                throw Over(
+                    $"layer {source.Blob.Digest} of image '{source.Reference}'",
+                    $"{packed} bytes of it make more than {unpacked}, over {limits.MaxCompressionRatio} times as many",
+                    nameof(limits.MaxCompressionRatio));
+            }
+        }
+
+        /// <summary>Adds up the layers of an image.</summary>
+        /// <param name="reference">The image.</param>
+        /// <param name="layers">Its layers; null for those that are not there yet.</param>
+        public void CheckImage(ImageReference reference, IEnumerable<StoredLayer?> layers)
+        {
+            long bytes = 0, entries = 0;
+            foreach (StoredLayer? layer in layers)
+            {
+                bytes += layer?.Record.Bytes ?? 0;
+                entries += layer?.Record.Entries ?? 0;
+            }
+
+            if (bytes > limits.MaxImageBytes)
+                throw Over($"image '{reference}'", $"its layers take more than {limits.MaxImageBytes} bytes", nameof(limits.MaxImageBytes));
+            if (entries > limits.MaxImageEntries)
+                throw Over($"image '{reference}'", $"its layers have more than {limits.MaxImageEntries} entries", nameof(limits.MaxImageEntries));
+        }
+    }
+
+    private static InvalidImageException Over(string what, string found, string option) =>
+        new(RunStage.Unpack, $"cannot unpack {what}: {found} ({option}). If it is to be trusted, raise the limit by WithUnpackLimits.");
+
+    private static void CheckRange(long value, long least, long most, [CallerArgumentExpression(nameof(value))] string option = "")
+    {
+        if (value < least || value > most)
+            throw new ArgumentOutOfRangeException(option.Replace("limits.", "options.UnpackLimits.", StringComparison.Ordinal), value, $"cannot use {value}: expected {least} to {most}.");
+    }
+}

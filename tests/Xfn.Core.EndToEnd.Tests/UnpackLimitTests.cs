@@ -1,0 +1,131 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Images that hold too much: refused by the limit's name, with nothing left, and other images go on.</summary>
+internal sealed class UnpackLimitTests : RunnerFixture
+{
+    private const int Mebibyte = 1 << 20;
+
+    [TestCase(nameof(UnpackLimits.MaxLayerBytes))]
+    [TestCase(nameof(UnpackLimits.MaxLayerEntries))]
+    [TestCase(nameof(UnpackLimits.MaxImageBytes))]
+    [TestCase(nameof(UnpackLimits.MaxImageEntries))]
+    [TestCase(nameof(UnpackLimits.MaxCompressionRatio))]
+    [TestCase(nameof(UnpackLimits.CompressionSlackBytes))]
+    [TestCase(nameof(UnpackLimits.MaxNameBytes))]
+    [TestCase(nameof(UnpackLimits.MaxDepth))]
+    public void Limits_that_make_no_sense_are_refused_by_name(string option)
+    {
+        Assert.That(
+            () => NewRunner(o => o.WithUnpackLimits(l => option switch
+            {
+                nameof(l.MaxLayerBytes) => l with { MaxLayerBytes = 0 },
+                nameof(l.MaxLayerEntries) => l with { MaxLayerEntries = -1 },
+                nameof(l.MaxImageBytes) => l with { MaxImageBytes = l.MaxLayerBytes - 1 },
+                nameof(l.MaxImageEntries) => l with { MaxImageEntries = l.MaxLayerEntries - 1 },
+                nameof(l.MaxCompressionRatio) => l with { MaxCompressionRatio = 0 },
+                nameof(l.CompressionSlackBytes) => l with { CompressionSlackBytes = -1 },
+                nameof(l.MaxNameBytes) => l with { MaxNameBytes = Mebibyte + 1 },
+                _ => l with { MaxDepth = 0 },
+            })),
+            Throws.InstanceOf<ArgumentOutOfRangeException>().With.Message.Contains($"options.UnpackLimits.{option}"));
+        Assert.That(() => NewRunner(o => o.UnpackLimits = null!), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("UnpackLimits"));
+    }
+
+    [TestCase(nameof(UnpackLimits.MaxLayerBytes), "4194304")]
+    [TestCase(nameof(UnpackLimits.MaxLayerEntries), "40")]
+    [TestCase(nameof(UnpackLimits.MaxNameBytes), "30")]
+    [TestCase(nameof(UnpackLimits.MaxDepth), "3")]
+    [CancelAfter(60_000)]
+    public async Task A_layer_over_a_limit_is_refused_and_the_next_image_runs(string option, string value)
+    {
+        string image = Write(TestImage.Shell("true").WithLayer(tar => _ = option switch
+        {
+            nameof(UnpackLimits.MaxLayerBytes) => tar.File("large", Random(5 * Mebibyte)),
+            nameof(UnpackLimits.MaxLayerEntries) => Fill(tar, 50, "f"),
+            nameof(UnpackLimits.MaxNameBytes) => tar.Link("link", new string('x', 31)),
+            _ => tar.File("a/b/c/d/e", ""),
+        }));
+        await RefusedAsync(image, Small, option, value, "layer sha256:");
+        Assert.That(Directory.GetDirectories(Path.Combine(Cache, "store"), "fs", SearchOption.AllDirectories), Has.Length.LessThanOrEqualTo(1), "none but the good layer");
+        await RunAsync(Write(TestImage.Shell("true").WithLayer(tar => tar.File("a/b/small", "x")), "good"), Small);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Layers_that_are_too_much_together_are_refused_also_when_the_cache_has_them()
+    {
+        Action<TarBuilder>[] layers = [t => t.File("a", Random(3 * Mebibyte)), t => t.File("b", Random(3 * Mebibyte))];
+        string together = Write(TestImage.Shell("true").WithLayer(layers[0]).WithLayer(layers[1]), "together");
+        string first = Write(TestImage.Shell("true").WithLayer(layers[0]), "first"), second = Write(TestImage.Shell("true").WithLayer(layers[1]), "second");
+        UnpackLimits Tight(UnpackLimits l) => Small(l) with { MaxImageBytes = 6 * Mebibyte };
+        foreach (string image in new[] { together, together, first, second, together })
+        {
+            if (image == together)
+                await RefusedAsync(image, Tight, nameof(UnpackLimits.MaxImageBytes), "6291456", together);
+            else
+                await RunAsync(image, Tight);
+        }
+
+        await RunAsync(together, Small);
+        await RefusedAsync(together, Tight, nameof(UnpackLimits.MaxImageBytes));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Entries_of_all_layers_are_added_up()
+    {
+        TestImage image = TestImage.Shell("true");
+        for (int layer = 0; layer < 4; layer++)
+            image.WithLayer(tar => Fill(tar, 20, $"l{layer}-"));
+        await RefusedAsync(Write(image), l => Small(l) with { MaxImageEntries = 100 }, nameof(UnpackLimits.MaxImageEntries), "100");
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task A_layer_that_grows_too_much_is_refused_long_before_it_is_whole(bool gzip)
+    {
+        byte[] tar = new TarBuilder().File("zeros", new byte[200 * Mebibyte]).ToArray();
+        using var packed = new MemoryStream();
+        using (Stream packer = gzip ? new System.IO.Compression.GZipStream(packed, System.IO.Compression.CompressionLevel.Fastest, leaveOpen: true)
+            : new SharpCompress.Compressors.ZStandard.CompressionStream(packed, leaveOpen: true))
+        {
+            packer.Write(tar);
+        }
+
+        string image = Write(TestImage.Shell("wc -c < /zeros").WithBlob(packed.ToArray(), Digest.Compute(tar), MediaTypes.OciLayerGzip));
+        await RefusedAsync(image, l => l with { MaxCompressionRatio = 20, CompressionSlackBytes = 10 * Mebibyte }, nameof(UnpackLimits.MaxCompressionRatio), "20 times");
+        Assert.That(Text(await RunAsync(image, l => l)), Is.EqualTo($"{200 * Mebibyte}\n"), "by default that much is no attack");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_stands_behind_an_archives_end_counts_as_well() => await RefusedAsync(
+        Write(TestImage.Shell("true").WithTar([.. new TarBuilder().File("a", "a").ToArray(), .. new byte[8 * Mebibyte]])), Small, nameof(UnpackLimits.MaxLayerBytes), "archive");
+
+    private static UnpackLimits Small(UnpackLimits limits) => limits with { MaxLayerBytes = 4 * Mebibyte, MaxLayerEntries = 40, MaxNameBytes = 30, MaxDepth = 3 };
+
+    private static TarBuilder Fill(TarBuilder tar, int files, string prefix)
+    {
+        for (int i = 0; i < files; i++)
+            tar.File($"{prefix}{i}", "");
+        return tar;
+    }
+
+    private static byte[] Random(int bytes)
+    {
+        var content = new byte[bytes];
+        new Random(bytes).NextBytes(content);
+        return content;
+    }
+
+    private async Task<ReadOnlyMemory<byte>> RunAsync(string image, Func<UnpackLimits, UnpackLimits> limits) =>
+        (await NewRunner(o => o.WithUnpackLimits(limits)).RunFunctionAsync(new RunFunctionRequest { Image = image })).Output;
+
+    private async Task RefusedAsync(string image, Func<UnpackLimits, UnpackLimits> limits, params string[] because)
+    {
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => RunAsync(image, limits)))!;
+        Assert.That(error.Stage, Is.EqualTo(RunStage.Unpack), error.Message);
+        foreach (string part in because.Append("WithUnpackLimits"))
+            Assert.That(error.Message, Does.Contain(part));
+    }
+}
