@@ -40,8 +40,10 @@ internal sealed class CompressionTests : RunnerFixture
         byte[] bent = [.. whole];
         bent[^6] ^= 0x10;
         List<byte[]> bad = [whole[..12], whole[..(whole.Length / 2)], whole[..^100]];
+        byte[] second = gzip ? Gzip(_tar[1000..]) : Zstd(_tar[1000..]);
+        bad.Add([.. gzip ? Gzip(_tar[..1000]) : Zstd(_tar[..1000]), .. second[..^100]]);
         if (gzip)
-            bad.Add(bent);
+            bad.AddRange(bent, [.. whole[..^2], (byte)~whole[^2], whole[^1]]);
         foreach (byte[] blob in bad)
             await Assert.ThatAsync(() => AnswerAsync(blob, MediaTypes.OciLayerGzip), Throws.InstanceOf<InvalidImageException>(), $"{blob.Length} of {whole.Length} bytes");
         Assert.That(await AnswerAsync(whole, MediaTypes.OciLayerGzip), Is.EqualTo("right\n"), "the whole one, afterwards");
@@ -53,6 +55,16 @@ internal sealed class CompressionTests : RunnerFixture
         byte[] whole = Gzip(_tar);
         foreach (byte[] blob in (byte[][])[whole[..^8], whole[..^4], [.. whole, .. new byte[512]], [.. whole, .. whole[..8]]])
             Assert.That(await AnswerAsync(blob, MediaTypes.OciLayerGzip), Is.EqualTo("right\n"), $"{blob.Length} of {whole.Length} bytes");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_gzip_header_may_be_long_and_must_end()
+    {
+        byte[] whole = Gzip(_tar), name = new byte[32 << 20];
+        Array.Fill(name, (byte)'n');
+        byte[] header = [.. whole[..3], 0b1000, .. whole[4..10], .. name];
+        Assert.That(await AnswerAsync([.. header, 0, .. whole[10..]], MediaTypes.OciLayerGzip), Is.EqualTo("right\n"));
+        await Assert.ThatAsync(() => AnswerAsync(header, MediaTypes.OciLayerGzip), Throws.InstanceOf<InvalidImageException>());
     }
 
     [Test, CancelAfter(60_000)]

@@ -65,6 +65,36 @@ internal sealed class StackTests
     }
 
     [Test]
+    public void An_upper_entry_replaces_a_lower_one_of_its_name_whatever_both_are([ValueSource(nameof(Kinds))] string lower, [ValueSource(nameof(Kinds))] string upper)
+    {
+        using var stack = new Stack();
+        TarBuilder below = Add(new TarBuilder().File("target", "target"), lower);
+        stack.Add((lower == "directory" ? below.File("x/child") : below).ToArray());
+        stack.Add(Add(new TarBuilder().File("target", "target"), upper).ToArray());
+        string listing = stack.ListOverlay();
+        Assert.That(Stack.WithoutLinkCounts(TreeListing.Of(stack.Flatten(), root: false)), Is.EqualTo(listing));
+        Assert.That(listing.Split('\n').LastOrDefault(line => line.StartsWith("x ", StringComparison.Ordinal)) ?? "x mode=none", Does.StartWith("x mode=" + upper switch
+        {
+            "file" => "100600 ",
+            "directory" => "40700 ",
+            "symlink" => "120777 ",
+            "hardlink" => "100644 ",
+            "fifo" => "10644 ",
+            _ => "none",
+        }));
+        Assert.That(listing.Contains("x/child", StringComparison.Ordinal), Is.EqualTo(lower == "directory" && upper == "directory"));
+    }
+
+    [Test]
+    public void An_upper_layer_that_changes_only_the_mode_of_a_file_has_the_new_mode()
+    {
+        using var stack = new Stack();
+        stack.Add(new TarBuilder().Directory("bin/").File("bin/x", "same").ToArray());
+        stack.Add(new TarBuilder().Directory("bin/").File("bin/x", "same", 0b111_101_101).ToArray());
+        Assert.That(stack.ListOverlay(), Does.Contain("bin/x mode=100755"));
+    }
+
+    [Test]
     public void Random_stacks_show_the_same_as_overlay_and_flattened()
     {
         int rounds = LongMode.Rounds(40);
@@ -89,7 +119,19 @@ internal sealed class StackTests
         }
     }
 
+    private static readonly string[] Kinds = ["file", "directory", "symlink", "hardlink", "fifo", "whiteout"];
+
     private static IEnumerable<string> Names => Images.Keys;
+
+    private static TarBuilder Add(TarBuilder archive, string kind) => kind switch
+    {
+        "file" => archive.File("x", "content", 0b110_000_000),
+        "directory" => archive.Directory("x/", 0b111_000_000),
+        "symlink" => archive.SymbolicLink("x", "target"),
+        "hardlink" => archive.HardLink("x", "target"),
+        "fifo" => archive.Fifo("x"),
+        _ => archive.File(".wh.x"),
+    };
 
     private static TarBuilder Base() => new TarBuilder().Directory("./").Directory("etc/", mtime: 1).File("etc/passwd", "old", mtime: 2).File("etc/shadow", "secret", 0b110_100_000, "0", "42", 3)
         .Directory("usr/").Directory("usr/bin/").File("usr/bin/tool", "tool", 0b100_111_101_101).Directory("usr/share/").File("usr/share/doc", "doc").SymbolicLink("bin", "usr/bin");

@@ -102,6 +102,8 @@ internal sealed class TarBuilder
 
     public TarBuilder HardLink(string name, string target) => Add(new PaxTarEntry(TarEntryType.HardLink, name) { LinkName = target });
 
+    public TarBuilder Fifo(string name) => Add(new PaxTarEntry(TarEntryType.Fifo, name));
+
     public byte[] ToArray()
     {
         using var stream = new MemoryStream();

@@ -1,0 +1,157 @@
+using System.Diagnostics;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What layers may try, seen from whole runs.</summary>
+internal sealed class HostileLayerTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_means_in_each_image_what_it_means_above_that_images_base()
+    {
+        // Unpacked first where it hides, links and implies nothing, then where it does.
+        byte[] upper = new TarBuilder().File(".wh.secret", "").HardLink("copy", "data").File("lib/x", "x").ToArray();
+        Action<TarBuilder> poor = tar => tar.File("data", "poor").Directory("lib");
+        Action<TarBuilder> rich = tar => tar.File("data", "rich").File("secret", "hidden").Directory("usr/lib").Link("lib", "usr/lib");
+        const string script = "cat /copy; ls /secret 2>/dev/null || echo :none; readlink /lib || echo directory; cat /lib/x";
+        ContainerRunner runner = NewRunner();
+        foreach ((string name, Action<TarBuilder> lower, string expected) in new[] { ("poor", poor, "poor:none\ndirectory\nx"), ("rich", rich, "rich:none\nusr/lib\nx"), ("poor", poor, "poor:none\ndirectory\nx") })
+        {
+            RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Shell(script).WithLayer(lower).WithTar(upper), name) });
+            Assert.That(Text(response.Output), Is.EqualTo(expected), name);
+        }
+    }
+
+    [TestCase("a FIFO")]
+    [TestCase("a directory")]
+    [TestCase("/dev/zero")]
+    [TestCase("/proc/self/mem")]
+    [TestCase("/proc/kmsg")]
+    [TestCase("../../../../../../etc/shadow")]
+    [TestCase("/etc/passwd")]
+    [TestCase("HOST")]
+    [TestCase("../../../../../..HOST")]
+    [TestCase("11 MiB")]
+    [CancelAfter(60_000)]
+    public async Task An_images_user_is_looked_up_in_regular_files_of_its_own_root_only(string what)
+    {
+        string host = Path.Combine(Scratch, "passwd");
+        await File.WriteAllTextAsync(host, "intruder:x:0:0::/:/bin/sh\n");
+        foreach (string file in new[] { "etc/passwd", "etc/group" })
+        {
+            TestImage image = TestImage.Command("cat").WithLayer(tar =>
+            {
+                tar.Directory("etc");
+                if (file == "etc/group")
+                    tar.File("etc/passwd", "me:x:0:0::/:/bin/sh\n");
+                _ = what switch
+                {
+                    "a FIFO" => tar.Fifo(file),
+                    "a directory" => tar.Directory(file).File(file + "/x", ""),
+                    "11 MiB" => tar.File(file, Enumerable.Repeat((byte)'\n', 11 << 20).ToArray()),
+                    _ => tar.Link(file, what.Replace("HOST", host, StringComparison.Ordinal)),
+                };
+            });
+            image.Config = image.Config with { User = file == "etc/group" ? "me:intruder" : "intruder" };
+            string reference = Write(image, $"image-{file[4..]}");
+            var clock = Stopwatch.StartNew();
+            var error = await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }));
+            Assert.That(error!.Stage, Is.EqualTo(RunStage.Bundle), error.Message);
+            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)), "with the pull; nothing was waited for");
+        }
+    }
+
+    [TestCase("/etc/real")]
+    [TestCase("real")]
+    [TestCase("../../../etc/real")]
+    [CancelAfter(60_000)]
+    public async Task An_images_user_is_found_through_links_inside_its_root(string target)
+    {
+        TestImage image = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").File("etc/real", "me:x:0:0::/:/bin/sh\n").Link("etc/passwd", target));
+        image.Config = image.Config with { User = "me" };
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("0\n"));
+    }
+
+    [TestCase("a FIFO")]
+    [TestCase("HOST")]
+    [TestCase("../../../../../..HOST")]
+    [CancelAfter(60_000)]
+    public async Task A_file_that_runs_bring_hides_whatever_the_image_has_there(string what)
+    {
+        string host = Path.Combine(Scratch, "resolv.conf");
+        await File.WriteAllTextAsync(host, "untouched");
+        TestImage image = TestImage.Shell("cat /etc/resolv.conf | wc -c; echo").WithLayer(tar =>
+            _ = what == "a FIFO" ? tar.Directory("etc").Fifo("etc/resolv.conf") : tar.Directory("etc").Link("etc/resolv.conf", what.Replace("HOST", host, StringComparison.Ordinal)));
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest
+        {
+            Image = Write(image),
+            RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner }, Timeout = TimeSpan.FromSeconds(20) },
+        });
+        long expected = File.Exists("/etc/resolv.conf") ? (await File.ReadAllBytesAsync("/etc/resolv.conf")).Length : 0;
+        Assert.That(Text(response.Output).Trim(), Is.EqualTo($"{expected}"));
+        Assert.That(await File.ReadAllTextAsync(host), Is.EqualTo("untouched"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Setuid_and_setgid_bits_are_there_and_do_nothing()
+    {
+        if (!Ways.HasManyIds)
+            Assert.Ignore("With one id there is no other to become.");
+        const UnixFileMode all = (UnixFileMode)0b111_101_101;
+        TestImage image = TestImage.Shell("stat -c %a /setuid /setgid; /plain; echo $?; /setuid; echo $?; /setgid; echo $?")
+            .WithLayer(tar => tar.File("plain", IsRoot(107), all).File("setuid", IsRoot(107), all | UnixFileMode.SetUser).File("setgid", IsRoot(108), all | UnixFileMode.SetGroup));
+        ContainerRunner runner = NewRunner();
+        async Task<string> RunAsAsync(string user)
+        {
+            image.Config = image.Config with { User = user };
+            return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image, $"as-{user[0]}") })).Output).ReplaceLineEndings(" ").Trim();
+        }
+
+        Assert.That(await RunAsAsync("1000:1000"), Is.EqualTo("4755 2755 1 1 1"));
+        Assert.That(await RunAsAsync("0:0"), Is.EqualTo("4755 2755 0 0 0"), "the programs do tell root");
+    }
+
+    [TestCase("000")]
+    [TestCase("022")]
+    [TestCase("027")]
+    [TestCase("077")]
+    [CancelAfter(60_000)]
+    public async Task The_hosts_umask_is_no_matter(string mask, CancellationToken token)
+    {
+        TestImage image = TestImage.Shell("stat -c '%a %u:%g' /implied /implied/deep /open /own; cat /implied/deep/file; ls -d /tmp/. /dev/shm/.")
+            .WithLayer(tar => tar.File("implied/deep/file", "reached\n").File("open", "", (UnixFileMode)0b110_110_110).Directory("own", (UnixFileMode)0b001_111_111_111));
+        if (Ways.HasManyIds)
+            image.Config = image.Config with { User = "1000:1000" };
+        string reference = Write(image);
+        using Process host = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"umask {mask}; exec \"$@\"", "sh", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, "/dev/null"])
+        {
+            RedirectStandardOutput = true,
+        })!;
+        using StreamReader output = host.StandardOutput;
+        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("755 0:0\n755 0:0\n666 0:0\n1777 0:0\nreached\n/dev/shm/.\n/tmp/.\n"));
+        await host.WaitForExitAsync(token);
+        Assert.That(File.GetUnixFileMode(Cache), Is.EqualTo((UnixFileMode)0b111_000_000), "the cache is the caller's alone");
+    }
+
+    /// <summary>A program that exits with 0 when an id of its own is 0, else with 1.</summary>
+    /// <param name="call">The system call that tells the id: 107 for geteuid, 108 for getegid.</param>
+    private static byte[] IsRoot(byte call)
+    {
+        byte[] code = [0xb8, call, 0, 0, 0, 0x0f, 0x05, 0x31, 0xff, 0x85, 0xc0, 0x40, 0x0f, 0x95, 0xc7, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+        using var elf = new MemoryStream();
+        using var writer = new BinaryWriter(elf, Encoding.ASCII, leaveOpen: true);
+        const long address = 0x400000, headers = 64 + 56;
+        writer.Write([0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0]);
+        writer.Write(address + headers); // entry, program headers, section headers
+        writer.Write(64L);
+        writer.Write(0L);
+        writer.Write([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
+        writer.Write([1, 0, 0, 0, 5, 0, 0, 0]); // to be loaded, read and executed
+        foreach (long field in new[] { 0, address, address, headers + code.Length, headers + code.Length, 0x1000 })
+            writer.Write(field);
+        writer.Write(code);
+        writer.Flush();
+        return elf.ToArray();
+    }
+}
