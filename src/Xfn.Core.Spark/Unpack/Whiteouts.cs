@@ -72,6 +72,10 @@ internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget 
         // Needs no capability since Linux 5.8, though it is a device.
         if (Libc.mknodat(parent, name, Libc.S_IFCHR, 0) == 0)
         {
+            // Nobody sees it, but the same layer always makes the same tree.
+            Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
+            if (Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+                throw Refused(_path.Span, Libc.Errno);
             budget.Take(_path.Length);
             _made.Add(_path.Span.ToArray());
         }

@@ -117,7 +117,7 @@ internal sealed class MetadataTests
     {
         using var one = new Sandbox();
         using var two = new Sandbox();
-        TarBuilder archive = new TarBuilder().File("a/b/c").SymbolicLink("l", "a").File("l/d/e");
+        TarBuilder archive = new TarBuilder().File("a/b/c").SymbolicLink("l", "a").File("l/d/e").File("a/.wh.gone").File("a/b/.wh..wh..opq");
         one.Unpack(archive);
         Thread.Sleep(20);
         two.Unpack(archive);
