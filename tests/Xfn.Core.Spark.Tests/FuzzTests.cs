@@ -9,31 +9,47 @@ internal sealed class FuzzTests
     [Test]
     public void Damaged_archives_are_unpacked_or_refused_and_touch_nothing_outside()
     {
-        byte[][] seeds = Seeds();
-        int refused = 0, rounds = LongMode.Rounds(800);
-        using var lower = new Sandbox();
-        lower.Unpack(new TarBuilder().SymbolicLink("a", "/b").Directory("b/").File("b/c", "c").SymbolicLink("dir", lower.Canary));
-        for (int seed = LongMode.Seed; seed < LongMode.Seed + rounds; seed++)
+        byte[][] seeds = [.. Seeds(), .. Real()];
+        Fuzz(500, random =>
         {
-            var random = new Random(seed);
             byte[] archive = [.. seeds[random.Next(seeds.Length)]];
             for (int changes = random.Next(1, 12); changes > 0; changes--)
                 archive = Damage(archive, random);
             if (random.Next(4) > 0)
                 FixChecksums(archive);
-            using var sandbox = new Sandbox();
+            return archive;
+        });
+    }
+
+    [Test]
+    public void Archives_along_the_grammar_are_unpacked_or_refused_and_touch_nothing_outside()
+    {
+        IReadOnlyList<byte[]> real = [.. Real()];
+        Fuzz(500, random => new HostileArchive(random, real).Make());
+    }
+
+    /// <summary>Whatever an archive is: nothing outside changes, a refusal is one of ours, it is the same the second time, and what is unpacked is within the limits and nothing that a layer may not have.</summary>
+    private static void Fuzz(int ordinary, Func<Random, byte[]> make)
+    {
+        int refused = 0, rounds = LongMode.Rounds(ordinary);
+        using var lower = new Sandbox();
+        lower.Unpack(new TarBuilder().SymbolicLink("a", "/b").Directory("b/").File("b/c", "c").SymbolicLink("dir", lower.Canary));
+        for (int seed = LongMode.Seed; seed < LongMode.Seed + rounds; seed++)
+        {
+            var random = new Random(seed);
+            byte[] archive = make(random);
             SparkUnpack request = new() { MaxBytes = 10 << 20, MaxEntries = 2000, LayersBelow = random.Next(2) == 0, SquashUnmappedIds = random.Next(2) == 0 };
-            string name = $"/tmp/xfn-fuzz-{seed}.tar";
+            string? below = random.Next(2) == 0 ? lower.Root : null, ids = random.Next(2) == 0 ? "0 100000 65536" : null;
             try
             {
-                sandbox.Unpack(archive, request, random.Next(2) == 0 ? lower.Root : null, random.Next(2) == 0 ? "0 100000 65536" : null);
-            }
-            catch (SparkException)
-            {
-                refused++;
+                string first = Outcome(archive, request, below, ids);
+                refused += first.StartsWith("refused", StringComparison.Ordinal) ? 1 : 0;
+                if (random.Next(4) == 0)
+                    Assert.That(Outcome(archive, request, below, ids), Is.EqualTo(first), "the second time");
             }
             catch (Exception)
             {
+                string name = $"/tmp/xfn-fuzz-{seed}.tar";
                 File.WriteAllBytes(name, archive);
                 TestContext.Out.WriteLine($"seed {seed}: the archive is kept as {name}");
                 throw;
@@ -41,7 +57,43 @@ internal sealed class FuzzTests
         }
 
         lower.AssertNothingOutsideChanged();
-        Assert.That(refused, Is.InRange(rounds / 20, rounds * 99 / 100), "the damage is neither nothing nor all");
+        Assert.That(refused, Is.InRange(rounds / 20, rounds * 99 / 100), "what is wrong with them is neither nothing nor all");
+    }
+
+    private static string Outcome(byte[] archive, SparkUnpack request, string? below, string? ids)
+    {
+        using var sandbox = new Sandbox();
+        try
+        {
+            SparkUnpacked unpacked = sandbox.Unpack(archive, request, below, ids);
+            string listing = TreeListing.Of(sandbox.Root, root: unpacked.HasRoot);
+            Assert.That(unpacked.Entries, Is.LessThanOrEqualTo(request.MaxEntries + request.MaxDepth), "the last entry may imply directories");
+            Assert.That(unpacked.Bytes, Is.LessThanOrEqualTo(request.MaxBytes));
+            long onDisk = long.Parse(Tool.Run("du", "-s", "-B1", sandbox.Root).Split('\t')[0], System.Globalization.CultureInfo.InvariantCulture);
+            Assert.That(onDisk, Is.LessThanOrEqualTo(unpacked.Bytes), "what it takes on disk");
+            string[] lines = listing.Split('\n');
+            Assert.That(lines.Select(line => '/' + line.Split(" mode=")[0]), Has.None.Contains("/.wh."), "no marker");
+            Assert.That(lines.Where(line => line.Contains(" device=", StringComparison.Ordinal) || line.Contains(" mode=6", StringComparison.Ordinal)), Is.All.Contains(" device=0:0"), "no device but whiteouts");
+            return $"{unpacked with { Notes = [] }} {string.Join('|', unpacked.Notes)}\n{listing}";
+        }
+        catch (SparkException ex)
+        {
+            return $"refused {ex.Failure}";
+        }
+    }
+
+    /// <summary>What programs of this machine make of files of this machine.</summary>
+    private static IEnumerable<byte[]> Real()
+    {
+        string directory = Directory.CreateTempSubdirectory("xfn-fuzz-").FullName;
+        foreach (string format in new[] { "gnu --sparse", "posix --sparse", "ustar" })
+        {
+            string tar = Path.Combine(directory, format.Split(' ')[0]);
+            Tool.Run("/bin/sh", "-c", $"cd /; tar -c --format={format} -f {tar} $(ls -d etc/alternatives etc/init.d etc/pam.d etc/terminfo usr/share/doc/bash 2>/dev/null)");
+            yield return File.ReadAllBytes(tar);
+        }
+
+        Directory.Delete(directory, recursive: true);
     }
 
     private static byte[][] Seeds()
