@@ -30,11 +30,17 @@ internal sealed class RunnerOptions
         CustomParser = ParseId,
     };
 
+    public Option<bool> OuterProc { get; } = new("--outer-proc")
+    {
+        Description = "Where the kernel refuses a fresh /proc, as in a Kubernetes pod, let functions see xfn's own, with all of the pod's processes.",
+    };
+
     public void AddTo(Command command)
     {
         command.Options.Add(CacheDirectory);
         command.Options.Add(MapRootUid);
         command.Options.Add(MapRootGid);
+        command.Options.Add(OuterProc);
     }
 
     /// <summary>Applies what the command line says; what it does not say is the runner's to find out.</summary>
@@ -44,6 +50,8 @@ internal sealed class RunnerOptions
             options.WithCacheDir(directory);
         if ((parsed.GetValue(MapRootUid), parsed.GetValue(MapRootGid)) is var (uid, gid) && (uid ?? gid) is not null)
             options.MapToRoot(uid ?? DefaultMapRoot, gid ?? DefaultMapRoot);
+        if (parsed.GetValue(OuterProc))
+            options.WithBundleOptions(b => b with { OuterProc = true });
     }
 
     /// <summary>A runner as the command line has it.</summary>

@@ -11,7 +11,7 @@ internal static unsafe class FileReader
         if (Libc.chdir(request.StoreDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{request.StoreDirectory}'");
         Identity.BecomeRoot();
-        string root = RootFileSystem.Mount(Workspace.Mount(null), "rootfs", request.LowerDirectories, new Skeleton());
+        string root = RootFileSystem.Mount(Workspace.Mount(null, outerProc: true), "rootfs", request.LowerDirectories, new Skeleton());
         int rootFd = Libc.open(root, Libc.O_PATH | Libc.O_CLOEXEC, 0);
         if (rootFd < 0)
             throw SparkException.FromErrno("cannot open the image's root");

@@ -17,7 +17,7 @@ internal static class StoreWork
         Identity.BecomeRoot();
         int lower = request.LowerDirectories.Count == 0
             ? -1
-            : OpenDirectory(RootFileSystem.Mount(Workspace.Mount(null), "rootfs", request.LowerDirectories, new Skeleton()));
+            : OpenDirectory(RootFileSystem.Mount(Workspace.Mount(null, outerProc: true), "rootfs", request.LowerDirectories, new Skeleton()));
         if (Libc.mkdirat(here, Files, 0b111_101_101) != 0)
             throw SparkException.FromErrno($"cannot make directory '{Files}'");
         return LayerUnpacker.Unpack(Control.InputFd, OpenDirectory(Files, here), request, lower);

@@ -118,6 +118,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             {
                 CacheDirectory = options.CacheDirectory,
                 Runtime = options.Runtime,
+                AllowOuterProc = options.Bundle.OuterProc,
                 MappingMethod = options.UseSetUID switch { true => IdMappingMethod.Capabilities, false => IdMappingMethod.Self, null => null },
             },
             cancellationToken);

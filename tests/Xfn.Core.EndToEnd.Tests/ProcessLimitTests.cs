@@ -34,7 +34,7 @@ internal sealed class ProcessLimitTests : RunnerFixture
     {
         // What a bundle of one's own sets nobody knows, so that only a cgroup is left, which not every user may make.
         Task<RunFunctionResponse> Run() => RunShellAsync(Forks, configure: o => o.WithProcessLimit(40).WithBundleBuilder(new RuntimeBundleBuilder()));
-        if (Environment.IsPrivilegedProcess)
+        if (Ways.IsRoot)
             await Assert.ThatAsync(Run, Throws.InstanceOf<FunctionExitedException>());
         else
             await Assert.ThatAsync(Run, Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("processes to '40'").And.Message.Contains("pids").Or.InstanceOf<FunctionExitedException>());

@@ -51,4 +51,8 @@ public sealed record Bundle
 
     /// <summary>Bytes of a writable directory, in memory, over the image's layers; 0 for a root that is mounted read-only.</summary>
     public long WritableRootBytes { get; init; }
+
+    /// <summary>Whether the container may be made under the runner's own <c>/proc</c> where the kernel refuses a fresh one; false is an error then. The runtime's
+    /// <c>config.json</c> must bind <c>/proc</c>, for it would be refused a fresh one too.</summary>
+    public bool OuterProc { get; init; }
 }

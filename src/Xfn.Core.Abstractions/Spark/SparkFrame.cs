@@ -81,6 +81,7 @@ internal static class SparkFrame
                     RootUid = (uint)c.Number(run?.RootUid),
                     RootGid = (uint)c.Number(run?.RootGid),
                     WritableRootBytes = c.Number(run?.WritableRootBytes),
+                    OuterProc = c.Flag(run?.OuterProc),
                     Runtime = c.Text(run?.Runtime),
                     RuntimeFlags = c.Texts(run?.RuntimeFlags),
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),

@@ -95,6 +95,9 @@ internal sealed record SparkRun
     /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root.</summary>
     public required long WritableRootBytes { get; init; }
 
+    /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
+    public required bool OuterProc { get; init; }
+
     /// <summary>The OCI runtime's absolute path.</summary>
     public required string Runtime { get; init; }
 

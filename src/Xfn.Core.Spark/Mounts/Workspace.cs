@@ -14,10 +14,11 @@ internal sealed class Workspace
 
     /// <summary>Mounts the workspace, and what programs in this namespace need to see instead of the machine's.</summary>
     /// <param name="used">A path that must stay visible; null when there is none.</param>
-    public static Workspace Mount(string? used)
+    /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
+    public static Workspace Mount(string? used, bool outerProc)
     {
-        // The machine's /proc names processes by ids of another PID namespace: the runtime would look up strangers.
-        if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0)
+        // The machine's /proc names processes by ids of another PID namespace, and shows them all.
+        if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
             throw SparkException.FromErrno("cannot mount a fresh /proc");
 
         // crun runs on a pure hierarchy only; where versions 1 and 2 are mixed, the second is below the first.

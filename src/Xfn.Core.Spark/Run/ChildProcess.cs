@@ -98,7 +98,9 @@ internal sealed unsafe class ChildProcess
     private bool HasExecuted()
     {
         const int flagsField = 6, forkedNotExecuted = 0x40;
-        string stat = File.ReadAllText($"/proc/{_pid}/stat");
+        // /proc may be one that has another number for it, which the descriptor knows.
+        string pid = File.ReadLines($"/proc/self/fdinfo/{_pidfd}").First(line => line.StartsWith("Pid:", StringComparison.Ordinal))[4..].Trim();
+        string stat = File.ReadAllText($"/proc/{pid}/stat");
 
         // The name, in parentheses, may hold anything.
         string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');

@@ -13,7 +13,7 @@ internal static class ContainerRun
         if (Libc.chdir(run.StoreDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
         Identity.BecomeRoot();
-        Workspace workspace = Workspace.Mount(run.Runtime);
+        Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
         var skeleton = new Skeleton
         {
             MountPoints = run.MountPoints,
@@ -26,7 +26,7 @@ internal static class ContainerRun
         RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, skeleton, run.WritableRootBytes);
 
         // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
-        File.WriteAllText("/proc/sys/user/max_user_namespaces", "0");
+        ForbidUserNamespaces(run.OuterProc);
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
         Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment) : null;
@@ -43,6 +43,18 @@ internal static class ContainerRun
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         long setup = gate?.Check() ?? 0;
         Control.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));
+    }
+
+    private static void ForbidUserNamespaces(bool outerProc)
+    {
+        try
+        {
+            File.WriteAllText("/proc/sys/user/max_user_namespaces", "0");
+        }
+        catch (IOException) when (outerProc)
+        {
+            // A container engine has the outer /proc/sys read-only, for good. What remains is the seccomp profile, which forbids them too.
+        }
     }
 
     /// <summary>Has the runtime start the container and leave it to this spark, which as PID 1 of its namespace becomes its parent.</summary>

@@ -14,7 +14,10 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
     /// <param name="singleId">Whether group 5, the terminals', is unmapped.</param>
     public static IEnumerable<BundleMount> Standard(BundleOptions options, bool cgroups, bool sysfs, bool singleId)
     {
-        yield return new("/proc", "proc", "proc", "nosuid", "noexec", "nodev");
+        // The outer one read-only: where functions run as the caller's own user they could set what that user may of its other processes.
+        yield return options.OuterProc
+            ? new("/proc", "bind", "/proc", "rbind", "nosuid", "noexec", "nodev", "ro", "rprivate")
+            : new("/proc", "proc", "proc", "nosuid", "noexec", "nodev");
         yield return new("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=64");
 
         // max: the machine has 4,096 terminals for all of its containers.

@@ -27,6 +27,12 @@ public sealed record BundleOptions
     /// root of the machine to.</remarks>
     public int? ProcessLimit { get; init; }
 
+    /// <summary>Whether functions may see the runner's own <c>/proc</c>, read-only, where the kernel refuses them a fresh one: in a container whose <c>/proc</c> is masked, as in
+    /// a Kubernetes pod. False by default: runs fail there, and say why.</summary>
+    /// <remarks>A function then sees the processes of that container, of other runs too: their ids, command lines and what <c>/proc/PID/status</c> has, not their environment,
+    /// memory or files, and it can send none of them a signal. Where the kernel allows a fresh one, it is that of the run's own namespace.</remarks>
+    public bool OuterProc { get; init; }
+
     /// <summary>Environment variables; they win over the image's. None by default.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
 

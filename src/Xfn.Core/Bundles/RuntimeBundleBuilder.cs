@@ -93,6 +93,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
                 Seccomp = _seccomp,
             }),
             WritableRootBytes = _options.WritableRootBytes,
+            OuterProc = _options.OuterProc,
             MountPoints = points.Directories,
             FileMountPoints = points.Files,
             Directories = MountPoints.Parents(workingDirectory, self: true),

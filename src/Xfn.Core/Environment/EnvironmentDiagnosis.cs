@@ -57,7 +57,7 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
         return over.Length == 0
             ? new($"the kernel refuses a fresh /proc: {error}", "See whether a security module (SELinux, AppArmor) forbids it.")
             : new($"/proc is masked, as containers have it ({over.Length} mounts over it, the first at {over[0]}), and the kernel refuses a fresh one then",
-                "Unmask it: docker run --security-opt systempaths=unconfined, in Kubernetes procMount: Unmasked with hostUsers: false. Or let functions see the outer /proc, which shows them that container's processes.");
+                "Unmask it: docker run --security-opt systempaths=unconfined, in Kubernetes procMount: Unmasked with hostUsers: false. Or let functions see the outer /proc, which shows them that container's processes (BundleOptions.OuterProc).");
     }
 
     /// <summary>Why overlayfs cannot be mounted in a user namespace.</summary>

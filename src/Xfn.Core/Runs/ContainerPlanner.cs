@@ -40,6 +40,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             FileMountPoints = bundle.FileMountPoints,
             Directories = bundle.Directories,
             WritableRootBytes = bundle.WritableRootBytes,
+            OuterProc = bundle.OuterProc,
             RootMode = mode,
             RootUid = uid,
             RootGid = gid,
