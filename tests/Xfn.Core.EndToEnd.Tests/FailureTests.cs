@@ -18,15 +18,7 @@ internal sealed class FailureTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_functions_signal_is_told()
     {
-        // The first process of a PID namespace heeds no signal from within but those of its own faults: this is a program of one undefined instruction.
-        byte[] header =
-        [
-            0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0x3e, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0,
-            0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0x38, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-            1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0,
-            0x7a, 0, 0, 0, 0, 0, 0, 0, 0x7a, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
-        ];
-        TestImage image = TestImage.Command("/fault").WithLayer(tar => tar.File("fault", [.. header, 0x0f, 0x0b], (UnixFileMode)0b111_101_101));
+        TestImage image = TestImage.Fault();
         var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
         Assert.That((error.ExitCode, error.Signal, error.OutOfMemory), Is.EqualTo((128 + 4, (int?)4, false)));
         Assert.That(error.Message, Does.Contain("signal 4"));

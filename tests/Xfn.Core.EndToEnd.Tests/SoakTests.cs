@@ -1,0 +1,160 @@
+using System.Diagnostics;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Spark.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Runs in a row, a third of which fail, each kind of failure in turn. 300; <c>XFN_FUZZ_FACTOR</c> of 34 makes 10,200 of them.</summary>
+internal sealed class SoakTests : RunnerFixture
+{
+    private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
+
+    [Test]
+    public async Task Runs_that_end_in_every_way_leave_everything_as_it_was()
+    {
+        Census before = Census.Take(Cache);
+        ContainerRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner);
+        int rounds = LongMode.Rounds(300) / (3 * kinds.Length) + 1;
+        string good = Write(TestImage.Command("cat"), "good");
+        var counts = new SortedDictionary<string, int>();
+
+        // What every kind takes once, an image in the cache and code compiled, is there from then on.
+        await RoundAsync();
+        await RoundAsync();
+        counts.Clear();
+        Census first = Census.Take(Cache);
+        var clock = Stopwatch.StartNew();
+        for (int i = 0; i < rounds; i++)
+            await RoundAsync();
+        clock.Stop();
+        await Task.Delay(500);
+        Census last = Census.Take(Cache);
+        await runner.DisposeAsync();
+        Census after = Census.Take(Cache);
+
+        await TestContext.Out.WriteLineAsync($"{counts.Values.Sum()} runs in {clock.Elapsed.TotalSeconds:0} s: {string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}"))}");
+        foreach ((string when, Census census) in new[] { ("before", before), ("warm", first), ("last", last), ("disposed", after) })
+            await TestContext.Out.WriteLineAsync($"{when}: {census}");
+        Assert.Multiple(() =>
+        {
+            // Two sparks are ready, or being made.
+            Assert.That(last.Processes, Is.LessThanOrEqualTo(first.Processes + 4), "processes");
+            Assert.That(last.Mounts, Is.EqualTo(first.Mounts), "mounts");
+            Assert.That(last.Descriptors, Is.LessThanOrEqualTo(first.Descriptors + 30), "descriptors");
+            Assert.That(last.Cgroups, Is.LessThanOrEqualTo(first.Cgroups + 4), "cgroups");
+            Assert.That(last.Files, Is.EqualTo(first.Files), "files");
+            Assert.That(last.ManagedBytes, Is.LessThan(first.ManagedBytes + (4 << 20)), "managed memory");
+            Assert.That(last.ResidentBytes, Is.LessThan(first.ResidentBytes + (80 << 20)), "resident memory");
+            Assert.That(after.Processes, Is.EqualTo(before.Processes), "processes after disposal");
+            Assert.That(after.Mounts, Is.EqualTo(before.Mounts), "mounts after disposal");
+            Assert.That(after.Cgroups, Is.Zero, "cgroups after disposal");
+            Assert.That(after.Descriptors, Is.LessThanOrEqualTo(before.Descriptors + 16), "descriptors after disposal, of which some are the run-time's own");
+        });
+
+        async Task RoundAsync()
+        {
+            foreach ((string name, Func<Task> run) in kinds)
+            {
+                await run();
+                counts[name] = counts.GetValueOrDefault(name) + 1;
+                for (int i = 0; i < 2; i++)
+                {
+                    RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = good, Input = "x"u8.ToArray(), RunFunctionConfig = new() { Timeout = Long } });
+                    Assert.That(Text(response.Output), Is.EqualTo("x"), $"after {name}");
+                    counts["good"] = counts.GetValueOrDefault("good") + 1;
+                }
+            }
+        }
+    }
+
+    /// <summary>The ways in which a run may end, each of which must be told as what it is.</summary>
+    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(ContainerRunner runner)
+    {
+        string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", new byte[100_000])), "damaged");
+        string layer = new DirectoryInfo(Path.Combine(Scratch, "damaged", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
+        byte[] bytes = File.ReadAllBytes(layer);
+        bytes[bytes.Length / 2] ^= 1;
+        File.WriteAllBytes(layer, bytes);
+
+        // Written once: an image that is written again is another one.
+        string children = Write(TestImage.Shell("sleep 100 & sleep 100 & exit 0"), "children");
+        string unread = Write(TestImage.Command("true"), "unread");
+        string sleep = Write(TestImage.Shell("sleep 1000"), "sleep");
+        string streams = Write(TestImage.Shell("yes"), "streams");
+        var kinds = new List<(string, Func<Task>)>
+        {
+            Kind<FunctionExitedException>("exit status", new() { Image = Write(TestImage.Shell("echo oops >&2; exit 3"), "exit") }),
+            Kind<FunctionExitedException>("signal", new() { Image = Write(TestImage.Fault(), "fault") }),
+            Kind<FunctionTimedOutException>("timeout", Within(40, "while :; do :; done", "busy")),
+            Kind<FunctionTimedOutException>("timeout heeded", Within(40, "trap 'exit 0' TERM; while :; do sleep 0.005; done", "trap")),
+            Kind<OutputLimitExceededException>("output limit", new() { Image = Write(TestImage.Shell("yes"), "flood") }),
+            Kind<InvalidImageException>("damaged image", new() { Image = damaged }),
+            Kind<InvalidImageException>("missing entrypoint", new() { Image = Write(TestImage.Command("/missing"), "missing") }),
+            Kind<InvalidImageException>("not executable", new() { Image = Write(TestImage.Command("/data").WithLayer(tar => tar.File("data", "no program")), "data") }),
+            Kind<ImageNotFoundException>("no such image", new() { Image = $"oci:{Scratch}/nothing:here" }),
+            Kind<InvalidRequestException>("bad request", new() { Image = "Not A Reference" }),
+            ("cancelled", CancelledAsync),
+            ("children left", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = children })),
+            ("input unread", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = unread, Input = new byte[90_000] })),
+            ("stream failed", StreamFailedAsync),
+        };
+        (string Name, Func<Task> Run) memory = Kind<FunctionExitedException>("out of memory", new()
+        {
+            Image = Write(TestImage.Shell("exec tail -c 100m /dev/zero"), "hog"),
+            RunFunctionConfig = new() { Timeout = Long, Resources = new() { Limits = new() { Memory = "16Mi" } } },
+        });
+        try
+        {
+            await memory.Run();
+            kinds.Add(memory);
+        }
+        catch (ContainerEnvironmentException) when (!Ways.IsRoot)
+        {
+            // No limit of memory can be set here: one kind less.
+        }
+
+        return [.. kinds];
+
+        (string, Func<Task>) Kind<TException>(string name, RunFunctionRequest request)
+            where TException : Exception => (name, async () =>
+        {
+            try
+            {
+                await runner.RunFunctionAsync(request.RunFunctionConfig.Timeout is null ? request with { RunFunctionConfig = new() { Timeout = Long } } : request);
+            }
+            catch (TException)
+            {
+                return;
+            }
+
+            throw new InvalidOperationException($"a run of kind '{name}' ended well");
+        });
+
+        RunFunctionRequest Within(int milliseconds, string script, string name) =>
+            new() { Image = Write(TestImage.Shell(script), name), RunFunctionConfig = new() { Timeout = TimeSpan.FromMilliseconds(milliseconds) } };
+
+        async Task CancelledAsync()
+        {
+            using var source = new CancellationTokenSource(Random.Shared.Next(0, 30));
+            try
+            {
+                await runner.RunFunctionAsync(new RunFunctionRequest { Image = sleep }, source.Token);
+            }
+            catch (OperationCanceledException)
+            {
+            }
+        }
+
+        async Task StreamFailedAsync()
+        {
+            try
+            {
+                await runner.RunFunctionAsync(new RunFunctionRequest { Image = streams }, new FunctionStreams { Stdout = new MemoryStream(new byte[10], writable: false) });
+            }
+            catch (NotSupportedException)
+            {
+            }
+        }
+    }
+}
