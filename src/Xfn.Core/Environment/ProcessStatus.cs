@@ -9,6 +9,7 @@ internal sealed record ProcessStatus
     private const int CapSetGid = 6;
     private const int CapSetUid = 7;
     private const int CapSysAdmin = 21;
+    private const int CapSetFCap = 31;
 
     /// <summary>The effective set, a bit for each capability.</summary>
     public required ulong EffectiveCapabilities { get; init; }
@@ -18,6 +19,9 @@ internal sealed record ProcessStatus
 
     /// <summary>Whether this process can get no rights by executing a program, setuid or not.</summary>
     public required bool NoNewPrivileges { get; init; }
+
+    /// <summary>Whether the effective user id is 0 in this process's user namespace.</summary>
+    public required bool IsRoot { get; init; }
 
     public bool CanMapIds => Has(CapSetUid) && Has(CapSetGid);
 
@@ -30,10 +34,13 @@ internal sealed record ProcessStatus
         return new ProcessStatus
         {
             EffectiveCapabilities = ulong.TryParse(fields.GetValueOrDefault("CapEff"), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong set) ? set : 0,
+            IsRoot = fields.GetValueOrDefault("Uid")?.Split('\t') is [_, "0", ..],
             IsFiltered = fields.GetValueOrDefault("Seccomp") == "2",
             NoNewPrivileges = fields.GetValueOrDefault("NoNewPrivs") == "1",
         };
     }
+
+    public bool CanSetFileCapabilities => Has(CapSetFCap);
 
     private bool Has(int capability) => (EffectiveCapabilities >> capability & 1) == 1;
 }

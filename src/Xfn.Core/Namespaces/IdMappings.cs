@@ -1,4 +1,6 @@
 using System.Globalization;
+using Xfn.Core.Preflight;
+using Xfn.Core.Preflight.Checks;
 
 namespace Xfn.Core.Namespaces;
 
@@ -32,14 +34,25 @@ internal static class IdMappings
         if (setUid is null && Executables.Find("newuidmap") is not null && Executables.Find("newgidmap") is not null
             && SubordinateIds("/etc/subuid", Posix.EffectiveUserId, ContainerRunner.UserNamespaceUIDs) is { Length: > 0 } uids
             && SubordinateIds("/etc/subgid", Posix.EffectiveUserId, ContainerRunner.UserNamespaceGIDs) is { Length: > 0 } gids)
+        {
+            // Not the caller's own id instead: whoever was given subordinate ids was given a barrier between functions and himself, and is to know when it falls.
+            Refuse(IdMappingCheck.FindBroken(new SystemFiles(), ProcessStatus.Read(new SystemFiles())), "map subordinate ids");
             return new IdMapping { Uids = uids, Gids = gids, Method = IdMappingMethod.SubordinateIds };
+        }
 
+        Refuse(IdMappingCheck.FindUnmappable(new SystemFiles(), ProcessStatus.Read(new SystemFiles())), "map the caller's own id");
         return new IdMapping
         {
             Uids = [new IdRange(0, Posix.EffectiveUserId, 1)],
             Gids = [new IdRange(0, Posix.EffectiveGroupId, 1)],
             Method = IdMappingMethod.Self,
         };
+    }
+
+    private static void Refuse(EnvironmentDiagnosis? found, string attempt)
+    {
+        if (found is not null)
+            throw found.ToException(RunStage.Validate, attempt);
     }
 
     /// <summary>A user's ranges, the first id of the first one becoming 0. See <see href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>

@@ -126,6 +126,10 @@ public class EnvironmentCheckTests
     [TestCase(IdMappingMethod.SubordinateIds, Nobody, EnvironmentStatus.Failed, "/etc/subuid has no line for user")]
     [TestCase(null, Nobody, EnvironmentStatus.Warning, "functions run as this very user")]
     [TestCase(IdMappingMethod.Self, "CapEff:\t00000000000000c0\n", EnvironmentStatus.Warning, "only the caller's own id shall be mapped")]
+    [TestCase(null, Nobody + "Uid:\t0\t0\t0\t0\n", EnvironmentStatus.Failed, "root without CAP_SETFCAP")]
+    [TestCase(IdMappingMethod.Self, Nobody + "Uid:\t0\t0\t0\t0\n", EnvironmentStatus.Failed, "root without CAP_SETFCAP")]
+    [TestCase(IdMappingMethod.Self, "Uid:\t0\t0\t0\t0\nCapEff:\t0000000080000000\n", EnvironmentStatus.Warning, "only the caller's own id shall be mapped")]
+    [TestCase(IdMappingMethod.Self, "Uid:\t0\t1000\t0\t0\nCapEff:\t0000000000000000\n", EnvironmentStatus.Warning, "only the caller's own id shall be mapped")]
     public void Which_ids_functions_get_follows_from_rights_and_wishes(IdMappingMethod? method, string status, EnvironmentStatus expected, string found)
     {
         using FakeSystem system = new FakeSystem().Put("/proc/self/status", status);

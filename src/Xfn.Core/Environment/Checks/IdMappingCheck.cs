@@ -18,6 +18,7 @@ internal static class IdMappingCheck
             IdMappingMethod.Capabilities => EnvironmentChecker.Failed(Name, new EnvironmentDiagnosis(
                 "ids shall be mapped with capabilities, and this process lacks CAP_SETUID or CAP_SETGID",
                 "Run as root, give this process both (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID), or leave it to the runner how ids are mapped (SetUID)."), Wanted),
+            IdMappingMethod.Self when FindUnmappable(options.Files, status) is { } unmappable => EnvironmentChecker.Failed(Name, unmappable, Wanted),
             IdMappingMethod.Self => OwnId(new EnvironmentDiagnosis("only the caller's own id shall be mapped", "Leave it to the runner how ids are mapped (SetUID).")),
             _ => CheckSubordinateIds(options, status),
         };
@@ -26,7 +27,9 @@ internal static class IdMappingCheck
     private static EnvironmentCheck CheckSubordinateIds(EnvironmentCheckOptions options, ProcessStatus status)
     {
         if (FindMissing(options.Files) is { } missing)
-            return options.MappingMethod is null ? OwnId(missing) : EnvironmentChecker.Failed(Name, missing, Wanted);
+            return options.MappingMethod is not null ? EnvironmentChecker.Failed(Name, missing, Wanted)
+                : FindUnmappable(options.Files, status) is { } unmappable ? EnvironmentChecker.Failed(Name, unmappable, Wanted)
+                : OwnId(missing);
         if (FindBroken(options.Files, status) is { } broken)
             return EnvironmentChecker.Failed(Name, broken, Wanted);
 
@@ -56,7 +59,7 @@ internal static class IdMappingCheck
     }
 
     /// <summary>Why mapping them would fail all the same; null when nothing speaks against it.</summary>
-    private static EnvironmentDiagnosis? FindBroken(SystemFiles files, ProcessStatus status)
+    internal static EnvironmentDiagnosis? FindBroken(SystemFiles files, ProcessStatus status)
     {
         if (status.NoNewPrivileges)
             return new("this process may gain no privileges (no_new_privs), so newuidmap cannot work",
@@ -71,6 +74,14 @@ internal static class IdMappingCheck
 
         return null;
     }
+
+    /// <summary>Why the caller's own id cannot be mapped; null when it can.</summary>
+    internal static EnvironmentDiagnosis? FindUnmappable(SystemFiles files, ProcessStatus status) =>
+        // Since Linux 5.12: whoever is root in a child could set file capabilities that hold in the parent.
+        status.IsRoot && !status.CanSetFileCapabilities && files.KernelVersion >= new Version(5, 12)
+            ? new("this process is root without CAP_SETFCAP, whom the kernel lets map no id",
+                "Run it as another user; or give it CAP_SETUID and CAP_SETGID, or CAP_SETFCAP (in Kubernetes securityContext: capabilities: add).")
+            : null;
 
     private static (string File, string Program, string Option)[] Kinds => [("/etc/subuid", "newuidmap", "--add-subuids"), ("/etc/subgid", "newgidmap", "--add-subgids")];
 
