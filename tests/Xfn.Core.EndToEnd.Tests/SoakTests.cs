@@ -49,7 +49,7 @@ internal sealed class SoakTests : RunnerFixture
             Assert.That(after.Processes, Is.EqualTo(before.Processes), "processes after disposal");
             Assert.That(after.Mounts, Is.EqualTo(before.Mounts), "mounts after disposal");
             Assert.That(after.Cgroups, Is.Zero, "cgroups after disposal");
-            Assert.That(after.Descriptors, Is.LessThanOrEqualTo(before.Descriptors + 16), "descriptors after disposal, of which some are the run-time's own");
+            Assert.That(after.Descriptors, Is.LessThanOrEqualTo(before.Descriptors + 8), "descriptors after disposal, of which some are the run-time's own");
         });
 
         async Task RoundAsync()
@@ -82,6 +82,8 @@ internal sealed class SoakTests : RunnerFixture
         string unread = Write(TestImage.Command("true"), "unread");
         string sleep = Write(TestImage.Shell("sleep 1000"), "sleep");
         string streams = Write(TestImage.Shell("yes"), "streams");
+        // Cancelled at odd moments: what the pull of it leaves would come late.
+        await runner.PullAsync(sleep);
         var kinds = new List<(string, Func<Task>)>
         {
             Kind<FunctionExitedException>("exit status", new() { Image = Write(TestImage.Shell("echo oops >&2; exit 3"), "exit") }),

@@ -11,6 +11,9 @@ internal static class NamespaceErrors
     /// <param name="said">What it, or unshare before it, wrote to stderr.</param>
     public static ContainerEnvironmentException Ended(RunStage stage, string said)
     {
+        // After its greeting unshare has done its work, and can only complain that it cannot end by the same signal as its child.
+        if (stage != RunStage.Spawn && said.StartsWith("unshare: ", StringComparison.Ordinal))
+            said = "";
         if (said.StartsWith("unshare: ", StringComparison.Ordinal) && !said.Contains("failed to execute", StringComparison.Ordinal) && !said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUnshare(said).ToException(stage, "make a user namespace");
         if (said.Contains("unrecognized option", StringComparison.Ordinal))

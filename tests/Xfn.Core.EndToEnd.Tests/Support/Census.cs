@@ -8,7 +8,7 @@ internal sealed record Census(int Processes, int Mounts, int Descriptors, int Th
     public static Census Take(string cache) => new(
         Leftovers.Take().Processes.Count,
         File.ReadLines("/proc/self/mountinfo").Count(),
-        Directory.GetFiles("/proc/self/fd").Length,
+        Leftovers.Take().Descriptors,
         Directory.GetDirectories("/proc/self/task").Length,
         CountCgroups(Path.Combine(cache, "cgroups")),
         Directory.Exists(cache) ? Directory.EnumerateFileSystemEntries(cache, "*", Enumeration).Count() : 0,

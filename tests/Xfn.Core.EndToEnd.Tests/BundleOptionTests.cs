@@ -1,0 +1,89 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What a host may give its functions beyond, or instead of, the defaults.</summary>
+internal sealed class BundleOptionTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task Files_and_directories_of_the_machine_can_be_seen_read_only()
+    {
+        RunFunctionResponse response = await RunShellAsync(
+            "cat /data/name; ls -d /opt/share/doc; touch /opt/share/x /data/name 2>/dev/null || echo refused",
+            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share", "/opt/share")] }));
+        Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname")}/opt/share/doc\nrefused\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_mount_of_what_is_not_there_is_told() =>
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/no/such/file", "/data")] })),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'/no/such/file'").And.Message.Contains("'/data'"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task Variables_can_be_set_over_the_images()
+    {
+        TestImage image = TestImage.Shell("echo $A $B");
+        image.Config = image.Config with { Env = ["A=image", "B=image"] };
+        ContainerRunner runner = NewRunner(o => o.WithBundleOptions(b => b with { Environment = new Dictionary<string, string> { ["B"] = "host" } }));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("image host\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Tmp_can_be_larger_and_not_executable()
+    {
+        RunFunctionResponse response = await RunShellAsync(
+            "head -c 80000000 /dev/zero >/tmp/f && stat -c %s /tmp/f; busybox cp /bin/busybox /tmp/true; /tmp/true 2>/dev/null; echo $?",
+            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 100 << 20, TmpExecutable = false }));
+        Assert.That(Text(response.Output), Is.EqualTo("80000000\n126\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Another_seccomp_profile_holds_instead_of_the_default_one()
+    {
+        const string script = "busybox mkdir /tmp/d 2>/dev/null || echo refused; busybox hostname 2>/dev/null >/dev/null && echo allowed";
+        byte[] profile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"""u8.ToArray();
+        Assert.That(Text((await RunShellAsync(script)).Output), Is.EqualTo("allowed\n"));
+        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompProfile = profile }))).Output), Is.EqualTo("refused\nallowed\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_capability_can_be_added()
+    {
+        RunFunctionResponse response = await RunShellAsync("busybox grep CapEff /proc/self/status", configure: o => o.WithBundleOptions(b => b with { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] }));
+        Assert.That(Text(response.Output), Is.EqualTo("CapEff:\t0000000000000400\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Users_and_groups_are_looked_up_within_the_image_only()
+    {
+        if (!Ways.HasManyIds)
+            Assert.Ignore("This user's containers have one id: there is no other user in them.");
+
+        // The links lead out of the image as the host would follow them; within it they lead to nothing, or to what the image has there.
+        TestImage image = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").Directory("own").Link("etc/passwd", "/own/passwd").Link("etc/group", "../../../etc/group-of-the-host").File("own/passwd", "worker:x:4321:0::/:/bin/sh\n"));
+        image.Config = image.Config with { User = "worker" };
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("4321\n"));
+
+        TestImage outside = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").Link("etc/passwd", Path.Combine(Scratch, "passwd")));
+        await File.WriteAllTextAsync(Path.Combine(Scratch, "passwd"), "worker:x:1234:0::/:/bin/sh\n");
+        outside.Config = outside.Config with { User = "worker" };
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(outside, "outside") }), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("'worker'"));
+    }
+
+    private static IEnumerable<TestCaseData> Nonsense()
+    {
+        yield return new("TmpBytes", new BundleOptions { TmpBytes = -1 });
+        yield return new("TmpFiles", new BundleOptions { TmpFiles = 0 });
+        yield return new("WritableRootBytes", new BundleOptions { WritableRootBytes = 1 });
+        yield return new("Environment", new BundleOptions { Environment = new Dictionary<string, string> { ["A=B"] = "" } });
+        yield return new("ReadOnlyMounts", new BundleOptions { ReadOnlyMounts = [new("/usr", "/proc/x")] });
+        yield return new("AddedCapabilities", new BundleOptions { AddedCapabilities = ["CAP_SYS_ADMIN"] });
+        yield return new("SeccompProfile", new BundleOptions { SeccompProfile = "{}"u8.ToArray() });
+    }
+
+    [TestCaseSource(nameof(Nonsense))]
+    public void Nonsense_is_refused_when_the_runner_is_made(string option, BundleOptions options) =>
+        Assert.That(() => NewRunner(o => o.WithBundleOptions(_ => options)), Throws.ArgumentException.With.Message.Contains(option));
+}

@@ -1,0 +1,108 @@
+using System.Collections.Concurrent;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+internal sealed class QueueTests : RunnerFixture
+{
+    [Test, CancelAfter(120_000)]
+    public async Task Runs_that_wait_go_on_in_the_order_in_which_they_came(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(1));
+        await using var gate = new GatedInput();
+        string image = Write(TestImage.Command("cat"));
+        Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, gate.Streams, token);
+        await gate.Reached.WaitAsync(token);
+        var order = new ConcurrentQueue<int>();
+        Task[] runs = [.. Enumerable.Range(0, 20).Select(async i =>
+        {
+            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = new byte[i] }, token);
+            order.Enqueue(i);
+        })];
+        gate.End();
+        await Task.WhenAll([first, .. runs]);
+        Assert.That(order, Is.EqualTo(Enumerable.Range(0, 20)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_is_cancelled_while_it_waits_makes_way_for_the_next(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(1, queued: 2));
+        await using var gate = new GatedInput();
+        string image = Write(TestImage.Command("cat"));
+        var request = new RunFunctionRequest { Image = image, Input = "x"u8.ToArray() };
+        Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, gate.Streams, token);
+        await gate.Reached.WaitAsync(token);
+        using var source = new CancellationTokenSource();
+        Task cancelled = runner.RunFunctionAsync(request, source.Token);
+        Task<RunFunctionResponse> waiting = runner.RunFunctionAsync(request, token);
+        await Assert.ThatAsync(() => runner.RunFunctionAsync(request, token), Throws.InstanceOf<RunnerBusyException>());
+
+        await source.CancelAsync();
+        await Assert.ThatAsync(() => cancelled, Throws.InstanceOf<OperationCanceledException>());
+        Task<RunFunctionResponse> next = runner.RunFunctionAsync(request, token);
+        Assert.That(waiting.IsCompleted || next.IsCompleted, Is.False);
+        gate.End();
+        await first;
+        Assert.That(Text((await waiting).Output) + Text((await next).Output), Is.EqualTo("xx"));
+    }
+
+    [Test, CancelAfter(300_000)]
+    public async Task A_thousand_runs_that_wait_all_finish_in_memory_that_their_inputs_do_not_multiply(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(8));
+        string image = Write(TestImage.Command("wc", "-c"));
+        await runner.PullAsync(image, cancellationToken: token);
+        var input = new byte[1 << 20];
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        Task<RunFunctionResponse>[] runs = [.. Enumerable.Range(0, 1000).Select(_ => runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = image, Input = input, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60) } }, token))];
+        long queued = GC.GetTotalMemory(forceFullCollection: true);
+        RunFunctionResponse[] responses = await Task.WhenAll(runs);
+
+        Assert.That(responses.Select(r => Text(r.Output)), Is.All.EqualTo($"{1 << 20}\n"));
+        await TestContext.Out.WriteLineAsync($"{(queued - before) / 1000} bytes for each run that waits; the longest wait {responses.Max(r => r.Statistics.Queued).TotalSeconds:0.0} s");
+        Assert.That(queued - before, Is.LessThan(16 << 20));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Of_five_hundred_runs_at_once_those_beyond_the_queue_are_told_so_and_none_is_lost(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(4, queued: 60));
+        string image = Write(TestImage.Command("cat"));
+        await runner.PullAsync(image, cancellationToken: token);
+        string[] answers = await Task.WhenAll(Enumerable.Range(0, 500).Select(async i =>
+        {
+            try
+            {
+                return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = Encoding.UTF8.GetBytes($"{i}") }, token)).Output) == $"{i}" ? "right" : "wrong";
+            }
+            catch (RunnerBusyException)
+            {
+                return "busy";
+            }
+        }));
+        Assert.That(answers.Distinct(), Is.EquivalentTo((string[])["right", "busy"]));
+        Assert.That(answers.Count(a => a == "right"), Is.GreaterThanOrEqualTo(64));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "after"u8.ToArray() }, token)).Output), Is.EqualTo("after"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_clock_that_is_set_during_a_run_changes_nothing(CancellationToken token)
+    {
+        RunFunctionResponse response = await NewRunner(o => o.WithTimeProvider(new SetClock())).RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("sleep 0.5; echo done")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(40) } }, token);
+        Assert.That(Text(response.Output), Is.EqualTo("done\n"));
+        Assert.That(response.Statistics.Run, Is.InRange(TimeSpan.FromSeconds(0.4), TimeSpan.FromSeconds(40)));
+        Assert.That(response.Statistics.Total, Is.LessThan(TimeSpan.FromSeconds(60)));
+    }
+
+    /// <summary>A machine whose time of day is set to another year whenever it is asked for. What runs on is its monotonic clock.</summary>
+    private sealed class SetClock : TimeProvider
+    {
+        private int _asked;
+
+        public override DateTimeOffset GetUtcNow() => base.GetUtcNow().AddYears(Interlocked.Increment(ref _asked) % 2 == 0 ? 10 : -10);
+    }
+}

@@ -1,0 +1,110 @@
+using System.Diagnostics;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Functions that treat their streams badly.</summary>
+internal sealed class StreamTests : RunnerFixture
+{
+    [TestCase("yes & yes >&2", TestName = "{m}(both at once)")]
+    [TestCase("dd if=/dev/zero bs=1 2>/dev/null", TestName = "{m}(a byte at a time)")]
+    [TestCase("dd if=/dev/zero bs=1 >&2 2>/dev/null", TestName = "{m}(stderr, a byte at a time)")]
+    [TestCase("cat /dev/zero", TestName = "{m}(no newline)")]
+    [TestCase("head -c 200000 /dev/zero >&2; cat /dev/zero", TestName = "{m}(stderr first)")]
+    [TestCase("while :; do yes & done", TestName = "{m}(by many processes)")]
+    [CancelAfter(90_000)]
+    public async Task A_flood_ends_the_function(string script)
+    {
+        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
+            () => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(300_000).WithProcessLimit(64), timeout: TimeSpan.FromSeconds(60))))!;
+        Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(50)));
+        Assert.That(error.StderrTail.Length, Is.LessThanOrEqualTo(RunStatistics.StderrTailBytes));
+    }
+
+    [Test, CancelAfter(90_000)]
+    public async Task A_flood_into_a_stream_that_takes_its_time_is_held_up_and_ends_at_the_timeout()
+    {
+        // Its pipe is full, its readers wait: the function waits too, and nothing is kept in memory.
+        await using var slow = new SlowStream();
+        string image = Write(TestImage.Shell("yes"));
+        ContainerRunner runner = NewRunner();
+        await runner.PullAsync(image);
+        long before = GC.GetTotalAllocatedBytes();
+        await Assert.ThrowsAsync<FunctionTimedOutException>(() => runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } }, new FunctionStreams { Stdout = slow }));
+        Assert.That(slow.Taken, Is.LessThan(16 << 20));
+        Assert.That(GC.GetTotalAllocatedBytes() - before, Is.LessThan(16 << 20));
+    }
+
+    [TestCase("echo early", TestName = "{m}(never reads)")]
+    [TestCase("exec <&-; sleep 0.2; echo early", TestName = "{m}(closes at once)")]
+    [TestCase("head -c 30000000 >/dev/null; echo early", TestName = "{m}(reads half)")]
+    [TestCase("exec echo early", TestName = "{m}(exits at once)")]
+    [CancelAfter(60_000)]
+    public async Task Input_that_is_not_wanted_is_no_error(string script)
+    {
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell(script)), Input = new byte[64 << 20], RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(40) } });
+        Assert.That(Text(response.Output), Is.EqualTo("early\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_closes_all_its_streams_and_goes_on_ends_at_its_timeout()
+    {
+        var clock = Stopwatch.StartNew();
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
+            () => RunShellAsync("exec <&- >&- 2>&-; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1))))!;
+        Assert.That(error.Statistics.Run, Is.InRange(TimeSpan.FromSeconds(0.9), TimeSpan.FromSeconds(4)));
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_daemon_that_holds_the_pipes_is_dead_when_the_answer_comes()
+    {
+        RunFunctionResponse response = await RunShellAsync("(sh -c 'while :; do echo late; sleep 0.01; done' &) & sleep 0.1; exit 0", timeout: TimeSpan.FromSeconds(30));
+        Assert.That(Text(response.Output).Split('\n'), Has.Length.LessThan(1000));
+        Assert.That(response.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(20)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task No_output_is_an_answer()
+    {
+        RunFunctionResponse response = await RunShellAsync("true");
+        Assert.That((response.Output.Length, response.StderrTail), Is.EqualTo((0, "")));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Output_before_a_failure_is_told_with_it_and_a_broken_pipe_within_is_the_functions_own()
+    {
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo whole; exit 255")))!;
+        Assert.That((error.ExitCode, Text(error.Output)), Is.EqualTo((255, "whole\n")));
+        Assert.That(Text((await RunShellAsync("yes | head -n 1")).Output), Is.EqualTo("y\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Exit_statuses_are_exact([Values(1, 2, 125, 126, 127, 128, 137, 254)] int status)
+    {
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync($"exit {status}")))!;
+        Assert.That((error.ExitCode, error.Signal), Is.EqualTo((status, (int?)null)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Bytes_that_are_no_text_are_kept_in_output_and_replaced_in_the_tail_of_stderr()
+    {
+        RunFunctionResponse response = await RunShellAsync("cat; printf '\\377x\\n' >&2".Replace("printf", "busybox printf"), input: "in");
+        Assert.That(Encoding.UTF8.GetString(response.Output.Span), Is.EqualTo("in"));
+        Assert.That(response.StderrTail, Is.EqualTo("\uFFFDx\n"));
+    }
+
+    private sealed class SlowStream : MemoryStream
+    {
+        public long Taken { get; private set; }
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            Taken += buffer.Length;
+            await Task.Delay(20, cancellationToken);
+        }
+    }
+}

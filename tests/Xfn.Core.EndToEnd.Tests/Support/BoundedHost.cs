@@ -1,0 +1,47 @@
+using System.Diagnostics;
+using Xfn.Core.Cgroups;
+
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>xfn within bounds that hold should those under test fail: a cgroup of its own where that can be made, else a limit of its user's processes.</summary>
+internal sealed class BoundedHost : IAsyncDisposable
+{
+    private const int Processes = 1200;
+
+    private readonly Process _process;
+    private readonly CgroupManager _manager;
+    private readonly Cgroup _bounds;
+
+    private BoundedHost(Process process, CgroupManager manager, Cgroup bounds) => (_process, _manager, _bounds) = (process, manager, bounds);
+
+    public static async Task<BoundedHost> StartAsync(string scratch, string[] arguments, CancellationToken token)
+    {
+        CgroupManager manager = CgroupManager.Detect(Path.Combine(scratch, "bounds"));
+        bool limits = manager.Support.Usable.HasFlag(CgroupControllers.Memory | CgroupControllers.Pids);
+        Cgroup bounds = manager.Create("bounds", limits ? new CgroupLimits { MemoryBytes = 1 << 30, Pids = Processes } : new CgroupLimits());
+        Process process = HostProcess.Start(
+            "sh", ["-c", $"read go; {(Environment.IsPrivilegedProcess ? "" : $"ulimit -u {Processes}; ")}exec \"$0\" \"$@\"", HostProcess.Xfn, .. arguments]);
+        bounds.Add(process.Id);
+        await process.StandardInput.WriteLineAsync("go".AsMemory(), token);
+        process.StandardInput.Close();
+        return new BoundedHost(process, manager, bounds);
+    }
+
+    public async Task<HostResult> EndAsync(CancellationToken token)
+    {
+        using StreamReader stdout = _process.StandardOutput, stderr = _process.StandardError;
+        Task<string> output = stdout.ReadToEndAsync(token), error = stderr.ReadToEndAsync(token);
+        await _process.WaitForExitAsync(token);
+        return new HostResult(_process.ExitCode, await output, await error);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+            _process.Kill(entireProcessTree: true);
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        await _bounds.DisposeAsync();
+        await _manager.DisposeAsync();
+    }
+}
