@@ -35,6 +35,30 @@ internal static partial class Posix
     public static bool IsFileAt(SafeFileHandle file, string path) =>
         Syscall.fstat((int)file.DangerousGetHandle(), out Stat open) == 0 && Syscall.stat(path, out Stat there) == 0 && (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino);
 
+    /// <summary>Which file a path leads to; null when it leads nowhere, or the caller may not know.</summary>
+    public static FileIdentity? IdentityOf(string path) => Syscall.stat(path, out Stat stat) == 0 ? new FileIdentity(stat.st_dev, stat.st_ino) : null;
+
+    /// <summary>Which file an open one is.</summary>
+    public static FileIdentity? IdentityOf(SafeFileHandle file) => Syscall.fstat((int)file.DangerousGetHandle(), out Stat stat) == 0 ? new FileIdentity(stat.st_dev, stat.st_ino) : null;
+
+    /// <summary>Owner and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
+    /// <exception cref="IOException">The system does not tell.</exception>
+    public static (uint Owner, UnixFileKind Kind, uint Mode)? LookAt(string path)
+    {
+        const Errno nothing = Errno.ENOENT;
+        if (Syscall.lstat(path, out Stat stat) != 0 && Stdlib.GetLastError() == nothing)
+            return null;
+        Check(stat.st_nlink == 0 ? -1 : 0, "look at", path);
+        UnixFileKind kind = (stat.st_mode & FilePermissions.S_IFMT) switch
+        {
+            FilePermissions.S_IFDIR => UnixFileKind.Directory,
+            FilePermissions.S_IFSOCK => UnixFileKind.Socket,
+            FilePermissions.S_IFLNK => UnixFileKind.Link,
+            _ => UnixFileKind.Other,
+        };
+        return (stat.st_uid, kind, (uint)(stat.st_mode & FilePermissions.ALLPERMS));
+    }
+
     /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
     public static bool IsSpecialFile(string path) =>
         Syscall.stat(path, out Stat stat) == 0 && (stat.st_mode & FilePermissions.S_IFMT) is not (FilePermissions.S_IFREG or FilePermissions.S_IFDIR);
@@ -89,4 +113,16 @@ internal static partial class Posix
         var error = new Win32Exception((int)Stdlib.GetLastError());
         throw new IOException($"cannot {verb} '{path}': {error.Message}", error);
     }
+}
+
+/// <summary>Which file it is, whatever its name.</summary>
+internal readonly record struct FileIdentity(ulong Device, ulong Inode);
+
+/// <summary>What a path can name.</summary>
+internal enum UnixFileKind
+{
+    Other,
+    Directory,
+    Socket,
+    Link,
 }

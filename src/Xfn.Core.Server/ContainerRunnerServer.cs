@@ -1,0 +1,198 @@
+using System.Net;
+using System.Net.Sockets;
+using Grpc.Health.V1;
+using Grpc.HealthCheck;
+using Grpc.Reflection;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Xfn.Core.Server;
+
+namespace Xfn.Core;
+
+/// <summary>A runner that is served by gRPC, as <c>apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService</c>.</summary>
+/// <remarks>Through a Unix socket only processes of the server's user and of root may call, and those of <see cref="ContainerRunnerServerOptions.AllowedUids"/>.</remarks>
+public sealed class ContainerRunnerServer : IAsyncDisposable
+{
+    /// <summary>How long connections may take to close when no call is in progress.</summary>
+    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(1);
+
+    private readonly WebApplication _application;
+    private readonly RunGate _gate;
+    private readonly HealthServiceImpl _health;
+    private readonly ContainerRunnerServerOptions _options;
+    private readonly SocketFile? _file;
+    private readonly Lock _lock = new();
+    private Task? _stopping;
+
+    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, SocketFile? file, string address) =>
+        (_application, _gate, _health, _options, _file, Address) = (application, gate, health, options, file, address);
+
+    /// <summary>Where it listens: a path, <c>@</c> and a name, or <c>HOST:PORT</c> with the port that was chosen where 0 was asked for.</summary>
+    public string Address { get; }
+
+    /// <summary>Serves a runner.</summary>
+    /// <param name="runner">What runs the functions. It is not disposed.</param>
+    /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
+    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for <c>tcp</c> <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing
+    /// for all addresses as the host.</param>
+    /// <param name="options">How it is served; not to be changed afterwards.</param>
+    /// <param name="cancellationToken">Gives up starting.</param>
+    /// <returns>The server, which listens.</returns>
+    /// <exception cref="ArgumentException">The network, the address or an option makes no sense; the message names it.</exception>
+    /// <exception cref="InvalidOperationException">Anybody could call: the address can be reached from other machines, and callers need not prove who they are.</exception>
+    /// <exception cref="IOException">The address cannot be listened on: another server does, or it is not this machine's.</exception>
+    public static async Task<ContainerRunnerServer> StartAsync(
+        IContainerRunner runner, string network, string address, ContainerRunnerServerOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(runner);
+        options ??= new ContainerRunnerServerOptions();
+        ServerAddress where = ServerAddress.Parse(network, address);
+        Check(options, where);
+        SocketFile? file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
+        try
+        {
+            WebApplication application = Build(runner, where, options);
+            try
+            {
+                await application.StartAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception ex)
+            {
+                await application.DisposeAsync().ConfigureAwait(false);
+                if (ex is SocketException or IOException)
+                    throw new IOException($"cannot listen on '{address}': {(ex.InnerException ?? ex).Message.TrimEnd('.')}. Stop who does, or use another address.", ex);
+                throw;
+            }
+
+            var health = application.Services.GetRequiredService<HealthServiceImpl>();
+            SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
+            string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
+            ServerLog.Serving(options.Logger, network, bound);
+            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, bound);
+        }
+        catch
+        {
+            file?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Takes no more calls, lets those in progress end, kills after <see cref="ContainerRunnerServerOptions.DrainTime"/> those that have not, and stops listening.</summary>
+    /// <param name="cancellationToken">Kills them at once. The task ends in good order all the same.</param>
+    public async Task StopAsync(CancellationToken cancellationToken = default)
+    {
+        Task stopping;
+        lock (_lock)
+            stopping = _stopping ??= StopOnceAsync();
+        using CancellationTokenRegistration now = cancellationToken.UnsafeRegister(static gate => _ = ((RunGate)gate!).KillAsync(), _gate);
+        await stopping.ConfigureAwait(false);
+    }
+
+    /// <summary>Stops at once: what runs is killed.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync(new CancellationToken(canceled: true)).ConfigureAwait(false);
+        await _application.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static void Check(ContainerRunnerServerOptions options, ServerAddress where)
+    {
+        ArgumentNullException.ThrowIfNull(options.Logger);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.DrainTime, TimeSpan.Zero, "options.DrainTime");
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConnections, "options.MaxConnections");
+        if (options.Certificate is { HasPrivateKey: false })
+            throw new ArgumentException("cannot serve with a certificate whose private key is missing. Load both (X509Certificate2.CreateFromPemFile).", nameof(options));
+        if (options.Certificate is null && options.ClientCertificateAuthorities.Count > 0)
+            throw new ArgumentException("cannot ask callers for certificates without TLS. Set Certificate.", nameof(options));
+        if (options.Certificate is not null && where.IsUnix)
+            throw new ArgumentException("cannot serve a Unix socket with TLS. Leave Certificate out, or listen on tcp.", nameof(options));
+        if (!where.IsLocal && options.ClientCertificateAuthorities.Count == 0 && !options.AllowUnauthenticatedClients)
+        {
+            throw new InvalidOperationException(
+                $"cannot listen on '{where.Text}': other machines can reach it, and callers need not prove who they are. Serve with TLS and client certificates, or allow everybody (AllowUnauthenticatedClients).");
+        }
+    }
+
+    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options)
+    {
+        // Empty: neither files, nor environment variables, nor signals are this library's to heed.
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Logging.AddProvider(new ForwardingLoggerProvider(options.Logger)).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning).SetMinimumLevel(LogLevel.Trace);
+        builder.WebHost.UseKestrelCore();
+        IServiceCollection services = builder.Services;
+        services.AddSingleton<IHostLifetime, NoLifetime>();
+        services.AddSingleton(runner);
+        services.AddContainerRunnerGrpc(options);
+        services.AddSingleton<HealthServiceImpl>();
+        services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
+        services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = KestrelSetup.Bind);
+        RequestPolicy policy = RequestPolicy.From(options, runner);
+        builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy));
+
+        WebApplication application = builder.Build();
+        application.MapContainerRunner();
+        if (options.Health)
+            application.MapGrpcService<HealthServiceImpl>();
+        if (options.Reflection)
+            application.MapGrpcService<ReflectionServiceImpl>();
+        return application;
+    }
+
+    private static void SetHealth(HealthServiceImpl health, HealthCheckResponse.Types.ServingStatus status)
+    {
+        health.SetStatus("", status);
+        health.SetStatus(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor.FullName, status);
+    }
+
+    private static string BoundTo(WebApplication application)
+    {
+        string url = application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+        return url[(url.IndexOf("//", StringComparison.Ordinal) + 2)..].TrimEnd('/');
+    }
+
+    private async Task StopOnceAsync()
+    {
+        SetHealth(_health, HealthCheckResponse.Types.ServingStatus.NotServing);
+        Task last = _gate.CloseAsync();
+        ServerLog.Draining(_options.Logger, _gate.Calls, _options.DrainTime);
+        if (!await EndsWithinAsync(last, _options.DrainTime).ConfigureAwait(false))
+        {
+            ServerLog.Killing(_options.Logger, _gate.Calls);
+            await _gate.KillAsync().ConfigureAwait(false);
+            await last.ConfigureAwait(false);
+        }
+
+        // What is still open is watching, idle, or not reading its answer.
+        using var farewell = new CancellationTokenSource(Farewell);
+        await _application.StopAsync(farewell.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _file?.Dispose();
+        ServerLog.Stopped(_options.Logger);
+    }
+
+    private static async Task<bool> EndsWithinAsync(Task task, TimeSpan time)
+    {
+        try
+        {
+            await task.WaitAsync(time).ConfigureAwait(false);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Leaves signals to the program.</summary>
+    private sealed class NoLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}

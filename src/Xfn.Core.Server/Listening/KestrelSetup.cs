@@ -1,0 +1,116 @@
+using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+
+namespace Xfn.Core.Server;
+
+/// <summary>Sets up Kestrel: the address, who may connect, and what one connection may take.</summary>
+internal static class KestrelSetup
+{
+    /// <summary>What a socket's file lets its owner do, and nobody else.</summary>
+    private const uint OnlyOwner = 0b110_000_000;
+
+    public static void Configure(KestrelServerOptions kestrel, ServerAddress address, ContainerRunnerServerOptions options, RequestPolicy policy)
+    {
+        kestrel.AddServerHeader = false;
+        KestrelServerLimits limits = kestrel.Limits;
+        limits.MaxConcurrentConnections = options.MaxConnections;
+        limits.MaxRequestHeadersTotalSize = 16 << 10;
+        limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+
+        // gRPC's own limit has an answer that names it; this one cuts off who goes on regardless.
+        limits.MaxRequestBodySize = policy.MaxInputBytes + (1 << 20);
+
+        // A caller that is gone without a word is found out, and its function killed.
+        limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(15);
+        limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(15);
+        limits.Http2.MaxStreamsPerConnection = 256;
+        limits.Http2.InitialStreamWindowSize = 1 << 20;
+        limits.Http2.InitialConnectionWindowSize = 4 << 20;
+
+        kestrel.Listen(address.EndPoint, listen =>
+        {
+            listen.Protocols = HttpProtocols.Http2;
+            if (address.IsUnix)
+                CheckPeers(listen, options);
+            if (options.Certificate is not null)
+                listen.UseHttps(Tls(options));
+        });
+    }
+
+    /// <summary>A socket that only its owner may use from the moment it has a name.</summary>
+    public static Socket Bind(System.Net.EndPoint endPoint)
+    {
+        if (endPoint is not UnixDomainSocketEndPoint)
+            return SocketTransportOptions.CreateDefaultBoundListenSocket(endPoint);
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            // The kernel gives the file the mode that the socket has; setting it afterwards would leave it open to others for a moment.
+            Libc.SetMode(socket.SafeHandle, OnlyOwner);
+            socket.Bind(endPoint);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private static void CheckPeers(ListenOptions listen, ContainerRunnerServerOptions options)
+    {
+        var check = new PeerCheck(options.AllowedUids, options.RequireOwnUserNamespace);
+        listen.Use(next => async connection =>
+        {
+            Socket socket = connection.Features.Get<IConnectionSocketFeature>()!.Socket;
+            if (check.Refuse(socket) is { } reason)
+            {
+                // Nothing has been read of it.
+                ServerLog.ConnectionRefused(options.Logger, reason);
+                connection.Abort(new ConnectionAbortedException(reason));
+                return;
+            }
+
+            await next(connection).ConfigureAwait(false);
+        });
+    }
+
+    private static HttpsConnectionAdapterOptions Tls(ContainerRunnerServerOptions options)
+    {
+        var tls = new HttpsConnectionAdapterOptions
+        {
+            ServerCertificate = options.Certificate,
+            ServerCertificateChain = options.CertificateChain,
+            HandshakeTimeout = TimeSpan.FromSeconds(10),
+        };
+        if (options.ClientCertificateAuthorities.Count > 0)
+        {
+            X509Certificate2[] authorities = [.. options.ClientCertificateAuthorities];
+            tls.ClientCertificateMode = ClientCertificateMode.RequireCertificate;
+            tls.ClientCertificateValidation = (certificate, sent, _) => IsSignedBy(certificate, sent, authorities);
+        }
+
+        return tls;
+    }
+
+    private static bool IsSignedBy(X509Certificate2 certificate, X509Chain? sent, X509Certificate2[] authorities)
+    {
+        const string clientAuthentication = "1.3.6.1.5.5.7.3.2";
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
+        chain.ChainPolicy.ApplicationPolicy.Add(new System.Security.Cryptography.Oid(clientAuthentication));
+
+        // Authorities of one's own seldom have a service to ask; who is not to call any more gets another authority.
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
+        return chain.Build(certificate);
+    }
+}

@@ -1,0 +1,92 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Xfn.Core.Server;
+
+/// <summary>Decides who may call through a Unix socket: an abstract one has no permissions, and one with a path has been misconfigured before.</summary>
+internal sealed class PeerCheck
+{
+    private readonly HashSet<uint> _uids;
+    private readonly bool _ownUserNamespace;
+    private readonly FileIdentity _namespace;
+
+    public PeerCheck(IEnumerable<uint> uids, bool ownUserNamespace)
+    {
+        _uids = [0, Posix.EffectiveUserId, .. uids];
+        _ownUserNamespace = ownUserNamespace;
+        if (ownUserNamespace)
+            _namespace = Posix.IdentityOf("/proc/self/ns/user") ?? throw new ContainerEnvironmentException(RunStage.Validate, "cannot read this process's user namespace: /proc/self/ns/user is not there. Mount /proc.");
+    }
+
+    /// <summary>Why a peer may not call; null when it may.</summary>
+    public string? Refuse(Socket connection)
+    {
+        Span<byte> credentials = stackalloc byte[12];
+        connection.GetRawSocketOption(Libc.SocketLevel, Libc.PeerCredentials, credentials);
+        int pid = MemoryMarshal.Read<int>(credentials);
+        uint uid = MemoryMarshal.Read<uint>(credentials[4..]);
+        if (!_uids.Contains(uid))
+            return $"process {pid} is user {uid}'s, who may not call. Allow the user (AllowedUids).";
+        if (!_ownUserNamespace)
+            return null;
+        return NamespaceOf(connection, pid) switch
+        {
+            null => $"the user namespace of process {pid} of user {uid} cannot be read, so it may be a container's. Run it beside the server, or do without this check (RequireOwnUserNamespace).",
+            { } other when other != _namespace => $"process {pid} of user {uid} is in another user namespace, as a container is.",
+            _ => null,
+        };
+    }
+
+    private static FileIdentity? NamespaceOf(Socket connection, int pid)
+    {
+        using SafeFileHandle? process = PidFdOf(connection);
+        if (process is not null && Libc.UserNamespaceOf(process) is { } known)
+        {
+            using (known)
+                return Posix.IdentityOf(known);
+        }
+
+        // 0 is a process that this PID namespace does not show.
+        if (pid <= 0)
+            return null;
+        string directory = $"/proc/{pid}";
+        ulong? begun = process is null ? StartOf(directory) : null;
+        FileIdentity? found = Posix.IdentityOf($"{directory}/ns/user");
+
+        // The process that connected may have ended, and its number be another's by now.
+        bool same = process is not null ? Libc.IsAlive(process) : begun is not null && begun == StartOf(directory);
+        return same ? found : null;
+    }
+
+    private static SafeFileHandle? PidFdOf(Socket connection)
+    {
+        Span<byte> value = stackalloc byte[4];
+        try
+        {
+            connection.GetRawSocketOption(Libc.SocketLevel, Libc.PeerPidFd, value);
+        }
+        catch (SocketException)
+        {
+            // Before Linux 6.5 there is none, and later none of a process that has been reaped.
+            return null;
+        }
+
+        return new SafeFileHandle(MemoryMarshal.Read<int>(value), ownsHandle: true);
+    }
+
+    /// <summary>When a process was started, in ticks since boot.</summary>
+    private static ulong? StartOf(string directory)
+    {
+        try
+        {
+            // The name before it may hold anything, parentheses and blanks too.
+            string stat = File.ReadAllText(directory + "/stat");
+            return ulong.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], System.Globalization.CultureInfo.InvariantCulture);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,31 @@
+using Microsoft.Extensions.Logging;
+
+namespace Xfn.Core.Server;
+
+/// <summary>What a server logs.</summary>
+internal static partial class ServerLog
+{
+    [LoggerMessage(101, LogLevel.Information, "Serving on {Network} '{Address}'.")]
+    public static partial void Serving(ILogger logger, string network, string address);
+
+    [LoggerMessage(102, LogLevel.Information, "Stopping: {Calls} calls may go on for {DrainTime}.")]
+    public static partial void Draining(ILogger logger, int calls, TimeSpan drainTime);
+
+    [LoggerMessage(103, LogLevel.Warning, "Killing the functions of {Calls} calls that had not ended.")]
+    public static partial void Killing(ILogger logger, int calls);
+
+    [LoggerMessage(104, LogLevel.Information, "Stopped.")]
+    public static partial void Stopped(ILogger logger);
+
+    [LoggerMessage(105, LogLevel.Warning, "Refused a connection: {Reason}")]
+    public static partial void ConnectionRefused(ILogger logger, string reason);
+
+    [LoggerMessage(106, LogLevel.Information, "Refused a request: {Reason}")]
+    public static partial void RequestRefused(ILogger logger, string reason);
+
+    [LoggerMessage(107, LogLevel.Information, "A run failed in stage {Stage} ({Error}): {Message}")]
+    public static partial void RunFailed(ILogger logger, RunStage stage, string error, string message);
+
+    [LoggerMessage(108, LogLevel.Error, "A call failed.")]
+    public static partial void CallFailed(ILogger logger, Exception exception);
+}

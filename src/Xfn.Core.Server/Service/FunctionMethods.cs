@@ -1,0 +1,57 @@
+using Google.Protobuf;
+using Grpc.AspNetCore.Server;
+using Grpc.AspNetCore.Server.Model;
+using Grpc.Core;
+using Microsoft.Extensions.Options;
+using Protocol = Xfn.Core.Remote.Protocol;
+
+namespace Xfn.Core.Server;
+
+/// <summary>Tells ASP.NET Core the one method of <see cref="FunctionService"/>.</summary>
+/// <remarks>By hand, because generated code answers a message that cannot be parsed with Unknown, and that is the caller's mistake.</remarks>
+internal sealed class FunctionMethods : IServiceMethodProvider<FunctionService>
+{
+    private static readonly Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> RunFunction = new(
+        MethodType.Unary,
+        Protocol.ContainerizedFunctionRunnerService.Descriptor.FullName,
+        "RunFunction",
+        new Marshaller<Protocol.RunFunctionRequest>((_, _) => throw new NotSupportedException("servers do not send requests"), Parse),
+        new Marshaller<Protocol.RunFunctionResponse>(Write, _ => throw new NotSupportedException("servers do not receive responses")));
+
+    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<FunctionService> context) =>
+        context.AddUnaryMethod(RunFunction, [], static (service, request, call) => service.RunFunctionAsync(request, call));
+
+    private static Protocol.RunFunctionRequest Parse(DeserializationContext context)
+    {
+        try
+        {
+            return Protocol.RunFunctionRequest.Parser.ParseFrom(context.PayloadAsReadOnlySequence());
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"cannot parse the request: its {context.PayloadLength} bytes are no RunFunctionRequest."));
+        }
+    }
+
+    private static void Write(Protocol.RunFunctionResponse response, SerializationContext context)
+    {
+        context.SetPayloadLength(response.CalculateSize());
+        response.WriteTo(context.GetBufferWriter());
+        context.Complete();
+    }
+}
+
+/// <summary>Sets what gRPC does with messages of this service.</summary>
+internal sealed class FunctionServiceSetup(RequestPolicy policy) : IConfigureOptions<GrpcServiceOptions<FunctionService>>
+{
+    /// <summary>What a request may have besides its input.</summary>
+    private const int EnvelopeBytes = 64 << 10;
+
+    public void Configure(GrpcServiceOptions<FunctionService> options)
+    {
+        options.MaxReceiveMessageSize = (int)Math.Min(policy.MaxInputBytes + EnvelopeBytes, Array.MaxLength);
+
+        // The runner bounds outputs.
+        options.MaxSendMessageSize = null;
+    }
+}

@@ -1,0 +1,72 @@
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+using Xfn.Core.Remote;
+using Protocol = Xfn.Core.Remote.Protocol;
+
+namespace Xfn.Core.Server;
+
+/// <summary>Answers calls with runs.</summary>
+internal sealed class FunctionService(IContainerRunner runner, RequestPolicy policy, RunGate gate, ILogger logger)
+{
+    private readonly ServerPaths _paths = ServerPaths.Of(runner);
+
+    /// <summary>Runs a function for a caller.</summary>
+    /// <exception cref="RpcException">It failed; the status and its trailers say how.</exception>
+    public async Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call)
+    {
+        int budget = WireTrailers.BudgetOf(call.RequestHeaders);
+        int bytes = message.Input.Length;
+        switch (gate.Enter(bytes, policy.MaxPendingInputBytes))
+        {
+            case Entry.Stopping:
+                throw new RpcException(new Status(StatusCode.Unavailable, "cannot take another run: this server is stopping. Call another one, or try again later."));
+            case Entry.TooMuchInput:
+                throw WireErrors.ToRpc(new RunnerBusyException("cannot take another run: the inputs of those that wait are too large together. Try again later."), budget);
+        }
+
+        try
+        {
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(call.CancellationToken, gate.Killed);
+            RunFunctionRequest request = policy.Apply(WireMessages.FromMessage(message));
+            RunFunctionResponse response = await runner.RunFunctionAsync(request, either.Token).ConfigureAwait(false);
+            foreach (Metadata.Entry trailer in WireTrailers.Of(response, budget))
+                call.ResponseTrailers.Add(trailer);
+            return WireMessages.ToMessage(response);
+        }
+        catch (XfnException ex)
+        {
+            ServerLog.RunFailed(logger, ex.Stage, ex.GetType().Name, ex.Message);
+            throw WireErrors.ToRpc(ex, budget, _paths.Hide(ex.Message));
+        }
+        catch (RefusedRequestException ex)
+        {
+            ServerLog.RequestRefused(logger, ex.Message);
+            throw new RpcException(new Status(StatusCode.PermissionDenied, ex.Message), WireErrors.ToRpc(new InvalidRequestException(ex.Message), budget).Trailers);
+        }
+        catch (OperationCanceledException) when (call.CancellationToken.IsCancellationRequested)
+        {
+            throw new RpcException(new Status(StatusCode.Cancelled, "the caller cancelled the call, or its deadline has passed; the function was killed."));
+        }
+        catch (OperationCanceledException) when (gate.Killed.IsCancellationRequested)
+        {
+            // Not Unavailable, which clients take for leave to try again: the function may have done its work.
+            var stopped = new XfnException(RunStage.Run, "the server stopped before the function had ended, and killed it.");
+            throw new RpcException(new Status(StatusCode.Cancelled, stopped.Message), WireErrors.ToRpc(stopped, budget).Trailers);
+        }
+        catch (ObjectDisposedException ex)
+        {
+            ServerLog.CallFailed(logger, ex);
+            throw new RpcException(new Status(StatusCode.Cancelled, "the server's runner was disposed."));
+        }
+        catch (Exception ex) when (ex is not RpcException)
+        {
+            // It is not the caller's business what broke here, and it may not be for its eyes.
+            ServerLog.CallFailed(logger, ex);
+            throw new RpcException(new Status(StatusCode.Internal, "cannot run the function: the server failed. Its log says why."));
+        }
+        finally
+        {
+            gate.Leave(bytes);
+        }
+    }
+}

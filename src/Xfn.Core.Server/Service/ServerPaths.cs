@@ -1,0 +1,38 @@
+namespace Xfn.Core.Server;
+
+/// <summary>Keeps the server's directories out of what callers are told. Its log has them.</summary>
+internal sealed class ServerPaths
+{
+    private readonly (string Path, string Name)[] _paths;
+
+    private ServerPaths(IEnumerable<(string Path, string Name)> paths) =>
+        _paths = [.. paths.Where(p => p.Path.Length > 1 && Path.IsPathRooted(p.Path)).Select(p => (Path.TrimEndingDirectorySeparator(p.Path), p.Name)).OrderByDescending(p => p.Item1.Length)];
+
+    public static ServerPaths Of(IContainerRunner runner) => new(
+    [
+        ((runner as ContainerRunner)?.Settings.CacheDirectory ?? "", "CACHE"),
+        (Path.GetDirectoryName((runner as ContainerRunner)?.Settings.Runtime) ?? "", "PROGRAMS"),
+        (AppContext.BaseDirectory, "PROGRAM"),
+        (Path.GetTempPath(), "TEMP"),
+        (Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), "HOME"),
+    ]);
+
+    /// <summary>A message with names in the place of directories.</summary>
+    public string Hide(string message)
+    {
+        foreach ((string path, string name) in _paths)
+        {
+            for (int at = 0; (at = message.IndexOf(path, at, StringComparison.Ordinal)) >= 0; at += name.Length)
+            {
+                int end = at + path.Length;
+                bool whole = (end == message.Length || !IsName(message[end])) && (at == 0 || !IsName(message[at - 1]) && message[at - 1] != '/');
+                if (whole)
+                    message = message[..at] + name + message[end..];
+            }
+        }
+
+        return message;
+    }
+
+    private static bool IsName(char c) => char.IsLetterOrDigit(c) || c is '-' or '_' or '.';
+}

@@ -1,0 +1,84 @@
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using Grpc.Net.Client;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Protocol = Xfn.Core.Remote.Protocol;
+
+namespace Xfn.Core.Server.Tests.Support;
+
+/// <summary>Servers for a test, and a look around afterwards.</summary>
+internal abstract class ServerFixture : RunnerFixture
+{
+    private readonly List<ContainerRunnerServer> _servers = [];
+    private readonly List<IDisposable> _channels = [];
+
+    // Named so that it comes before the look around: NUnit takes those of the derived class first.
+    [TearDown]
+    public async Task StopServers()
+    {
+        foreach (IDisposable channel in _channels)
+            channel.Dispose();
+        foreach (ContainerRunnerServer server in _servers)
+            await server.DisposeAsync();
+        _channels.Clear();
+        _servers.Clear();
+    }
+
+    /// <summary>A name that no other test uses, in the abstract namespace.</summary>
+    protected static string AbstractName() => $"@xfn-test/{Guid.NewGuid():N}/default.sock";
+
+    /// <summary>What gRPC calls an abstract address.</summary>
+    protected static string Target(ContainerRunnerServer server) => server.Address[0] switch
+    {
+        '@' => "unix-abstract:" + server.Address[1..],
+        '/' => "unix:" + server.Address,
+        _ => server.Address,
+    };
+
+    protected Task<ContainerRunnerServer> ServeAsync(Action<ContainerRunnerServerOptions>? configure = null) => ServeAsync(NewRunner(), "unix", AbstractName(), configure);
+
+    protected async Task<ContainerRunnerServer> ServeAsync(IContainerRunner runner, string network, string address, Action<ContainerRunnerServerOptions>? configure = null)
+    {
+        var options = new ContainerRunnerServerOptions { AllowLocalImages = true };
+        configure?.Invoke(options);
+        ContainerRunnerServer server = await ContainerRunnerServer.StartAsync(runner, network, address, options);
+        _servers.Add(server);
+        return server;
+    }
+
+    protected GrpcChannel Connect(ContainerRunnerServer server)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            ConnectCallback = async (_, token) =>
+            {
+                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                await socket.ConnectAsync(new UnixDomainSocketEndPoint(server.Address[0] == '@' ? "\0" + server.Address[1..] : server.Address), token);
+                return new NetworkStream(socket, ownsSocket: true);
+            },
+            MaxResponseHeadersLength = 128,
+        };
+        var channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = null, MaxSendMessageSize = null });
+        _channels.Add(channel);
+        return channel;
+    }
+
+    protected Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient Client(ContainerRunnerServer server) => new(Connect(server));
+
+    protected static JsonObject Call(string image, byte[]? input = null, int? timeout = null, double? deadline = null)
+    {
+        var call = new JsonObject { ["image"] = image, ["input"] = Convert.ToBase64String(input ?? []) };
+        if (timeout is not null)
+            call["timeout"] = timeout;
+        if (deadline is not null)
+            call["deadline"] = deadline;
+        return call;
+    }
+
+    /// <summary>Waits until something is so.</summary>
+    protected static async Task Eventually(Func<bool> condition, TimeSpan within, string what)
+    {
+        for (DateTime end = DateTime.UtcNow + within; !condition(); await Task.Delay(10))
+            Assert.That(DateTime.UtcNow, Is.LessThan(end), what);
+    }
+}
