@@ -5,7 +5,7 @@ internal sealed class ServerPaths
 {
     private readonly (string Path, string Name)[] _paths;
 
-    private ServerPaths(IEnumerable<(string Path, string Name)> paths) =>
+    public ServerPaths(IEnumerable<(string Path, string Name)> paths) =>
         _paths = [.. paths.Where(p => p.Path.Length > 1 && Path.IsPathRooted(p.Path)).Select(p => (Path.TrimEndingDirectorySeparator(p.Path), p.Name)).OrderByDescending(p => p.Item1.Length)];
 
     public static ServerPaths Of(IContainerRunner runner) => new(

@@ -1,0 +1,91 @@
+using System.Net.Sockets;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Server.Tests.Support;
+
+namespace Xfn.Core.Server.Tests;
+
+/// <summary>Who may call through a Unix socket. The callers are real processes, of other users and in other namespaces.</summary>
+internal sealed class PeerTests : ServerFixture
+{
+    private static readonly string[] AsNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+    // As root of it, and, for a caller that is root here, with the same user id as the server.
+    private static readonly string[] InUserNamespace = ["unshare", "--user", "--map-root-user"];
+
+    [Test, CancelAfter(60_000)]
+    public async Task Another_user_is_refused_before_a_byte_is_exchanged(CancellationToken token)
+    {
+        Assume.That(Ways.IsRoot, "only root can be somebody else");
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName());
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", deadline: 5), AsNobody);
+        Assert.That(answer.Code, Is.EqualTo("UNAVAILABLE").Or.EqualTo("DEADLINE_EXCEEDED"), answer.Details);
+        Assert.That(await FirstBytesAsync(server, AsNobody), Is.EqualTo("0"));
+        Assert.That(await FirstBytesAsync(server), Is.Not.EqualTo("0"), "the server speaks first to those who may call");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Another_user_may_be_let_in(CancellationToken token)
+    {
+        Assume.That(Ways.IsRoot, "only root can be somebody else");
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.AllowedUids.Add(65534));
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", [1]), AsNobody);
+        Assert.That((answer.Code, answer.Details), Is.EqualTo(("OK", "")));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_process_in_another_user_namespace_is_refused_though_its_user_is_the_servers(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName());
+        Assert.That(await FirstBytesAsync(server, InUserNamespace), Is.EqualTo("0"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_namespace_need_not_be_the_servers_where_that_is_said(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.RequireOwnUserNamespace = false);
+        Assert.That(await FirstBytesAsync(server, InUserNamespace), Is.Not.EqualTo("0"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_caller_that_has_ended_is_refused_whoever_has_its_number_now(CancellationToken token)
+    {
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        string name = "xfn-test-" + Guid.NewGuid().ToString("N");
+        listener.Bind(new UnixDomainSocketEndPoint("\0" + name));
+        listener.Listen(1);
+
+        // The connection outlives the process that made it, in its child.
+        string script = $"import os, socket, time\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0{name}')\nif os.fork() == 0:\n  time.sleep(20)";
+        using var parent = System.Diagnostics.Process.Start("/usr/bin/python3", ["-c", script]);
+        using Socket connection = await listener.AcceptAsync(token);
+        await parent.WaitForExitAsync(token);
+        Assert.That(new PeerCheck([], ownUserNamespace: true).Refuse(connection), Does.Contain("cannot be read"));
+        Assert.That(new PeerCheck([], ownUserNamespace: false).Refuse(connection), Is.Null);
+    }
+
+    /// <summary>How many bytes a caller gets that says nothing: a server that speaks HTTP/2 sends its settings.</summary>
+    private static Task<string> FirstBytesAsync(ContainerRunnerServer server, params string[] prefix)
+    {
+        const string Script = """
+            import socket, sys
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(10)
+            s.connect('\0' + sys.argv[1])
+            try:
+                s.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+                print(len(s.recv(100)))
+            except (ConnectionResetError, BrokenPipeError):
+                print(0)
+            """;
+        return ReadAsync([.. prefix, "/usr/bin/python3", "-c", Script, server.Address[1..]]);
+    }
+
+    private static async Task<string> ReadAsync(string[] command)
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true })!;
+        using StreamReader output = process.StandardOutput;
+        string text = await output.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return text.Trim();
+    }
+}
