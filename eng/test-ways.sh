@@ -50,7 +50,7 @@ if is_root; then
   if ! "${as_plain[@]}" test -x "$DOTNET_ROOT/dotnet"; then
     mkdir -p "$stage/dotnet/shared"
     cp -r "$DOTNET_ROOT/dotnet" "$DOTNET_ROOT/host" "$stage/dotnet"
-    cp -r "$DOTNET_ROOT/shared/Microsoft.NETCore.App" "$stage/dotnet/shared"
+    cp -r "$DOTNET_ROOT/shared/Microsoft.NETCore.App" "$DOTNET_ROOT/shared/Microsoft.AspNetCore.App" "$stage/dotnet/shared"
     chmod -R a+rX "$stage/dotnet"
     DOTNET_ROOT=$stage/dotnet
   fi

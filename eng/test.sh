@@ -4,7 +4,8 @@
 
 need_dotnet
 need "${build_packages[@]}" "${run_packages[@]}" newuidmap:uidmap setpriv:util-linux \
-  docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd
+  docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd \
+  protoc:protobuf-compiler /usr/include/google/protobuf/duration.proto:libprotobuf-dev /usr/lib/python3/dist-packages/grpc:python3-grpcio /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf
 
 # The longest that one test program may take, in seconds.
 limit=${XFN_TEST_LIMIT:-1200}

@@ -19,6 +19,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         {
             globals.Debug,
             globals.Registry,
+            new StartCommand(globals, Error),
             new RunCommand(globals, makeRunner),
             new PullCommand(globals, Output),
             new ImagesCommand(globals, Output),
@@ -28,15 +29,18 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         root.Options.OfType<VersionOption>().Single().Aliases.Add("-v");
 
         // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
-        ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        var configuration = new ParserConfiguration { ResponseFileTokenReplacer = null };
+        ParseResult parsed = root.Parse(arguments, configuration);
+        if (parsed.CommandResult.Command == root && parsed.Action is ParseErrorAction)
+            parsed = root.Parse(["start", .. arguments], configuration);
         if (parsed.Action is ParseErrorAction)
             return Fail(string.Join(" ", parsed.Errors.Select(error => error.Message)) + " Try 'xfn --help'.");
 
         using var signals = new TerminationSignals();
         try
         {
-            var configuration = new InvocationConfiguration { Output = Output, Error = Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
-            return await parsed.InvokeAsync(configuration, signals.Token);
+            var invocation = new InvocationConfiguration { Output = Output, Error = Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
+            return await parsed.InvokeAsync(invocation, signals.Token);
         }
         catch (OperationCanceledException) when (signals.Received is { } signal)
         {

@@ -163,16 +163,4 @@ internal sealed class ForeignClientTests : ServerFixture
         ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("yes"))));
         Assert.That((answer.Code, answer.Trailers["xfn-error"], answer.Trailers["xfn-limit-bytes"]), Is.EqualTo(("RESOURCE_EXHAUSTED", "output-limit", "1048576")));
     }
-
-    private static bool IsRunning(string command) => Directory.GetDirectories("/proc").Any(d =>
-    {
-        try
-        {
-            return File.ReadAllText(Path.Combine(d, "cmdline")).Replace('\0', ' ').TrimEnd() == command;
-        }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    });
 }

@@ -236,7 +236,7 @@ internal sealed class ServiceTests : ServerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Who_floods_a_connection_is_cut_off_or_waits_and_others_are_served(CancellationToken token)
+    public async Task Who_floods_a_connection_does_not_keep_others_from_being_served(CancellationToken token)
     {
         var runner = new StubRunner();
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
@@ -274,8 +274,10 @@ internal sealed class ServiceTests : ServerFixture
             Task<string> said = output.ReadToEndAsync(token);
             Assert.That((await Client(server).RunFunctionAsync(new() { Image = "x" }, deadline: DateTime.UtcNow.AddSeconds(20), cancellationToken: token)).Output.IsEmpty);
             TestContext.Out.WriteLine($"{attack}: {(await said).Trim()} after {clock.ElapsedMilliseconds} ms");
-            if (attack is "reset" or "continuation" or "streams")
-                Assert.That((await said).Trim(), Is.EqualTo("cut off").Or.EqualTo("blocked"), attack);
+
+            // Whether the others are cut off depends on how fast the server is done with them.
+            if (attack is "continuation")
+                Assert.That((await said).Trim(), Is.EqualTo("cut off"), attack);
         }
 
         Assert.That(GC.GetTotalMemory(forceFullCollection: true), Is.LessThan(200 << 20));

@@ -46,22 +46,27 @@ internal abstract class ServerFixture : RunnerFixture
         return server;
     }
 
-    protected GrpcChannel Connect(ContainerRunnerServer server)
+    protected GrpcChannel Connect(ContainerRunnerServer server) => Connect(server.Address);
+
+    protected GrpcChannel Connect(string address)
     {
-        var handler = new SocketsHttpHandler
-        {
-            ConnectCallback = async (_, token) =>
-            {
-                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(server.Address[0] == '@' ? "\0" + server.Address[1..] : server.Address), token);
-                return new NetworkStream(socket, ownsSocket: true);
-            },
-            MaxResponseHeadersLength = 128,
-        };
-        var channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = null, MaxSendMessageSize = null });
+        var channel = GrpcChannel.ForAddress(
+            "http://localhost", new GrpcChannelOptions { HttpHandler = Handler(address), DisposeHttpClient = true, MaxReceiveMessageSize = null, MaxSendMessageSize = null });
         _channels.Add(channel);
         return channel;
     }
+
+    /// <summary>Connects to a Unix socket.</summary>
+    protected static SocketsHttpHandler Handler(string address) => new()
+    {
+        ConnectCallback = async (_, token) =>
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(address[0] == '@' ? "\0" + address[1..] : address), token);
+            return new NetworkStream(socket, ownsSocket: true);
+        },
+        MaxResponseHeadersLength = 128,
+    };
 
     protected Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient Client(ContainerRunnerServer server) => new(Connect(server));
 
@@ -81,4 +86,17 @@ internal abstract class ServerFixture : RunnerFixture
         for (DateTime end = DateTime.UtcNow + within; !condition(); await Task.Delay(10))
             Assert.That(DateTime.UtcNow, Is.LessThan(end), what);
     }
+
+    /// <summary>Whether some process of this machine has a command line.</summary>
+    protected static bool IsRunning(string command) => Directory.GetDirectories("/proc").Any(d =>
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(d, "cmdline")).Replace('\0', ' ').TrimEnd() == command;
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    });
 }

@@ -1,0 +1,125 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Microsoft.Extensions.Logging;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary><c>xfn start</c>: serves runs by gRPC. What needs ASP.NET Core is in <see cref="Serving"/>, so that the other commands do not load it.</summary>
+internal sealed class StartCommand : Command
+{
+    private readonly RunnerOptions _runner = new();
+    private readonly GlobalOptions _globals;
+    private readonly TextWriter _error;
+
+    private readonly Option<string> _network = new Option<string>("--network")
+    {
+        Description = "The network to listen on.",
+        DefaultValueFactory = _ => "unix",
+    }.AcceptOnlyFromAmong("unix", "tcp");
+
+    private readonly Option<string> _address = new("--address")
+    {
+        Description = "For unix a path, or '@' and a name in Linux's abstract namespace; for tcp HOST:PORT.",
+        HelpName = "ADDRESS",
+        DefaultValueFactory = _ => "@crossplane/fn/default.sock",
+    };
+
+    private readonly Option<string> _tlsCertificate = new("--tls-cert") { Description = "Serve tcp with TLS: the certificate, and those between it and its authority. PEM.", HelpName = "FILE" };
+    private readonly Option<string> _tlsKey = new("--tls-key") { Description = "The certificate's private key. PEM.", HelpName = "FILE" };
+    private readonly Option<string> _tlsClientAuthority = new("--tls-client-ca") { Description = "Ask callers for certificates, signed by one of these authorities. PEM.", HelpName = "FILE" };
+    private readonly Option<bool> _allowUnauthenticated = new("--allow-unauthenticated") { Description = "Serve whoever can reach an address that other machines can reach." };
+    private readonly Option<uint[]> _allowUid = new("--allow-uid") { Description = "A user, besides xfn's own and root, whose processes may call through a Unix socket. May be repeated.", HelpName = "UID" };
+    private readonly Option<bool> _allowOtherNamespaces = new("--allow-other-user-namespaces")
+    {
+        Description = "Serve processes of other user namespaces through a Unix socket, and those that run where xfn cannot see them.",
+    };
+
+    private readonly Option<string[]> _allowImage = new("--allow-image") { Description = "A registry, or repository and what is below it, whose images may be run. May be repeated. [default: all]", HelpName = "PREFIX" };
+    private readonly Option<bool> _allowLocalImages = new("--allow-local-images") { Description = "Let callers name files of this machine: oci:PATH and the like." };
+    private readonly Option<bool> _allowRunnerNetwork = new("--allow-runner-network") { Description = "Let callers give functions this machine's network." };
+    private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = ParseDuration };
+    private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
+    private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
+    private readonly Option<int?> _maxConcurrency = new("--max-concurrency") { Description = "How many functions run at once. [default: four a processor, at least 8]", HelpName = "COUNT" };
+    private readonly Option<int?> _maxQueue = new("--max-queue") { Description = "How many more may wait; callers beyond them are told that xfn is busy. [default: 10000]", HelpName = "COUNT" };
+    private readonly Option<TimeSpan?> _drainTime = new("--drain-time")
+    {
+        Description = "How long running functions may go on after SIGTERM. A second one does not wait. [default: 30s]",
+        HelpName = "DURATION",
+        CustomParser = ParseDuration,
+    };
+
+    private readonly Option<bool> _reflection = new("--reflection") { Description = "Serve gRPC's reflection." };
+    private readonly Option<string> _logFormat = new Option<string>("--log-format") { Description = "How to log on stderr.", DefaultValueFactory = _ => "text" }.AcceptOnlyFromAmong("text", "json");
+    private readonly Option<string> _logLevel = new Option<string>("--log-level")
+    {
+        Description = "The least that is logged. --debug is short for debug.",
+        DefaultValueFactory = _ => "info",
+    }.AcceptOnlyFromAmong("debug", "info", "warning", "error");
+
+    public StartCommand(GlobalOptions globals, TextWriter error)
+        : base("start", "Serve runs by gRPC, until SIGTERM or SIGINT. This is what xfn does without a command.")
+    {
+        (_globals, _error) = (globals, error);
+        _runner.AddTo(this);
+        foreach (Option option in new Option[]
+        {
+            _network, _address, _tlsCertificate, _tlsKey, _tlsClientAuthority, _allowUnauthenticated, _allowUid, _allowOtherNamespaces, _allowImage, _allowLocalImages,
+            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _maxConcurrency, _maxQueue, _drainTime, _reflection, _logFormat, _logLevel,
+        })
+        {
+            Options.Add(option);
+        }
+
+        SetAction(StartAsync);
+    }
+
+    private async Task<int> StartAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        LogLevel level = parsed.GetValue(_globals.Debug) ? LogLevel.Debug : parsed.GetValue(_logLevel) switch
+        {
+            "debug" => LogLevel.Debug,
+            "warning" => LogLevel.Warning,
+            "error" => LogLevel.Error,
+            _ => LogLevel.Information,
+        };
+        ILogger logger = parsed.GetValue(_logFormat) == "json" ? new JsonLogger(_error, level) : new LineLogger(_error, level);
+        var options = new ContainerRunnerOptions();
+        _globals.Apply(parsed, options);
+        _runner.Apply(parsed, options);
+        options.WithLogger(logger).WithMaxConcurrency(parsed.GetValue(_maxConcurrency) ?? options.MaxConcurrency, parsed.GetValue(_maxQueue));
+        await Serving.RunAsync(
+            new ServingOptions
+            {
+                Runner = options,
+                Network = parsed.GetValue(_network)!,
+                Address = parsed.GetValue(_address)!,
+                TlsCertificate = parsed.GetValue(_tlsCertificate),
+                TlsKey = parsed.GetValue(_tlsKey),
+                TlsClientAuthority = parsed.GetValue(_tlsClientAuthority),
+                AllowUnauthenticated = parsed.GetValue(_allowUnauthenticated),
+                AllowedUids = parsed.GetValue(_allowUid) ?? [],
+                AllowOtherNamespaces = parsed.GetValue(_allowOtherNamespaces),
+                AllowedImages = parsed.GetValue(_allowImage) ?? [],
+                AllowLocalImages = parsed.GetValue(_allowLocalImages),
+                AllowRunnerNetwork = parsed.GetValue(_allowRunnerNetwork),
+                MaxTimeout = parsed.GetValue(_maxTimeout),
+                MaxMemory = parsed.GetValue(_maxMemory),
+                MaxCpu = parsed.GetValue(_maxCpu),
+                DrainTime = parsed.GetValue(_drainTime),
+                Reflection = parsed.GetValue(_reflection),
+                Logger = logger,
+            },
+            cancellationToken);
+        return 0;
+    }
+
+    private static TimeSpan? ParseDuration(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!Duration.TryParse(text, out TimeSpan duration))
+            result.AddError($"cannot parse '{text}': expected a duration. Write it like 500ms, 30s or 1m30s.");
+        return duration;
+    }
+}

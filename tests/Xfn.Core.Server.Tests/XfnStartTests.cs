@@ -1,0 +1,58 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Server.Tests.Support;
+
+namespace Xfn.Core.Server.Tests;
+
+/// <summary><c>xfn start</c> as an operator runs it.</summary>
+internal sealed class XfnStartTests : ServerFixture
+{
+    [Test, CancelAfter(120_000)]
+    public async Task Xfn_without_a_command_serves_and_ends_well_on_SIGTERM_when_its_functions_have(CancellationToken token)
+    {
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--log-format=json");
+        Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("touch /tmp/x; sleep 3; echo done")), deadline: 60));
+        await Eventually(() => IsRunning("sleep 3"), TimeSpan.FromSeconds(30), "the function does not start");
+        xfn.Signal("TERM");
+        ForeignAnswer answer = await call;
+        Assert.That((answer.Code, answer.Output), Is.EqualTo(("OK", "done\n"u8.ToArray())), answer.Details);
+        await xfn.WaitAsync(token);
+        Assert.That(xfn.ExitCode, Is.Zero);
+        string[] messages = [.. xfn.Log.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => (string)JsonNode.Parse(l)!["message"]!)];
+        Assert.That(messages[0], Does.StartWith("Serving on unix"));
+        Assert.That(messages[^1], Is.EqualTo("Stopped."));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_second_signal_does_not_wait_and_leaves_no_function(CancellationToken token)
+    {
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache);
+        using Process client = ForeignClient.Start("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("sleep 1003")), timeout: 100_000));
+        using StreamReader stdout = client.StandardOutput, stderr = client.StandardError;
+        await Eventually(() => IsRunning("sleep 1003"), TimeSpan.FromSeconds(30), "the function does not start");
+        xfn.Signal("TERM");
+        await Eventually(() => xfn.Log.Contains("Stopping: 1 calls"), TimeSpan.FromSeconds(10), "the signal is not heeded");
+        Assert.That(IsRunning("sleep 1003"));
+        xfn.Signal("TERM");
+        await xfn.WaitAsync(token).WaitAsync(TimeSpan.FromSeconds(20), token);
+        await Eventually(() => !IsRunning("sleep 1003"), TimeSpan.FromSeconds(5), "the function outlives xfn");
+        await client.WaitForExitAsync(token);
+        Directory.Delete(Path.Combine(Cache, "sessions"), recursive: true);
+    }
+
+    [TestCase("--network=tcp", "--address=0.0.0.0:0", "callers need not prove")]
+    [TestCase("--network=udp", "--address=x", "udp")]
+    [TestCase("--tls-cert=/nowhere", "--network=tcp", "--tls-key")]
+    [TestCase("--max-memory=much", "--address=@x", "much")]
+    [CancelAfter(60_000)]
+    public async Task What_cannot_be_served_is_one_line_and_125(string first, string second, string said, CancellationToken token)
+    {
+        using var xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["-c", Cache, first, second]) { RedirectStandardError = true })!;
+        using StreamReader errors = xfn.StandardError;
+        string text = await errors.ReadToEndAsync(token);
+        await xfn.WaitForExitAsync(token);
+        Assert.That(xfn.ExitCode, Is.EqualTo(125), text);
+        Assert.That(text, Does.StartWith("xfn: error: ").And.Contain(said).And.Matches(@"\A[^\n]*\n\z"));
+    }
+}
