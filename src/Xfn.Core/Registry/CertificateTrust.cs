@@ -12,10 +12,12 @@ internal sealed class CertificateTrust
 
     private readonly X509Certificate2Collection _added = [];
 
+    public CertificateTrust(X509Certificate2Collection added) => _added.AddRange(added);
+
     /// <exception cref="XfnException">The file that CA_BUNDLE_PATH names holds no certificates.</exception>
     public CertificateTrust(RegistryOptions options)
+        : this(options.CertificateAuthorities)
     {
-        _added.AddRange(options.CertificateAuthorities);
         if (options.GetEnvironmentVariable("CA_BUNDLE_PATH") is { Length: > 0 } path)
             Load(path);
     }

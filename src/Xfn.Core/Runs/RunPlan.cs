@@ -5,7 +5,9 @@ namespace Xfn.Core.Runs;
 /// <summary>A request, checked.</summary>
 internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout, CgroupLimits Limits)
 {
-    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
+    /// <summary>How long a function may run when its request does not say.</summary>
+    public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
+
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
     /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>

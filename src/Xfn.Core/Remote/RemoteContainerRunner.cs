@@ -1,0 +1,297 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using Grpc.Core;
+using Grpc.Net.Client;
+using Xfn.Core.Pipes;
+using Xfn.Core.Remote;
+using Xfn.Core.Runs;
+using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient;
+
+namespace Xfn.Core;
+
+/// <summary>Has functions run by an xfn server, or by a fleet of them: as <see cref="ContainerRunner"/>, on other machines.</summary>
+/// <remarks>Answers and errors are those of a local runner, except that of what a failed function wrote to stdout only a few kilobytes come along, and errors of the connection are
+/// <see cref="ServerUnavailableException"/>. Make one and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
+public sealed class RemoteContainerRunner : IContainerRunner
+{
+    private const long MostStdioBytes = 2_000_000_000;
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>The longest that a timer takes.</summary>
+    private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
+
+    private readonly RemoteContainerRunnerOptions _options;
+    private readonly string _servers;
+    private readonly bool _isFleet;
+    private readonly GrpcChannel _channel;
+    private readonly Client _client;
+    private readonly CancellationTokenSource _disposal = new();
+    private readonly ConcurrentDictionary<Task, byte> _running = new();
+    private int _disposed;
+
+    /// <summary>Makes a runner. Nothing is connected yet.</summary>
+    /// <param name="address">The server, as <see cref="RemoteContainerRunnerOptions.Addresses"/> has it; several are separated by commas.</param>
+    /// <param name="configure">Sets further options.</param>
+    /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
+    public RemoteContainerRunner(string address, Action<RemoteContainerRunnerOptions>? configure = null)
+        : this(Configured(address, configure))
+    {
+    }
+
+    /// <summary>Makes a runner. Nothing is connected yet.</summary>
+    /// <param name="options">Its options.</param>
+    /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
+    public RemoteContainerRunner(RemoteContainerRunnerOptions options)
+    {
+        ServerAddress[] addresses = Check(options);
+        _servers = string.Join(", ", addresses.Select(a => a.Text));
+        _isFleet = addresses.Length > 1 || addresses[0].Kind == ServerAddressKind.Dns;
+        _options = Copy(options);
+        _channel = ServerChannel.Make(addresses, _options);
+        _client = new Client(_channel);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        Remote.Protocol.RunFunctionRequest message = WireMessages.ToMessage(request);
+        if (request.Input.Length > _options.MaxStdioBytes)
+            throw TooLarge(request.Input.Length.ToString(CultureInfo.InvariantCulture));
+        return await TrackAsync(token => OfferAsync(message, TimeoutOf(request), token), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Runs a function once. A server has the whole input before it starts a function, and its client the whole output when it has ended: both are held in memory, and
+    /// <see cref="RemoteContainerRunnerOptions.MaxStdioBytes"/> applies to them. Of stderr its tail is passed on.</summary>
+    /// <inheritdoc/>
+    /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(streams);
+        if (!request.Input.IsEmpty)
+            throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
+        return await TrackAsync(
+            async token =>
+            {
+                ReadOnlyMemory<byte> input = await ReadAsync(streams.Stdin, token).ConfigureAwait(false);
+                try
+                {
+                    RunFunctionResponse response = await OfferAsync(WireMessages.ToMessage(request with { Input = input }), TimeoutOf(request), token).ConfigureAwait(false);
+                    await WriteAsync(streams, response.Output, response.StderrTail, token).ConfigureAwait(false);
+                    return response with { Output = default };
+                }
+                catch (FunctionFailedException ex)
+                {
+                    var exited = ex as FunctionExitedException;
+                    await WriteAsync(streams, exited?.Output ?? default, ex.StderrTail, token).ConfigureAwait(false);
+                    if (exited is null or { Output.IsEmpty: true })
+                        throw;
+                    throw new FunctionExitedException(ex.Message)
+                    {
+                        ExitCode = exited.ExitCode,
+                        Signal = exited.Signal,
+                        OutOfMemory = exited.OutOfMemory,
+                        StderrTail = exited.StderrTail,
+                        Statistics = exited.Statistics,
+                    };
+                }
+            },
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Asks a server whether it takes runs, by gRPC's health service. Of several servers one is asked.</summary>
+    /// <param name="cancellationToken">Ends the asking.</param>
+    /// <returns>Whether it said so. True, too, for a server that has no health service but answers.</returns>
+    /// <exception cref="ServerUnavailableException">No server can be reached.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public async Task<bool> IsServingAsync(CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        return await TrackAsync(
+            async token =>
+            {
+                try
+                {
+                    DateTime deadline = _options.TimeProvider.GetUtcNow().UtcDateTime + _options.ConnectTimeout;
+                    return await HealthCall.IsServingAsync(_channel.CreateCallInvoker(), new CallOptions(deadline: deadline, cancellationToken: token)).ConfigureAwait(false);
+                }
+                catch (RpcException ex) when (ex.StatusCode == StatusCode.Unimplemented)
+                {
+                    return true;
+                }
+                catch (RpcException ex) when (!token.IsCancellationRequested)
+                {
+                    throw new ServerUnavailableException(false, $"cannot reach server '{_servers}': {ex.Status.Detail.TrimEnd('.')}. Check the address, and that an xfn server listens there.", ex);
+                }
+            },
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Cancels what runs, and waits until the calls have ended; the servers kill the functions. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        await _disposal.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(_running.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _channel.Dispose();
+    }
+
+    /// <summary>Checks options without making a runner of them.</summary>
+    internal static ServerAddress[] Check(RemoteContainerRunnerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(options.Logger);
+        ArgumentNullException.ThrowIfNull(options.TimeProvider);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, MostStdioBytes);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.PullAllowance, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.ConnectTimeout, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAttempts, 1);
+        if (options.Addresses is not { Count: > 0 })
+            throw new ArgumentException("cannot reach a server: no address is given. Set Addresses.", nameof(options));
+        ServerAddress[] addresses = [.. options.Addresses.Select(ServerAddress.Parse)];
+        ServerAddressKind kind = addresses[0].Kind;
+        return addresses.Length == 1 || kind is ServerAddressKind.Http or ServerAddressKind.Https && addresses.All(a => a.Kind == kind)
+            ? addresses
+            : throw new ArgumentException($"cannot use server addresses '{string.Join("', '", options.Addresses)}' together: expected one, or several of http:// or of https://.", nameof(options));
+    }
+
+    private static RemoteContainerRunnerOptions Configured(string address, Action<RemoteContainerRunnerOptions>? configure)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        var options = new RemoteContainerRunnerOptions { Addresses = address.Split(',', StringSplitOptions.TrimEntries) };
+        configure?.Invoke(options);
+        return options;
+    }
+
+    private static RemoteContainerRunnerOptions Copy(RemoteContainerRunnerOptions options) => new()
+    {
+        Addresses = [.. options.Addresses],
+        UseTls = options.UseTls,
+        CertificateAuthorities = [.. options.CertificateAuthorities],
+        ClientCertificates = [.. options.ClientCertificates],
+        MaxStdioBytes = options.MaxStdioBytes,
+        PullAllowance = options.PullAllowance,
+        ConnectTimeout = options.ConnectTimeout,
+        MaxAttempts = options.MaxAttempts,
+        RetryLostRuns = options.RetryLostRuns,
+        Logger = options.Logger,
+        TimeProvider = options.TimeProvider,
+    };
+
+    private static async Task WriteAsync(FunctionStreams streams, ReadOnlyMemory<byte> stdout, string stderr, CancellationToken cancellationToken)
+    {
+        await streams.Stdout.WriteAsync(stdout, cancellationToken).ConfigureAwait(false);
+        await streams.Stderr.WriteAsync(Encoding.UTF8.GetBytes(stderr), cancellationToken).ConfigureAwait(false);
+    }
+
+    private static TimeSpan TimeoutOf(RunFunctionRequest request) => request.RunFunctionConfig.Timeout ?? RunPlan.DefaultTimeout;
+
+    /// <summary>Offers a run until a server has taken it.</summary>
+    private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        TimeSpan allowed = timeout < LongestDeadline - _options.PullAllowance ? timeout + _options.PullAllowance : LongestDeadline;
+        DateTime deadline = _options.TimeProvider.GetUtcNow().UtcDateTime + allowed;
+        TimeSpan delay = FirstDelay;
+        for (int attempt = 1; ; attempt++, delay *= 2)
+        {
+            XfnException error;
+            Again again;
+            try
+            {
+                return await CallAsync(message, deadline, cancellationToken).ConfigureAwait(false);
+            }
+            catch (CallFailedException ex)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                (error, again) = RemoteErrors.From(ex.Failure, ex.Sent, _servers);
+            }
+
+            if (attempt >= _options.MaxAttempts || !MayTryAgain(again))
+                throw error;
+            if (again == Again.IfMayRunTwice)
+                RemoteLog.Lost(_options.Logger, message.Image, error.Message, delay);
+            else
+                RemoteLog.NotTaken(_options.Logger, message.Image, error.Message, delay);
+            await Task.Delay(delay, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private bool MayTryAgain(Again again) => again switch
+    {
+        Again.Anywhere => true,
+        Again.Elsewhere => _isFleet,
+        Again.IfMayRunTwice => _options.RetryLostRuns,
+        _ => false,
+    };
+
+    private async Task<RunFunctionResponse> CallAsync(Remote.Protocol.RunFunctionRequest message, DateTime deadline, CancellationToken cancellationToken)
+    {
+        var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
+        Attempt attempt = Attempt.Begin();
+        try
+        {
+            using AsyncUnaryCall<Remote.Protocol.RunFunctionResponse> call = _client.RunFunctionAsync(message, headers, deadline, cancellationToken);
+            Remote.Protocol.RunFunctionResponse response = await call.ResponseAsync.ConfigureAwait(false);
+            return WireMessages.FromMessage(response, call.GetTrailers());
+        }
+        catch (RpcException ex)
+        {
+            throw new CallFailedException(ex, attempt.Sent);
+        }
+    }
+
+    /// <summary>Reads all of an input, up to the limit.</summary>
+    private async Task<ReadOnlyMemory<byte>> ReadAsync(Stream stdin, CancellationToken cancellationToken)
+    {
+        var input = new BufferSink(_options.MaxStdioBytes);
+        var chunk = new byte[64 << 10];
+        for (int count; (count = await stdin.ReadAsync(chunk, cancellationToken).ConfigureAwait(false)) > 0;)
+        {
+            if (!await input.WriteAsync(chunk.AsMemory(0, count), cancellationToken).ConfigureAwait(false))
+                throw TooLarge("more");
+        }
+
+        return input.Content;
+    }
+
+    private InvalidRequestException TooLarge(string bytes) =>
+        new($"cannot send an input of {bytes} bytes to a server: at most {_options.MaxStdioBytes} are allowed. Raise the limit (MaxStdioBytes), here and there.");
+
+    /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>
+    private async Task<T> TrackAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
+        Task<T> task = operation(either.Token);
+        _running.TryAdd(task, 0);
+        try
+        {
+            return await task.ConfigureAwait(false);
+        }
+        catch (Exception ex) when (cancellationToken.IsCancellationRequested && ex is OperationCanceledException or RpcException)
+        {
+            throw new OperationCanceledException("The run was cancelled.", ex, cancellationToken);
+        }
+        catch (Exception ex) when (_disposed != 0 && ex is OperationCanceledException or RpcException)
+        {
+            throw new ObjectDisposedException(nameof(RemoteContainerRunner), "the runner was disposed while the function ran");
+        }
+        finally
+        {
+            _running.TryRemove(task, out _);
+        }
+    }
+
+    /// <summary>A call came to nothing.</summary>
+    private sealed class CallFailedException(RpcException failure, bool sent) : Exception(failure.Message, failure)
+    {
+        public RpcException Failure => failure;
+
+        public bool Sent => sent;
+    }
+}

@@ -1,0 +1,81 @@
+using Grpc.Core;
+
+namespace Xfn.Core.Remote;
+
+/// <summary>Whether a run that failed can be offered again.</summary>
+internal enum Again
+{
+    /// <summary>A server has answered, and for good.</summary>
+    No,
+
+    /// <summary>No server has taken it.</summary>
+    Anywhere,
+
+    /// <summary>This server did not take it; another may.</summary>
+    Elsewhere,
+
+    /// <summary>Only if its function may run twice.</summary>
+    IfMayRunTwice,
+}
+
+/// <summary>Says what a call that failed means to its caller.</summary>
+internal static class RemoteErrors
+{
+    /// <param name="failure">What the call failed with.</param>
+    /// <param name="sent">Whether anything of the request may have left.</param>
+    /// <param name="servers">The servers, as they were named.</param>
+    public static (XfnException Error, Again Again) From(RpcException failure, bool sent, string servers)
+    {
+        if (WireErrors.FromRpc(failure.Status, failure.Trailers) is { } told)
+            return (told, told is RunnerBusyException || failure.StatusCode == StatusCode.Unavailable ? Again.Elsewhere : Again.No);
+
+        Exception? cause = failure.Status.DebugException;
+        string found = Found(failure.Status);
+        switch (failure.StatusCode)
+        {
+            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause):
+                return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), Again.Anywhere);
+
+            case StatusCode.DeadlineExceeded:
+                return (
+                    new ServerUnavailableException(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullAllowance) have passed. Raise either.", failure),
+                    Again.No);
+
+            // Whatever a connection that breaks is called, which depends on the moment. A server's own words come without a cause.
+            case StatusCode.Unavailable:
+            case StatusCode.Internal or StatusCode.Unknown or StatusCode.Cancelled or StatusCode.ResourceExhausted when cause is not null:
+            case StatusCode.Cancelled:
+                return (
+                    new ServerUnavailableException(
+                        true,
+                        $"cannot get the answer of server '{servers}': {found}. The function may have been started. Try again if it may run twice, or let that be done (RetryLostRuns).",
+                        failure),
+                    Again.IfMayRunTwice);
+
+            case StatusCode.ResourceExhausted:
+                return (
+                    new XfnException(RunStage.Run, $"cannot pass a message to or from server '{servers}': {found}. Raise MaxStdioBytes, on the side that has the lower one.", failure),
+                    Again.No);
+            case StatusCode.Unauthenticated or StatusCode.PermissionDenied:
+                return (new XfnException(RunStage.Validate, $"cannot call server '{servers}': it refuses this caller ({failure.StatusCode}: {found}).", failure), Again.No);
+            default:
+                return (new XfnException(RunStage.Run, $"cannot use the answer of server '{servers}': {failure.StatusCode}, {found}. Is it an xfn server?", failure), Again.No);
+        }
+    }
+
+    /// <summary>Whether there was no connection yet. A request that a server had refused before may have been sent by then, but not taken.</summary>
+    private static bool IsOfConnecting(Exception? cause) => cause is HttpRequestException
+    {
+        HttpRequestError: HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.VersionNegotiationError,
+    };
+
+    /// <summary>The innermost words: those around them are the libraries'.</summary>
+    private static string Found(Status status)
+    {
+        if (status.DebugException is not { } cause)
+            return status.Detail.TrimEnd('.');
+        while (cause.InnerException is { } inner)
+            cause = inner;
+        return cause.Message.TrimEnd('.');
+    }
+}

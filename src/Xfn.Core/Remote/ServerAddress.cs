@@ -1,0 +1,71 @@
+using System.Net.Sockets;
+
+namespace Xfn.Core.Remote;
+
+/// <summary>How an address is reached.</summary>
+internal enum ServerAddressKind
+{
+    Unix,
+    Http,
+    Https,
+    Dns,
+}
+
+/// <summary>Where a server is, or the servers of a name are.</summary>
+/// <param name="Kind">How it is reached.</param>
+/// <param name="Text">As it was written.</param>
+internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
+{
+    private const string Expected = "expected unix:PATH, unix-abstract:NAME, http://HOST:PORT, https://HOST:PORT or dns:///HOST:PORT";
+
+    /// <summary>The socket; only of kind <see cref="ServerAddressKind.Unix"/>.</summary>
+    public UnixDomainSocketEndPoint? Socket { get; private init; }
+
+    /// <summary>The host, or the name; empty for a socket.</summary>
+    public string Host { get; private init; } = "";
+
+    /// <summary>The port; 0 for a socket.</summary>
+    public int Port { get; private init; }
+
+    /// <exception cref="ArgumentException">It is none.</exception>
+    public static ServerAddress Parse(string? text)
+    {
+        (string scheme, string rest) = (text ?? "").Split(':', 2) is [var before, var after] ? (before, after) : ("", "");
+        return scheme.ToLowerInvariant() switch
+        {
+            // An empty authority may stand before a path, as in any URI.
+            "unix" => Unix(text!, rest.StartsWith("///", StringComparison.Ordinal) ? rest[2..] : rest),
+            "unix-abstract" => Unix(text!, "\0" + rest),
+            "http" => Tcp(ServerAddressKind.Http, text!, text!),
+            "https" => Tcp(ServerAddressKind.Https, text!, text!),
+            "dns" when rest.StartsWith("///", StringComparison.Ordinal) => Tcp(ServerAddressKind.Dns, text!, "http:" + rest[1..]),
+            _ => throw new ArgumentException($"cannot use server address '{text}': {Expected}."),
+        };
+    }
+
+    private static ServerAddress Unix(string text, string path)
+    {
+        if (path.Length == 0 || path == "\0")
+            throw new ArgumentException($"cannot use server address '{text}': it names no socket; {Expected}.");
+        try
+        {
+            return new ServerAddress(ServerAddressKind.Unix, text) { Socket = new UnixDomainSocketEndPoint(path) };
+        }
+        catch (ArgumentOutOfRangeException ex)
+        {
+            throw new ArgumentException($"cannot use server address '{text}': the name of a Unix socket has at most 108 bytes. Use a shorter one.", ex);
+        }
+    }
+
+    private static ServerAddress Tcp(ServerAddressKind kind, string text, string uri)
+    {
+        // A missing port would be 80 or 443, where no runner's server is; nothing may come behind it.
+        if (!Uri.TryCreate(uri, UriKind.Absolute, out Uri? parsed) || parsed.Host.Length == 0 || parsed.PathAndQuery != "/" || parsed.UserInfo.Length > 0
+            || !text.TrimEnd('/').EndsWith($":{parsed.Port}", StringComparison.Ordinal))
+        {
+            throw new ArgumentException($"cannot use server address '{text}': {Expected}, with a port and nothing behind it.");
+        }
+
+        return new ServerAddress(kind, text) { Host = parsed.Host, Port = parsed.Port };
+    }
+}
