@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
+using Xfn.Core.Bundles;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
@@ -171,6 +172,13 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ownFetcher?.Dispose();
         _cache.Dispose();
+    }
+
+    /// <summary>Checks options without making a runner of them.</summary>
+    internal static void Check(ContainerRunnerOptions options)
+    {
+        _ = RunnerSettings.From(options);
+        BundleOptionsValidator.Validate(options.Bundle);
     }
 
     private static ContainerRunnerOptions Configured(Action<ContainerRunnerOptions>? configure)

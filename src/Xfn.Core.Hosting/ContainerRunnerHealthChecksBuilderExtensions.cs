@@ -1,0 +1,31 @@
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Options;
+using Xfn.Core;
+using Xfn.Core.Hosting;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds a check of the host's runner to its health checks.</summary>
+public static class ContainerRunnerHealthChecksBuilderExtensions
+{
+    private static readonly TimeSpan DefaultKeep = TimeSpan.FromMinutes(1);
+
+    /// <summary>Adds a check of the host's <see cref="IContainerRunner"/>. Of a local one it tells whether this machine can run functions: degraded with the reasons when it can but something is slower,
+    /// weaker or refused. Of a remote one it tells whether a server takes runs.</summary>
+    /// <param name="builder">The host's health checks.</param>
+    /// <param name="name">The check's name.</param>
+    /// <param name="failureStatus">What to report when functions cannot be run; unhealthy when null.</param>
+    /// <param name="tags">To choose among checks by.</param>
+    /// <param name="keep">How long what was found of this machine is kept, since finding out starts a few processes. One minute when null.</param>
+    public static IHealthChecksBuilder AddContainerRunnerCheck(
+        this IHealthChecksBuilder builder, string name = "container_runner", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null, TimeSpan? keep = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ContainerRunnerHealthCheck? check = null;
+        return builder.Add(new HealthCheckRegistration(name, Make, failureStatus, tags));
+
+        // A factory is asked at each check; the check remembers.
+        IHealthCheck Make(IServiceProvider host) => check ??= new ContainerRunnerHealthCheck(
+            host.GetRequiredService<IContainerRunner>(), host.GetRequiredService<IOptions<ContainerRunnerOptions>>(), keep ?? DefaultKeep);
+    }
+}

@@ -1,0 +1,101 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Xfn.Core;
+using Xfn.Core.Hosting;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds runners to a host's services. Each is one for the whole host, and disposed with it.</summary>
+public static class ContainerRunnerServiceCollectionExtensions
+{
+    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to the host, and takes <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from
+    /// the services when they are there.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="configure">Sets its options. They are checked when the host starts.</param>
+    public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        OptionsBuilder<ContainerRunnerOptions> options = Add<ContainerRunnerOptions>(services, ContainerRunner.Check);
+        options.Configure<IServiceProvider>(static (options, host) =>
+        {
+            options.Logger = LoggerOf(host, typeof(ContainerRunner)) ?? options.Logger;
+            options.ImageFetcher = host.GetService<IImageFetcher>() ?? options.ImageFetcher;
+            options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
+        });
+        if (configure is not null)
+            options.Configure(configure);
+        services.TryAddSingleton(static host => new ContainerRunner(host.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value));
+        services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<ContainerRunner>());
+        return services;
+    }
+
+    /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as <see cref="AddContainerRunner(IServiceCollection, Action{ContainerRunnerOptions}?)"/> does.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="configuration">The section whose keys are the names of options: <c>CacheDirectory</c>, <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
+    /// docs/hosting.md lists them. A key that is none, or a value that cannot be used, stops the host from starting.</param>
+    /// <param name="configure">Sets further options; it is applied after the configuration.</param>
+    public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(configuration);
+        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Apply(configuration, options, o =>
+        {
+            var settings = new ContainerRunnerSettings();
+            configuration.Bind(settings, b => b.ErrorOnUnknownConfiguration = true);
+            settings.Apply(o);
+        }));
+        return services.AddContainerRunner(configure);
+    }
+
+    /// <summary>Adds a <see cref="RemoteContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to the host, and takes <see cref="TimeProvider"/> from the services when it is
+    /// there.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="configure">Sets its options, at least the addresses. They are checked when the host starts.</param>
+    public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, Action<RemoteContainerRunnerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        OptionsBuilder<RemoteContainerRunnerOptions> options = Add<RemoteContainerRunnerOptions>(services, static o => RemoteContainerRunner.Check(o));
+        options.Configure<IServiceProvider>(static (options, host) =>
+        {
+            options.Logger = LoggerOf(host, typeof(RemoteContainerRunner)) ?? options.Logger;
+            options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
+        });
+        if (configure is not null)
+            options.Configure(configure);
+        services.TryAddSingleton(static host => new RemoteContainerRunner(host.GetRequiredService<IOptions<RemoteContainerRunnerOptions>>().Value));
+        services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<RemoteContainerRunner>());
+        return services;
+    }
+
+    /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as <see cref="AddRemoteContainerRunner(IServiceCollection, Action{RemoteContainerRunnerOptions}?)"/>
+    /// does.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullAllowance</c>, … docs/hosting.md lists them. A key that is none, or a value that cannot
+    /// be used, stops the host from starting.</param>
+    /// <param name="configure">Sets further options; it is applied after the configuration.</param>
+    public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<RemoteContainerRunnerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(configuration);
+        services.Configure<RemoteContainerRunnerOptions>(options => OptionsSection.Apply(configuration, options, o =>
+        {
+            var settings = new RemoteContainerRunnerSettings();
+            configuration.Bind(settings, b => b.ErrorOnUnknownConfiguration = true);
+            settings.Apply(o);
+        }));
+        return services.AddRemoteContainerRunner(configure);
+    }
+
+    private static OptionsBuilder<TOptions> Add<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
+        IServiceCollection services, Action<TOptions> check)
+        where TOptions : class
+    {
+        services.AddSingleton<IValidateOptions<TOptions>>(new OptionsCheck<TOptions>(check));
+        return services.AddOptions<TOptions>().ValidateOnStart();
+    }
+
+    private static ILogger? LoggerOf(IServiceProvider host, Type category) => host.GetService<ILoggerFactory>()?.CreateLogger(category.FullName!);
+}
