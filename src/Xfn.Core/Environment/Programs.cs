@@ -29,15 +29,17 @@ internal static class Programs
             return new ProgramResult(-1, "", e.Message);
         }
 
+        // Once they were asked for, they are no longer the process's to close.
         using (process)
+        using (StreamReader stdout = process.StandardOutput, stderr = process.StandardError)
         using (var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
         {
             limit.CancelAfter(Timeout);
             try
             {
                 process.StandardInput.Close();
-                Task<string> output = process.StandardOutput.ReadToEndAsync(limit.Token);
-                Task<string> error = process.StandardError.ReadToEndAsync(limit.Token);
+                Task<string> output = stdout.ReadToEndAsync(limit.Token);
+                Task<string> error = stderr.ReadToEndAsync(limit.Token);
                 await Task.WhenAll(output, error, process.WaitForExitAsync(limit.Token)).ConfigureAwait(false);
                 return new ProgramResult(process.ExitCode, (await output.ConfigureAwait(false)).Trim(), (await error.ConfigureAwait(false)).Trim());
             }

@@ -52,12 +52,15 @@ internal sealed class CredentialHelper(string suffix, string? searchPath)
     {
         var start = new ProcessStartInfo(program, ["get"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         using Process process = Process.Start(start)!;
+
+        // A process does not close the streams that it has handed out.
+        using StreamReader output = process.StandardOutput, errors = process.StandardError;
         try
         {
             // Its chatter is read so that it does not block, and dropped: it may hold secrets.
-            Task chatter = process.StandardError.BaseStream.CopyToAsync(Stream.Null, cancellationToken);
+            Task chatter = errors.BaseStream.CopyToAsync(Stream.Null, cancellationToken);
             await WriteAsync(process, serverUrl, cancellationToken).ConfigureAwait(false);
-            byte[]? answer = await BoundedContent.ReadAsync(process.StandardOutput.BaseStream, AnswerLimit, cancellationToken).ConfigureAwait(false);
+            byte[]? answer = await BoundedContent.ReadAsync(output.BaseStream, AnswerLimit, cancellationToken).ConfigureAwait(false);
             if (answer is null)
                 throw Failure(serverUrl, $"it wrote more than {AnswerLimit} bytes");
             await process.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
