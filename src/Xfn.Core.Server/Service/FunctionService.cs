@@ -19,7 +19,8 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
         switch (gate.Enter(bytes, policy.MaxPendingInputBytes))
         {
             case Entry.Stopping:
-                throw new RpcException(new Status(StatusCode.Unavailable, "cannot take another run: this server is stopping. Call another one, or try again later."));
+                // Told as an error of the queue's, so that clients know that no function was started.
+                throw WireErrors.ToRpc(new XfnException(RunStage.Queue, "cannot take another run: this server is stopping. Call another one, or try again later."), budget);
             case Entry.TooMuchInput:
                 throw WireErrors.ToRpc(new RunnerBusyException("cannot take another run: the inputs of those that wait are too large together. Try again later."), budget);
         }
