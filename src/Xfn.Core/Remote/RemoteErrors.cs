@@ -27,7 +27,19 @@ internal static class RemoteErrors
     public static (XfnException Error, Again Again) From(RpcException failure, bool sent, string servers)
     {
         if (WireErrors.FromRpc(failure.Status, failure.Trailers) is { } told)
-            return (told, told is RunnerBusyException || failure.StatusCode == StatusCode.Unavailable ? Again.Elsewhere : Again.No);
+        {
+            return (told, failure.StatusCode switch
+            {
+                _ when told is RunnerBusyException => Again.Elsewhere,
+
+                // So servers call what failed before a function was started.
+                StatusCode.Unavailable => Again.Elsewhere,
+
+                // And so what they killed as they stopped.
+                StatusCode.Cancelled => Again.IfMayRunTwice,
+                _ => Again.No,
+            });
+        }
 
         Exception? cause = failure.Status.DebugException;
         string found = Found(failure.Status);
