@@ -15,10 +15,13 @@ internal sealed class GlobalOptions(TextWriter error)
         Recursive = true,
     };
 
+    /// <summary>The registry that the command line or the environment names.</summary>
+    public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? Environment.GetEnvironmentVariable("REGISTRY");
+
     /// <summary>Applies what the command line says.</summary>
     public void Apply(ParseResult parsed, ContainerRunnerOptions options)
     {
-        options.WithRegistry(parsed.GetValue(Registry) ?? Environment.GetEnvironmentVariable("REGISTRY") ?? ImageReference.DefaultRegistry);
+        options.WithRegistry(RegistryOf(parsed) ?? ImageReference.DefaultRegistry);
         if (parsed.GetValue(Debug))
             options.WithLogger(new LineLogger(error));
     }

@@ -34,6 +34,13 @@ internal sealed class RunCommand : Command
     private readonly Option<string> _memory = new("--memory") { Description = "The most memory the function may have, such as 512Mi.", HelpName = "QUANTITY" };
     private readonly Option<string> _cpu = new("--cpu") { Description = "How much of the processors it may have, such as 500m or 2.", HelpName = "QUANTITY" };
 
+    private readonly Option<string> _server = new("--server")
+    {
+        Description = "Have it run by a server: unix-abstract:crossplane/fn/default.sock, unix:PATH, http://HOST:PORT, https://HOST:PORT, dns:///HOST:PORT, or several with commas between them."
+            + " What is said of the cache and the mapping is then the server's.",
+        HelpName = "ADDRESS",
+    };
+
     private readonly GlobalOptions _globals;
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
@@ -44,7 +51,7 @@ internal sealed class RunCommand : Command
         Arguments.Add(_image);
         Arguments.Add(_file);
         _runner.AddTo(this);
-        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu })
+        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu, _server })
             Options.Add(option);
         SetAction(RunAsync);
     }
@@ -54,21 +61,26 @@ internal sealed class RunCommand : Command
         var options = new ContainerRunnerOptions();
         _globals.Apply(parsed, options);
         _runner.Apply(parsed, options);
+        string? server = parsed.GetValue(_server);
+        if (server is not null && _runner.Given(parsed) is { } local)
+            throw new ArgumentException($"cannot use {local} with --server: it is the server's own matter.");
 
         await using Stream stdin = OpenInput(parsed.GetValue(_file)!);
         await using Stream stdout = Console.OpenStandardOutput();
         await using Stream stderr = Console.OpenStandardError();
-        await using IContainerRunner runner = _makeRunner(options);
+        await using IContainerRunner runner = server is null ? _makeRunner(options) : new RemoteContainerRunner(server, o => o.Logger = options.Logger);
         RunFunctionResponse response = await runner.RunFunctionAsync(
-            Request(parsed), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
+            Request(parsed, server is null ? null : _globals.RegistryOf(parsed)), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
 
         _globals.Report(parsed, response.Statistics);
         return 0;
     }
 
-    private RunFunctionRequest Request(ParseResult parsed) => new()
+    /// <param name="parsed">The command line.</param>
+    /// <param name="registry">The registry to write into the image's reference, where it names none; null to leave that to whoever runs it.</param>
+    private RunFunctionRequest Request(ParseResult parsed, string? registry) => new()
     {
-        Image = parsed.GetValue(_image)!,
+        Image = registry is null ? parsed.GetValue(_image)! : ImageReference.Parse(parsed.GetValue(_image)!, registry).ToString(),
         ImagePullConfig = new ImagePullConfig { PullPolicy = parsed.GetValue(_pullPolicy) },
         RunFunctionConfig = new RunFunctionConfig
         {

@@ -54,6 +54,9 @@ internal sealed class RunnerOptions
             options.WithBundleOptions(b => b with { OuterProc = true });
     }
 
+    /// <summary>The first of these options that the command line has; null for none.</summary>
+    public string? Given(ParseResult parsed) => new Option[] { CacheDirectory, MapRootUid, MapRootGid }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
+
     /// <summary>A runner as the command line has it.</summary>
     public ContainerRunner Make(ParseResult parsed, GlobalOptions globals)
     {

@@ -1,0 +1,41 @@
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Trace;
+using Xfn.Core;
+
+// An ASP.NET Core application with a runner: POST /run?image=IMAGE runs a function on the body, GET /health says whether functions can be run.
+// Options of the runner are in the section Xfn of the configuration: --Xfn:CacheDirectory=/var/cache/xfn, or Xfn__MaxConcurrency in the environment.
+WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
+builder.Services.AddContainerRunner(builder.Configuration.GetSection("Xfn"));
+builder.Services.AddHealthChecks().AddContainerRunnerCheck();
+builder.Services.AddOpenTelemetry()
+    // A run is a child of its request, and is recorded when that is: without ASP.NET Core's own spans there would be none.
+    .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", XfnTelemetry.SourceName).AddConsoleExporter())
+    .WithMetrics(metrics => metrics.AddMeter(XfnTelemetry.MeterName).AddConsoleExporter());
+
+WebApplication application = builder.Build();
+application.MapHealthChecks("/health");
+application.MapPost("/run", RunAsync);
+await application.RunAsync();
+
+static async Task<IResult> RunAsync(string image, HttpRequest request, IContainerRunner runner, CancellationToken cancellationToken)
+{
+    using var input = new MemoryStream();
+    await request.Body.CopyToAsync(input, cancellationToken);
+    try
+    {
+        RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = input.ToArray() }, cancellationToken);
+        return Results.Bytes(response.Output);
+    }
+    catch (XfnException ex)
+    {
+        return Results.Problem(ex.Message, statusCode: ex switch
+        {
+            InvalidRequestException => StatusCodes.Status400BadRequest,
+            ImageNotFoundException => StatusCodes.Status404NotFound,
+            FunctionTimedOutException => StatusCodes.Status504GatewayTimeout,
+            FunctionFailedException => StatusCodes.Status422UnprocessableEntity,
+            RunnerBusyException => StatusCodes.Status503ServiceUnavailable,
+            _ => StatusCodes.Status502BadGateway,
+        });
+    }
+}

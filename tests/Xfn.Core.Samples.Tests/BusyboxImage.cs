@@ -1,0 +1,22 @@
+using ImageWriter;
+
+namespace Xfn.Core.Samples.Tests;
+
+/// <summary>A directory of a test's own, with images whose functions are shell scripts.</summary>
+internal sealed class BusyboxImage : IDisposable
+{
+    public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("xfn-sample-").FullName;
+
+    /// <summary>Writes an image.</summary>
+    /// <returns>A reference to it.</returns>
+    public string Write(string script)
+    {
+        string program = Path.Combine(System.IO.Directory.CreateDirectory(Path.Combine(Directory, "published")).FullName, "busybox");
+        File.Copy("/bin/busybox", program, overwrite: true);
+        string layout = Path.Combine(Directory, "layout");
+        Digest digest = new ProgramImage(program) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(layout), "v1");
+        return $"oci:{layout}@{digest}";
+    }
+
+    public void Dispose() => System.IO.Directory.Delete(Directory, recursive: true);
+}
