@@ -146,7 +146,7 @@ internal sealed class FleetTests : ServedFixture
         return Call([.. servers]);
     }
 
-    private static async Task<string[]> LoadAsync(IContainerRunner remote, int runs, int atOnce, CancellationToken cancellationToken)
+    private static async Task<string[]> LoadAsync(RemoteContainerRunner remote, int runs, int atOnce, CancellationToken cancellationToken)
     {
         var answers = new string[runs];
         await Parallel.ForEachAsync(

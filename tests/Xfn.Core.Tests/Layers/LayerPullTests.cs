@@ -7,7 +7,7 @@ namespace Xfn.Core.Tests.Layers;
 internal sealed class LayerPullTests
 {
     private static readonly LayerSource Source = new(
-        Mock.Of<IImageFetcher>(), ImageReference.Parse("fn"), new Descriptor { MediaType = "", Digest = Digest.Compute([]), Size = 1000 }, Digest.Compute([]), new FetchContext());
+        Mock.Of<IImageFetcher>(), ImageReference.Parse("fn"), new Descriptor { MediaType = "", Digest = Digest.Compute([]), Size = 1000 }, Digest.Compute([]), new FetchContext(), new UnpackLimits());
 
     private string _file = "";
 
