@@ -3,6 +3,7 @@
 #   caps    as root, but with no other capabilities than CAP_SETUID and CAP_SETGID
 #   subids  as an ordinary user with subordinate ids
 #   single  as an ordinary user without
+#   prepared  as root, the tests of runs once more with every function prepared before it is run
 end_to_end=Xfn.Core.EndToEnd.Tests
 test_binaries=tests/$end_to_end/bin/Release/net10.0
 
@@ -26,13 +27,14 @@ make_users() {
   ! has_subids xfn-plain || fail "user xfn-plain has subordinate ids, and is the one to test without. Remove it with: userdel xfn-plain"
 }
 
-# run_way WAY USER COMMAND...: runs the tests by COMMAND, in directories that are the user's own.
+# run_way WAY USER COMMAND...: runs the tests by COMMAND, in directories that are the user's own. The array filter chooses tests.
+filter=()
 run_way() {
   local way=$1 user=$2 own=$stage/$1
   shift 2
   install -d -m 0700 -o "$user" -g "$(id -g "$user")" "$own" "$own/home" "$own/tmp" "$own/results"
   test_results=$own/results run_tests "$end_to_end-$way" "$@" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DOTNET_ROOT="$DOTNET_ROOT" \
-    DOTNET_CLI_HOME="$own/home" DOTNET_CLI_TELEMETRY_OPTOUT=1 HOME="$own/home" TMPDIR="$own/tmp" USER="$user" XFN_TEST_WAY="$way" "$stage/tests/$end_to_end"
+    DOTNET_CLI_HOME="$own/home" DOTNET_CLI_TELEMETRY_OPTOUT=1 HOME="$own/home" TMPDIR="$own/tmp" USER="$user" XFN_TEST_WAY="$way" "$stage/tests/$end_to_end" "${filter[@]}"
 }
 
 # A copy that every user can read: the repository may lie below a directory that only its owner may enter, and so may .NET.
@@ -59,6 +61,9 @@ if is_root; then
   run_way caps root setpriv --bounding-set=-all,+setuid,+setgid --inh-caps=-all
   run_way subids xfn-subids "${as_subids[@]}"
   run_way single xfn-plain "${as_plain[@]}"
+  classes=(Run Failure Containment Stream KilledRun ProcessLimit Limit OuterProc Runtime HostCondition BundleOption Compression Image Registry)
+  filter=(--filter "$(printf "|FullyQualifiedName~$end_to_end.%sTests" "${classes[@]}" | cut -c2-)")
+  run_way prepared root env
 else
   way=single
   ! has_subids "$(id -un)" || way=subids

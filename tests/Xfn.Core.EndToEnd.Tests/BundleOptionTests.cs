@@ -25,7 +25,7 @@ internal sealed class BundleOptionTests : RunnerFixture
     {
         TestImage image = TestImage.Shell("echo $A $B");
         image.Config = image.Config with { Env = ["A=image", "B=image"] };
-        ContainerRunner runner = NewRunner(o => o.WithBundleOptions(b => b with { Environment = new Dictionary<string, string> { ["B"] = "host" } }));
+        TestRunner runner = NewRunner(o => o.WithBundleOptions(b => b with { Environment = new Dictionary<string, string> { ["B"] = "host" } }));
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("image host\n"));
     }
 

@@ -13,7 +13,7 @@ internal sealed class CacheTests : RunnerFixture
     public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again(bool streaming)
     {
         var bundles = new HookedBundles();
-        ContainerRunner runner = NewRunner(o => o.WithBundleBuilder(bundles));
+        TestRunner runner = NewRunner(o => o.WithBundleBuilder(bundles));
         string image = Write(TestImage.Command("cat"));
         Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
         int calls = 0;
@@ -51,7 +51,7 @@ internal sealed class CacheTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_layer_that_disappears_between_runs_is_pulled_again()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat"));
         Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
         TakeLayersAway();
@@ -78,7 +78,7 @@ internal sealed class CacheTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task When_an_image_was_last_used_is_told_by_its_lock_file()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat"));
         await EchoAsync(runner, image);
         string file = Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Single();
@@ -94,7 +94,7 @@ internal sealed class CacheTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task An_image_is_locked_while_it_runs_and_not_longer(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat"));
         await using var input = new GatedInput();
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
@@ -154,7 +154,7 @@ internal sealed class CacheTests : RunnerFixture
     public async Task A_layer_that_was_not_on_disk_when_the_machine_went_down_is_pulled_again()
     {
         string image = Write(TestImage.Command("cat"));
-        ContainerRunner first = NewRunner();
+        TestRunner first = NewRunner();
         await EchoAsync(first, image);
         await first.DisposeAsync();
         string layer = Directory.GetDirectories(Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers")).Single();
@@ -169,7 +169,7 @@ internal sealed class CacheTests : RunnerFixture
         if (Ways.IsRoot)
             await File.WriteAllTextAsync(Path.Combine(layer, "fs", "bin", "busybox"), "");
         await Assert.ThatAsync(() => EchoAsync(NewRunner(), image, never), Throws.InstanceOf<ImageNotFoundException>());
-        ContainerRunner second = NewRunner();
+        TestRunner second = NewRunner();
         Assert.That(await EchoAsync(second, image), Is.EqualTo("in"));
         await second.DisposeAsync();
         Assert.That(BootOf(record), Is.Null);
@@ -255,7 +255,7 @@ internal sealed class CacheTests : RunnerFixture
             Process.Start(readOnly ? "mount" : "umount", arguments).WaitForExit();
     }
 
-    private static async Task<string> EchoAsync(ContainerRunner runner, string image, ImagePullConfig? config = null) =>
+    private static async Task<string> EchoAsync(IContainerRunner runner, string image, ImagePullConfig? config = null) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() })).Output);
 
     private static bool IsLocked(string file)

@@ -121,7 +121,7 @@ internal sealed class FailureTests : RunnerFixture
         bad[bad.Length / 2] ^= 1;
         File.WriteAllBytes(layer, bad);
 
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         var error = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = reference })))!;
         Assert.That(error.Message, Does.Contain("its digest is sha256:").And.Contain($"expected sha256:{Path.GetFileName(layer)}"));
         File.WriteAllBytes(layer, good);
@@ -135,7 +135,7 @@ internal sealed class FailureTests : RunnerFixture
         var evil = new TarBuilder().File("greeting", "evil\n").ToArray();
         string evilImage = TestImage.Shell("cat /greeting").WithBlob(evil, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "evil"));
         string goodImage = TestImage.Shell("cat /greeting").WithBlob(good, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "good"));
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = evilImage }), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("DiffID"));
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = goodImage })).Output), Is.EqualTo("good\n"));
     }
@@ -198,7 +198,7 @@ internal sealed class FailureTests : RunnerFixture
     {
         string reference = Write(TestImage.Command("cat"));
         using var source = new CancellationTokenSource();
-        ContainerRunner stuck = NewRunner(o => o.WithImageFetcher(new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel)));
+        TestRunner stuck = NewRunner(o => o.WithImageFetcher(new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel)));
         await Assert.ThatAsync(() => stuck.RunFunctionAsync(new RunFunctionRequest { Image = reference }, source.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(Directory.GetFileSystemEntries(Directory.GetDirectories(Path.Combine(Cache, "incoming")).Single()), Is.Empty);
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));

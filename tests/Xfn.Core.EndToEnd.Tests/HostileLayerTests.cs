@@ -15,7 +15,7 @@ internal sealed class HostileLayerTests : RunnerFixture
         Action<TarBuilder> poor = tar => tar.File("data", "poor").Directory("lib");
         Action<TarBuilder> rich = tar => tar.File("data", "rich").File("secret", "hidden").Directory("usr/lib").Link("lib", "usr/lib");
         const string script = "cat /copy; ls /secret 2>/dev/null || echo :none; readlink /lib || echo directory; cat /lib/x";
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         foreach ((string name, Action<TarBuilder> lower, string expected) in new[] { ("poor", poor, "poor:none\ndirectory\nx"), ("rich", rich, "rich:none\nusr/lib\nx"), ("poor", poor, "poor:none\ndirectory\nx") })
         {
             RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Shell(script).WithLayer(lower).WithTar(upper), name) });
@@ -101,7 +101,7 @@ internal sealed class HostileLayerTests : RunnerFixture
         const UnixFileMode all = (UnixFileMode)0b111_101_101;
         TestImage image = TestImage.Shell("stat -c %a /setuid /setgid; /plain; echo $?; /setuid; echo $?; /setgid; echo $?")
             .WithLayer(tar => tar.File("plain", IsRoot(107), all).File("setuid", IsRoot(107), all | UnixFileMode.SetUser).File("setgid", IsRoot(108), all | UnixFileMode.SetGroup));
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         async Task<string> RunAsAsync(string user)
         {
             image.Config = image.Config with { User = user };

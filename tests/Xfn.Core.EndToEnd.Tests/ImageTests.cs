@@ -299,7 +299,7 @@ internal sealed class ImageTests : RunnerFixture
 
     private async Task<string> AnswerAsync(Action<ContainerRunnerOptions>? configure = null)
     {
-        ContainerRunner runner = NewRunner(o =>
+        TestRunner runner = NewRunner(o =>
         {
             o.WithImageFetcher(_fetcher);
             configure?.Invoke(o);

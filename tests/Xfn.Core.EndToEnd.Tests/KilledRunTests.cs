@@ -20,7 +20,7 @@ internal sealed class KilledRunTests : RunnerFixture
     public async Task A_cancelled_run_tells_what_it_used(CancellationToken token)
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string image = Write(TestImage.Shell(Busy));
         await runner.PullAsync(image, cancellationToken: token);
         source.CancelAfter(TimeSpan.FromSeconds(1));

@@ -10,7 +10,7 @@ internal sealed class LoadTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Eight_busy_loops_leave_the_host_responsive_and_the_neighbours_right(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(16));
+        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(16));
         string cat = Write(TestImage.Command("cat"), "cat");
         string busy = Write(TestImage.Shell("while :; do :; done"), "busy");
         await runner.PullAsync(cat, cancellationToken: token);
@@ -24,7 +24,7 @@ internal sealed class LoadTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task A_fork_bomb_leaves_the_host_responsive_and_the_neighbours_right(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string cat = Write(TestImage.Command("cat"), "cat");
         string bomb = Write(TestImage.Shell("b() { b | b & }; b; while :; do sleep 1; done"), "bomb");
         await runner.PullAsync(cat, cancellationToken: token);
@@ -40,7 +40,7 @@ internal sealed class LoadTests : RunnerFixture
     {
         if (!Ways.IsRoot)
             Assert.Ignore("This user may set no limit of memory; LimitTests has what it is told then.");
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string cat = Write(TestImage.Command("cat"), "cat");
         string hog = Write(TestImage.Shell("while :; do tail -c 300m /dev/zero & tail -c 300m /dev/zero & tail -c 300m /dev/zero; done"), "hog");
         await runner.PullAsync(cat, cancellationToken: token);
@@ -53,7 +53,7 @@ internal sealed class LoadTests : RunnerFixture
     }
 
     /// <summary>Twenty runs answer right, and this process is scheduled when it wants to be: half of its short sleeps are no longer than a tenth of a second.</summary>
-    private static async Task AssertNeighboursAsync(ContainerRunner runner, string cat, CancellationToken token)
+    private static async Task AssertNeighboursAsync(TestRunner runner, string cat, CancellationToken token)
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
         Task<List<TimeSpan>> sleeps = MeasureSleepsAsync(source.Token);

@@ -9,7 +9,7 @@ internal sealed class PreparedTests : RunnerFixture
     private const string Introspection = """
         cd /proc/self
         tr '\0' '\n' <cmdline; echo --; tr '\0' '\n' </proc/1/cmdline; echo --; tr '\0' '\n' </proc/1/environ; echo --; readlink /proc/1/exe /proc/1/cwd
-        for fd in /proc/1/fd/*; do echo "${fd##*/} $(readlink $fd)"; done | tr -d '0123456789[]'
+        for fd in /proc/1/fd/*; do to=$(readlink $fd) && echo "${fd##*/} $to"; done | tr -d '0123456789[]'
         while read name value; do case $name in VmPeak:|VmSize:|VmHWM:|VmRSS:|Vm*|Rss*|*ctxt*|Mems_allowed*|Cpus*|HugetlbPages:) ;; *) echo "$name $value";; esac; done </proc/1/status
         cat /proc/1/limits /proc/1/oom_score_adj /proc/1/coredump_filter /proc/1/setgroups /proc/1/uid_map /proc/1/comm /proc/1/personality 2>&1
         umask; ulimit -a; id; pwd; ls /proc | tr -d '0123456789'; head -c 20 /proc/1/wchan
@@ -18,7 +18,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_prepared_function_answers_like_an_ordinary_one(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await using PreparedFunction function = await runner.PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, cancellationToken: token);
         Assert.That(function.ReadyCount, Is.EqualTo(1));
         var input = new byte[3 << 20];
@@ -46,7 +46,7 @@ internal sealed class PreparedTests : RunnerFixture
             Env = ["A=1", "EMPTY=", "PATH=/nowhere:/bin", "DOTNET_GCHeapHardLimit=1", "A=2", "Z=ünï=x"],
             Cmd = ["zero", "", "two words"],
         };
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         var request = new RunFunctionRequest { Image = Write(image) };
         await using PreparedFunction function = await runner.PrepareAsync(request, cancellationToken: token);
 
@@ -62,7 +62,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Each_container_serves_one_run_and_another_is_made_behind_it(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await using PreparedFunction function = await runner.PrepareAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("touch /tmp/was-here 2>/dev/null; ls /tmp | wc -l; cat")) }, new PrepareOptions { Count = 3 }, token);
         for (int i = 0; i < 10; i++)
@@ -77,7 +77,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task More_runs_than_containers_are_ordinary_runs(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(8));
+        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(8));
         await using PreparedFunction function = await runner.PrepareAsync(
             new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, new PrepareOptions { Count = 2 }, token);
 
@@ -90,7 +90,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Failures_are_those_of_an_ordinary_run(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
         string image = Write(TestImage.Shell("read what; echo $what >&2; case $what in exit) exit 3;; signal) kill -9 $$;; flood) yes;; sleep) sleep 60;; esac"));
         await using PreparedFunction function = await runner.PrepareAsync(
             new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromMilliseconds(700) } }, new PrepareOptions { Count = 4 }, token);
@@ -108,7 +108,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task What_cannot_be_executed_is_told_when_it_is_prepared()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         var absent = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Command("/bin/absent")) })))!;
         Assert.That(absent.Message, Does.Contain("/bin/absent").And.Contain("No such file"));
         var unknown = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Command("absent"), "2") })))!;
@@ -133,7 +133,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Containers_of_an_image_that_has_been_replaced_serve_no_run(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string reference = Write(TestImage.Shell("echo old"));
         await using PreparedFunction function = await runner.PrepareAsync(new RunFunctionRequest { Image = reference }, new PrepareOptions { Count = 2 }, token);
         Write(TestImage.Shell("echo new"));
@@ -149,7 +149,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Containers_that_were_killed_while_they_waited_cost_no_run(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await using PreparedFunction function = await runner.PrepareAsync(
             new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, new PrepareOptions { Count = 2 }, token);
         foreach (int pid in Gates())
@@ -161,7 +161,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Containers_end_when_no_run_comes_and_with_the_function_and_with_the_runner(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         var request = new RunFunctionRequest { Image = Write(TestImage.Command("cat")) };
         PreparedFunction idle = await runner.PrepareAsync(request, new PrepareOptions { Count = 2, IdleTime = TimeSpan.FromMilliseconds(200) }, token);
         await WaitUntilAsync(() => idle.ReadyCount == 0 && Gates().Count == 0, token);

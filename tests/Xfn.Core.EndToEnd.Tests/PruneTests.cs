@@ -13,7 +13,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Images_that_were_not_used_for_long_are_removed_with_all_that_is_theirs()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string old = Image("old"), recent = Image("recent");
         await RunAsync(runner, old);
         Age(TimeSpan.FromHours(5));
@@ -29,7 +29,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task The_least_recently_used_is_removed_first_until_the_rest_is_small_enough()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string[] images = [Image("a"), Image("b"), Image("c")];
         foreach (string image in images)
         {
@@ -50,14 +50,14 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task What_a_run_uses_stays_whoever_prunes(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("more", "more")));
         await using var input = new GatedInput();
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
         await input.Reached.WaitAsync(token);
         Age(TimeSpan.FromHours(5));
         var everything = new PruneOptions { MaxAge = TimeSpan.FromHours(1), MaxBytes = 0 };
-        foreach (ContainerRunner pruner in new[] { runner, NewRunner() })
+        foreach (TestRunner pruner in new[] { runner, NewRunner() })
             Assert.That((await pruner.PruneAsync(everything, token)).BytesFreed, Is.Zero);
         foreach (string document in Directory.GetFiles(Path.Combine(Cache, "blobs")))
             await File.WriteAllTextAsync(document, "damaged", token);
@@ -72,7 +72,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task What_no_image_has_is_removed_without_a_limit()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await RunAsync(runner, Image("a"));
         string kept = Image("b");
         await RunAsync(runner, kept);
@@ -90,7 +90,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_pull_that_goes_over_the_limit_prunes_what_was_used_least_recently(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithCacheLimit(8 << 20));
+        TestRunner runner = NewRunner(o => o.WithCacheLimit(8 << 20));
         for (int i = 0; i < 10; i++)
         {
             Assert.That(await RunAsync(runner, Image($"image{i}")), Is.EqualTo($"image{i}"));
@@ -106,7 +106,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Runs_go_on_while_two_prune_all_the_time(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         string[] images = [Image("a"), Image("b")];
         using var end = CancellationTokenSource.CreateLinkedTokenSource(token);
         Task[] pruners = [.. new[] { runner, NewRunner() }.Select(pruner => Task.Run(
@@ -126,11 +126,11 @@ internal sealed class PruneTests : RunnerFixture
         await Task.WhenAll(pruners);
     }
 
-    private static async Task<string> RunAsync(ContainerRunner runner, string image, ImagePullConfig? config = null) =>
+    private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() })).Output);
 
     /// <summary>Prunes when the last run is torn down, which goes on behind its answer: another process may prune what this one does not use.</summary>
-    private async Task<PruneReport> PruneUnusedAsync(ContainerRunner runner, PruneOptions options)
+    private async Task<PruneReport> PruneUnusedAsync(TestRunner runner, PruneOptions options)
     {
         await runner.DisposeAsync();
         return await NewRunner().PruneAsync(options);

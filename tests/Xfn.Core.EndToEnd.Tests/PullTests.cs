@@ -12,7 +12,7 @@ internal sealed class PullTests : RunnerFixture
     {
         await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
         string image = await registry.PushAsync(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))), "fn:v1", token);
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         var progress = new Recorder();
         CachedImage pulled = await runner.PullAsync(image, null, progress, token);
         Assert.That(pulled.Reference, Is.EqualTo(image));
@@ -45,7 +45,7 @@ internal sealed class PullTests : RunnerFixture
         string image = Write(TestImage.Command("cat"));
         using var first = CancellationTokenSource.CreateLinkedTokenSource(token);
         var stuck = new TaskCompletionSource();
-        ContainerRunner slow = NewRunner(o => o.WithImageFetcher(new StuckFetcher(1000, () => stuck.TrySetResult())));
+        TestRunner slow = NewRunner(o => o.WithImageFetcher(new StuckFetcher(1000, () => stuck.TrySetResult())));
         Task<CachedImage> stuckPull = slow.PullAsync(image, cancellationToken: first.Token);
         await stuck.Task.WaitAsync(token);
 
@@ -66,7 +66,7 @@ internal sealed class PullTests : RunnerFixture
     public async Task Who_waits_for_anothers_pull_sees_how_far_it_is_and_the_blob_is_fetched_once(bool otherProcess, CancellationToken token)
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))));
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         using Process? process = otherProcess ? Xfn("pull", "--cache-dir", Cache, registry.Image) : null;
         Task<CachedImage>? pull = otherProcess ? null : runner.PullAsync(registry.Image, cancellationToken: token);
         await registry.SentAsync(256 << 10, token);

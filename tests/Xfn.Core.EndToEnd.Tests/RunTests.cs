@@ -8,7 +8,8 @@ internal sealed class RunTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_function_answers_and_its_image_is_found_again(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner();
+        Ways.SkipPrepared("a prepared run has its image from the cache, always");
+        TestRunner runner = NewRunner();
         var request = new RunFunctionRequest { Image = Write(TestImage.Command("cat")), Input = "hello"u8.ToArray() };
 
         RunFunctionResponse cold = await runner.RunFunctionAsync(request, token);
@@ -183,7 +184,7 @@ internal sealed class RunTests : RunnerFixture
     public async Task Many_runs_of_one_image_can_begin_at_once_while_it_is_not_there_yet(CancellationToken token)
     {
         // Two runners are to each other as two processes are: they share nothing but the directory.
-        ContainerRunner one = NewRunner(), other = NewRunner();
+        TestRunner one = NewRunner(), other = NewRunner();
         string image = Write(TestImage.Command("cat"));
         RunFunctionResponse[] responses = await Task.WhenAll(Enumerable.Range(0, 12).Select(i =>
             (i % 2 == 0 ? one : other).RunFunctionAsync(new RunFunctionRequest { Image = image, Input = Encoding.UTF8.GetBytes($"{i}") }, token)));
@@ -193,7 +194,8 @@ internal sealed class RunTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Runs_wait_for_a_place_and_are_refused_when_too_many_wait(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(1, queued: 1));
+        Ways.SkipPrepared("preparing takes no place");
+        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1, queued: 1));
         string image = Write(TestImage.Shell("sleep 1; cat"));
         Task<RunFunctionResponse> Run() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "x"u8.ToArray() }, token);
         Task<RunFunctionResponse> first = Run(), second = Run();

@@ -41,7 +41,7 @@ internal sealed class RuntimeTests : RunnerFixture
     public async Task A_runtime_that_hangs_is_ended_with_its_run(CancellationToken token)
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
-        ContainerRunner runner = NewRunner(o => o.WithRuntime(WriteRuntime("trap '' TERM; sleep 1000; true")));
+        TestRunner runner = NewRunner(o => o.WithRuntime(WriteRuntime("trap '' TERM; sleep 1000; true")));
         string image = Write(TestImage.Command("cat"));
         await runner.PullAsync(image, cancellationToken: token);
         source.CancelAfter(TimeSpan.FromSeconds(1));

@@ -13,7 +13,7 @@ internal sealed class SoakTests : RunnerFixture
     public async Task Runs_that_end_in_every_way_leave_everything_as_it_was()
     {
         Census before = Census.Take(Cache);
-        ContainerRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
         (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner);
         int rounds = LongMode.Rounds(300) / (3 * kinds.Length) + 1;
         string good = Write(TestImage.Command("cat"), "good");
@@ -69,7 +69,7 @@ internal sealed class SoakTests : RunnerFixture
     }
 
     /// <summary>The ways in which a run may end, each of which must be told as what it is.</summary>
-    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(ContainerRunner runner)
+    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner)
     {
         string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", new byte[100_000])), "damaged");
         string layer = new DirectoryInfo(Path.Combine(Scratch, "damaged", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;

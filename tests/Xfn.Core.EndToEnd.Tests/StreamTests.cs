@@ -28,7 +28,7 @@ internal sealed class StreamTests : RunnerFixture
         // Its pipe is full, its readers wait: the function waits too, and nothing is kept in memory.
         await using var slow = new SlowStream();
         string image = Write(TestImage.Shell("yes"));
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         await runner.PullAsync(image);
         long before = GC.GetTotalAllocatedBytes();
         await Assert.ThrowsAsync<FunctionTimedOutException>(() => runner.RunFunctionAsync(

@@ -5,7 +5,7 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>A runner with a cache of its own for each test, and a look around afterwards: nothing may be left.</summary>
 internal abstract class RunnerFixture
 {
-    private readonly List<ContainerRunner> _runners = [];
+    private readonly List<TestRunner> _runners = [];
     private Leftovers _before = null!;
 
     /// <summary>A directory of the test's own.</summary>
@@ -23,7 +23,7 @@ internal abstract class RunnerFixture
     [TearDown]
     public async Task NothingIsLeft()
     {
-        foreach (ContainerRunner runner in _runners)
+        foreach (TestRunner runner in _runners)
             await runner.DisposeAsync();
         _runners.Clear();
         try
@@ -38,13 +38,13 @@ internal abstract class RunnerFixture
         }
     }
 
-    protected ContainerRunner NewRunner(Action<ContainerRunnerOptions>? configure = null)
+    protected TestRunner NewRunner(Action<ContainerRunnerOptions>? configure = null)
     {
-        var runner = new ContainerRunner(o =>
+        var runner = new TestRunner(new ContainerRunner(o =>
         {
             o.WithCacheDir(Cache);
             configure?.Invoke(o);
-        });
+        }));
         _runners.Add(runner);
         return runner;
     }

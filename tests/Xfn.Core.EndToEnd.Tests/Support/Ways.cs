@@ -9,6 +9,16 @@ internal static class Ways
     /// <summary>Whether containers have many ids here.</summary>
     public static bool HasManyIds { get; } = ContainerRunner.HasCapSetUID() || HasSubordinateIds();
 
+    /// <summary>Whether functions are prepared before they are run.</summary>
+    public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_WAY") == "prepared";
+
+    /// <summary>Skips a test of what is not so where functions are prepared.</summary>
+    public static void SkipPrepared(string why)
+    {
+        if (IsPrepared)
+            Assert.Ignore(why);
+    }
+
     private static bool HasSubordinateIds() =>
         File.Exists("/etc/subuid") && File.ReadLines("/etc/subuid").Any(l => l.StartsWith(Environment.UserName + ":", StringComparison.Ordinal));
 

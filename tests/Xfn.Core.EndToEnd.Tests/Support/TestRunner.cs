@@ -1,0 +1,34 @@
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>A runner; where <c>XFN_TEST_WAY</c> is <c>prepared</c>, one that prepares every function before it runs it, so that the same tests hold for those.</summary>
+internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
+{
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
+    {
+        if (!Ways.IsPrepared)
+            return await runner.RunFunctionAsync(request, cancellationToken);
+        await using PreparedFunction function = await runner.PrepareAsync(request with { Input = default }, null, cancellationToken);
+        return await function.RunAsync(request.Input, cancellationToken);
+    }
+
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
+    {
+        if (!Ways.IsPrepared)
+            return await runner.RunFunctionAsync(request, streams, cancellationToken);
+        await using PreparedFunction function = await runner.PrepareAsync(request, null, cancellationToken);
+        return await function.RunAsync(streams, cancellationToken);
+    }
+
+    public Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default) =>
+        runner.PrepareAsync(request, options, cancellationToken);
+
+    public Task<CachedImage> PullAsync(
+        string image, ImagePullConfig? config = null, IProgress<PullProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        runner.PullAsync(image, config, progress, cancellationToken);
+
+    public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) => runner.GetImagesAsync(cancellationToken);
+
+    public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default) => runner.PruneAsync(options, cancellationToken);
+
+    public ValueTask DisposeAsync() => runner.DisposeAsync();
+}
