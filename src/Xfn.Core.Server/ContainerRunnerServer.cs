@@ -29,6 +29,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private readonly SocketFile? _file;
     private readonly Lock _lock = new();
     private Task? _stopping;
+    private int _disposed;
 
     private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, SocketFile? file, string address) =>
         (_application, _gate, _health, _options, _file, Address) = (application, gate, health, options, file, address);
@@ -90,6 +91,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         Task stopping;
         lock (_lock)
             stopping = _stopping ??= StopOnceAsync();
+        if (stopping.IsCompleted)
+            return;
         using CancellationTokenRegistration now = cancellationToken.UnsafeRegister(static gate => _ = ((RunGate)gate!).KillAsync(), _gate);
         await stopping.ConfigureAwait(false);
     }
@@ -97,6 +100,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     /// <summary>Stops at once: what runs is killed.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         await StopAsync(new CancellationToken(canceled: true)).ConfigureAwait(false);
         await _application.DisposeAsync().ConfigureAwait(false);
     }

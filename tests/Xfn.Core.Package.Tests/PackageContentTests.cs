@@ -7,6 +7,7 @@ public class PackageContentTests
 {
     [TestCase("Xfn.Core")]
     [TestCase("Xfn.Core.Abstractions")]
+    [TestCase("Xfn.Core.Server")]
     public void A_package_says_what_it_is_and_where_it_comes_from(string name)
     {
         using ZipArchive package = Open(name, "nupkg");
@@ -22,6 +23,7 @@ public class PackageContentTests
 
     [TestCase("Xfn.Core")]
     [TestCase("Xfn.Core.Abstractions")]
+    [TestCase("Xfn.Core.Server")]
     public void A_package_has_its_library_documentation_and_symbols(string name)
     {
         using ZipArchive package = Open(name, "nupkg");

@@ -47,20 +47,44 @@ internal sealed class PeerTests : ServerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_caller_that_has_ended_is_refused_whoever_has_its_number_now(CancellationToken token)
+    public async Task Callers_are_told_apart_on_kernels_of_every_age(
+        [Values(PeerFacts.Number, PeerFacts.ProcessDescriptor, PeerFacts.ProcessDescriptor | PeerFacts.NamespaceOfDescriptor)] PeerFacts facts, CancellationToken token)
     {
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         string name = "xfn-test-" + Guid.NewGuid().ToString("N");
         listener.Bind(new UnixDomainSocketEndPoint("\0" + name));
         listener.Listen(1);
+        var check = new PeerCheck([], ownUserNamespace: true) { Facts = facts };
+        var careless = new PeerCheck([], ownUserNamespace: false);
+        string connect = $"import os, socket, time; s = socket.socket(socket.AF_UNIX); s.connect('\\0{name}')";
+
+        using (System.Diagnostics.Process own = Start([], connect + "; time.sleep(60)"))
+        {
+            using Socket connection = await listener.AcceptAsync(token);
+            Assert.That(check.Refuse(connection), Is.Null);
+            own.Kill();
+        }
+
+        using (System.Diagnostics.Process contained = Start(InUserNamespace, connect + "; time.sleep(60)"))
+        {
+            using Socket connection = await listener.AcceptAsync(token);
+            Assert.That(check.Refuse(connection), Does.Contain("in another user namespace").Or.Contain("cannot be read"));
+            Assert.That(careless.Refuse(connection), Is.Null);
+            contained.Kill();
+        }
 
         // The connection outlives the process that made it, in its child.
-        string script = $"import os, socket, time\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0{name}')\nif os.fork() == 0:\n  time.sleep(20)";
-        using var parent = System.Diagnostics.Process.Start("/usr/bin/python3", ["-c", script]);
-        using Socket connection = await listener.AcceptAsync(token);
+        using System.Diagnostics.Process parent = Start([], connect + "; os.fork() == 0 and time.sleep(5)");
+        using Socket inherited = await listener.AcceptAsync(token);
         await parent.WaitForExitAsync(token);
-        Assert.That(new PeerCheck([], ownUserNamespace: true).Refuse(connection), Does.Contain("cannot be read"));
-        Assert.That(new PeerCheck([], ownUserNamespace: false).Refuse(connection), Is.Null);
+        Assert.That(check.Refuse(inherited), Does.Contain("cannot be read"));
+        Assert.That(careless.Refuse(inherited), Is.Null);
+
+        static System.Diagnostics.Process Start(string[] prefix, string script)
+        {
+            string[] command = [.. prefix, "/usr/bin/python3", "-c", script];
+            return System.Diagnostics.Process.Start(command[0], command[1..]);
+        }
     }
 
     /// <summary>How many bytes a caller gets that says nothing: a server that speaks HTTP/2 sends its settings.</summary>

@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Remote;
 using Xfn.Core.Server.Tests.Support;
 using Protocol = Xfn.Core.Remote.Protocol;
@@ -166,6 +167,30 @@ internal sealed class ServiceTests : ServerFixture
         Assert.That(WireErrors.FromRpc(told.Status, told.Trailers), Is.TypeOf<RunnerBusyException>());
         await cancel.CancelAsync();
         await Assert.ThrowsAsync<RpcException>(() => first);
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_thousand_callers_at_once_are_served_or_told_that_the_server_is_busy(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxConcurrency(2, queued: 20)), "unix", AbstractName());
+        Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient client = Client(server);
+        string image = Write(TestImage.Command("cat"));
+        await client.RunFunctionAsync(new() { Image = image }, cancellationToken: token);
+        StatusCode[] answers = await Task.WhenAll(Enumerable.Range(0, 1000).Select(async _ =>
+        {
+            try
+            {
+                await client.RunFunctionAsync(new() { Image = image }, cancellationToken: token);
+                return StatusCode.OK;
+            }
+            catch (RpcException ex) when (WireErrors.FromRpc(ex.Status, ex.Trailers) is RunnerBusyException)
+            {
+                return ex.StatusCode;
+            }
+        }));
+        Assert.That(answers, Has.All.EqualTo(StatusCode.OK).Or.EqualTo(StatusCode.ResourceExhausted));
+        Assert.That(answers.Count(a => a == StatusCode.OK), Is.GreaterThanOrEqualTo(22));
+        Assert.That(answers, Does.Contain(StatusCode.ResourceExhausted));
     }
 
     [Test, CancelAfter(120_000)]

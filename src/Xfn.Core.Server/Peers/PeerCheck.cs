@@ -11,6 +11,9 @@ internal sealed class PeerCheck
     private readonly bool _ownUserNamespace;
     private readonly FileIdentity _namespace;
 
+    /// <summary>What the kernel is asked; less is what older ones know.</summary>
+    public PeerFacts Facts { get; init; } = PeerFacts.ProcessDescriptor | PeerFacts.NamespaceOfDescriptor;
+
     public PeerCheck(IEnumerable<uint> uids, bool ownUserNamespace)
     {
         _uids = [0, Posix.EffectiveUserId, .. uids];
@@ -38,10 +41,10 @@ internal sealed class PeerCheck
         };
     }
 
-    private static FileIdentity? NamespaceOf(Socket connection, int pid)
+    private FileIdentity? NamespaceOf(Socket connection, int pid)
     {
-        using SafeFileHandle? process = PidFdOf(connection);
-        if (process is not null && Libc.UserNamespaceOf(process) is { } known)
+        using SafeFileHandle? process = Facts.HasFlag(PeerFacts.ProcessDescriptor) ? PidFdOf(connection) : null;
+        if (process is not null && Facts.HasFlag(PeerFacts.NamespaceOfDescriptor) && Libc.UserNamespaceOf(process) is { } known)
         {
             using (known)
                 return Posix.IdentityOf(known);
@@ -89,4 +92,18 @@ internal sealed class PeerCheck
             return null;
         }
     }
+}
+
+/// <summary>What the kernel can tell of the process at the other end.</summary>
+[Flags]
+internal enum PeerFacts
+{
+    /// <summary>Its number, and what /proc says of that.</summary>
+    Number = 0,
+
+    /// <summary>A descriptor of the process itself: Linux 6.5.</summary>
+    ProcessDescriptor = 1,
+
+    /// <summary>The namespaces of such a descriptor: Linux 6.11.</summary>
+    NamespaceOfDescriptor = 2,
 }
