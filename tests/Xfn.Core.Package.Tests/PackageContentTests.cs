@@ -7,6 +7,7 @@ public class PackageContentTests
 {
     [TestCase("Xfn.Core")]
     [TestCase("Xfn.Core.Abstractions")]
+    [TestCase("Xfn.Core.Hosting")]
     [TestCase("Xfn.Core.Server")]
     public void A_package_says_what_it_is_and_where_it_comes_from(string name)
     {
@@ -23,6 +24,7 @@ public class PackageContentTests
 
     [TestCase("Xfn.Core")]
     [TestCase("Xfn.Core.Abstractions")]
+    [TestCase("Xfn.Core.Hosting")]
     [TestCase("Xfn.Core.Server")]
     public void A_package_has_its_library_documentation_and_symbols(string name)
     {
@@ -33,16 +35,30 @@ public class PackageContentTests
     }
 
     [Test]
-    public void Only_the_runner_brings_spark_and_neither_brings_anything_else_that_runs()
+    public void Only_the_runner_brings_spark_and_none_brings_anything_else_that_runs()
     {
         using ZipArchive runner = Open("Xfn.Core", "nupkg");
-        using ZipArchive abstractions = Open("Xfn.Core.Abstractions", "nupkg");
         Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-x64/native/xfn-spark"));
-        Assert.That(NotManaged(abstractions), Is.Empty);
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Hosting", "Xfn.Core.Server" })
+        {
+            using ZipArchive package = Open(name, "nupkg");
+            Assert.That(NotManaged(package), Is.Empty, name);
+        }
 
         static string NotManaged(ZipArchive package) => string.Join(' ', package.Entries.Select(e => e.FullName)
             .Where(path => !path.StartsWith("lib/", StringComparison.Ordinal) && !path.StartsWith("_rels/", StringComparison.Ordinal)
                 && !path.StartsWith("package/", StringComparison.Ordinal) && Path.GetExtension(path) is not (".nuspec" or ".md" or ".xml")));
+    }
+
+    [Test]
+    public void Neither_the_runner_nor_its_hosting_brings_ASP_NET_Core_or_OpenTelemetry()
+    {
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Hosting" })
+        {
+            using ZipArchive package = Open(name, "nupkg");
+            string specification = Read(package, name + ".nuspec");
+            Assert.That(specification, Does.Not.Contain("AspNetCore").And.Not.Contain("OpenTelemetry"), name);
+        }
     }
 
     [Test, CancelAfter(30_000)]

@@ -22,7 +22,7 @@ public sealed class Workspace
     {
         Directory = System.IO.Directory.CreateTempSubdirectory("xfn-package-").FullName;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
-        foreach (string project in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Server" })
+        foreach (string project in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Hosting", "Xfn.Core.Server" })
             await Repository.RunAsync(Repository.Root, "dotnet", ["pack", $"src/{project}", "-c", "Release", "-o", Feed, $"-p:Version={Version}", "-v", "quiet"], limit.Token);
 
         System.IO.Directory.CreateDirectory(At("cat"));
