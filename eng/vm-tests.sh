@@ -1,29 +1,38 @@
 #!/usr/bin/env bash
-# What only another machine shows: resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
-# a delegated cgroup and as root, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes a minute or two.
+# What only another machine shows: functions, resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
+# a delegated cgroup and as root, on older and newer kernels, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes minutes.
+#
+#   eng/vm-tests.sh [e2e] [unit]    both when none is named
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
-#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
-# "--session service" runs the command in a delegated service of the user. Its exit status is the command's.
-# XFN_VM_KERNELS lists kernels to try besides the command's own, such as "bullseye trixie".
+#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
+# "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap and busybox-static.
+# XFN_VM_KERNELS lists kernels to try besides the command's own, such as "bullseye trixie". On bullseye's, Linux 5.10, users may not mount overlayfs, and images are flattened.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${XFN_VM_RUN:?set XFN_VM_RUN to a command that boots a throw-away Debian machine, see the head of this file}"
+parts=${*:-e2e unit}
 
-tests=tests/Xfn.Core.Tests
-dotnet build "$tests" -v quiet --nologo
-# A copy, so that a build meanwhile does not change what the machine sees.
+# Copies, so that a build meanwhile does not change what the machine sees.
 copy=$(mktemp -d)
 chmod 0755 "$copy"
 trap 'rm -rf "$copy"' EXIT
-cp -r "$tests/bin/Debug/net10.0/." "$copy"
+stage() { # PROJECT: builds it and takes a copy
+  dotnet build "tests/$1" -v quiet --nologo
+  mkdir "$copy/$1"
+  cp -r "tests/$1/bin/Debug/net10.0/." "$copy/$1"
+  chmod -R a+rX "$copy"
+}
 
 failures=0
-run() { # NAME WANTED-SKIPPED OPTION…: the tests, in a machine; skipped tests are allowed only where nothing may be limited
-  local name=$1 skipped=$2 log
-  shift 2
-  log=$copy.$RANDOM.log
-  if "$XFN_VM_RUN" exec "$@" --share "$copy:/tests:ro" --timeout 600 -- /tests/Xfn.Core.Tests --filter "$filter" >"$log" 2>&1 &&
+run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a machine; skipped tests are allowed only where "some" is said
+  local name=$1 skipped=$2 project=$3 filter=$4 seconds=$5 log
+  shift 5
+  log=$copy/$RANDOM.log
+  # A directory of the guest's own disk: a shared one is no place for owners and locks.
+  # shellcheck disable=SC2016
+  if nice "$XFN_VM_RUN" exec "$@" --share "$copy/$project:/tests:ro" --timeout "$seconds" -- \
+    sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
     { [ "$skipped" = some ] || grep -q '^  skipped: 0$' "$log"; }; then
     echo "passed: $name ($(sed -n 's/^  succeeded: //p' "$log") tests, $(sed -n 's/^  skipped: //p' "$log") skipped)"
   else
@@ -35,15 +44,26 @@ run() { # NAME WANTED-SKIPPED OPTION…: the tests, in a machine; skipped tests 
   rm -f "$log"
 }
 
-all='FullyQualifiedName~Cgroups|FullyQualifiedName~Preflight'
-filter=$all
-for kernel in "" ${XFN_VM_KERNELS:-}; do
-  option=(${kernel:+--kernel "$kernel"})
-  run "user, delegated cgroup ${kernel}" none "${option[@]}" --session service
-  run "root ${kernel}" none "${option[@]}" --user root
-done
-run "user, cgroup not delegated" some
-filter='FullyQualifiedName~The_whole_check'
-run "user namespaces forbidden by kernel.unprivileged_userns_clone" some --restrict-userns=clone
-run "user namespaces forbidden by user.max_user_namespaces" some --restrict-userns=max
+# What a function is, and what becomes of it when it fails. Not: much data in a given time, which is the emulator's speed.
+core='(FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests)'
+core="$core&FullyQualifiedName!~copies_much"
+if [[ $parts == *e2e* ]]; then
+  stage Xfn.Core.EndToEnd.Tests
+  for kernel in "" ${XFN_VM_KERNELS:-}; do
+    run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --session service
+  done
+fi
+
+if [[ $parts == *unit* ]]; then
+  stage Xfn.Core.Tests
+  all='FullyQualifiedName~Cgroups|FullyQualifiedName~Preflight'
+  for kernel in "" ${XFN_VM_KERNELS:-}; do
+    run "user, delegated cgroup ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --session service
+    run "root ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --user root
+  done
+  run "user, cgroup not delegated" some Xfn.Core.Tests "$all" 600
+  whole='FullyQualifiedName~The_whole_check'
+  run "user namespaces forbidden by kernel.unprivileged_userns_clone" some Xfn.Core.Tests "$whole" 600 --restrict-userns=clone
+  run "user namespaces forbidden by user.max_user_namespaces" some Xfn.Core.Tests "$whole" 600 --restrict-userns=max
+fi
 exit $((failures > 0))

@@ -26,6 +26,9 @@ try
         case SparkUnpack unpack:
             Control.Send(StoreWork.Unpack(unpack));
             return 0;
+        case SparkFlatten flatten:
+            Control.Send(StoreWork.Flatten(flatten));
+            return 0;
         case SparkRemove remove:
             Control.Send(StoreWork.Remove(remove));
             return 0;

@@ -8,32 +8,76 @@ internal static class StoreWork
 {
     private const string Files = "fs";
 
+    // What Remove removes with the files, however this process ended.
+    private const string Below = Files + ".below";
+
     /// <summary>Unpacks the layer that follows on stdin.</summary>
     public static SparkUnpacked Unpack(SparkUnpack request)
     {
-        int here = OpenDirectory(".");
-        if (request.LowerDirectories.Count > 0 && Libc.chdir(request.StoreDirectory) != 0)
-            throw SparkException.FromErrno($"cannot enter '{request.StoreDirectory}'");
+        int here = Directories.Open(".");
+        if (request.LowerDirectories.Count > 0)
+            Enter(request.StoreDirectory);
         Identity.BecomeRoot();
-        int lower = request.LowerDirectories.Count == 0
-            ? -1
-            : OpenDirectory(RootFileSystem.Mount(Workspace.Mount(null, outerProc: true), "rootfs", request.LowerDirectories, new Skeleton()));
-        if (Libc.mkdirat(here, Files, 0b111_101_101) != 0)
-            throw SparkException.FromErrno($"cannot make directory '{Files}'");
-        return LayerUnpacker.Unpack(Control.InputFd, OpenDirectory(Files, here), request, lower);
+        int files = Directories.Make(here, Files);
+        int lower = request.LowerDirectories.Count == 0 ? -1 : OpenBelow(here, request.LowerDirectories);
+        try
+        {
+            return LayerUnpacker.Unpack(Control.InputFd, files, request, lower);
+        }
+        finally
+        {
+            if (lower >= 0)
+                TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below));
+        }
+    }
+
+    /// <summary>Flattens an image.</summary>
+    public static SparkFlattened Flatten(SparkFlatten request)
+    {
+        int here = Directories.Open(".");
+        Enter(request.StoreDirectory);
+        Identity.BecomeRoot();
+        var skeleton = new Skeleton { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories };
+        Workspace workspace = Workspace.Mount(null, outerProc: true);
+        int files = Directories.Make(here, Files);
+        int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
+        LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace))], files, bottom);
+        Directories.SetModeAndOwner(files, request.RootMode, request.RootUid, request.RootGid);
+        return TreeSize.Measure(files);
     }
 
     /// <summary>Removes a tree.</summary>
     public static SparkRemoved Remove(SparkRemove request)
     {
         Identity.BecomeRoot();
-        TreeRemover.Remove(OpenDirectory("."), System.Text.Encoding.UTF8.GetBytes(request.Name));
+        int here = Directories.Open(".");
+        TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below));
+        TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(request.Name));
         return new SparkRemoved();
     }
 
-    private static int OpenDirectory(string path, int from = Libc.AT_FDCWD)
+    /// <summary>What the layers below make together: an overlay of them, or a copy where the kernel lets there be none.</summary>
+    private static int OpenBelow(int here, IReadOnlyList<string> layers)
     {
-        int fd = Libc.openat(from, path, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
-        return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{path}'");
+        try
+        {
+            return Directories.Open(RootFileSystem.Mount(Workspace.Mount(null, outerProc: true), "rootfs", layers, new Skeleton()));
+        }
+        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.Overlay)
+        {
+            int below = Directories.Make(here, Below);
+            LayerFlattener.Flatten(OpenLayers(layers), below);
+            return below;
+        }
+    }
+
+    /// <param name="layers">The layers, the uppermost first.</param>
+    /// <returns>The base first.</returns>
+    private static int[] OpenLayers(IReadOnlyList<string> layers) => [.. layers.Reverse().Select(layer => Directories.Open(layer))];
+
+    private static void Enter(string storeDirectory)
+    {
+        if (Libc.chdir(storeDirectory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
     }
 }

@@ -58,7 +58,7 @@ public sealed partial class ContainerRunner
         return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, token), token), cancellationToken);
     }
 
-    /// <summary>Prunes behind what has just pulled, where there is a limit.</summary>
+    /// <summary>Prunes behind what has just pulled or flattened an image, where there is a limit.</summary>
     private void PruneAfterPull()
     {
         if (_settings.CacheLimit is not { } limit || Interlocked.Exchange(ref _pruning, 1) != 0)

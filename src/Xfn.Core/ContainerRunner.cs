@@ -83,7 +83,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         _images = new ImageProvider(
             fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
-        _planner = new ContainerPlanner(_settings, bundles, _images, _cache.Store);
+        _planner = new ContainerPlanner(
+            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull), _cache.Store);
         _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
         _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
     }

@@ -184,6 +184,9 @@ public sealed class ContainerRunnerOptions
     /// <param name="time">The clock.</param>
     public ContainerRunnerOptions WithTimeProvider(TimeProvider time) => Set(() => TimeProvider = time);
 
+    /// <summary>Whether images are flattened and overlays not even tried.</summary>
+    internal bool FlattenImages { get; set; } = Layers.FlattenedImages.AreNeededHere;
+
     private ContainerRunnerOptions Set(Action set)
     {
         set();

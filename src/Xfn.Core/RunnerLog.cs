@@ -19,4 +19,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(5, LogLevel.Warning, "Cannot have layers in '{Directory}' on disk; should the machine lose power they are pulled again.")]
     public static partial void NotSynced(ILogger logger, string directory, Exception exception);
+
+    [LoggerMessage(6, LogLevel.Warning, "Images are flattened from now on, which takes time and disk: {Reason}.")]
+    public static partial void OverlayRefused(ILogger logger, string reason);
 }

@@ -68,6 +68,29 @@ internal sealed class HostTests : RunnerFixture
         await host.WaitForExitAsync(token);
     }
 
+    [TestCase("fsopen:error=EPERM")]
+    [TestCase("fsconfig:error=EPERM:when=4+")]
+    [CancelAfter(60_000)]
+    public async Task A_kernel_that_refuses_an_overlay_is_done_without(string refusal, CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may trace what enters a user namespace.");
+        string reference = Write(TestImage.Command("cat"));
+        await NewRunner().PullAsync(reference, cancellationToken: token);
+        string input = Path.Combine(Scratch, "input");
+        await File.WriteAllTextAsync(input, "answer", token);
+        using Process host = Process.Start(new ProcessStartInfo(
+            "strace",
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, input])
+        {
+            RedirectStandardOutput = true,
+        })!;
+        using StreamReader output = host.StandardOutput;
+        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("answer"));
+        await host.WaitForExitAsync(token);
+        Assert.That(Directory.GetDirectories(Path.Combine(Cache, "store"), "*.flat-*", SearchOption.AllDirectories), Has.Length.EqualTo(1));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task Processes_share_a_cache(CancellationToken token)
     {

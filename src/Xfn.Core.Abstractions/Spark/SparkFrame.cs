@@ -61,6 +61,8 @@ internal static class SparkFrame
             SparkFailure => SparkMessageKind.Failed,
             SparkRemove => SparkMessageKind.Remove,
             SparkRemoved => SparkMessageKind.Removed,
+            SparkFlatten => SparkMessageKind.Flatten,
+            SparkFlattened => SparkMessageKind.Flattened,
             _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
         };
         switch (kind)
@@ -74,6 +76,7 @@ internal static class SparkFrame
                 {
                     StoreDirectory = c.Text(run?.StoreDirectory),
                     LowerDirectories = c.Texts(run?.LowerDirectories),
+                    FlattenedDirectory = c.Text(run?.FlattenedDirectory),
                     MountPoints = c.Texts(run?.MountPoints),
                     FileMountPoints = c.Texts(run?.FileMountPoints),
                     Directories = c.Texts(run?.Directories),
@@ -146,6 +149,22 @@ internal static class SparkFrame
                 return new SparkRemove(c.Text(remove?.Name));
             case SparkMessageKind.Removed:
                 return new SparkRemoved();
+            case SparkMessageKind.Flatten:
+                var flatten = (SparkFlatten?)m;
+                return new SparkFlatten
+                {
+                    StoreDirectory = c.Text(flatten?.StoreDirectory),
+                    LowerDirectories = c.Texts(flatten?.LowerDirectories),
+                    MountPoints = c.Texts(flatten?.MountPoints),
+                    FileMountPoints = c.Texts(flatten?.FileMountPoints),
+                    Directories = c.Texts(flatten?.Directories),
+                    RootMode = (uint)c.Number(flatten?.RootMode),
+                    RootUid = (uint)c.Number(flatten?.RootUid),
+                    RootGid = (uint)c.Number(flatten?.RootGid),
+                };
+            case SparkMessageKind.Flattened:
+                var flattened = (SparkFlattened?)m;
+                return new SparkFlattened(c.Number(flattened?.Entries), c.Number(flattened?.Bytes));
             default:
                 throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
         }

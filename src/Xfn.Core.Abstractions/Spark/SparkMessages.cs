@@ -24,6 +24,8 @@ internal enum SparkMessageKind : byte
     Failed = 10,
     Remove = 11,
     Removed = 12,
+    Flatten = 13,
+    Flattened = 14,
 }
 
 /// <summary>A spark runs, and has made its pipes.</summary>
@@ -57,6 +59,9 @@ internal enum SparkFailureKind : byte
 
     /// <summary>A prepared container ended before it was given its run.</summary>
     NotReleased = 7,
+
+    /// <summary>The kernel lets this namespace mount no overlay of the layers.</summary>
+    Overlay = 8,
 }
 
 /// <summary>A spark could not do what it was told.</summary>
@@ -73,6 +78,10 @@ internal sealed record SparkRun
 
     /// <summary>The image's layers below <see cref="StoreDirectory"/>, the uppermost first.</summary>
     public required IReadOnlyList<string> LowerDirectories { get; init; }
+
+    /// <summary>A directory below <see cref="StoreDirectory"/> that <see cref="SparkFlatten"/> made of just these layers and mount points, to be used in place of an overlay
+    /// of them; empty for the overlay.</summary>
+    public string FlattenedDirectory { get; init; } = "";
 
     /// <summary>Directories that shadow what the image has: mount points.</summary>
     public required IReadOnlyList<string> MountPoints { get; init; }
@@ -92,7 +101,7 @@ internal sealed record SparkRun
     /// <summary>Group of the root directory, inside.</summary>
     public required uint RootGid { get; init; }
 
-    /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root.</summary>
+    /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root. With <see cref="FlattenedDirectory"/> a copy of it takes its part of these.</summary>
     public required long WritableRootBytes { get; init; }
 
     /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
@@ -211,3 +220,36 @@ internal sealed record SparkRemove(string Name);
 
 /// <summary>It is gone.</summary>
 internal sealed record SparkRemoved;
+
+/// <summary>Copy an image's layers over one another into <c>fs</c> in the working directory: what can be seen there is what <see cref="SparkRun"/> would mount of them.</summary>
+internal sealed record SparkFlatten
+{
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    public required string StoreDirectory { get; init; }
+
+    /// <summary>The image's layers, the uppermost first.</summary>
+    public required IReadOnlyList<string> LowerDirectories { get; init; }
+
+    /// <summary>As in <see cref="SparkRun.MountPoints"/>.</summary>
+    public required IReadOnlyList<string> MountPoints { get; init; }
+
+    /// <summary>As in <see cref="SparkRun.FileMountPoints"/>.</summary>
+    public required IReadOnlyList<string> FileMountPoints { get; init; }
+
+    /// <summary>As in <see cref="SparkRun.Directories"/>.</summary>
+    public required IReadOnlyList<string> Directories { get; init; }
+
+    /// <summary>Mode of the root directory itself.</summary>
+    public required uint RootMode { get; init; }
+
+    /// <summary>Owner of the root directory, inside.</summary>
+    public required uint RootUid { get; init; }
+
+    /// <summary>Group of the root directory, inside.</summary>
+    public required uint RootGid { get; init; }
+}
+
+/// <summary>An image was flattened.</summary>
+/// <param name="Entries">Files and directories in it.</param>
+/// <param name="Bytes">What they take on disk.</param>
+internal sealed record SparkFlattened(long Entries, long Bytes);

@@ -8,6 +8,7 @@ internal static unsafe partial class Libc
     public const nuint MS_NOSUID = 2;
     public const nuint MS_NODEV = 4;
     public const nuint MS_NOEXEC = 8;
+    public const nuint MS_REMOUNT = 0x20;
     public const nuint MS_BIND = 0x1000;
 
     public const int AT_FDCWD = -100;
@@ -32,6 +33,8 @@ internal static unsafe partial class Libc
     public const ulong RESOLVE_NO_MAGICLINKS = 0x02;
     public const ulong RESOLVE_IN_ROOT = 0x10;
 
+    public const int ENODEV = 19;
+
     public const long CGROUP2_SUPER_MAGIC = 0x63677270;
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
@@ -51,6 +54,15 @@ internal static unsafe partial class Libc
     {
         byte* buffer = stackalloc byte[256];
         return statfs(path, buffer) == 0 ? *(long*)buffer : 0;
+    }
+
+    /// <summary>The flags of the mount at a path, of which the first four are mount(2)'s.</summary>
+    public static nuint MountFlags(string path)
+    {
+        // struct statfs of 64-bit machines.
+        const int flagsOffset = 80;
+        byte* buffer = stackalloc byte[256];
+        return statfs(path, buffer) == 0 ? *(nuint*)(buffer + flagsOffset) : throw SparkException.FromErrno($"cannot look at the mount of '{path}'");
     }
 
     public static bool IsRegularFile(int fd)

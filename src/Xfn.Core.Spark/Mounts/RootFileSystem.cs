@@ -37,7 +37,7 @@ internal static unsafe class RootFileSystem
     {
         int fs = FsOpen("overlay");
         if (fs < 0)
-            return Libc.Errno == Libc.ENOSYS ? false : throw SparkException.FromErrno("cannot use overlayfs");
+            return Libc.Errno == Libc.ENOSYS ? false : throw Refused("cannot use overlayfs", Libc.Errno);
         try
         {
             foreach (string lower in lowers)
@@ -94,7 +94,7 @@ internal static unsafe class RootFileSystem
         if (options.Length > 4000)
             throw new SparkException(SparkFailureKind.Image, $"cannot mount {lowers.Count} layers: more than this kernel takes");
         if (Libc.chdir(links) != 0 || Libc.mount("xfn", target, "overlay", (upper is null ? Libc.MS_RDONLY : 0) | Libc.MS_NOSUID | Libc.MS_NODEV, options) != 0)
-            throw SparkException.FromErrno($"cannot mount {lowers.Count} layers with overlayfs");
+            throw Refused($"cannot mount {lowers.Count} layers with overlayfs", Libc.Errno);
     }
 
     private static int FsOpen(string type)
@@ -128,8 +128,12 @@ internal static unsafe class RootFileSystem
         string said = "";
         while (Libc.read(fs, buffer, 512) is > 2 and var count)
             said = $" ({System.Text.Encoding.UTF8.GetString(buffer + 2, (int)count - 2).TrimEnd()})";
-        return SparkException.FromErrno(tried + said, errno);
+        return Refused(tried + said, errno);
     }
+
+    /// <summary>Tells what a kernel may say that lets this namespace have no overlay, or none of such directories, from other troubles.</summary>
+    private static SparkException Refused(string tried, int errno) =>
+        SparkException.FromErrno(tried, errno, errno is Libc.EPERM or Libc.ENODEV or Libc.EINVAL or Libc.EOPNOTSUPP ? SparkFailureKind.Overlay : SparkFailureKind.Environment);
 
     private static byte[] Utf8(string text) => System.Text.Encoding.UTF8.GetBytes(text + '\0');
 }

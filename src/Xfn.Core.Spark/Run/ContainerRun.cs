@@ -14,16 +14,23 @@ internal static class ContainerRun
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
         Identity.BecomeRoot();
         Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
-        var skeleton = new Skeleton
+        if (run.FlattenedDirectory.Length > 0)
         {
-            MountPoints = run.MountPoints,
-            FileMountPoints = run.FileMountPoints,
-            Directories = run.Directories,
-            RootMode = run.RootMode,
-            RootUid = run.RootUid,
-            RootGid = run.RootGid,
-        };
-        RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, skeleton, run.WritableRootBytes);
+            FlattenedRoot.Mount(workspace, "rootfs", run.FlattenedDirectory, run.WritableRootBytes);
+        }
+        else
+        {
+            var skeleton = new Skeleton
+            {
+                MountPoints = run.MountPoints,
+                FileMountPoints = run.FileMountPoints,
+                Directories = run.Directories,
+                RootMode = run.RootMode,
+                RootUid = run.RootUid,
+                RootGid = run.RootGid,
+            };
+            RootFileSystem.Mount(workspace, "rootfs", run.LowerDirectories, skeleton, run.WritableRootBytes);
+        }
 
         // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
         ForbidUserNamespaces(run.OuterProc);

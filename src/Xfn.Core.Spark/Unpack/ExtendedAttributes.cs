@@ -106,7 +106,8 @@ internal static unsafe class ExtendedAttributes
             {
                 ReadOnlySpan<byte> name = NameAt(names, at);
                 nint length = IsKept(name) ? Libc.fgetxattr(from, list + at, value, (nuint)buffer.Length) : -1;
-                if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0)
+                // A tmpfs has user attributes since Linux 6.6.
+                if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0 && Libc.Errno != Libc.EOPNOTSUPP)
                     throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.Show(name)}'");
                 at += name.Length + 1;
             }

@@ -20,10 +20,20 @@ internal sealed unsafe class LayerFlattener
     /// <summary>Copies layers into an empty directory, whose own mode and owner stay as they are.</summary>
     /// <param name="layerFds">The layers' directories, the base first.</param>
     /// <param name="targetFd">The directory.</param>
-    public static void Flatten(IReadOnlyList<int> layerFds, int targetFd)
+    /// <param name="bottomFd">A directory below them all, which not even an opaque root hides; -1 for none.</param>
+    public static void Flatten(IReadOnlyList<int> layerFds, int targetFd, int bottomFd = -1)
     {
+        // All that is made would have the access list that the host's directory hands on.
+        fixed (byte* name = "system.posix_acl_default\0"u8)
+            _ = Libc.fremovexattr(targetFd, name);
+
         var flattener = new LayerFlattener(targetFd);
-        foreach (int layer in layerFds)
+        if (bottomFd >= 0)
+            flattener.Add(bottomFd);
+        int first = layerFds.Count - 1;
+        while (first > 0 && !IsOpaque(layerFds[first]))
+            first--;
+        foreach (int layer in layerFds.Skip(first))
             flattener.Add(layer);
         flattener._pending.Apply();
     }
@@ -31,8 +41,6 @@ internal sealed unsafe class LayerFlattener
     private void Add(int layerFd)
     {
         _linked.Clear();
-        if (IsOpaque(layerFd, "."u8))
-            TreeRemover.Clear(_targetFd);
         _todo.Push([]);
         while (_todo.TryPop(out byte[]? path))
         {
@@ -133,17 +141,23 @@ internal sealed unsafe class LayerFlattener
         return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(path)}'", -fd);
     }
 
+    /// <summary>Whether a directory of a layer hides what lies below it.</summary>
+    public static bool IsOpaque(int fd)
+    {
+        byte value;
+        fixed (byte* attribute = "user.overlay.opaque\0"u8)
+            return Libc.fgetxattr(fd, attribute, &value, 1) == 1 && value == 'y';
+    }
+
     private static bool IsOpaque(int parent, ReadOnlySpan<byte> name)
     {
         byte[] terminated = [.. name, 0];
         fixed (byte* n = terminated)
-        fixed (byte* attribute = "user.overlay.opaque\0"u8)
         {
             int fd = Libc.openat(parent, n, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
             if (fd < 0)
                 throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(name)}' of a layer");
-            byte value;
-            bool opaque = Libc.fgetxattr(fd, attribute, &value, 1) == 1 && value == 'y';
+            bool opaque = IsOpaque(fd);
             _ = Libc.close(fd);
             return opaque;
         }

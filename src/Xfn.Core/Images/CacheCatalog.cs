@@ -12,6 +12,7 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
         // In this order: who pulls writes the manifest first, then the configuration, then layers.
         IReadOnlyDictionary<string, long> allLayers = layers.List();
         IReadOnlyDictionary<Digest, long> allBlobs = store.ListBlobs();
+        ILookup<string, string> layersByName = allLayers.Keys.ToLookup(LayerStore.BaseOf);
         var images = new List<ListedImage>();
         foreach (Digest digest in store.ListBlobs().Keys)
         {
@@ -24,7 +25,7 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
                 Config = manifest.Config.Digest,
                 LastUsed = uses.LastUseOf(digest),
                 IsWhole = config is not null,
-                Layers = config is null ? [] : [.. LayerStore.NamesOf(config.RootFs.DiffIds).Where(allLayers.ContainsKey).Distinct()],
+                Layers = config is null ? [] : [.. LayerStore.NamesOf(config.RootFs.DiffIds).SelectMany(name => layersByName[name]).Distinct()],
             });
         }
 
@@ -91,6 +92,6 @@ internal sealed record ListedImage
     /// <summary>Whether its configuration is there, so that its layers are known.</summary>
     public required bool IsWhole { get; init; }
 
-    /// <summary>The names of those of its layers that the cache has.</summary>
+    /// <summary>The names of those of its layers that the cache has, and of what was made of them.</summary>
     public required IReadOnlyList<string> Layers { get; init; }
 }

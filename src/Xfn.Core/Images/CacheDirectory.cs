@@ -1,7 +1,7 @@
 namespace Xfn.Core.Images;
 
 /// <summary>The directories that a runner keeps, and who may do what in them.</summary>
-/// <remarks>Everything is the caller's, except for <c>layers/ID/fs</c>, which is the mapped root's: so neither a hostile layer nor a function that broke out can reach another
+/// <remarks>Everything is the caller's, except for <c>layers/ID/fs</c> and <c>flat/ID/fs</c>, which are the mapped root's: so neither a hostile layer nor a function that broke out can reach another
 /// layer, spark, or the reference map. docs/architecture.md has the table.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
@@ -35,6 +35,7 @@ internal sealed class CacheDirectory : IDisposable
                 MakePrivate(directory);
             Make(Store, Passable);
             Make(Path.Combine(Store, "layers"), Passable);
+            Make(Path.Combine(Store, "flat"), Passable);
 
             // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers. One who sweeps may get it in the moment
             // between making and locking, and then removes the file: begin again.
@@ -67,7 +68,7 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Files that tell whose the machine's cgroups are.</summary>
     public string Cgroups { get; }
 
-    /// <summary>Unpacked layers of one mapping, in <c>layers</c>.</summary>
+    /// <summary>Unpacked layers of one mapping, in <c>layers</c>; images flattened, in <c>flat</c>.</summary>
     public string Store { get; }
 
     private string Sessions => Path.Combine(Root, "sessions");

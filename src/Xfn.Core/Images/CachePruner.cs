@@ -34,7 +34,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
-        return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };
+        return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count(id => !LayerStore.IsFlattened(id)), BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };
     }
 
     /// <summary>Whether it is known which layers the images in use have; not so when the documents of one were damaged while it runs.</summary>

@@ -14,6 +14,7 @@ namespace Xfn.Core.Layers;
 internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, UnpackLimits limits, TimeProvider time, ILogger logger)
 {
     private const string RecordName = "layer.json";
+    private const string FlattenedSuffix = ".flat";
 
     private readonly LayerUnpacker _unpacker = new(sparks);
     private readonly LayerSync _sync = new(cache, logger);
@@ -82,14 +83,52 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     /// <summary>Waits until what was pulled is on disk.</summary>
     public Task FinishAsync() => _sync.FinishAsync();
 
-    /// <summary>The layers of the cache.</summary>
+    /// <summary>The layers of the cache, and what was made of them.</summary>
     public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "layers"))
+        .Concat(Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")))
         .Select(d => Path.GetFileName(d)!)
         .ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
 
-    /// <summary>The names that an image's layers may have.</summary>
+    /// <summary>The names that an image's layers may have, and what the names of what was made of them all start with.</summary>
     public static IEnumerable<string> NamesOf(IReadOnlyList<Digest> diffIds) =>
-        diffIds.Select(NameOf).Concat(Enumerable.Range(0, diffIds.Count).Select(i => ChainNameOf(diffIds, i)));
+        diffIds.Select(NameOf).Concat(Enumerable.Range(0, diffIds.Count).Select(i => ChainNameOf(diffIds, i))).Append(ChainNameOf(diffIds, diffIds.Count - 1) + FlattenedSuffix);
+
+    /// <summary>The one of <see cref="NamesOf"/> that a name in the store belongs to.</summary>
+    public static string BaseOf(string id) => IsFlattened(id) ? id[..(id.IndexOf(FlattenedSuffix, StringComparison.Ordinal) + FlattenedSuffix.Length)] : id;
+
+    /// <summary>Whether a name in the store is not a layer's, but that of an image's layers flattened.</summary>
+    public static bool IsFlattened(string id) => id.Contains(FlattenedSuffix, StringComparison.Ordinal);
+
+    /// <summary>The name of an image's layers flattened.</summary>
+    /// <param name="diffIds">The image's DiffIDs.</param>
+    /// <param name="variant">Tells it from others of the same layers.</param>
+    public static string FlattenedNameOf(IReadOnlyList<Digest> diffIds, string variant) => $"{ChainNameOf(diffIds, diffIds.Count - 1)}{FlattenedSuffix}-{variant}";
+
+    /// <summary>Gives what has a name in the store, after making it where it is not there. One process does so at a time.</summary>
+    /// <param name="id">The name.</param>
+    /// <param name="make">Makes <c>fs</c> in a directory.</param>
+    /// <param name="cancellationToken">Ends the wait for another who makes it.</param>
+    public async Task<StoredLayer> MakeAsync(string id, Func<string, Task<LayerRecord>> make, CancellationToken cancellationToken)
+    {
+        if (Find(id) is { } found)
+            return found;
+        using FileStream held = await FileLock.TakeAsync(LockOf(id), time, static () => { }, cancellationToken).ConfigureAwait(false);
+        if (Find(id) is { } another)
+            return another;
+        string incoming = cache.NewIncoming();
+        try
+        {
+            LayerRecord record = await make(incoming).ConfigureAwait(false) with { Boot = LayerSync.Boot };
+            StoredLayer made = await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);
+            _sync.Begin([made], MarkDurableAsync);
+            return made;
+        }
+        catch
+        {
+            await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+    }
 
     /// <summary>Removes layers that no image wants.</summary>
     /// <param name="ids">The layers.</param>
@@ -118,7 +157,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             {
                 if (!Directory.Exists(directory))
                     continue;
-                if (still.Contains(id))
+                if (still.Contains(BaseOf(id)))
                     Directory.Move(directory, DirectoryOf(id));
                 else
                     removed.Add(id);
@@ -184,7 +223,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         return $"chain-{chain.Hex}";
     }
 
-    private static bool IsName(string name) =>
+    private static bool IsName(string name) => IsFlattened(name) ? IsLayerName(name[..name.IndexOf(FlattenedSuffix, StringComparison.Ordinal)]) : IsLayerName(name);
+
+    private static bool IsLayerName(string name) =>
         Digest.TryParse(name.StartsWith("sha512-", StringComparison.Ordinal) ? $"sha512:{name[7..]}" : $"sha256:{(name.StartsWith("chain-", StringComparison.Ordinal) ? name[6..] : name)}", out _);
 
     private StoredLayer? Find(string id)
@@ -206,7 +247,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
     private string LockOf(string id) => Path.Combine(cache.Locks, id);
 
-    private string DirectoryOf(string id) => Path.Combine(cache.Store, "layers", id);
+    private string DirectoryOf(string id) => Path.Combine(cache.Store, StoredLayer.PathOf(id));
 
     /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when whoever began it
     /// gives up another begins anew.</summary>
@@ -271,23 +312,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
                 Notes = unpacked.Notes,
                 Boot = LayerSync.Boot,
             };
-            await File.WriteAllBytesAsync(RecordOf(incoming), record.ToJson(), cancellationToken).ConfigureAwait(false);
-            if (record.Boot is null)
-                Posix.SyncFileSystem(incoming);
-            CacheDirectory.Seal(incoming);
-
-            // What stands there has no record that can be read: another version's, or damaged.
-            string? stale = Directory.Exists(DirectoryOf(id)) ? cache.NewIncomingPath() : null;
-            if (stale is not null)
-                Directory.Move(DirectoryOf(id), stale);
-            Directory.Move(incoming, DirectoryOf(id));
-            if (stale is not null)
-            {
-                CacheDirectory.Unseal(stale);
-                await TryRemoveAsync(stale, CancellationToken.None).ConfigureAwait(false);
-            }
-
-            return new StoredLayer(id, record);
+            return await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -295,6 +320,28 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
             throw;
         }
+    }
+
+    /// <summary>Lets what was made appear under its name.</summary>
+    private async Task<StoredLayer> PublishAsync(string incoming, string id, LayerRecord record, CancellationToken cancellationToken)
+    {
+        await File.WriteAllBytesAsync(RecordOf(incoming), record.ToJson(), cancellationToken).ConfigureAwait(false);
+        if (record.Boot is null)
+            Posix.SyncFileSystem(incoming);
+        CacheDirectory.Seal(incoming);
+
+        // What stands there has no record that can be read: another version's, or damaged.
+        string? stale = Directory.Exists(DirectoryOf(id)) ? cache.NewIncomingPath() : null;
+        if (stale is not null)
+            Directory.Move(DirectoryOf(id), stale);
+        Directory.Move(incoming, DirectoryOf(id));
+        if (stale is not null)
+        {
+            CacheDirectory.Unseal(stale);
+            await TryRemoveAsync(stale, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        return new StoredLayer(id, record);
     }
 
     /// <summary>Finds out that a blob is a layer that the cache has from another, by reading it.</summary>

@@ -3,13 +3,16 @@ using System.Text.Json.Serialization;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>A layer in the cache.</summary>
-/// <param name="Id">Its directory's name in <c>layers</c>.</param>
+/// <summary>A layer in the cache, or an image's layers flattened.</summary>
+/// <param name="Id">Its directory's name.</param>
 /// <param name="Record">What is known of it.</param>
 internal sealed record StoredLayer(string Id, LayerRecord Record)
 {
     /// <summary>Its files, below the store's directory.</summary>
-    public string Files => $"layers/{Id}/fs";
+    public string Files => $"{PathOf(Id)}/fs";
+
+    /// <summary>A layer's directory, below the store's.</summary>
+    public static string PathOf(string id) => LayerStore.IsFlattened(id) ? $"flat/{id}" : $"layers/{id}";
 }
 
 /// <summary>What is written beside a layer's files when it was unpacked.</summary>

@@ -1,11 +1,12 @@
 using Xfn.Core.Images;
+using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
 /// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
-internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, string storeDirectory)
+internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages, string storeDirectory)
 {
     private readonly Lazy<string> _runtime = new(() => Executables.Find(settings.Runtime) ?? throw new ContainerEnvironmentException(
         RunStage.Start,
@@ -20,7 +21,12 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <summary>Whether a runtime is crun, which takes a compiled seccomp filter; another would run nothing with it.</summary>
     public static bool IsCrun(string runtime) => Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal);
 
-    public SparkRun Plan(RunPlan plan, StoredImage image)
+    /// <summary>Plans a container, and makes what it takes of the image.</summary>
+    /// <param name="plan">What is to run.</param>
+    /// <param name="image">The image, which is held.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
+    public async ValueTask<SparkRun> PlanAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
     {
         Bundle bundle = bundles.Build(new BundleContext
         {
@@ -31,15 +37,17 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             Config = plan.Request.RunFunctionConfig,
             Mapping = settings.Mapping,
         });
+        StoredLayer? flattened = await FlattenAsync(image, bundle, cancellationToken).ConfigureAwait(false);
         (uint mode, uint uid, uint gid) = image.Root;
         return new SparkRun
         {
             StoreDirectory = storeDirectory,
             LowerDirectories = image.LowerDirectories,
+            FlattenedDirectory = flattened?.Files ?? "",
             MountPoints = bundle.MountPoints,
             FileMountPoints = bundle.FileMountPoints,
             Directories = bundle.Directories,
-            WritableRootBytes = bundle.WritableRootBytes,
+            WritableRootBytes = FlattenedImages.WritableBytes(bundle, flattened),
             OuterProc = bundle.OuterProc,
             RootMode = mode,
             RootUid = uid,
@@ -63,7 +71,19 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
         if (failure.Failure.Kind == SparkFailureKind.NotReleased)
             return new RunNotBegunException(error) { IsInputUntouched = false };
 
-        // Somebody removed a layer between lookup and mount; the next time it is pulled.
-        return images.IsDamaged(image) ? new RunNotBegunException(error) { IsInputUntouched = true } : error;
+        // Somebody removed a layer between lookup and mount; the next time it is pulled. Or there can be no overlay here; the next time it is done without.
+        return images.IsDamaged(image) || flattenedImages.AreNeededAfter(failure.Failure) ? new RunNotBegunException(error) { IsInputUntouched = true } : error;
+    }
+
+    private async ValueTask<StoredLayer?> FlattenAsync(StoredImage image, Bundle bundle, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await flattenedImages.ProvideAsync(image, bundle, cancellationToken).ConfigureAwait(false);
+        }
+        catch (XfnException ex) when (images.IsDamaged(image))
+        {
+            throw new RunNotBegunException(ex) { IsInputUntouched = true };
+        }
     }
 }

@@ -81,7 +81,7 @@ internal sealed class FunctionRunner(
             if (!used.FromCache)
                 Pulled();
             clock.Next(ref clock.Pull);
-            SparkRun message = planner.Plan(plan, used.Image);
+            SparkRun message = await planner.PlanAsync(plan, used.Image, cancellationToken).ConfigureAwait(false);
             RunSpark spark = await starting.ConfigureAwait(false);
             clock.Next(ref clock.Spawn);
             spark.Cgroup.Apply(plan.Limits);

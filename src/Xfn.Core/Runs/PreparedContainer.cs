@@ -31,7 +31,7 @@ internal sealed class PreparedContainer : IReady
         RunSpark? spark = null;
         try
         {
-            SparkRun message = planner.Plan(plan, image.Image);
+            SparkRun message = await planner.PlanAsync(plan, image.Image, cancellationToken).ConfigureAwait(false);
             GateConfig gate = GateConfig.From(message.RuntimeConfig);
             spark = await start(cancellationToken).ConfigureAwait(false);
             spark.Cgroup.Apply(plan.Limits);

@@ -20,9 +20,11 @@ internal static class OverlayCheck
                 "unshare",
                 ["--user", "--map-root-user", "--mount", "sh", "-c", "cd -- \"$1\" && exec mount -t overlay overlay -o ro,userxattr,lowerdir=upper:lower upper", "sh", directory],
                 cancellationToken).ConfigureAwait(false);
-            return result.ExitCode == 0
-                ? EnvironmentChecker.Ok(Name, "it can be mounted", Wanted)
-                : EnvironmentChecker.Warning(Name, EnvironmentDiagnosis.OfOverlay(result.Error.ReplaceLineEndings(" "), options.Files), Wanted);
+            if (result.ExitCode == 0)
+                return EnvironmentChecker.Ok(Name, "it can be mounted", Wanted);
+            EnvironmentDiagnosis diagnosis = EnvironmentDiagnosis.OfOverlay(result.Error.ReplaceLineEndings(" ").TrimEnd(), options.Files);
+            return EnvironmentChecker.Warning(
+                Name, diagnosis with { Found = $"{diagnosis.Found}; so images are kept flattened besides, which works and takes more disk and a longer first run" }, Wanted);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -5,7 +5,7 @@ namespace Xfn.Core.Preflight.Checks;
 /// <summary>xfn-spark is built for Linux, and for one architecture so far.</summary>
 internal static class PlatformCheck
 {
-    private const string Wanted = "Linux on x64, 5.11 or newer for overlayfs";
+    private const string Wanted = "Linux on x64, 5.10 or newer, 5.11 for overlayfs";
 
     public static EnvironmentCheck Check(SystemFiles files)
     {
