@@ -65,8 +65,8 @@ internal sealed class FlattenedImageTests : RunnerFixture
     public async Task It_is_made_once_for_all_runs_of_all_processes(CancellationToken token)
     {
         var request = new RunFunctionRequest { Image = Write(TestImage.Command("cat")), Input = "hello"u8.ToArray() };
-        ContainerRunner runner = NewRunner(o => o.FlattenImages = true);
-        ContainerRunner other = NewRunner(o => o.FlattenImages = true);
+        TestRunner runner = NewRunner(o => o.FlattenImages = true);
+        TestRunner other = NewRunner(o => o.FlattenImages = true);
         RunFunctionResponse[] responses = await Task.WhenAll(Enumerable.Range(0, 6).Select(i => (i % 2 == 0 ? runner : other).RunFunctionAsync(request, token)));
         Assert.That(responses.Select(r => Text(r.Output)), Is.All.EqualTo("hello"));
         string made = Flattened().Single();
@@ -113,7 +113,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
     public async Task A_root_can_be_made_writable_and_what_is_kept_stays_as_it_is(CancellationToken token)
     {
         string reference = Write(WithBase(TestImage.Shell("cat /new /etc/shadow; echo x >/new; rm /etc/shadow; head -c 9000000 /dev/zero >/large || echo full")));
-        ContainerRunner runner = NewRunner(o =>
+        TestRunner runner = NewRunner(o =>
         {
             o.FlattenImages = true;
             o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 });
@@ -126,7 +126,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
     public async Task It_counts_as_its_image_s_and_goes_with_it(CancellationToken token)
     {
         string reference = Write(TestImage.Shell("echo answer"));
-        ContainerRunner runner = NewRunner(o => o.FlattenImages = true);
+        TestRunner runner = NewRunner(o => o.FlattenImages = true);
         long bytes = (await runner.PullAsync(reference, cancellationToken: token)).Bytes;
         await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token);
         long flattened = (await runner.GetImagesAsync(token)).Single().Bytes;
@@ -162,7 +162,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
 
     private async Task<string> RunAsync(string reference, bool flatten, CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.FlattenImages |= flatten);
+        TestRunner runner = NewRunner(o => o.FlattenImages |= flatten);
         RunFunctionResponse response = await runner.RunFunctionAsync(
             new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(5) } }, token);
         return Text(response.Output);

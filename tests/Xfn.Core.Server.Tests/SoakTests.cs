@@ -81,7 +81,7 @@ internal sealed class SoakTests : ServerFixture
     [Test, Explicit("measures; run it by name on a machine that does nothing else")]
     public async Task What_the_socket_adds_to_a_run()
     {
-        ContainerRunner runner = NewRunner();
+        TestRunner runner = NewRunner();
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
         Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient client = Client(server);
         string image = Write(TestImage.Command("cat"));

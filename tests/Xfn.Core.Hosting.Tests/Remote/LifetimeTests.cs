@@ -47,7 +47,7 @@ internal sealed class LifetimeTests : ServedFixture
     [Test, CancelAfter(60_000)]
     public async Task A_function_is_killed_when_its_remote_caller_cancels(CancellationToken token)
     {
-        ContainerRunner local = NewRunner();
+        TestRunner local = NewRunner();
         RemoteContainerRunner remote = Call(await ServeAsync(local));
         string image = Write(TestImage.Shell("sleep 77"));
         using var cancellation = new CancellationTokenSource(TimeSpan.FromSeconds(2));

@@ -97,7 +97,7 @@ internal sealed class ParityTests : ServedFixture
             "function",
             new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "sh", "-c", script] },
             InMemoryImageFetcher.Layer(new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox") }));
-        ContainerRunner local = NewRunner(o => o.WithMaxStdioBytes(1 << 20).WithImageFetcher(images));
+        TestRunner local = NewRunner(o => o.WithMaxStdioBytes(1 << 20).WithImageFetcher(images));
         RunFunctionRequest request = Request("input", "function") with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } };
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
         await AssertSameRunAsync(local, Call(server), request);
@@ -125,7 +125,7 @@ internal sealed class ParityTests : ServedFixture
     [TestCaseSource(nameof(BadRequests)), CancelAfter(30_000)]
     public async Task A_request_that_cannot_be_run_fails_as_it_does_locally(RunFunctionRequest request)
     {
-        ContainerRunner local = NewRunner();
+        TestRunner local = NewRunner();
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
         Exception? here = await CatchAsync(local.RunFunctionAsync(request)), there = await CatchAsync(Call(server).RunFunctionAsync(request));
         Assert.That(here, Is.InstanceOf<XfnException>());
