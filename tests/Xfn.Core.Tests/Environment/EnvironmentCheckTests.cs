@@ -86,6 +86,18 @@ public class EnvironmentCheckTests
     }
 
     [Test]
+    public async Task What_root_with_two_capabilities_cannot_try_is_not_said_to_fail(CancellationToken cancellationToken)
+    {
+        using var system = new FakeSystem();
+        system.Put("/proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t00000000000000c0\nNoNewPrivs:\t1\nSeccomp:\t0\n");
+        var options = new EnvironmentCheckOptions { CacheDirectory = _directory, Files = system.Files };
+        EnvironmentCheck proc = await ProcCheck.CheckAsync(options, cancellationToken);
+        EnvironmentCheck overlay = await OverlayCheck.CheckAsync(options, cancellationToken);
+        Assert.That((proc.Status, overlay.Status), Is.EqualTo((EnvironmentStatus.Ok, EnvironmentStatus.Warning)));
+        Assert.That(new[] { proc.Found, overlay.Found }, Is.All.Contains("CAP_SETFCAP"));
+    }
+
+    [Test]
     public void A_cache_that_is_not_made_yet_must_be_possible_to_make()
     {
         AssertCache(Path.Combine(_directory, "a/b/c"), new SystemFiles(), EnvironmentStatus.Ok, "not made yet");

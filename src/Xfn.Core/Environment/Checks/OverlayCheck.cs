@@ -8,6 +8,9 @@ internal static class OverlayCheck
 
     public static async Task<EnvironmentCheck> CheckAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
     {
+        if (IdMappingCheck.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null)
+            return EnvironmentChecker.Warning(Name, new EnvironmentDiagnosis("it could not be tried: that takes CAP_SETFCAP", "Run a function, or 'xfn doctor' with that capability."), Wanted);
+
         // The file system matters, so it is tried where the layers will be, or as near as there is a place.
         string place = Directory.Exists(options.CacheDirectory) && Posix.CanWrite(options.CacheDirectory) ? options.CacheDirectory : Path.GetTempPath();
         string directory = Path.Combine(place, $".xfn-check-{Path.GetRandomFileName()}");
