@@ -24,7 +24,7 @@ internal sealed class SoakTests : ServerFixture
     public async Task Memory_and_descriptors_stay_level_and_health_is_answered_throughout()
     {
         (string Name, StatusCode Status, Protocol.RunFunctionRequest Request)[] kinds = Kinds();
-        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--log-level=warning", "--max-timeout=20s", "--log-level=info");
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--max-timeout=20s");
         GrpcChannel channel = Connect(xfn.Address);
         var client = new Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient(channel);
 
@@ -158,7 +158,7 @@ internal sealed class SoakTests : ServerFixture
             ("cat", StatusCode.OK, new() { Image = cat, Input = ByteString.CopyFrom(new byte[1000]) }),
             ("cat 1 MiB", StatusCode.OK, new() { Image = cat, Input = ByteString.CopyFrom(new byte[1 << 20]) }),
             ("exit 3", StatusCode.Aborted, Shell("exit", "exit 3")),
-            ("killed", StatusCode.Aborted, Shell("killed", "kill -9 $$")),
+            ("killed", StatusCode.Aborted, Shell("killed", "sh -c 'kill -9 $$'; exit $?")),
             ("much stderr", StatusCode.Aborted, Shell("stderr", "yes | head -c 1000000 >&2; exit 1")),
             ("timeout", StatusCode.DeadlineExceeded, With(Shell("sleep", "sleep 100"), r => r.RunFunctionConfig.Timeout = Duration.FromTimeSpan(TimeSpan.FromMilliseconds(100)))),
             ("deadline", StatusCode.DeadlineExceeded, Shell("sleep2", "sleep 100")),
