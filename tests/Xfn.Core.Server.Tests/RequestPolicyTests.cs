@@ -106,6 +106,7 @@ public class RequestPolicyTests
 
     [TestCase("cannot use cache directory '/var/cache/xfn/store': full", "cannot use cache directory 'CACHE/store': full")]
     [TestCase("cannot use '/var/cache/xfn'", "cannot use 'CACHE'")]
+    [TestCase("cannot run image 'oci:/var/cache/xfn/image:v1'", "cannot run image 'oci:/var/cache/xfn/image:v1'")]
     [TestCase("see https://example.org/var/cache/xfn", "see https://example.org/var/cache/xfn")]
     [TestCase("/var/cache/xfn2 and /var/cache/xfn", "/var/cache/xfn2 and CACHE")]
     public void Directories_of_the_server_are_not_told(string message, string told) =>

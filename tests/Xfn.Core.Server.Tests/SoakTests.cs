@@ -78,8 +78,8 @@ internal sealed class SoakTests : ServerFixture
         Assert.That(xfn.ExitCode, Is.Zero);
     }
 
-    [Test, Explicit("measures; run it by name on a machine that does nothing else")]
-    public async Task What_the_socket_adds_to_a_run()
+    [Test]
+    public async Task The_socket_adds_little_to_a_run()
     {
         TestRunner runner = NewRunner();
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
@@ -88,22 +88,25 @@ internal sealed class SoakTests : ServerFixture
         byte[] input = new byte[1000];
         var local = new List<double>();
         var remote = new List<double>();
-        for (int i = 0; i < 250; i++)
+        int runs = Seconds > 20 ? 200 : 30;
+        for (int i = -10; i < runs; i++)
         {
             long begun = Stopwatch.GetTimestamp();
             await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = input });
             long between = Stopwatch.GetTimestamp();
             await client.RunFunctionAsync(new Protocol.RunFunctionRequest { Image = image, Input = ByteString.CopyFrom(input) });
-            if (i < 50)
+            if (i < 0)
                 continue;
             local.Add(Stopwatch.GetElapsedTime(begun, between).TotalMilliseconds);
             remote.Add(Stopwatch.GetElapsedTime(between).TotalMilliseconds);
         }
 
-        TestContext.Out.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"in process {local.Order().ElementAt(100):0.00} ms (10 % {local.Order().ElementAt(20):0.00}), through the socket {remote.Order().ElementAt(100):0.00} ms (10 % {remote.Order().ElementAt(20):0.00})"));
-        Assert.That(remote.Order().ElementAt(20), Is.LessThan(local.Order().ElementAt(20) + 5));
+        static string Figures(List<double> all) =>
+            string.Create(CultureInfo.InvariantCulture, $"median {all.Order().ElementAt(all.Count / 2):0.00} ms, fastest tenth {all.Order().ElementAt(all.Count / 10):0.00} ms");
+        TestContext.Out.WriteLine($"{runs} runs in process: {Figures(local)}; through the socket: {Figures(remote)}");
+
+        // Of the fastest, because other tests' programs may keep the processors busy.
+        Assert.That(remote.Order().ElementAt(runs / 10), Is.LessThan(local.Order().ElementAt(runs / 10) + 20));
     }
 
     private static async Task<List<(double Second, long Memory, int Descriptors, double Health)>> SampleAsync(XfnProcess xfn, CancellationToken end)

@@ -25,7 +25,9 @@ internal sealed class ServerPaths
             for (int at = 0; (at = message.IndexOf(path, at, StringComparison.Ordinal)) >= 0; at += name.Length)
             {
                 int end = at + path.Length;
-                bool whole = (end == message.Length || !IsName(message[end])) && (at == 0 || !IsName(message[at - 1]) && message[at - 1] != '/');
+
+                // What follows a colon is the caller's own: the path of oci:PATH.
+                bool whole = (end == message.Length || !IsName(message[end])) && (at == 0 || (!IsName(message[at - 1]) && message[at - 1] is not ('/' or ':')));
                 if (whole)
                     message = message[..at] + name + message[end..];
             }
