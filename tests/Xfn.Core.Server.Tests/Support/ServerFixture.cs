@@ -11,6 +11,7 @@ internal abstract class ServerFixture : RunnerFixture
 {
     private readonly List<ContainerRunnerServer> _servers = [];
     private readonly List<IDisposable> _channels = [];
+    private readonly List<ContainerRunner> _runners = [];
 
     // Named so that it comes before the look around: NUnit takes those of the derived class first.
     [TearDown]
@@ -20,8 +21,23 @@ internal abstract class ServerFixture : RunnerFixture
             channel.Dispose();
         foreach (ContainerRunnerServer server in _servers)
             await server.DisposeAsync();
+        foreach (ContainerRunner runner in _runners)
+            await runner.DisposeAsync();
         _channels.Clear();
         _servers.Clear();
+        _runners.Clear();
+    }
+
+    /// <summary>The runner itself, whose limits a server takes over.</summary>
+    protected new ContainerRunner NewRunner(Action<ContainerRunnerOptions>? configure = null)
+    {
+        var runner = new ContainerRunner(o =>
+        {
+            o.WithCacheDir(Cache);
+            configure?.Invoke(o);
+        });
+        _runners.Add(runner);
+        return runner;
     }
 
     /// <summary>A name that no other test uses, in the abstract namespace.</summary>
