@@ -12,7 +12,7 @@ internal sealed class ForeignClientTests : ServerFixture
     public async Task A_client_in_another_language_gets_the_bytes_that_a_run_in_process_gives(string network, string address, CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
-        TestRunner runner = NewRunner();
+        ContainerRunner runner = NewRunner();
         ContainerRunnerServer server = await ServeAsync(
             runner, network, address switch { "abstract" => AbstractName(), "path" => Path.Combine(Scratch, "fn.sock"), _ => address });
         foreach (int size in new[] { 0, 1 << 20, 20 << 20 })

@@ -81,7 +81,7 @@ internal sealed class SoakTests : ServerFixture
     [Test]
     public async Task The_socket_adds_little_to_a_run()
     {
-        TestRunner runner = NewRunner();
+        ContainerRunner runner = NewRunner();
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
         Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient client = Client(server);
         string image = Write(TestImage.Command("cat"));
