@@ -31,6 +31,21 @@ internal sealed class KilledRunTests : RunnerFixture
         Assert.That(error.Message, Does.Contain(image).And.EndWith(": begun"));
     }
 
+    [Test, CancelAfter(120_000)]
+    public async Task A_run_that_is_cancelled_at_any_moment_is_told_as_that(CancellationToken token)
+    {
+        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(4));
+        string image = Write(TestImage.Shell("sleep 1000"));
+        await runner.PullAsync(image, cancellationToken: token);
+        await Task.WhenAll(Enumerable.Range(0, 120).Select(async i =>
+        {
+            // From the start of the run, which may have had to wait for a place.
+            using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+            await using var stdin = new CancelOnRead(source, TimeSpan.FromMilliseconds(i / 3));
+            await Assert.CatchAsync<OperationCanceledException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin }, source.Token));
+        }));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_run_that_wrote_too_much_tells_what_it_used()
     {
@@ -89,6 +104,16 @@ internal sealed class KilledRunTests : RunnerFixture
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
             () => RunShellAsync("i=0; while [ $i -lt 150 ]; do true & i=$((i+1)); done; exec sleep 1000", timeout: TimeSpan.FromSeconds(2))))!;
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(4)));
+    }
+
+    /// <summary>An input that is first asked for when a run begins.</summary>
+    private sealed class CancelOnRead(CancellationTokenSource source, TimeSpan delay) : MemoryStream
+    {
+        public override async Task CopyToAsync(Stream destination, int bufferSize, CancellationToken cancellationToken)
+        {
+            await Task.Delay(delay, cancellationToken);
+            await source.CancelAsync();
+        }
     }
 
     private static void AssertUsed(RunStatistics statistics) => Assert.Multiple(() =>

@@ -155,12 +155,14 @@ internal sealed class FunctionRun : IDisposable
         try
         {
             await _spark.Process.SendAsync(new SparkSignal(signal), _end.Token).ConfigureAwait(false);
-            await exit.WaitAsync(patience, _time, _end.Token).ConfigureAwait(false);
         }
-        catch (Exception ex) when (ex is TimeoutException or IOException or XfnException)
+        catch (IOException)
         {
-            // It did not end on request, or just ended by itself. Harsher means follow.
+            // It just ended by itself.
         }
+
+        // It may not end on request, or be told as one that never executed its function: it was killed first.
+        await exit.WaitAsync(patience, _time, _end.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 }
 
