@@ -34,7 +34,7 @@ internal sealed class KilledRunTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task A_run_that_is_cancelled_at_any_moment_is_told_as_that(CancellationToken token)
     {
-        ContainerRunner runner = NewRunner(o => o.WithMaxConcurrency(4));
+        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(4));
         string image = Write(TestImage.Shell("sleep 1000"));
         await runner.PullAsync(image, cancellationToken: token);
         await Task.WhenAll(Enumerable.Range(0, 120).Select(async i =>
