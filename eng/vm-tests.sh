@@ -45,7 +45,7 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
 }
 
 # What a function is, and what becomes of it when it fails. Not: much data in a given time, which is the emulator's speed.
-core='(FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests)'
+core='(FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests|FullyQualifiedName~.PreparedTests)'
 core="$core&FullyQualifiedName!~copies_much"
 if [[ $parts == *e2e* ]]; then
   stage Xfn.Core.EndToEnd.Tests
