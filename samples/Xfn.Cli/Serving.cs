@@ -40,6 +40,8 @@ internal sealed record ServingOptions
 
     public TimeSpan? DrainTime { get; init; }
 
+    public KeyValuePair<string, int>[] PreparedImages { get; init; } = [];
+
     public bool Reflection { get; init; }
 
     public required ILogger Logger { get; init; }
@@ -77,6 +79,8 @@ internal static class Serving
         options.AllowedUids.UnionWith(told.AllowedUids);
         foreach (string image in told.AllowedImages)
             options.AllowedImages.Add(image);
+        foreach ((string image, int count) in told.PreparedImages)
+            options.PreparedImages[image] = count;
         ReadCertificates(told, options);
         return options;
     }

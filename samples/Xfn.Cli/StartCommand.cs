@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
 
@@ -50,6 +51,13 @@ internal sealed class StartCommand : Command
         CustomParser = ParseDuration,
     };
 
+    private readonly Option<KeyValuePair<string, int>[]> _prepare = new("--prepare")
+    {
+        Description = "Keep COUNT containers of an image ready, so that a run costs about as much as a process. May be repeated. [COUNT: 1]",
+        HelpName = "IMAGE[=COUNT]",
+        CustomParser = ParsePrepared,
+    };
+
     private readonly Option<bool> _reflection = new("--reflection") { Description = "Serve gRPC's reflection." };
     private readonly Option<string> _logFormat = new Option<string>("--log-format") { Description = "How to log on stderr.", DefaultValueFactory = _ => "text" }.AcceptOnlyFromAmong("text", "json");
     private readonly Option<string> _logLevel = new Option<string>("--log-level")
@@ -66,7 +74,7 @@ internal sealed class StartCommand : Command
         foreach (Option option in new Option[]
         {
             _network, _address, _tlsCertificate, _tlsKey, _tlsClientAuthority, _allowUnauthenticated, _allowUid, _allowOtherNamespaces, _allowImage, _allowLocalImages,
-            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _maxConcurrency, _maxQueue, _drainTime, _reflection, _logFormat, _logLevel,
+            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
         })
         {
             Options.Add(option);
@@ -108,11 +116,27 @@ internal sealed class StartCommand : Command
                 MaxMemory = parsed.GetValue(_maxMemory),
                 MaxCpu = parsed.GetValue(_maxCpu),
                 DrainTime = parsed.GetValue(_drainTime),
+                PreparedImages = parsed.GetValue(_prepare) ?? [],
                 Reflection = parsed.GetValue(_reflection),
                 Logger = logger,
             },
             cancellationToken);
         return 0;
+    }
+
+    private static KeyValuePair<string, int>[] ParsePrepared(ArgumentResult result)
+    {
+        var images = new Dictionary<string, int>();
+        foreach (string text in result.Tokens.Select(token => token.Value))
+        {
+            int equals = text.LastIndexOf('=');
+            int count = 1;
+            if (equals >= 0 && !int.TryParse(text[(equals + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out count) || count is < 1 or > PrepareOptions.MaxCount)
+                result.AddError($"cannot prepare '{text}': expected a count from 1 to {PrepareOptions.MaxCount} behind the '='. Write it like functions/resize:v2=4.");
+            images[equals < 0 ? text : text[..equals]] = count;
+        }
+
+        return [.. images];
     }
 
     private static TimeSpan? ParseDuration(ArgumentResult result)

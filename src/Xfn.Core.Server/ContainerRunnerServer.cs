@@ -27,12 +27,13 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private readonly HealthServiceImpl _health;
     private readonly ContainerRunnerServerOptions _options;
     private readonly SocketFile? _file;
+    private readonly PreparedImages? _prepared;
     private readonly Lock _lock = new();
     private Task? _stopping;
     private int _disposed;
 
-    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, SocketFile? file, string address) =>
-        (_application, _gate, _health, _options, _file, Address) = (application, gate, health, options, file, address);
+    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, SocketFile? file, PreparedImages? prepared, string address) =>
+        (_application, _gate, _health, _options, _file, _prepared, Address) = (application, gate, health, options, file, prepared, address);
 
     /// <summary>Where it listens: a path, <c>@</c> and a name, or <c>HOST:PORT</c> with the port that was chosen where 0 was asked for.</summary>
     public string Address { get; }
@@ -55,10 +56,12 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         options ??= new ContainerRunnerServerOptions();
         ServerAddress where = ServerAddress.Parse(network, address);
         Check(options, where);
+        RequestPolicy policy = RequestPolicy.From(options, runner);
+        PreparedImages? prepared = Prepare(runner, options, policy);
         SocketFile? file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
         try
         {
-            WebApplication application = Build(runner, where, options);
+            WebApplication application = Build(prepared ?? runner, where, options, policy);
             try
             {
                 await application.StartAsync(cancellationToken).ConfigureAwait(false);
@@ -75,11 +78,13 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
             string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
             ServerLog.Serving(options.Logger, network, bound);
-            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, bound);
+            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, prepared, bound);
         }
         catch
         {
             file?.Dispose();
+            if (prepared is not null)
+                await prepared.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
@@ -124,7 +129,16 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         }
     }
 
-    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options)
+    private static PreparedImages? Prepare(IContainerRunner runner, ContainerRunnerServerOptions options, RequestPolicy policy)
+    {
+        if (options.PreparedImages.Count == 0)
+            return null;
+        return runner is ContainerRunner own
+            ? new PreparedImages(own, options.PreparedImages, policy, options.Logger)
+            : throw new ArgumentException($"cannot prepare images with a {runner.GetType().Name}: expected a ContainerRunner. Leave PreparedImages empty.", nameof(options));
+    }
+
+    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options, RequestPolicy policy)
     {
         // Empty: neither files, nor environment variables, nor signals are this library's to heed.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -133,11 +147,10 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         IServiceCollection services = builder.Services;
         services.AddSingleton<IHostLifetime, NoLifetime>();
         services.AddSingleton(runner);
-        services.AddContainerRunnerGrpc(options);
+        services.AddContainerRunnerGrpc(_ => policy);
         services.AddSingleton<HealthServiceImpl>();
         services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
         services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = KestrelSetup.Bind);
-        RequestPolicy policy = RequestPolicy.From(options, runner);
         builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy));
 
         WebApplication application = builder.Build();
@@ -177,6 +190,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         using var farewell = new CancellationTokenSource(Farewell);
         await _application.StopAsync(farewell.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _file?.Dispose();
+        if (_prepared is not null)
+            await _prepared.DisposeAsync().ConfigureAwait(false);
         ServerLog.Stopped(_options.Logger);
     }
 

@@ -28,6 +28,11 @@ public sealed class ContainerRunnerServerOptions : ContainerRunnerServiceOptions
     /// an error then.</summary>
     public bool AllowUnauthenticatedClients { get; set; }
 
+    /// <summary>Images whose functions are kept prepared (<see cref="ContainerRunner.PrepareAsync"/>), and how many containers of each wait, from 1 to <see cref="PrepareOptions.MaxCount"/>.
+    /// They serve the runs that ask neither for limits, but those of <see cref="ContainerRunnerServiceOptions.MaxMemory"/> and <see cref="ContainerRunnerServiceOptions.MaxCpu"/>, nor for
+    /// this machine's network. Takes a <see cref="ContainerRunner"/>. None by default.</summary>
+    public IDictionary<string, int> PreparedImages { get; } = new Dictionary<string, int>();
+
     /// <summary>Whether to serve grpc.health.v1.Health. True by default.</summary>
     public bool Health { get; set; } = true;
 

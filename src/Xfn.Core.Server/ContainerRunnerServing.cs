@@ -41,7 +41,7 @@ public static class ContainerRunnerServing
         ArgumentNullException.ThrowIfNull(services);
         var options = new ContainerRunnerServiceOptions();
         configure?.Invoke(options);
-        return services.AddContainerRunnerGrpc(options);
+        return services.AddContainerRunnerGrpc(provider => RequestPolicy.From(options, provider.GetRequiredService<IContainerRunner>()));
     }
 
     /// <summary>Maps the service <c>apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService</c>.</summary>
@@ -60,10 +60,10 @@ public static class ContainerRunnerServing
         return endpoints.MapGrpcService<FunctionService>();
     }
 
-    internal static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, ContainerRunnerServiceOptions options)
+    internal static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, Func<IServiceProvider, RequestPolicy> policy)
     {
         services.AddSingleton<RunGate>();
-        services.AddSingleton(provider => RequestPolicy.From(options, provider.GetRequiredService<IContainerRunner>()));
+        services.AddSingleton(policy);
         services.AddSingleton(provider => new FunctionService(
             provider.GetRequiredService<IContainerRunner>(),
             provider.GetRequiredService<RequestPolicy>(),

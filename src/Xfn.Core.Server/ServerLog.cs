@@ -26,6 +26,12 @@ internal static partial class ServerLog
     [LoggerMessage(107, LogLevel.Information, "A run failed in stage {Stage} ({Error}): {Message}")]
     public static partial void RunFailed(ILogger logger, RunStage stage, string error, string message);
 
+    [LoggerMessage(109, LogLevel.Information, "Prepared image '{Image}': {Count} containers wait.")]
+    public static partial void Prepared(ILogger logger, string image, int count);
+
+    [LoggerMessage(110, LogLevel.Warning, "Cannot prepare image '{Image}', trying again in {RetryTime}; its runs are ordinary ones meanwhile.")]
+    public static partial void NotPrepared(ILogger logger, string image, TimeSpan retryTime, Exception exception);
+
     [LoggerMessage(108, LogLevel.Error, "A call failed.")]
     public static partial void CallFailed(ILogger logger, Exception exception);
 }

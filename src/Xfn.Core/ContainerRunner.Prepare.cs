@@ -26,12 +26,12 @@ public sealed partial class ContainerRunner
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Count, "options.Count");
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Count, PrepareOptions.MaxCount, "options.Count");
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.IdleTime, TimeSpan.Zero, "options.IdleTime");
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.IdleTime, TimeSpan.FromDays(24), "options.IdleTime");
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.IdleTime, PrepareOptions.MaxIdleTime, "options.IdleTime");
         return await OperateAsync(
             async token =>
             {
                 var containers = new PreparedContainers(
-                    plan, options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Time);
+                    options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Time);
                 var function = new PreparedFunction(this, request, containers);
                 _prepared.TryAdd(function, 0);
                 try

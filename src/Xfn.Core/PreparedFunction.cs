@@ -30,6 +30,13 @@ public sealed class PreparedFunction : IAsyncDisposable
         return _runner.RunAsync(_request with { Input = input }, Containers, cancellationToken);
     }
 
+    /// <summary>Runs a request that asks for what was prepared; its timeout, pull policy and credentials are its own.</summary>
+    internal Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        return _runner.RunAsync(request, Containers, cancellationToken);
+    }
+
     /// <summary>Runs the function once, with streams.</summary>
     /// <param name="streams">What it reads and writes.</param>
     /// <param name="cancellationToken">Ends the run.</param>

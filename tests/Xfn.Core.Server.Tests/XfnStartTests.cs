@@ -43,6 +43,26 @@ internal sealed class XfnStartTests : ServerFixture
         await NewRunner().GetImagesAsync(token);
     }
 
+    [Test, CancelAfter(120_000)]
+    public async Task Prepared_images_serve_the_runs_that_ask_for_nothing_else(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat"));
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache, "--max-timeout=50s", $"--prepare={image}=2");
+        await Eventually(() => xfn.Log.Contains("2 containers wait"), TimeSpan.FromSeconds(30), "the image is not prepared");
+        string target = "unix-abstract:" + xfn.Address[1..];
+
+        ForeignAnswer prepared = await ForeignClient.CallAsync(target, Call(image, "hello"u8.ToArray(), timeout: 40_000));
+        Assert.That((prepared.Code, prepared.Output), Is.EqualTo(("OK", "hello"u8.ToArray())), prepared.Details);
+        Assert.That(prepared.Trailers.GetValueOrDefault("xfn-prepared"), Is.EqualTo("true"));
+        ForeignAnswer other = await ForeignClient.CallAsync(target, Call(Write(TestImage.Command("true"), "other")));
+        Assert.That((other.Code, other.Trailers.ContainsKey("xfn-prepared")), Is.EqualTo(("OK", false)), other.Details);
+        xfn.Signal("TERM");
+        await xfn.WaitAsync(token);
+        Assert.That(xfn.ExitCode, Is.Zero, xfn.Log);
+    }
+
+    [TestCase("--prepare=image=0", "--address=@x", "image=0")]
+    [TestCase("--prepare=oci:/nowhere", "--address=@x", "cannot prepare")]
     [TestCase("--network=tcp", "--address=0.0.0.0:0", "callers need not prove")]
     [TestCase("--network=udp", "--address=x", "udp")]
     [TestCase("--tls-cert=/nowhere", "--network=tcp", "--tls-key")]

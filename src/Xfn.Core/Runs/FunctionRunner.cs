@@ -62,7 +62,7 @@ internal sealed class FunctionRunner(
         try
         {
             clock.Next(ref clock.Queued);
-            if (prepared is not null && await prepared.TryTakeAsync(cancellationToken).ConfigureAwait(false) is { } container)
+            if (prepared is not null && await prepared.TryTakeAsync(plan, cancellationToken).ConfigureAwait(false) is { } container)
             {
                 clearUp = () => container.DisposeAsync().AsTask();
                 clock.Next(ref clock.Pull);

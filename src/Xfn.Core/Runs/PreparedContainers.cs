@@ -5,18 +5,16 @@ namespace Xfn.Core.Runs;
 /// <summary>The containers that wait for the runs of one request.</summary>
 internal sealed class PreparedContainers : IAsyncDisposable
 {
-    private readonly RunPlan _plan;
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
 
-    /// <param name="plan">What they are to run.</param>
     /// <param name="options">How many wait, and for how long.</param>
     /// <param name="start">Makes one.</param>
     /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
     /// <param name="time">The clock.</param>
-    public PreparedContainers(RunPlan plan, PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
+    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
     {
-        (_plan, _images) = (plan, images);
+        _images = images;
         _pool = new ReadyPool<PreparedContainer>(start, options.Count, options.IdleTime, time);
     }
 
@@ -38,12 +36,14 @@ internal sealed class PreparedContainers : IAsyncDisposable
     }
 
     /// <summary>Takes one that waits, of the image that is to be run now; null when none does.</summary>
-    public async ValueTask<PreparedContainer?> TryTakeAsync(CancellationToken cancellationToken)
+    /// <param name="plan">The run.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async ValueTask<PreparedContainer?> TryTakeAsync(RunPlan plan, CancellationToken cancellationToken)
     {
         Digest? wanted = null;
-        if (_pool.Count > 0 && ImageProvider.Asks(_plan.Reference, _plan.Request.ImagePullConfig))
+        if (_pool.Count > 0 && ImageProvider.Asks(plan.Reference, plan.Request.ImagePullConfig))
         {
-            using UsedImage current = await _images.GetAsync(_plan.Reference, _plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+            using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             wanted = current.Image.ManifestDigest;
         }
 

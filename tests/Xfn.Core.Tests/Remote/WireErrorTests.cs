@@ -9,6 +9,7 @@ public class WireErrorTests
     {
         ImageDigest = Digest.Compute("image"u8),
         FromCache = true,
+        Prepared = true,
         Queued = TimeSpan.FromTicks(1),
         Pull = TimeSpan.FromMilliseconds(12.5),
         Spawn = TimeSpan.FromTicks(1234567),

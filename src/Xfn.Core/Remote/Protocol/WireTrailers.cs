@@ -21,6 +21,7 @@ internal static class WireTrailers
 
     private const string ImageDigest = "xfn-image-digest";
     private const string FromCache = "xfn-from-cache";
+    private const string Prepared = "xfn-prepared";
     private const string Times = "xfn-times";
     private const string PeakMemory = "xfn-peak-memory-bytes";
 
@@ -45,6 +46,8 @@ internal static class WireTrailers
         if (!statistics.ImageDigest.IsEmpty)
             writer.Add(ImageDigest, statistics.ImageDigest.ToString());
         writer.Add(FromCache, statistics.FromCache ? "true" : "false");
+        if (statistics.Prepared)
+            writer.Add(Prepared, "true");
         (string Name, TimeSpan? Time)[] times =
         [
             ("queued", statistics.Queued), ("pull", statistics.Pull), ("spawn", statistics.Spawn), ("start", statistics.Start), ("run", statistics.Run),
@@ -86,6 +89,7 @@ internal static class WireTrailers
         {
             ImageDigest = Digest.TryParse(trailers.GetValue(ImageDigest), out Digest digest) ? digest : default,
             FromCache = trailers.GetValue(FromCache) == "true",
+            Prepared = trailers.GetValue(Prepared) == "true",
             Queued = times.GetValueOrDefault("queued"),
             Pull = times.GetValueOrDefault("pull"),
             Spawn = times.GetValueOrDefault("spawn"),

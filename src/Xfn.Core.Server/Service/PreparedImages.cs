@@ -1,0 +1,101 @@
+using Microsoft.Extensions.Logging;
+
+namespace Xfn.Core.Server;
+
+/// <summary>A runner, with functions that are kept prepared: runs of them that ask for no limits or network of their own go to these.</summary>
+/// <remarks>They are prepared behind the server's start, and again where that failed: a registry that is away for a while is no reason not to serve.</remarks>
+internal sealed class PreparedImages : IContainerRunner
+{
+    private static readonly TimeSpan RetryTime = TimeSpan.FromSeconds(30);
+
+    private readonly ContainerRunner _runner;
+    private readonly ILogger _logger;
+    private readonly (RunFunctionRequest Request, int Count)[] _wanted;
+    private readonly PreparedFunction?[] _functions;
+    private readonly CancellationTokenSource _disposal = new();
+    private readonly Task _work;
+
+    /// <param name="runner">What runs them, and everything else. It is not disposed.</param>
+    /// <param name="images">The images, and how many containers of each wait.</param>
+    /// <param name="policy">What callers may ask for.</param>
+    /// <param name="logger">Told of what cannot be prepared.</param>
+    /// <exception cref="ArgumentException">An image is no image's name or may not be run, or a count is out of range.</exception>
+    public PreparedImages(ContainerRunner runner, IEnumerable<KeyValuePair<string, int>> images, RequestPolicy policy, ILogger logger)
+    {
+        (_runner, _logger) = (runner, logger);
+        _wanted = [.. images.Select(image => (Apply(image.Key, policy), Check(image.Key, image.Value)))];
+        _functions = new PreparedFunction?[_wanted.Length];
+        _work = Task.WhenAll(Enumerable.Range(0, _wanted.Length).Select(PrepareAsync));
+    }
+
+    /// <inheritdoc/>
+    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
+    {
+        for (int i = 0; i < _wanted.Length; i++)
+        {
+            if (_functions[i] is { } function && IsServed(request, _wanted[i].Request))
+                return function.RunAsync(request, cancellationToken);
+        }
+
+        return _runner.RunFunctionAsync(request, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
+        _runner.RunFunctionAsync(request, streams, cancellationToken);
+
+    /// <summary>Ends what is prepared.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _disposal.CancelAsync().ConfigureAwait(false);
+        await _work.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        foreach (PreparedFunction? function in _functions)
+        {
+            if (function is not null)
+                await function.DisposeAsync().ConfigureAwait(false);
+        }
+
+        _disposal.Dispose();
+    }
+
+    private static RunFunctionRequest Apply(string image, RequestPolicy policy)
+    {
+        try
+        {
+            return policy.Apply(new RunFunctionRequest { Image = image });
+        }
+        catch (Exception ex) when (ex is InvalidRequestException or RefusedRequestException)
+        {
+            throw new ArgumentException($"cannot prepare image '{image}': {ex.Message}", nameof(image), ex);
+        }
+    }
+
+    private static int Check(string image, int count) => count is > 0 and <= PrepareOptions.MaxCount
+        ? count
+        : throw new ArgumentException($"cannot prepare {count} containers of image '{image}': expected 1 to {PrepareOptions.MaxCount}.", nameof(count));
+
+    /// <summary>Timeout and pull policy are each run's own; limits and network are the container's.</summary>
+    private static bool IsServed(RunFunctionRequest request, RunFunctionRequest prepared) =>
+        request.Image == prepared.Image
+        && request.RunFunctionConfig.Resources == prepared.RunFunctionConfig.Resources
+        && request.RunFunctionConfig.Network.Policy is NetworkPolicy.Unspecified or NetworkPolicy.Isolated;
+
+    private async Task PrepareAsync(int i)
+    {
+        while (true)
+        {
+            try
+            {
+                _functions[i] = await _runner.PrepareAsync(_wanted[i].Request, new PrepareOptions { Count = _wanted[i].Count, IdleTime = PrepareOptions.MaxIdleTime }, _disposal.Token)
+                    .ConfigureAwait(false);
+                ServerLog.Prepared(_logger, _wanted[i].Request.Image, _wanted[i].Count);
+                return;
+            }
+            catch (XfnException ex)
+            {
+                ServerLog.NotPrepared(_logger, _wanted[i].Request.Image, RetryTime, ex);
+                await Task.Delay(RetryTime, _disposal.Token).ConfigureAwait(false);
+            }
+        }
+    }
+}
