@@ -15,6 +15,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 {
     private const string RecordName = "layer.json";
     private const string FlattenedSuffix = ".flat";
+    private const int SweepAttempts = 5;
+
+    private static readonly TimeSpan SweepPause = TimeSpan.FromMilliseconds(200);
 
     private readonly LayerUnpacker _unpacker = new(sparks);
     private readonly LayerSync _sync = new(cache, logger);
@@ -197,7 +200,26 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     }
 
     /// <summary>Clears what processes that have ended left behind.</summary>
-    public Task SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => TryRemoveAsync(directory, cancellationToken));
+    public Task SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => SweepAsync(directory, cancellationToken));
+
+    /// <summary>A spark whose runner was killed ends within moments, and may write its last while this goes on.</summary>
+    private async Task<bool> SweepAsync(string directory, CancellationToken cancellationToken)
+    {
+        for (int attempt = 1; attempt < SweepAttempts; attempt++)
+        {
+            try
+            {
+                await _unpacker.RemoveAsync(directory, cancellationToken).ConfigureAwait(false);
+                return true;
+            }
+            catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
+            {
+                await Task.Delay(SweepPause, time, cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        return await TryRemoveAsync(directory, cancellationToken).ConfigureAwait(false);
+    }
 
     private async Task<bool> TryRemoveAsync(string directory, CancellationToken cancellationToken)
     {
