@@ -1,24 +1,19 @@
-using System.Globalization;
 using Xfn.Core.Benchmarks;
 
-// Each verb compares us with the programs that users have, alternately and in one run, so that the machine's moods hit both.
+// eng/bench.sh calls the first two; the third is called by themselves.
 switch (args)
 {
-    case ["run"]:
-        return await RunBenchmark.RunAsync(200);
-    case ["run", var rounds]:
-        return await RunBenchmark.RunAsync(int.Parse(rounds, CultureInfo.InvariantCulture));
-    case ["pull"]:
-        return await PullBenchmark.RunAsync(5);
-    case ["pull-once", var directory, var image]:
-        return await PullBenchmark.OnceAsync(directory, image);
-    case ["crun-loop", var bundle]:
-        return await RunBenchmark.CrunLoopAsync(bundle);
+    case ["measure", string group, string caller, string file, .. string[] options]:
+        return await Bench.MeasureAsync(group, caller, file, options.Contains("--quick"));
+    case ["show", string json, string svg, .. string[] files] when files.Length > 0:
+        return Table.Show(json, svg, files);
+    case ["loop", string program, .. string[] arguments]:
+        return await Peers.LoopAsync(program, arguments);
     case ["unpack", .. string[] archives] when archives.Length > 0:
         return UnpackBenchmark.Run(archives);
     case ["unpack-once", string archive, string target]:
         return UnpackBenchmark.Once(archive, target);
     default:
-        Console.Error.WriteLine("usage: xfn-benchmarks run [ROUNDS] | pull | unpack ARCHIVE.tar...");
+        Console.Error.WriteLine($"usage: xfn-benchmarks measure GROUP CALLER ROWS.json [--quick] | show TABLE.json PICTURE.svg ROWS.json... | unpack ARCHIVE.tar...\ngroups: {string.Join(' ', Bench.Groups.Keys)}");
         return 2;
 }

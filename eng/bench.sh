@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Measures runs and pulls against the programs that do the same, alternating, and prints one table: as root, and as an ordinary user. See docs/performance.md.
+#   eng/bench.sh [--quick] [--growth] [--json FILE] [--svg FILE] [GROUP...]
+#     --quick   a few rounds of each, to see that all of it works
+#     --growth  instead, what a run costs when images, layers, output, queued runs and concurrent runs grow
+#     --json    the rows as JSON
+#     --svg     the ratios as a picture
+#     GROUP     only these: warm prepared images many socket fresh stream pull, growth-cached growth-layers growth-output growth-queued growth-concurrent
+caller=$PWD
+. "$(dirname "$0")/common.sh"
+. eng/users.sh
+
+groups=(warm prepared images many socket fresh stream pull)
+quick=() json='' svg='' chosen=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=(--quick) ;;
+    --growth) groups=(growth-cached growth-layers growth-output growth-queued growth-concurrent) ;;
+    --json | --svg)
+      [ $# -ge 2 ] || fail "$1 takes a file"
+      file=$(realpath -m "$caller/$2")
+      case $2 in /*) file=$2 ;; esac
+      [ "$1" = --json ] && json=$file || svg=$file
+      shift
+      ;;
+    -*) sed -n 's/^#   \( *\)/\1/p' "$0" >&2 && fail "unknown option $1" ;;
+    *) chosen+=("$1") ;;
+  esac
+  shift
+done
+[ ${#chosen[@]} -eq 0 ] || groups=("${chosen[@]}")
+
+need_dotnet
+need "${build_packages[@]}" "${run_packages[@]}" newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
+  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip
+
+say "Building xfn-benchmarks"
+dotnet build -c Release -v quiet -clp:NoSummary tests/Xfn.Core.Benchmarks
+umask 022
+export TMPDIR=/dev/shm
+stage_programs tests/Xfn.Core.Benchmarks/bin/Release/net10.0
+
+# The longest that one group may take, in seconds.
+limit=${XFN_BENCH_LIMIT:-300}
+files=() status=0
+
+# measure GROUP LABEL USER COMMAND...: measures by COMMAND, which makes itself the user.
+measure() {
+  local group=$1 label=$2 user=$3 own=$stage/$2 result=0 pid
+  shift 3
+  say "$group, as $label" >&2
+  make_home "$user" "$own"
+  install -d -m 0700 -o "$user" "$own/run"
+  # What runs in user namespaces of its own has to come through.
+  chmod 0711 "$own" "$own/tmp"
+  timeout --kill-after=20 "$limit" "$@" "${environment[@]}" XDG_RUNTIME_DIR="$own/run" "$stage/programs/xfn-benchmarks" measure "$group" "$label" "$own/$group.json" "${quick[@]}" </dev/null || result=$?
+  # What an ordinary user's podman leaves running keeps its directories.
+  pid=$(cat "$own/run/libpod/tmp/pause.pid" 2>/dev/null || true)
+  [ -z "$pid" ] || [ "$(stat -c %U "/proc/$pid" 2>/dev/null || true)" != "$user" ] || kill "$pid"
+  [ "$result" -ne 124 ] || echo "$group: stopped after $limit seconds" >&2
+  [ "$result" -eq 0 ] || status=1
+  [ ! -e "$own/$group.json" ] || files+=("$own/$group.json")
+}
+
+for group in "${groups[@]}"; do
+  if is_root; then
+    measure "$group" root root env
+    case $group in growth-*) ;; *) measure "$group" user xfn-subids "${as_subids[@]}" ;; esac
+  else
+    measure "$group" user "$(id -un)" env
+  fi
+done
+
+[ ${#files[@]} -gt 0 ] || fail "nothing was measured; why is above"
+"$stage/programs/xfn-benchmarks" show "$json" "$svg" "${files[@]}" || status=1
+say "Took $SECONDS seconds" >&2
+exit $status

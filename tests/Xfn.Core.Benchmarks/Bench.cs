@@ -1,0 +1,102 @@
+namespace Xfn.Core.Benchmarks;
+
+/// <summary>One group of rows, measured in a process of its own: its memory is the group's, and a group that fails takes no other with it.</summary>
+internal sealed class Bench
+{
+    public static readonly IReadOnlyDictionary<string, Func<Bench, Task>> Groups = new Dictionary<string, Func<Bench, Task>>
+    {
+        ["warm"] = WarmRows.AddAsync,
+        ["prepared"] = PreparedRows.AddAsync,
+        ["images"] = ImageRows.AddAsync,
+        ["many"] = ManyRows.AddAsync,
+        ["socket"] = SocketRows.AddAsync,
+        ["fresh"] = FreshRows.AddAsync,
+        ["stream"] = StreamRows.AddAsync,
+        ["pull"] = PullRows.AddAsync,
+        ["growth-cached"] = GrowthRows.AddCachedAsync,
+        ["growth-layers"] = GrowthRows.AddLayersAsync,
+        ["growth-output"] = GrowthRows.AddOutputAsync,
+        ["growth-queued"] = GrowthRows.AddQueuedAsync,
+        ["growth-concurrent"] = GrowthRows.AddConcurrentAsync,
+    };
+
+    private readonly string _caller;
+    private readonly List<Row> _rows = [];
+
+    private Bench(string caller, bool quick)
+    {
+        (_caller, IsQuick) = (caller, quick);
+        Work = Directory.CreateDirectory(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName()[..4])).FullName;
+        Images = new Images(Work);
+    }
+
+    /// <summary>A directory below TMPDIR, which eng/bench.sh puts on tmpfs. Its name is short, for podman takes no long ones.</summary>
+    public string Work { get; }
+
+    public Images Images { get; }
+
+    /// <summary>Whether this is only to see that it works.</summary>
+    public bool IsQuick { get; }
+
+    public static async Task<int> MeasureAsync(string group, string caller, string file, bool quick)
+    {
+        if (!Groups.TryGetValue(group, out Func<Bench, Task>? add))
+        {
+            Console.Error.WriteLine($"there is no group '{group}': expected one of {string.Join(' ', Groups.Keys)}.");
+            return 2;
+        }
+
+        var bench = new Bench(caller, quick);
+        try
+        {
+            await add(bench);
+            return 0;
+        }
+        catch (Exception ex)
+        {
+            Console.Error.WriteLine(ex);
+            bench._rows.Add(new Row { Name = group, Caller = caller, Peer = "", LeftOut = ex.Message });
+            return 1;
+        }
+        finally
+        {
+            Row.Write(file, bench._rows);
+
+            // What an ordinary user unpacked belongs to its subordinate ids.
+            await Peers.ShellAsync($"rm -rf {bench.Work} 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf {bench.Work}");
+        }
+    }
+
+    public ContainerRunner MakeRunner(Action<ContainerRunnerOptions>? configure = null) => new(options =>
+    {
+        options.WithCacheDir(Path.Combine(Work, "cache"));
+        configure?.Invoke(options);
+    });
+
+    public int Rounds(int full) => IsQuick ? Math.Max(2, full / 20) : full;
+
+    /// <summary>The parameter of a growth: a smoke run goes not that far.</summary>
+    public IEnumerable<long> Points(long most, params long[] points) => points.Where(p => !IsQuick || p <= most);
+
+    /// <summary>Measures, and makes a row of our way with each of the others.</summary>
+    public Task CompareAsync(string name, int rounds, Way ours, params Way[] peers) => CompareAsync([name], rounds, [ours], peers);
+
+    /// <summary>Measures, and makes rows: of the first of our ways with each of the others, of each further one with the first of them.</summary>
+    public async Task CompareAsync(string[] names, int rounds, Way[] ours, Way[] peers)
+    {
+        Sample[] samples = await Measure.AlternateAsync(Rounds(rounds), Math.Clamp(rounds / 10, 1, IsQuick ? 2 : 20), [.. ours, .. peers]);
+        for (int i = 0; i < ours.Length; i++)
+        {
+            foreach (Sample peer in samples.Skip(ours.Length).Take(i == 0 ? peers.Length : 1))
+                _rows.Add(Row.Compare(names[i], _caller, samples[i], peer));
+        }
+    }
+
+    /// <summary>Measures what grows: a row for each point, against the first.</summary>
+    public async Task GrowAsync(string table, int rounds, IEnumerable<Way> ways)
+    {
+        Sample[] samples = await Measure.AlternateAsync(Rounds(rounds), 1, [.. ways]);
+        foreach (Sample sample in samples)
+            _rows.Add(Row.Compare(sample.Name, _caller, sample, samples[0], table));
+    }
+}

@@ -1,0 +1,85 @@
+using System.Formats.Tar;
+using System.Text.Json.Nodes;
+
+namespace Xfn.Core.Benchmarks;
+
+/// <summary>Makes images of busybox, and bundles of the same for runtimes without us.</summary>
+internal sealed class Images(string work)
+{
+    private static readonly string[] Cat = ["/bin/busybox", "cat"];
+    private int _images;
+
+    /// <summary>Of one layer with busybox in it, which answers its input unless other arguments are given.</summary>
+    public string Tiny(params string[] arguments) => Write(arguments.Length == 0 ? Cat : arguments, [Layer(writer => writer.WriteEntry("/bin/busybox", "bin/busybox"))]);
+
+    /// <summary>The same with a file of so many bytes besides.</summary>
+    public string Large(int bytes) => Write(Cat, [Layer(writer => writer.WriteEntry("/bin/busybox", "bin/busybox")), Layer(writer => WriteFile(writer, "large", bytes))]);
+
+    /// <summary>The same with so many layers, each with a file of its own.</summary>
+    public string Layered(int layers) => Write(
+        Cat,
+        [
+            Layer(writer => writer.WriteEntry("/bin/busybox", "bin/busybox")),
+            .. Enumerable.Range(1, layers - 1).Select(i => Layer(writer => WriteFile(writer, $"layer-{i}", 10))),
+        ]);
+
+    /// <summary>An image that is not to be run, unlike any other.</summary>
+    public string Other() => Write(Cat, [Layer(writer => WriteFile(writer, $"image-{_images}", 10))]);
+
+    /// <summary>A bundle as we make them, with all that hardens them.</summary>
+    /// <param name="ownUserNamespace">Whether the runtime is to make a user namespace for each run.</param>
+    public string Bundle(bool ownUserNamespace)
+    {
+        string bundle = Directory.CreateDirectory(Path.Combine(work, ownUserNamespace ? "bundle-user" : "bundle")).FullName;
+        string bin = Directory.CreateDirectory(Path.Combine(bundle, "rootfs", "bin")).FullName;
+        File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
+        Bundle built = new RuntimeBundleBuilder(new BundleOptions { SeccompForm = SeccompForm.Compiled }).Build(new BundleContext
+        {
+            Reference = ImageReference.Parse("bench"),
+            Image = Config(Cat, []),
+            Config = new RunFunctionConfig(),
+            Mapping = new IdMapping { Uids = [new(0, 100_000, 65_536)], Gids = [new(0, 100_000, 65_536)], Method = IdMappingMethod.Capabilities },
+        });
+
+        // Root of a user namespace may not make them here.
+        foreach (string directory in built.MountPoints)
+            Directory.CreateDirectory(Path.Combine(bundle, "rootfs", directory.TrimStart('/')));
+        JsonNode config = JsonNode.Parse(built.RuntimeConfig.Span)!;
+        if (ownUserNamespace)
+        {
+            // Where its peers run an ordinary user has its own id as 0, and its subordinate ids as 1 to 65535: the kernel takes no range that spans both.
+            (int first, int size) = Peers.IsRoot ? (100_000, 65_536) : (1, 65_535);
+            config["linux"]!["namespaces"]!.AsArray().Add(new JsonObject { ["type"] = "user" });
+            foreach (string mappings in (string[])["uidMappings", "gidMappings"])
+                config["linux"]![mappings] = new JsonArray(new JsonObject { ["containerID"] = 0, ["hostID"] = first, ["size"] = size });
+        }
+
+        File.WriteAllText(Path.Combine(bundle, "config.json"), config.ToJsonString());
+        return bundle;
+    }
+
+    private static ImageConfig Config(string[] arguments, IReadOnlyList<Digest> diffIds) =>
+        new() { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = arguments }, RootFs = new() { DiffIds = diffIds } };
+
+    private static byte[] Layer(Action<TarWriter> write)
+    {
+        using var tar = new MemoryStream();
+        using (var writer = new TarWriter(tar, leaveOpen: true))
+        {
+            writer.WriteEntry(new PaxTarEntry(TarEntryType.Directory, "bin") { Mode = (UnixFileMode)0b111_101_101 });
+            write(writer);
+        }
+
+        return tar.ToArray();
+    }
+
+    private static void WriteFile(TarWriter writer, string name, int bytes)
+    {
+        byte[] content = new byte[bytes];
+        Random.Shared.NextBytes(content);
+        writer.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, name) { DataStream = new MemoryStream(content) });
+    }
+
+    private string Write(string[] arguments, IEnumerable<byte[]> layers) => Layout.Write(
+        Path.Combine(work, $"image-{_images++}"), diffIds => Config(arguments, diffIds), [.. layers.Select(tar => (tar, Digest.Compute(tar), MediaTypes.OciLayer))]);
+}
