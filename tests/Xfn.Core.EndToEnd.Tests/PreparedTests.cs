@@ -12,7 +12,7 @@ internal sealed class PreparedTests : RunnerFixture
         for fd in /proc/1/fd/*; do to=$(readlink $fd) && echo "${fd##*/} $to"; done | tr -d '0123456789[]'
         while read name value; do case $name in VmPeak:|VmSize:|VmHWM:|VmRSS:|Vm*|Rss*|*ctxt*|Mems_allowed*|Cpus*|HugetlbPages:) ;; *) echo "$name $value";; esac; done </proc/1/status
         cat /proc/1/limits /proc/1/oom_score_adj /proc/1/coredump_filter /proc/1/setgroups /proc/1/uid_map /proc/1/comm /proc/1/personality 2>&1
-        umask; ulimit -a; id; pwd; ls /proc | tr -d '0123456789'; head -c 20 /proc/1/wchan
+        umask; ulimit -a; id; pwd; for name in /proc/[a-z]*; do echo $name; done
         """;
 
     [Test, CancelAfter(60_000)]
@@ -182,7 +182,7 @@ internal sealed class PreparedTests : RunnerFixture
     {
         await using PreparedFunction function = await NewRunner().PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Command("true")) }, cancellationToken: token);
         RunFunctionResponse response = await function.RunAsync(cancellationToken: token);
-        Assert.That(response.Statistics.CpuTime, Is.GreaterThan(TimeSpan.Zero).And.LessThan(TimeSpan.FromMilliseconds(50)));
+        Assert.That(response.Statistics.CpuTime, Is.GreaterThan(TimeSpan.Zero).And.LessThan(response.Statistics.Run * Environment.ProcessorCount));
         Assert.That(response.Statistics.PeakMemoryBytes, Is.GreaterThan(0));
     }
 

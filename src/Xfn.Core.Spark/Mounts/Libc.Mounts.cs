@@ -37,6 +37,9 @@ internal static unsafe partial class Libc
 
     public const long CGROUP2_SUPER_MAGIC = 0x63677270;
 
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setxattr(byte* path, byte* name, byte* value, nuint size, int flags);
+
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     public static partial int mount(string source, string target, string? type, nuint flags, string? data);
 

@@ -20,6 +20,8 @@ internal sealed record Skeleton
     {
         string root = workspace.NewDirectory("skeleton", RootMode);
         Make(root, MountPoints);
+        foreach (string directory in MountPoints.Where(IsLeaf))
+            HideLower($"{root}/{directory}");
         foreach (string file in FileMountPoints)
         {
             int fd = Libc.open($"{root}/{file}", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
@@ -46,6 +48,16 @@ internal sealed record Skeleton
         string root = workspace.NewDirectory("bottom");
         Make(root, Directories);
         return root;
+    }
+
+    /// <summary>Whether nothing of the image is to be seen below a mount point: what is mounted there covers all of it.</summary>
+    private bool IsLeaf(string directory) => !MountPoints.Concat(FileMountPoints).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
+
+    /// <summary>Spares the kernel looking for a directory in every layer. Not all versions let a tmpfs have the mark, and nothing depends on it.</summary>
+    private static unsafe void HideLower(string directory)
+    {
+        fixed (byte* path = System.Text.Encoding.UTF8.GetBytes(directory + '\0'), name = "user.overlay.opaque\0"u8, yes = "y"u8)
+            _ = Libc.setxattr(path, name, yes, 1, 0);
     }
 
     private static void Make(string root, IReadOnlyList<string> directories)
