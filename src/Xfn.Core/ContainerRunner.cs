@@ -86,7 +86,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         _planner = new ContainerPlanner(
             _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull), _cache.Store);
         _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
-        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(_disposal.Token), CgroupManager.SweepAsync(_cache.Cgroups))));
+
+        // Disposal waits for it: the next program may be no longer there than this one.
+        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(CancellationToken.None), CgroupManager.SweepAsync(_cache.Cgroups))));
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
-using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -15,7 +14,7 @@ internal sealed class SoakTests : RunnerFixture
         Census before = Census.Take(Cache);
         TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
         (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner);
-        int rounds = LongMode.Rounds(300) / (3 * kinds.Length) + 1;
+        int rounds = Effort.Rounds(300) / (3 * kinds.Length) + 1;
         string good = Write(TestImage.Command("cat"), "good");
         var counts = new SortedDictionary<string, int>();
 

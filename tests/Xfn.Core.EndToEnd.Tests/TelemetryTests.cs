@@ -22,7 +22,7 @@ internal sealed class TelemetryTests : RunnerFixture
         Assert.That(stages.Select(s => s.OperationName), Is.SubsetOf(new[] { "xfn.run.queue", "xfn.run.pull", "xfn.run.spawn", "xfn.run.start", "xfn.run.run" }));
         Assert.That(stages.Select(s => s.OperationName), Is.SupersetOf(new[] { "xfn.run.pull", "xfn.run.start", "xfn.run.run" }));
         Activity function = stages.Single(s => s.OperationName == "xfn.run.run");
-        Assert.That(function.Duration, Is.EqualTo(response.Statistics.Run).Within(TimeSpan.FromMilliseconds(1)).And.GreaterThan(TimeSpan.FromMilliseconds(90)));
+        Assert.That(function.Duration, Is.EqualTo(response.Statistics.Run).Within(TimeSpan.FromMilliseconds(1)).And.GreaterThan(TimeSpan.Zero));
         Assert.That(function.StartTimeUtc + function.Duration, Is.LessThanOrEqualTo(run.StartTimeUtc + run.Duration + TimeSpan.FromMilliseconds(1)));
         Assert.That(run.GetTagItem("oci.manifest.digest"), Is.EqualTo(response.Statistics.ImageDigest.ToString()));
         Assert.That((run.GetTagItem("xfn.run.outcome"), run.GetTagItem("xfn.cache.result"), run.Status), Is.EqualTo(("succeeded", "miss", ActivityStatusCode.Unset)));
