@@ -11,11 +11,14 @@ internal interface IReady : IAsyncDisposable
 internal sealed class ReadyPool<T> : IAsyncDisposable
     where T : class, IReady
 {
+    /// <summary>How many are made at a time, most of which is waiting for the kernel; more would only take processors from runs.</summary>
+    private const int MadeAtOnce = 2;
+
     private readonly Func<CancellationToken, Task<T>> _start;
     private readonly int _count;
     private readonly TimeSpan _idleTime;
     private readonly Lock _lock = new();
-    private readonly Queue<T> _ready = new();
+    private readonly List<Task<T>> _items = [];
     private readonly CancellationTokenSource _disposal = new();
     private readonly ITimer _idle;
     private Task _work = Task.CompletedTask;
@@ -36,7 +39,7 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
         get
         {
             lock (_lock)
-                return _ready.Count;
+                return _items.Count(item => item.IsCompletedSuccessfully);
         }
     }
 
@@ -45,20 +48,46 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
     {
         lock (_lock)
         {
-            while (_ready.TryDequeue(out T? ready))
+            while (_items.Find(item => item.IsCompleted) is { } item)
             {
-                // One that was killed while it waited is cleared away by the next refill.
-                if (ready.IsAlive)
-                    return ready;
-                Chain(() => ready.DisposeAsync().AsTask());
+                _items.Remove(item);
+                if (item.IsCompletedSuccessfully && item.Result.IsAlive)
+                    return item.Result;
+
+                // One that was killed while it waited.
+                End(item);
             }
         }
 
         return null;
     }
 
-    /// <summary>Takes one that waits, or makes one.</summary>
-    public Task<T> TakeAsync(CancellationToken cancellationToken) => TryTake() is { } ready ? Task.FromResult(ready) : _start(cancellationToken);
+    /// <summary>Takes one that waits, or the first of those that are being made, or makes one.</summary>
+    public async Task<T> TakeAsync(CancellationToken cancellationToken)
+    {
+        if (TryTake() is { } ready)
+            return ready;
+        Task<T>? coming;
+        lock (_lock)
+        {
+            coming = _items.FirstOrDefault();
+            if (coming is not null)
+                _items.Remove(coming);
+        }
+
+        if (coming is not null)
+        {
+            await ((Task)coming).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (coming.IsCompletedSuccessfully && coming.Result.IsAlive && !cancellationToken.IsCancellationRequested)
+                return coming.Result;
+
+            // What failed then fails again now, and is told.
+            End(coming);
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return await _start(cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>Makes what is missing, behind the caller's back. To be called when a run is over, so that it is not slowed down by the next one's preparation.</summary>
     public void Refill()
@@ -68,8 +97,12 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
             if (_count == 0 || _disposal.IsCancellationRequested)
                 return;
             _idle.Change(_idleTime, Timeout.InfiniteTimeSpan);
-            if (_work.IsCompleted)
-                Chain(() => FillAsync(_disposal.Token));
+            while (_items.Count < _count && _items.Count(item => !item.IsCompleted) < MadeAtOnce)
+            {
+                Task<T> item = Task.Run(() => _start(_disposal.Token));
+                _items.Add(item);
+                After(item.ContinueWith(Made, TaskScheduler.Default));
+            }
         }
     }
 
@@ -90,12 +123,7 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
     public void Clear()
     {
         lock (_lock)
-        {
-            T[] idle = [.. _ready];
-            _ready.Clear();
-            foreach (T ready in idle)
-                Chain(() => ready.DisposeAsync().AsTask());
-        }
+            EndAll();
     }
 
     public async ValueTask DisposeAsync()
@@ -114,11 +142,43 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
         {
             if (_disposal.IsCancellationRequested)
                 return false;
-            _ready.Enqueue(ready);
+            _items.Add(Task.FromResult(ready));
             return true;
         }
     }
 
-    /// <summary>Does something behind what is being done. What fails here fails again, and is told, when a run makes one of its own.</summary>
-    private void Chain(Func<Task> next) => _work = _work.ContinueWith(_ => next(), TaskScheduler.Default).Unwrap();
+    /// <summary>Goes on with the next, unless there is none to be made: who needs it learns why by making one.</summary>
+    private void Made(Task<T> item)
+    {
+        if (item.IsCompletedSuccessfully)
+        {
+            Refill();
+            return;
+        }
+
+        lock (_lock)
+            _items.Remove(item);
+    }
+
+    private void EndAll()
+    {
+        _items.ForEach(End);
+        _items.Clear();
+    }
+
+    private void End(Task<T> item)
+    {
+        lock (_lock)
+            After(EndAsync(item));
+    }
+
+    private static async Task EndAsync(Task<T> item)
+    {
+        await ((Task)item).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
+        if (item.IsCompletedSuccessfully)
+            await item.Result.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Has disposal wait for it.</summary>
+    private void After(Task task) => _work = _work.IsCompleted ? task : Task.WhenAll(_work, task);
 }
