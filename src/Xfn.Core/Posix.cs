@@ -20,6 +20,10 @@ internal static partial class Posix
         "open",
         path);
 
+    /// <summary>Writes a byte.</summary>
+    /// <returns>Whether it was taken.</returns>
+    public static unsafe bool TryWrite(SafeFileHandle file, byte value) => Syscall.write((int)file.DangerousGetHandle(), &value, 1) == 1;
+
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
     public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, uid, gid) == 0;

@@ -36,7 +36,7 @@ internal static class ContainerRun
         ForbidUserNamespaces(run.OuterProc);
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
-        Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment) : null;
+        Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment, workspace["gate"]) : null;
         ChildProcess container = Start(run, workspace, stdio, gate);
         stdio.CloseFunction();
         if (gate is not null)

@@ -42,9 +42,6 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint pread(int fd, byte* buffer, nuint count, long offset);
 
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int getrusage(int who, RUsage* usage);
-
     [LibraryImport("libc")]
     public static partial int sigprocmask(int how, byte* set, byte* old);
 
