@@ -65,31 +65,24 @@ internal sealed unsafe class ChildProcess
         _stat = Libc.open($"{directory}/stat", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
     }
 
-    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
+    /// <summary>Waits for the end of a program that was started here.</summary>
     /// <returns>How it ended.</returns>
     public ChildExit Wait()
     {
         WaitForEnd();
         int status;
         Libc.RUsage used;
-        int waitFor = _pid;
-        while (Libc.wait4(waitFor, &status, 0, &used) is var reaped && reaped != _pid)
+        while (Libc.wait4(_pid, &status, 0, &used) != _pid)
         {
-            // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
-            // and when it has been reaped the container is one too.
-            if (reaped > 0)
-                waitFor = _pid;
-            else if (Libc.Errno == Libc.ECHILD && waitFor == _pid)
-                waitFor = -1;
-            else if (Libc.Errno != Libc.EINTR)
-                throw SparkException.FromErrno("cannot wait for the container");
+            if (Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno("cannot wait for a program");
         }
 
         Libc.close(_pidfd);
         return new ChildExit(status, used);
     }
 
-    /// <summary>Waits as <see cref="Wait"/> does, and leaves the child to be asked more.</summary>
+    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
     public void WaitForEnd()
     {
         Libc.PollFd* fds = stackalloc Libc.PollFd[2];
@@ -110,7 +103,28 @@ internal sealed unsafe class ChildProcess
         }
     }
 
-    /// <summary>Whether a child that is followed, and has not been waited for, has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
+    /// <summary>How a container ended.</summary>
+    /// <remarks>It stays a zombie: the kernel takes longer to bury it than all else takes here, and does so when this process ends.</remarks>
+    public ChildExit ReadExit()
+    {
+        const int idIsPidfd = 3, exited = 4, doNotReap = 0x0100_0000, endedByItself = 1;
+        Libc.RUsage used;
+        Libc.ChildInfo info;
+        while (Libc.syscall(Libc.SYS_waitid, idIsPidfd, _pidfd, (nint)(&info), exited | doNotReap, (nint)(&used)) != 0)
+        {
+            // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
+            // and when it has ended the container is one too, and may be the one that is met here.
+            int status = 0, ended = 0;
+            if (Libc.Errno == Libc.ECHILD && (ended = Libc.wait4(-1, &status, 0, &used)) == _pid)
+                return new ChildExit(status, used);
+            if (ended <= 0 && Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno("cannot wait for the container");
+        }
+
+        return new ChildExit(info.Code == endedByItself ? info.Status << 8 : info.Status, used);
+    }
+
+    /// <summary>Whether a child that is followed has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
     public bool HasExecuted()
     {
         const int flagsField = 6, forkedNotExecuted = 0x40;
@@ -118,8 +132,8 @@ internal sealed unsafe class ChildProcess
         ReadOnlySpan<byte> stat = Read(_stat, buffer);
 
         // The name, in parentheses, may hold anything.
-        stat = stat[(stat.LastIndexOf((byte)')') + 2)..];
-        for (int i = 0; i < flagsField; i++)
+        stat = stat[(stat.LastIndexOf((byte)')') + 1)..];
+        for (int i = 0; i <= flagsField; i++)
             stat = stat[(stat.IndexOf((byte)' ') + 1)..];
         return Utf8Parser.TryParse(stat, out uint flags, out _)
             ? (flags & forkedNotExecuted) == 0

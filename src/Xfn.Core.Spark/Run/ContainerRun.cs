@@ -56,7 +56,7 @@ internal static class ContainerRun
 
         // The runtime had gone by then, so it was its last process that found out, and said so on what was to be the function's stderr.
         bool executed = gate is not null || container.HasExecuted();
-        ChildExit exit = container.Wait();
+        ChildExit exit = container.ReadExit();
         if (!executed)
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         long setup = gate?.Check() ?? 0;
