@@ -47,7 +47,11 @@ internal sealed class FunctionRun : IDisposable
     {
         // What starts the function goes first: all the rest can be done while the kernel executes it.
         Task input = _streams.IsBuffered ? Feed() : Task.CompletedTask;
+        long released = _time.GetTimestamp();
         Task started = start(cancellationToken);
+
+        // What is started at once may have ended before this thread goes on.
+        bool isReleased = started.IsCompleted;
         using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
         using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
         using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
@@ -56,7 +60,7 @@ internal sealed class FunctionRun : IDisposable
         try
         {
             await started.ConfigureAwait(false);
-            StartedAt = _time.GetTimestamp();
+            StartedAt = isReleased ? released : _time.GetTimestamp();
             if (!_streams.IsBuffered)
                 input = Feed();
 
