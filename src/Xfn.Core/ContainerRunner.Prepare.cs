@@ -32,7 +32,7 @@ public sealed partial class ContainerRunner
             {
                 var containers = new PreparedContainers(
                     options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Time);
-                var function = new PreparedFunction(this, request, containers);
+                var function = new PreparedFunction(this, plan, containers);
                 _prepared.TryAdd(function, 0);
                 try
                 {

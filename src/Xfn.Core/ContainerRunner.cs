@@ -136,11 +136,16 @@ public sealed partial class ContainerRunner : IContainerRunner
     public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
         RunAsync(request, streams, null, cancellationToken);
 
-    internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, PreparedContainers? prepared, CancellationToken cancellationToken)
+    internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, PreparedContainers? prepared, CancellationToken cancellationToken) =>
+        await RunAsync(RunPlan.From(request, _settings), prepared, cancellationToken).ConfigureAwait(false);
+
+    internal async Task<RunFunctionResponse> RunAsync(RunPlan plan, ReadOnlyMemory<byte> input, PreparedContainers prepared, CancellationToken cancellationToken) =>
+        await RunAsync(plan.With(input, _settings), prepared, cancellationToken).ConfigureAwait(false);
+
+    private async Task<RunFunctionResponse> RunAsync(RunPlan plan, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
-        RunPlan plan = RunPlan.From(request, _settings);
         var output = new BufferSink(_settings.MaxStdioBytes);
-        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsBuffered = true };
+        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, plan.Request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsBuffered = true };
         RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, prepared, token), cancellationToken).ConfigureAwait(false);
         return response with { Output = output.Content };
     }

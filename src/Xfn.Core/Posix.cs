@@ -20,6 +20,17 @@ internal static partial class Posix
         "open",
         path);
 
+    /// <summary>Opens a file to be read; null when there is none.</summary>
+    public static SafeFileHandle? TryOpen(string path)
+    {
+        int fd = Syscall.open(path, OpenFlags.O_RDONLY | OpenFlags.O_CLOEXEC);
+        return fd < 0 && Stdlib.GetLastError() is Errno.ENOENT or Errno.ENOTDIR or Errno.ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
+    }
+
+    /// <summary>Writes a byte.</summary>
+    /// <returns>Whether it was taken.</returns>
+    public static unsafe bool TryWrite(SafeFileHandle file, byte value) => Syscall.write((int)file.DangerousGetHandle(), &value, 1) == 1;
+
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
     public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, uid, gid) == 0;

@@ -9,11 +9,10 @@ namespace Xfn.Core;
 public sealed class PreparedFunction : IAsyncDisposable
 {
     private readonly ContainerRunner _runner;
-    private readonly RunFunctionRequest _request;
+    private readonly RunPlan _plan;
     private int _disposed;
 
-    internal PreparedFunction(ContainerRunner runner, RunFunctionRequest request, PreparedContainers containers) =>
-        (_runner, _request, Containers) = (runner, request, containers);
+    internal PreparedFunction(ContainerRunner runner, RunPlan plan, PreparedContainers containers) => (_runner, _plan, Containers) = (runner, plan, containers);
 
     /// <summary>How many containers wait now.</summary>
     public int ReadyCount => Containers.Count;
@@ -27,7 +26,7 @@ public sealed class PreparedFunction : IAsyncDisposable
     public Task<RunFunctionResponse> RunAsync(ReadOnlyMemory<byte> input = default, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return _runner.RunAsync(_request with { Input = input }, Containers, cancellationToken);
+        return _runner.RunAsync(_plan, input, Containers, cancellationToken);
     }
 
     /// <summary>Runs a request that asks for what was prepared; its timeout, pull policy and credentials are its own.</summary>
@@ -44,7 +43,7 @@ public sealed class PreparedFunction : IAsyncDisposable
     public Task<RunFunctionResponse> RunAsync(FunctionStreams streams, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return _runner.RunAsync(_request, streams, Containers, cancellationToken);
+        return _runner.RunAsync(_plan.Request, streams, Containers, cancellationToken);
     }
 
     /// <summary>Ends the containers that wait.</summary>

@@ -186,13 +186,31 @@ internal sealed class PreparedTests : RunnerFixture
         Assert.That(response.Statistics.PeakMemoryBytes, Is.GreaterThan(0));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_container_that_waits_has_one_thread_and_next_to_no_memory(CancellationToken token)
+    {
+        await using PreparedFunction function = await NewRunner().PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Command("true")) }, cancellationToken: token);
+        string status = await File.ReadAllTextAsync($"/proc/{Gates().Single()}/status", token);
+        Assert.That(status, Does.Match(@"Threads:\t1\n").And.Match(@"VmRSS:\s+\d{1,2} kB\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Long_arguments_and_a_large_environment_reach_a_prepared_function(CancellationToken token)
+    {
+        TestImage image = TestImage.Shell("echo $# ${#1} ${#A} ${#I} $Z");
+        image.Config = image.Config with { Env = [.. "ABCDEFGHI".Select(name => $"{name}={new string(name, 100_000)}"), "Z=end"], Cmd = ["zero", new string('x', 100_000)] };
+        await using PreparedFunction function = await NewRunner().PrepareAsync(new RunFunctionRequest { Image = Write(image) }, cancellationToken: token);
+        RunFunctionResponse response = await function.RunAsync(cancellationToken: token);
+        Assert.That((Text(response.Output), response.Statistics.Prepared), Is.EqualTo(("1 100000 100000 100000 end\n", true)));
+    }
+
     private static List<int> Gates() => [.. Directory.GetDirectories("/proc").Select(Path.GetFileName).Where(name => int.TryParse(name, out _)).Select(int.Parse!).Where(IsGate)];
 
     private static bool IsGate(int pid)
     {
         try
         {
-            return File.ReadAllText($"/proc/{pid}/cmdline") is "/proc/self/fd/3\0gate\0" && IsOfThisProcess(pid);
+            return File.ReadAllText($"/proc/{pid}/cmdline").StartsWith("xfn-gate\0", StringComparison.Ordinal) && IsOfThisProcess(pid);
         }
         catch (IOException)
         {

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Text;
 
 namespace Xfn.Core.Spark.Run;
@@ -7,6 +8,7 @@ internal sealed unsafe class ChildProcess
 {
     private readonly int _pid;
     private readonly int _pidfd;
+    private int _stat = -1;
 
     public ChildProcess(int pid)
     {
@@ -52,9 +54,36 @@ internal sealed unsafe class ChildProcess
         return new ChildProcess(pid);
     }
 
-    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
+    /// <summary>To be called when a container goes on by itself: whatever can be done before its end is done now, for its caller waits for what comes after it.</summary>
+    public void Follow()
+    {
+        // The kernel takes a process's namespaces apart before it closes the process's pipes: it unmounts, and waits for grace periods of RCU. Those that are held here go
+        // with this process, behind the caller's back. Without any of them that takes longer, and no more.
+        string directory = $"/proc/{VisibleId()}";
+        foreach (string name in (ReadOnlySpan<string>)["mnt", "net", "ipc", "uts", "cgroup"])
+            _ = Libc.open($"{directory}/ns/{name}", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+        _stat = Libc.open($"{directory}/stat", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+    }
+
+    /// <summary>Waits for the end of a program that was started here.</summary>
     /// <returns>How it ended.</returns>
     public ChildExit Wait()
+    {
+        WaitForEnd();
+        int status;
+        Libc.RUsage used;
+        while (Libc.wait4(_pid, &status, 0, &used) != _pid)
+        {
+            if (Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno("cannot wait for a program");
+        }
+
+        Libc.close(_pidfd);
+        return new ChildExit(status, used);
+    }
+
+    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
+    public void WaitForEnd()
     {
         Libc.PollFd* fds = stackalloc Libc.PollFd[2];
         while (true)
@@ -64,7 +93,7 @@ internal sealed unsafe class ChildProcess
             if (Libc.poll(fds, 2, -1) < 0 && Libc.Errno != Libc.EINTR)
                 throw SparkException.FromErrno("cannot wait for the container");
             if (fds[0].Returned != 0)
-                break;
+                return;
             if (fds[1].Returned == 0)
                 continue;
             if (Control.Receive() is not SparkSignal signal)
@@ -72,39 +101,60 @@ internal sealed unsafe class ChildProcess
             else
                 Libc.syscall(Libc.SYS_pidfd_send_signal, _pidfd, signal.Number);
         }
+    }
 
-        // Readable until it has been reaped.
-        bool executed = HasExecuted();
-        int status;
+    /// <summary>How a container ended.</summary>
+    /// <remarks>It stays a zombie: the kernel takes longer to bury it than all else takes here, and does so when this process ends.</remarks>
+    public ChildExit ReadExit()
+    {
+        const int idIsPidfd = 3, exited = 4, doNotReap = 0x0100_0000, endedByItself = 1;
         Libc.RUsage used;
-        int waitFor = _pid;
-        while (Libc.wait4(waitFor, &status, 0, &used) is var reaped && reaped != _pid)
+        Libc.ChildInfo info;
+        while (Libc.syscall(Libc.SYS_waitid, idIsPidfd, _pidfd, (nint)(&info), exited | doNotReap, (nint)(&used)) != 0)
         {
             // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
-            // and when it has been reaped the container is one too.
-            if (reaped > 0)
-                waitFor = _pid;
-            else if (Libc.Errno == Libc.ECHILD && waitFor == _pid)
-                waitFor = -1;
-            else if (Libc.Errno != Libc.EINTR)
+            // and when it has ended the container is one too, and may be the one that is met here.
+            int status = 0, ended = 0;
+            if (Libc.Errno == Libc.ECHILD && (ended = Libc.wait4(-1, &status, 0, &used)) == _pid)
+                return new ChildExit(status, used);
+            if (ended <= 0 && Libc.Errno != Libc.EINTR)
                 throw SparkException.FromErrno("cannot wait for the container");
         }
 
-        Libc.close(_pidfd);
-        return new ChildExit(status, executed, used);
+        return new ChildExit(info.Code == endedByItself ? info.Status << 8 : info.Status, used);
     }
 
-    /// <summary>Whether the process has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
-    private bool HasExecuted()
+    /// <summary>Whether a child that is followed has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
+    public bool HasExecuted()
     {
         const int flagsField = 6, forkedNotExecuted = 0x40;
-        // /proc may be one that has another number for it, which the descriptor knows.
-        string pid = File.ReadLines($"/proc/self/fdinfo/{_pidfd}").First(line => line.StartsWith("Pid:", StringComparison.Ordinal))[4..].Trim();
-        string stat = File.ReadAllText($"/proc/{pid}/stat");
+        Span<byte> buffer = stackalloc byte[1024];
+        ReadOnlySpan<byte> stat = Read(_stat, buffer);
 
         // The name, in parentheses, may hold anything.
-        string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return (uint.Parse(fields[flagsField]) & forkedNotExecuted) == 0;
+        stat = stat[(stat.LastIndexOf((byte)')') + 1)..];
+        for (int i = 0; i <= flagsField; i++)
+            stat = stat[(stat.IndexOf((byte)' ') + 1)..];
+        return Utf8Parser.TryParse(stat, out uint flags, out _)
+            ? (flags & forkedNotExecuted) == 0
+            : throw new SparkException(SparkFailureKind.Environment, "cannot read the container's state: is /proc mounted?");
+    }
+
+    /// <summary>What /proc calls it: it may be one that has another number for it, which the descriptor knows.</summary>
+    private int VisibleId()
+    {
+        Span<byte> buffer = stackalloc byte[1024];
+        int file = Libc.open($"/proc/self/fdinfo/{_pidfd}", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+        ReadOnlySpan<byte> info = Read(file, buffer);
+        Libc.close(file);
+        ReadOnlySpan<byte> name = "\nPid:\t"u8;
+        return info.IndexOf(name) is >= 0 and var at && Utf8Parser.TryParse(info[(at + name.Length)..], out int id, out _) ? id : 0;
+    }
+
+    private static ReadOnlySpan<byte> Read(int file, Span<byte> buffer)
+    {
+        fixed (byte* bytes = buffer)
+            return buffer[..(int)Math.Max(0, Libc.pread(file, bytes, (nuint)buffer.Length, 0))];
     }
 
     private static void Check(int error)
@@ -129,9 +179,8 @@ internal sealed unsafe class ChildProcess
 
 /// <summary>How a child ended.</summary>
 /// <param name="Status">As wait(2) has it.</param>
-/// <param name="Executed">Whether it had executed a program of its own.</param>
 /// <param name="Usage">What it and those it waited for used.</param>
-internal readonly record struct ChildExit(int Status, bool Executed, Libc.RUsage Usage)
+internal readonly record struct ChildExit(int Status, Libc.RUsage Usage)
 {
     /// <summary>The signal that ended it; 0 when it exited.</summary>
     public int Signal => Status & 0x7f;

@@ -36,17 +36,28 @@ internal static class ContainerRun
         ForbidUserNamespaces(run.OuterProc);
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
 
-        Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment) : null;
+        Gate? gate = run.GateArguments.Count > 0 ? Gate.Make(stdio.Release, run.GateArguments, run.GateEnvironment, workspace["gate"]) : null;
         ChildProcess container = Start(run, workspace, stdio, gate);
         stdio.CloseFunction();
-        gate?.WaitUntilReady();
-        Control.Send(new SparkStarted());
+        if (gate is not null)
+        {
+            gate.WaitUntilReady();
+            container.Follow();
+            Control.Send(new SparkStarted());
+        }
+        else
+        {
+            Control.Send(new SparkStarted());
+            container.Follow();
+        }
 
-        // When the first process of the container has been waited for, the kernel has ended all others of its PID namespace: the output is complete.
-        ChildExit exit = container.Wait();
+        // When the first process of the container has ended, the kernel has ended all others of its PID namespace: the output is complete.
+        container.WaitForEnd();
 
         // The runtime had gone by then, so it was its last process that found out, and said so on what was to be the function's stderr.
-        if (!exit.Executed)
+        bool executed = gate is not null || container.HasExecuted();
+        ChildExit exit = container.ReadExit();
+        if (!executed)
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         long setup = gate?.Check() ?? 0;
         Control.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));

@@ -20,13 +20,17 @@ internal sealed unsafe class Gate
     /// <param name="release">The end of a pipe that says when.</param>
     /// <param name="arguments">The function's.</param>
     /// <param name="environment">Likewise, <c>NAME=VALUE</c>.</param>
-    public static Gate Make(int release, IReadOnlyList<string> arguments, IReadOnlyList<string> environment)
+    /// <param name="waitingProgram">A path for <see cref="WaitingProgram"/>. No descriptor of anonymous memory: a machine may forbid to execute it.</param>
+    public static Gate Make(int release, IReadOnlyList<string> arguments, IReadOnlyList<string> environment, string waitingProgram)
     {
         int* status = stackalloc int[2];
+        File.WriteAllBytes(waitingProgram, WaitingProgram.Image);
+        File.SetUnixFileMode(waitingProgram, (UnixFileMode)0b111_101_101);
+        int waiting = Libc.open(waitingProgram, Libc.O_PATH | Libc.O_CLOEXEC, 0);
         int program = Libc.open("/proc/self/exe", Libc.O_PATH | Libc.O_CLOEXEC, 0);
-        if (program < 0 || Libc.pipe2(status, Libc.O_CLOEXEC) != 0)
+        if (waiting < 0 || program < 0 || Libc.pipe2(status, Libc.O_CLOEXEC) != 0)
             throw SparkException.FromErrno("cannot make a gate");
-        return new Gate([Move(program), Move(release), Move(Write(arguments, environment)), Move(status[1])], status[0]);
+        return new Gate([Move(program), Move(release), Move(Write(arguments, environment)), Move(status[1]), Move(waiting)], status[0]);
     }
 
     /// <summary>Waits until the gate can be released. Ends this process when the runner is gone.</summary>

@@ -26,55 +26,44 @@ internal struct GateRecord
     public long Value;
 }
 
-/// <summary>The gate itself, in the container: the program <c>xfn-spark gate</c>. Everything is made ready before it waits, so that only the execution is left.</summary>
+/// <summary>The gate itself, in the container: the program <c>xfn-spark gate</c>. It makes everything ready for <see cref="WaitingProgram"/>, so that only the execution is left.</summary>
 internal static unsafe class GateProcess
 {
     // The descriptors that it is started with.
     public const int Program = 3;
-    private const int Release = 4;
     private const int Command = 5;
     private const int Status = 6;
+    private const int Waiting = 7;
 
     private const int NotExecuted = 127;
 
-    /// <summary>Waits, and becomes the function. Returns only when it cannot.</summary>
+    /// <summary>Becomes what waits, by descriptor 4, and then becomes the function. Returns only when it cannot.</summary>
     public static int Pass()
     {
         byte* text = ReadCommand();
         int argumentCount = TakeNumber(ref text);
         int environmentCount = TakeNumber(ref text);
-        byte** arguments = TakeStrings(ref text, argumentCount);
+        byte** vector = TakeStrings(ref text, argumentCount, before: 2);
+        byte** arguments = vector + 2;
         byte** environment = TakeStrings(ref text, environmentCount);
         AddHome(ref environment);
         byte* path = Find(arguments[0], Value(environment, "PATH="u8));
         if (Libc.faccessat(Libc.AT_FDCWD, path, Libc.X_OK, Libc.AT_EACCESS) != 0)
             return Tell(GateState.NotExecuted, Libc.Errno);
 
-        // The function is to have none of these descriptors.
-        for (int fd = Program; fd <= Status; fd++)
+        foreach (int fd in (ReadOnlySpan<int>)[Program, Command, Waiting])
             Libc.fcntl(fd, Libc.F_SETFD, Libc.FD_CLOEXEC);
+        vector[0] = (byte*)Marshal.StringToCoTaskMemUTF8("xfn-gate");
+        vector[1] = path;
+        var waiting = (byte*)Marshal.StringToCoTaskMemUTF8($"/proc/self/fd/{Waiting}");
 
         // What the .NET runtime ignores the function would ignore too. From here on nothing may need the collector, which works by signals.
-        Libc.RUsage used;
-        Libc.getrusage(0, &used);
         byte* signals = stackalloc byte[128];
         _ = Libc.sigemptyset(signals);
         _ = Libc.sigprocmask(Libc.SIG_SETMASK, signals, null);
         for (int signal = 1; signal <= Libc.LastSignal; signal++)
             Libc.signal(signal, 0);
-        Tell(GateState.Ready, used.CpuMicroseconds);
-
-        byte word;
-        nint read;
-        while ((read = Libc.read(Release, &word, 1)) < 0 && Libc.Errno == Libc.EINTR)
-        {
-        }
-
-        // The runner, and with it whoever might release this, is gone.
-        if (read != 1)
-            return NotExecuted;
-        Tell(GateState.Released, 0);
-        Libc.execve(path, arguments, environment);
+        Libc.execve(waiting, vector, environment);
         return Tell(GateState.NotExecuted, Libc.Errno);
     }
 
@@ -108,11 +97,11 @@ internal static unsafe class GateProcess
         return int.Parse(digits);
     }
 
-    /// <returns>A vector of so many strings, and a null.</returns>
-    private static byte** TakeStrings(ref byte* text, int count)
+    /// <returns>A vector of so many strings, and a null; with room before them.</returns>
+    private static byte** TakeStrings(ref byte* text, int count, int before = 0)
     {
-        var vector = (byte**)NativeMemory.AllocZeroed((nuint)count + 1, (nuint)sizeof(byte*));
-        for (int i = 0; i < count; i++)
+        var vector = (byte**)NativeMemory.AllocZeroed((nuint)(before + count) + 1, (nuint)sizeof(byte*));
+        for (int i = before; i < before + count; i++)
         {
             vector[i] = text;
             text += MemoryMarshal.CreateReadOnlySpanFromNullTerminated(text).Length + 1;

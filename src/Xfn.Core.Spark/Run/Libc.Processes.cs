@@ -8,6 +8,7 @@ internal static unsafe partial class Libc
     public const int ECHILD = 10;
     public const short POLLIN = 1;
 
+    public const nint SYS_waitid = 247;
     public const nint SYS_pidfd_send_signal = 424;
     public const nint SYS_pidfd_open = 434;
 
@@ -41,9 +42,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint pread(int fd, byte* buffer, nuint count, long offset);
-
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int getrusage(int who, RUsage* usage);
 
     [LibraryImport("libc")]
     public static partial int sigprocmask(int how, byte* set, byte* old);
@@ -90,6 +88,17 @@ internal static unsafe partial class Libc
         public int Fd;
         public short Events;
         public short Returned;
+    }
+
+    /// <summary>siginfo_t of a child, as far as it is used.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
+    public struct ChildInfo
+    {
+        [FieldOffset(8)]
+        public int Code;
+
+        [FieldOffset(24)]
+        public int Status;
     }
 
     /// <summary>struct rusage, as far as it is used.</summary>

@@ -77,10 +77,12 @@ internal static class CgroupFile
 
     private static bool TryRead(string directory, string file, ref Span<byte> content)
     {
+        // Which of them there are is the kernel's and the controllers' matter, so that one is missing is nothing exceptional; a run's answer waits for this.
+        using SafeFileHandle? handle = Posix.TryOpen($"{directory}/{file}");
+        if (handle is null)
+            return false;
         try
         {
-            using SafeFileHandle handle =
-                File.OpenHandle($"{directory}/{file}", FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             content = content[..RandomAccess.Read(handle, content, 0)];
             return true;
         }

@@ -37,7 +37,4 @@ internal abstract class CgroupHierarchy
     protected abstract void ApplyMemory(string directory, long bytes);
 
     protected abstract void ApplyCpu(string directory, long quotaMicroseconds, long shares);
-
-    /// <summary>Adds the counter of refused processes, which both versions have.</summary>
-    protected static long ReadPidsRefused(string directory) => CgroupFile.ReadNumber(directory, "pids.events", "max"u8) ?? 0;
 }

@@ -64,7 +64,4 @@ internal sealed record CgroupUsage
 
     /// <summary>How many processes the kernel killed because the memory limit was reached.</summary>
     public long OutOfMemoryKills { get; init; }
-
-    /// <summary>How often a process or thread was refused because of the limit of them.</summary>
-    public long PidsRefused { get; init; }
 }

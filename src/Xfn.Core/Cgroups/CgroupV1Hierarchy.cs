@@ -22,7 +22,7 @@ internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers 
             };
         }
 
-        return controllers.HasFlag(CgroupControllers.Pids) ? usage with { PidsRefused = ReadPidsRefused(directory) } : usage;
+        return usage;
     }
 
     protected override void ApplyMemory(string directory, long bytes)

@@ -56,7 +56,6 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         // Since Linux 5.19.
         PeakMemoryBytes = CgroupFile.ReadNumber(directory, "memory.peak") ?? usage.PeakMemoryBytes,
         OutOfMemoryKills = CgroupFile.ReadNumber(directory, "memory.events", "oom_kill"u8) ?? 0,
-        PidsRefused = ReadPidsRefused(directory),
     };
 
     protected override void ApplyMemory(string directory, long bytes)

@@ -45,6 +45,20 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     public static bool Asks(ImageReference reference, ImagePullConfig config) =>
         config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
 
+    /// <summary>Whether a reference still leads to where it led; the fetcher is asked, and nothing else is looked at.</summary>
+    /// <param name="reference">Which.</param>
+    /// <param name="config">With which credentials.</param>
+    /// <param name="known">Where it led.</param>
+    /// <param name="cancellationToken">Ends the fetching.</param>
+    public async ValueTask<bool> IsCurrentAsync(ImageReference reference, ImagePullConfig config, ResolvedReference known, CancellationToken cancellationToken)
+    {
+        FetchedManifest fetched = await FetchAsync(reference, new FetchContext { Auth = config.Auth, KnownDigest = known.Top }, cancellationToken).ConfigureAwait(false);
+        bool isCurrent = fetched.IsNotModified ? fetched.Digest == known.Top : known.Top.Matches(fetched.Content.Span);
+        if (isCurrent)
+            XfnTelemetry.CountLookup(true);
+        return isCurrent;
+    }
+
     /// <summary>Whether an image that was given lacks a layer by now; it is then looked for anew when it is next asked for.</summary>
     public bool IsDamaged(StoredImage image)
     {
@@ -69,7 +83,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         {
             StoredImage? cached = resolved is null ? null : Load(resolved.Manifest);
             if (!ask && cached is not null)
-                return new UsedImage(cached, true, use!);
+                return new UsedImage(cached, true, use!, resolved!);
             if (config.PullPolicy == ImagePullPolicy.Never)
                 throw new ImageNotFoundException($"cannot find image '{reference}' in the cache, and the pull policy is Never. Pull it first, or use IfNotPresent.");
 
@@ -89,7 +103,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, progress, cancellationToken).ConfigureAwait(false);
             if (unchanged is null || current != resolved)
                 store.WriteReference(reference, platform, current);
-            return new UsedImage(image, unchanged is not null, use!);
+            return new UsedImage(image, unchanged is not null, use!, current);
         }
         catch
         {

@@ -128,7 +128,8 @@ internal sealed class ImageUse(ImageUses uses, Digest image) : IDisposable
 /// <param name="Image">The image.</param>
 /// <param name="FromCache">Whether the cache held it whole.</param>
 /// <param name="Use">What keeps it.</param>
-internal sealed record UsedImage(StoredImage Image, bool FromCache, ImageUse Use) : IDisposable
+/// <param name="Resolved">What its reference led to.</param>
+internal sealed record UsedImage(StoredImage Image, bool FromCache, ImageUse Use, ResolvedReference Resolved) : IDisposable
 {
     public void Dispose() => Use.Dispose();
 }

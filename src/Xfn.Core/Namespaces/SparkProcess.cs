@@ -1,4 +1,3 @@
-using System.IO.Pipes;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Spark;
 
@@ -60,10 +59,9 @@ internal sealed class SparkProcess : IAsyncDisposable
     }
 
     /// <summary>Opens the pipe by which a prepared container is released; null in other modes. To be called before it is told to run: it changes its ids then.</summary>
-    public Stream? OpenRelease() => ReleaseDescriptor < 0
+    public SafeFileHandle? OpenRelease() => ReleaseDescriptor < 0
         ? null
-        : new AnonymousPipeClientStream(
-            PipeDirection.Out, new SafePipeHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true));
+        : new SafeFileHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true);
 
     public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
         where T : class

@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core;
@@ -6,14 +9,21 @@ namespace Xfn.Core;
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
 public sealed class OciLayoutImageFetcher : IImageFetcher
 {
+    /// <summary>The index that a reference was last found in: runs of it ask again and again, and it has nearly always stayed as it was.</summary>
+    private readonly ConcurrentDictionary<ImageReference, (byte[] Index, LayoutEntry Entry)> _found = new();
+
     /// <inheritdoc/>
     public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(context);
         string root = reference.Repository;
-        byte[] index = await ReadDocumentAsync(reference, Path.Combine(root, "index.json"), cancellationToken).ConfigureAwait(false);
+        string path = Path.Combine(root, "index.json");
+        if (!context.KnownDigest.IsEmpty && _found.TryGetValue(reference, out (byte[] Index, LayoutEntry Entry) found) && found.Entry.Digest == context.KnownDigest && Holds(path, found.Index))
+            return FetchedManifest.NotModified(context.KnownDigest);
+        byte[] index = await ReadDocumentAsync(reference, path, cancellationToken).ConfigureAwait(false);
         LayoutEntry entry = LayoutIndex.Find(reference, index);
+        _found[reference] = (index, entry);
         if (entry.Digest == context.KnownDigest && !entry.Digest.IsEmpty)
             return FetchedManifest.NotModified(entry.Digest);
 
@@ -36,6 +46,25 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
     }
 
     private static string BlobPath(string root, Digest digest) => Path.Combine(root, "blobs", digest.Algorithm, digest.Hex);
+
+    /// <summary>Whether a file is there and holds this. Where it cannot be read, why not is told by who reads it.</summary>
+    private static bool Holds(string path, byte[] content)
+    {
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(content.Length + 1);
+        try
+        {
+            using var file = new SafeFileHandle(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+            return buffer.AsSpan(0, RandomAccess.Read(file, buffer.AsSpan(0, content.Length + 1), 0)).SequenceEqual(content);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
 
     private static async Task<byte[]> ReadDocumentAsync(ImageReference reference, string path, CancellationToken cancellationToken)
     {

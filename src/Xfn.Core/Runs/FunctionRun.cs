@@ -45,18 +45,22 @@ internal sealed class FunctionRun : IDisposable
     /// <returns>How the run ended; what the function wrote has been passed on.</returns>
     public async Task<RunOutcome> ExecuteAsync(Func<CancellationToken, Task> start, TimeSpan timeout, CancellationToken cancellationToken)
     {
+        // What starts the function goes first: all the rest can be done while the kernel executes it.
+        Task input = _streams.IsBuffered ? Feed() : Task.CompletedTask;
+        long released = _time.GetTimestamp();
+        Task started = start(cancellationToken);
+
+        // What is started at once may have ended before this thread goes on.
+        bool isReleased = started.IsCompleted;
         using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
         using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
         using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
         StopWhenOver(stdout.Completion, _streams.Stdout is BufferSink buffer ? buffer.IsExceeded : null);
         StopWhenOver(stderr.Completion, _streams.Stderr.IsExceeded);
-        Task input = Task.CompletedTask;
         try
         {
-            if (_streams.IsBuffered)
-                input = Feed();
-            await start(cancellationToken).ConfigureAwait(false);
-            StartedAt = _time.GetTimestamp();
+            await started.ConfigureAwait(false);
+            StartedAt = isReleased ? released : _time.GetTimestamp();
             if (!_streams.IsBuffered)
                 input = Feed();
 
@@ -91,10 +95,11 @@ internal sealed class FunctionRun : IDisposable
         finally
         {
             await _end.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(Quietly(stdout.Completion), Quietly(stderr.Completion)).ConfigureAwait(false);
+            await Quietly(stdout.Completion).ConfigureAwait(false);
+            await Quietly(stderr.Completion).ConfigureAwait(false);
 
             // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give.
-            await Task.WhenAny(Quietly(input), Task.Delay(InputPatience, _time, CancellationToken.None)).ConfigureAwait(false);
+            await input.WaitAsync(InputPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

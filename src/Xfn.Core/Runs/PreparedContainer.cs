@@ -15,6 +15,9 @@ internal sealed class PreparedContainer : IReady
 
     public StoredImage Image => _image.Image;
 
+    /// <summary>What the reference led to when it was made.</summary>
+    public ResolvedReference Resolved => _image.Resolved;
+
     public bool IsAlive => Spark.IsAlive;
 
     /// <summary>Makes one.</summary>

@@ -7,6 +7,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
 {
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
+    private volatile ResolvedReference? _newest;
 
     /// <param name="options">How many wait, and for how long.</param>
     /// <param name="start">Makes one.</param>
@@ -15,7 +16,14 @@ internal sealed class PreparedContainers : IAsyncDisposable
     public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
     {
         _images = images;
-        _pool = new ReadyPool<PreparedContainer>(start, options.Count, options.IdleTime, time);
+        _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
+
+        async Task<PreparedContainer> StartAsync(CancellationToken cancellationToken)
+        {
+            PreparedContainer container = await start(cancellationToken).ConfigureAwait(false);
+            _newest = container.Resolved;
+            return container;
+        }
     }
 
     /// <summary>How many wait.</summary>
@@ -43,8 +51,17 @@ internal sealed class PreparedContainers : IAsyncDisposable
         Digest? wanted = null;
         if (_pool.Count > 0 && ImageProvider.Asks(plan.Reference, plan.Request.ImagePullConfig))
         {
-            using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-            wanted = current.Image.ManifestDigest;
+            // What waits holds its layers, so where the reference leads is all there is to know.
+            ResolvedReference newest = _newest!;
+            if (await _images.IsCurrentAsync(plan.Reference, plan.Request.ImagePullConfig, newest, cancellationToken).ConfigureAwait(false))
+            {
+                wanted = newest.Manifest;
+            }
+            else
+            {
+                using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+                wanted = current.Image.ManifestDigest;
+            }
         }
 
         while (_pool.TryTake() is { } container)

@@ -19,12 +19,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         TimeSpan timeout = request.RunFunctionConfig.Timeout ?? DefaultTimeout;
         if (timeout <= TimeSpan.Zero || timeout > LongestTimeout)
             throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0 and at most {LongestTimeout.TotalDays} days.");
-        if (request.Input.Length > settings.MaxStdioBytes)
-        {
-            throw new InvalidRequestException(
-                $"cannot use an input of {request.Input.Length} bytes: at most {settings.MaxStdioBytes} are allowed (WithMaxStdioBytes). Use the overload that streams.");
-        }
-
+        CheckInput(request.Input, settings);
         Check(request.ImagePullConfig);
         CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
         return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup));
@@ -34,6 +29,23 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         ImageReference.TryParse(image, settings.DefaultRegistry, out ImageReference? reference, out string? error) ? reference : throw new InvalidRequestException(error);
 
     public static void Check(ImagePullConfig config) => CheckDefined(config.PullPolicy, "pull policy");
+
+    /// <summary>The same with another input.</summary>
+    /// <exception cref="InvalidRequestException">It is too large.</exception>
+    public RunPlan With(ReadOnlyMemory<byte> input, RunnerSettings settings)
+    {
+        CheckInput(input, settings);
+        return this with { Request = Request with { Input = input } };
+    }
+
+    private static void CheckInput(ReadOnlyMemory<byte> input, RunnerSettings settings)
+    {
+        if (input.Length > settings.MaxStdioBytes)
+        {
+            throw new InvalidRequestException(
+                $"cannot use an input of {input.Length} bytes: at most {settings.MaxStdioBytes} are allowed (WithMaxStdioBytes). Use the overload that streams.");
+        }
+    }
 
     private static void CheckDefined<T>(T value, string name)
         where T : struct, Enum

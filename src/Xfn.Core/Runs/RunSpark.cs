@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
@@ -7,12 +8,10 @@ namespace Xfn.Core.Runs;
 /// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
 internal sealed class RunSpark : IReady
 {
-    private static readonly byte[] Word = [1];
-
-    private readonly Stream? _release;
+    private readonly SafeFileHandle? _release;
     private CgroupUsage _before = new();
 
-    private RunSpark(SparkProcess process, Stdio stdio, Stream? release, Cgroup cgroup) => (Process, Stdio, _release, Cgroup) = (process, stdio, release, cgroup);
+    private RunSpark(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup) => (Process, Stdio, _release, Cgroup) = (process, stdio, release, cgroup);
 
     public SparkProcess Process { get; }
 
@@ -34,7 +33,7 @@ internal sealed class RunSpark : IReady
     {
         SparkProcess process = await sparks.StartAsync(mode, "/", cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
-        Stream? release = null;
+        SafeFileHandle? release = null;
         Cgroup? cgroup = null;
         try
         {
@@ -48,8 +47,7 @@ internal sealed class RunSpark : IReady
         {
             await process.DisposeAsync().ConfigureAwait(false);
             stdio?.Dispose();
-            if (release is not null)
-                await release.DisposeAsync().ConfigureAwait(false);
+            release?.Dispose();
             if (cgroup is not null)
                 await cgroup.DisposeAsync().ConfigureAwait(false);
             throw;
@@ -64,16 +62,14 @@ internal sealed class RunSpark : IReady
     }
 
     /// <summary>Has a container that waits execute its function. One that has ended meanwhile says so as any that ends.</summary>
-    public async Task ReleaseAsync(CancellationToken cancellationToken)
+    public Task ReleaseAsync(CancellationToken cancellationToken)
     {
-        try
-        {
-            await _release!.WriteAsync(Word, cancellationToken).ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // Its end is what the run finds next.
-        }
+        if (cancellationToken.IsCancellationRequested)
+            return Task.FromCanceled(cancellationToken);
+
+        // An empty pipe takes a byte at once. That there is nobody to read it is what the run finds next.
+        Posix.TryWrite(_release!, 1);
+        return Task.CompletedTask;
     }
 
     /// <summary>What was used up to now is not the function's.</summary>
@@ -90,8 +86,7 @@ internal sealed class RunSpark : IReady
     {
         await Process.DisposeAsync().ConfigureAwait(false);
         Stdio.Dispose();
-        if (_release is not null)
-            await _release.DisposeAsync().ConfigureAwait(false);
+        _release?.Dispose();
         await Cgroup.DisposeAsync().ConfigureAwait(false);
     }
 }

@@ -30,6 +30,26 @@ public class OciLayoutImageFetcherTests
     }
 
     [Test]
+    public async Task A_known_manifest_is_given_up_when_the_layout_changes_and_when_it_goes(CancellationToken token)
+    {
+        using TemporaryDirectory directory = new();
+        Tool.Run("cp", "-r", TestImages.Layout, directory["layout"]);
+        string image = $"oci:{directory["layout"]}:v1", index = Path.Combine(directory["layout"], "index.json");
+        FetchedManifest first = await _fetcher.ManifestAsync(image, token: token);
+        FetchedManifest other = await _fetcher.ManifestAsync($"oci:{directory["layout"]}:v2", token: token);
+        var known = new FetchContext { KnownDigest = first.Digest };
+        Assert.That((await _fetcher.ManifestAsync(image, known, token)).IsNotModified, Is.True);
+
+        // Of the same length, in the same file, at once.
+        await File.WriteAllTextAsync(index, (await File.ReadAllTextAsync(index, token)).Replace("\"v1\"", "\"v3\"").Replace("\"v2\"", "\"v1\""), token);
+        FetchedManifest changed = await _fetcher.ManifestAsync(image, known, token);
+        Assert.That((changed.IsNotModified, changed.Digest), Is.EqualTo((false, other.Digest)));
+
+        File.Delete(index);
+        Assert.That(() => _fetcher.ManifestAsync(image, new FetchContext { KnownDigest = other.Digest }, token), Throws.TypeOf<ImageNotFoundException>());
+    }
+
+    [Test]
     public async Task A_blob_is_read_from_an_offset(CancellationToken token)
     {
         string image = $"oci:{TestImages.Layout}:v1";
