@@ -18,6 +18,9 @@ internal sealed record StoredImage
     /// <summary>The layers' files, likewise.</summary>
     public IReadOnlyList<string> LowerDirectories => field ??= [.. Layers.Select(l => l.Files)];
 
+    /// <summary>What all the layers together are named.</summary>
+    public string ChainName => field ??= LayerStore.ChainNameOf(Config.RootFs.DiffIds);
+
     /// <summary>Mode and owner of the root directory: those of the uppermost layer that has an entry for it.</summary>
     public (uint Mode, uint Uid, uint Gid) Root =>
         Layers.FirstOrDefault(l => l.Record.HasRoot)?.Record is { } record ? (record.RootMode, record.RootUid, record.RootGid) : (0b111_101_101, 0, 0);

@@ -107,9 +107,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     public static bool IsFlattened(string id) => id.Contains(FlattenedSuffix, StringComparison.Ordinal);
 
     /// <summary>The name of an image's layers flattened.</summary>
-    /// <param name="diffIds">The image's DiffIDs.</param>
+    /// <param name="chainName">What the layers together are named.</param>
     /// <param name="variant">Tells it from others of the same layers.</param>
-    public static string FlattenedNameOf(IReadOnlyList<Digest> diffIds, string variant) => $"{ChainNameOf(diffIds, diffIds.Count - 1)}{FlattenedSuffix}-{variant}";
+    public static string FlattenedNameOf(string chainName, string variant) => $"{chainName}{FlattenedSuffix}-{variant}";
+
+    /// <summary>The name of all of an image's layers together.</summary>
+    public static string ChainNameOf(IReadOnlyList<Digest> diffIds) => ChainNameOf(diffIds, diffIds.Count - 1);
 
     /// <summary>Gives what has a name in the store, after making it where it is not there. One process does so at a time.</summary>
     /// <param name="id">The name.</param>
