@@ -34,11 +34,12 @@ internal sealed class ChildProcessTests
     public async Task A_program_has_the_environment_and_the_directory_that_it_was_given_and_none_of_the_callers_files(CancellationToken token)
     {
         using FileStream open = File.OpenRead("/etc/passwd");
-        ChildProcess process = ChildProcess.Start("/bin/sh", ["-c", "pwd >&2; echo $é >&2; tr '\\0' '\\n' </proc/self/environ | grep -c . >&2; ls -l /proc/self/fd >&2"], ["é=ü"], "/usr/bin", talks: false);
+        ChildProcess process = ChildProcess.Start("/bin/sh", ["-c", "pwd >&2; echo $E >&2; tr '\\0' '\\n' </proc/self/environ | grep -c . >&2; ls -l /proc/self/fd >&2"], ["E=ü"], "/usr/bin", talks: false);
         string[] said = (await process.Ended.WaitAsync(token)).Split('\n');
 
         // Some are the shell's own.
         Assert.That(said[0], Is.EqualTo("/usr/bin"));
+        Assert.That(said[1], Is.EqualTo("ü"));
         Assert.That(int.Parse(said[2]), Is.LessThanOrEqualTo(4));
         Assert.That(said[3..], Has.Some.Contains("/dev/null").And.None.Contains(open.Name));
     }
