@@ -9,7 +9,7 @@ internal static unsafe class Control
     public static void Send<T>(T message)
         where T : class
     {
-        ReadOnlySpan<byte> rest = SparkFrame.Write(message);
+        ReadOnlySpan<byte> rest = SparkFrame.Write(message).Span;
         while (rest.Length > 0)
         {
             fixed (byte* bytes = rest)

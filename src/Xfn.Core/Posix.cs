@@ -79,6 +79,19 @@ internal static partial class Posix
     /// <summary>Sends a signal; that there is no such process any more is no error.</summary>
     public static void Kill(int pid, int signal) => _ = Syscall.kill(pid, (Signum)signal);
 
+    /// <summary>Waits for a child of this process, if it has ended.</summary>
+    /// <param name="pid">The child.</param>
+    /// <param name="exitCode">Its exit status; 128 and the signal when one ended it; null when the system kept none.</param>
+    /// <returns>Whether it has ended; true also when it is no child, or has been waited for.</returns>
+    public static bool TryReap(int pid, out int? exitCode)
+    {
+        exitCode = null;
+        int reaped = Syscall.waitpid(pid, out int status, WaitOptions.WNOHANG);
+        if (reaped == pid)
+            exitCode = Syscall.WIFEXITED(status) ? Syscall.WEXITSTATUS(status) : 128 + (int)Syscall.WTERMSIG(status);
+        return reaped == pid || reaped < 0 && Stdlib.GetLastError() == Errno.ECHILD;
+    }
+
     /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
     public static bool CanWrite(string path) => Syscall.access(path, AccessModes.W_OK) == 0;
 

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 
@@ -14,16 +13,17 @@ internal static class SparkFrame
 
     public const int HeaderBytes = 5;
 
-    public static byte[] Write<T>(T message)
+    /// <summary>A message's frame.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="buffer">Where to write it; a larger one is made where that does not do. Null for one of its own.</param>
+    public static ReadOnlyMemory<byte> Write<T>(T message, byte[]? buffer = null)
         where T : class
     {
-        var buffer = new ArrayBufferWriter<byte>(256);
-        buffer.Advance(HeaderBytes);
-        var codec = new Codec(buffer);
+        var codec = new Codec(buffer ?? new byte[256], HeaderBytes);
         Fields(ref codec, message, out SparkMessageKind kind);
-        byte[] frame = buffer.WrittenSpan.ToArray();
-        BinaryPrimitives.WriteInt32LittleEndian(frame, frame.Length - 4);
-        frame[4] = (byte)kind;
+        ReadOnlyMemory<byte> frame = codec.Written;
+        BinaryPrimitives.WriteInt32LittleEndian(codec.Output, frame.Length - 4);
+        codec.Output![4] = (byte)kind;
         return frame;
     }
 
@@ -173,21 +173,25 @@ internal static class SparkFrame
     /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
     private ref struct Codec
     {
-        private readonly ArrayBufferWriter<byte>? _output;
         private ReadOnlySpan<byte> _input;
+        private int _length;
 
-        public Codec(ArrayBufferWriter<byte> output) => _output = output;
+        public Codec(byte[] output, int start) => (Output, _length) = (output, start);
 
         public Codec(ReadOnlySpan<byte> input) => _input = input;
+
+        /// <summary>What is written to; null when it reads.</summary>
+        public byte[]? Output { get; private set; }
+
+        public readonly ReadOnlyMemory<byte> Written => Output.AsMemory(0, _length);
 
         public readonly bool AtEnd => _input.IsEmpty;
 
         public long Number(long? value)
         {
-            if (_output is null)
+            if (Output is null)
                 return BinaryPrimitives.ReadInt64LittleEndian(Take(8));
-            BinaryPrimitives.WriteInt64LittleEndian(_output.GetSpan(8), value!.Value);
-            _output.Advance(8);
+            BinaryPrimitives.WriteInt64LittleEndian(Add(8), value!.Value);
             return value.Value;
         }
 
@@ -195,18 +199,20 @@ internal static class SparkFrame
 
         public string Text(string? value)
         {
-            if (_output is null)
+            if (Output is null)
                 return Encoding.UTF8.GetString(Take((int)Number(null)));
-            Bytes(Encoding.UTF8.GetBytes(value!));
+            int bytes = Encoding.UTF8.GetByteCount(value!);
+            Number(bytes);
+            Encoding.UTF8.GetBytes(value, Add(bytes));
             return value!;
         }
 
         public ReadOnlyMemory<byte> Bytes(ReadOnlyMemory<byte>? value)
         {
-            if (_output is null)
+            if (Output is null)
                 return Take((int)Number(null)).ToArray();
             Number(value!.Value.Length);
-            _output.Write(value.Value.Span);
+            value.Value.Span.CopyTo(Add(value.Value.Length));
             return value.Value;
         }
 
@@ -214,17 +220,37 @@ internal static class SparkFrame
         {
             long count = Number(value);
             // An element has at least its length; a peer that was taken over must not make us reserve more than it sent.
-            return _output is not null || count >= 0 && count <= _input.Length / sizeof(long)
+            return Output is not null || count >= 0 && count <= _input.Length / sizeof(long)
                 ? (int)count
                 : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {count} elements.");
         }
 
-        public string[] Texts(IReadOnlyList<string>? values)
+        public IReadOnlyList<string> Texts(IReadOnlyList<string>? values)
         {
-            var texts = new string[Count(values?.Count)];
-            for (int i = 0; i < texts.Length; i++)
-                texts[i] = Text(values?[i]);
-            return texts;
+            int count = Count(values?.Count);
+            string[]? read = values is null ? new string[count] : null;
+            for (int i = 0; i < count; i++)
+            {
+                string text = Text(values?[i]);
+                if (read is not null)
+                    read[i] = text;
+            }
+
+            return values ?? read!;
+        }
+
+        private Span<byte> Add(int count)
+        {
+            int start = _length;
+            _length += count;
+            if (_length > Output!.Length)
+            {
+                var larger = new byte[Math.Max(_length, 2 * Output.Length)];
+                Output.AsSpan(0, start).CopyTo(larger);
+                Output = larger;
+            }
+
+            return Output.AsSpan(start, count);
         }
 
         private ReadOnlySpan<byte> Take(int count)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Xfn.Core.Bundles;
 
 namespace Xfn.Core;
@@ -5,11 +6,14 @@ namespace Xfn.Core;
 /// <summary>Makes bundles for OCI runtimes that are started as root of a user namespace, with cgroups left to the caller
 /// (<c>crun --cgroup-manager=disabled</c>).</summary>
 /// <remarks>Functions get no capabilities, cannot gain privileges, are filtered by seccomp, see a /proc and /sys of their own, and may write to <c>/tmp</c>,
-/// <c>/dev/shm</c> and <c>/dev</c> only. Wrap it to change a bundle.</remarks>
+/// <c>/dev/shm</c> and <c>/dev</c> only. Wrap it to change a bundle. A bundle is kept as long as the image's configuration is alive, and given again for the same objects:
+/// what they hold must not change.</remarks>
 public sealed class RuntimeBundleBuilder : IBundleBuilder
 {
     private const string ResolvConf = "/etc/resolv.conf";
 
+    // A bundle takes as long to write as all else that the runner does for a warm run, and the same image gets the same one.
+    private readonly ConditionalWeakTable<ImageConfig, Kept> _kept = [];
     private readonly BundleOptions _options;
     private readonly Seccomp _seccomp;
     private readonly IReadOnlyList<ResourceLimit> _limits;
@@ -56,6 +60,11 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         };
         // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
         bool sysfs = ownNetwork && _sysfs;
+        // All else of this machine that goes into a bundle was looked at when the builder was made.
+        bool isLasting = ownNetwork && _options.ReadOnlyMounts.Count == 0;
+        if (isLasting && _kept.TryGetValue(context.Image, out Kept? kept) && kept.IsOf(context))
+            return kept.Bundle;
+
         ImageUser user = ImageUser.Resolve(context);
         IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
         IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home);
@@ -74,7 +83,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
             Add(mount);
 
-        return new Bundle
+        var bundle = new Bundle
         {
             RuntimeConfig = RuntimeConfigWriter.Write(new RuntimeConfig
             {
@@ -98,6 +107,9 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             FileMountPoints = points.Files,
             Directories = MountPoints.Parents(workingDirectory, self: true),
         };
+        if (isLasting)
+            _kept.AddOrUpdate(context.Image, new Kept(context.Passwd, context.Group, context.Mapping, bundle));
+        return bundle;
 
         void Add(ReadOnlyMount mount)
         {
@@ -115,5 +127,11 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             else
                 points.AddFile(mount.Destination);
         }
+    }
+
+    /// <summary>The bundle that was last built of an image's configuration, and what else it was built from.</summary>
+    private sealed record Kept(ReadOnlyMemory<byte> Passwd, ReadOnlyMemory<byte> Group, IdMapping Mapping, Bundle Bundle)
+    {
+        public bool IsOf(BundleContext context) => Passwd.Equals(context.Passwd) && Group.Equals(context.Group) && ReferenceEquals(Mapping, context.Mapping);
     }
 }

@@ -115,10 +115,23 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     private ResolvedReference? Resolve(ImageReference reference) => store.ReadReference(reference, platform)
         ?? (reference.Digest.IsEmpty || reference.IsLocal ? null : new ResolvedReference(reference.Digest, reference.Digest));
 
+    /// <summary>Whether an image that was found still has all its layers. Who takes one away changes the directory that they are in, so that one look is enough while nothing
+    /// came or went; a change in the very instant of the last look is found when the layer cannot be mounted.</summary>
+    private bool IsWhole(StoredImage image)
+    {
+        DateTime changed = layers.LastChange;
+        if (image.LayersSeen == changed)
+            return true;
+        if (IsDamaged(image))
+            return false;
+        image.LayersSeen = changed;
+        return true;
+    }
+
     /// <summary>An image of the cache; null when a part of it is missing.</summary>
     private StoredImage? Load(Digest manifestDigest)
     {
-        if (_known.TryGetValue(manifestDigest, out StoredImage? known) && !IsDamaged(known))
+        if (_known.TryGetValue(manifestDigest, out StoredImage? known) && IsWhole(known))
             return known;
         if (store.ReadBlob(manifestDigest) is not { } manifestJson)
             return null;

@@ -1,5 +1,7 @@
+using System.Buffers;
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
@@ -8,7 +10,8 @@ namespace Xfn.Core.Images;
 /// <summary>The cache's manifests, configurations and reference map.</summary>
 internal sealed class ImageStore(CacheDirectory cache)
 {
-    private const string ReferenceFormat = "xfn reference 1";
+    /// <summary>More than the longest path and two digests.</summary>
+    private const int MaxReferenceBytes = 8 << 10;
 
     /// <summary>Does something in the cache; what its file system refuses is told with the directory and a remedy.</summary>
     public async Task<T> GuardAsync<T>(Func<ValueTask<T>> operation)
@@ -74,7 +77,7 @@ internal sealed class ImageStore(CacheDirectory cache)
     /// <summary>The references that were resolved, by the manifest that each leads to.</summary>
     public ILookup<Digest, KnownReference> ListReferences() => Directory.EnumerateFiles(cache.References)
         .Select(path => (Path: path, Lines: ReadLines(path)))
-        .Where(r => r.Lines is [ReferenceFormat, _, _, _])
+        .Where(r => r.Lines is [ResolvedReference.Format, _, _, _])
         .Select(r => (Reference: new KnownReference(r.Lines![1][..r.Lines[1].LastIndexOf(' ')], r.Path), Valid: Digest.TryParse(r.Lines[3], out Digest manifest), Manifest: manifest))
         .Where(r => r.Valid)
         .ToLookup(r => r.Manifest, r => r.Reference);
@@ -95,22 +98,26 @@ internal sealed class ImageStore(CacheDirectory cache)
     /// <summary>What a reference was resolved to when it was last; null when it never was.</summary>
     public ResolvedReference? ReadReference(ImageReference reference, Platform platform)
     {
+        byte[] content = ArrayPool<byte>.Shared.Rent(MaxReferenceBytes);
         try
         {
-            return File.ReadAllLines(ReferencePath(reference, platform)) is [ReferenceFormat, _, var top, var manifest]
-                && Digest.TryParse(top, out Digest topDigest) && Digest.TryParse(manifest, out Digest manifestDigest)
-                ? new ResolvedReference(topDigest, manifestDigest)
-                : null;
+            // Read anew each time, for another process may have resolved it anew. Anything but ReadWrite would make .NET lock the file.
+            using SafeFileHandle file = File.OpenHandle(ReferencePath(reference, platform), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            return ResolvedReference.Parse(content.AsSpan(0, RandomAccess.Read(file, content.AsSpan(0, MaxReferenceBytes), 0)));
         }
         catch (FileNotFoundException)
         {
             return null;
         }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(content);
+        }
     }
 
     public void WriteReference(ImageReference reference, Platform platform, ResolvedReference resolved) => DurableFile.Write(
         ReferencePath(reference, platform),
-        Encoding.UTF8.GetBytes($"{ReferenceFormat}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
+        Encoding.UTF8.GetBytes($"{ResolvedReference.Format}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
 
     /// <summary>An image's user files, as they were read once; null when they were not.</summary>
     public SparkFiles? ReadUserFiles(Digest manifest)
@@ -127,7 +134,7 @@ internal sealed class ImageStore(CacheDirectory cache)
         }
     }
 
-    public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files));
+    public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files).Span);
 
     private static string[]? ReadLines(string path)
     {
@@ -152,7 +159,30 @@ internal sealed class ImageStore(CacheDirectory cache)
 /// <summary>What a reference was resolved to.</summary>
 /// <param name="Top">The digest of the manifest or index that the registry has under the reference.</param>
 /// <param name="Manifest">The digest of the manifest that was chosen; the same where there was nothing to choose.</param>
-internal sealed record ResolvedReference(Digest Top, Digest Manifest);
+internal sealed record ResolvedReference(Digest Top, Digest Manifest)
+{
+    /// <summary>The first of the four lines in which one is kept: this, the reference, what it was resolved to.</summary>
+    public const string Format = "xfn reference 1";
+
+    /// <summary>Reads what is kept of one; null when it is something else.</summary>
+    public static ResolvedReference? Parse(ReadOnlySpan<byte> content)
+    {
+        Span<Range> lines = stackalloc Range[6];
+        char[] text = ArrayPool<char>.Shared.Rent(content.Length);
+        try
+        {
+            ReadOnlySpan<char> all = text.AsSpan(0, Encoding.UTF8.GetChars(content, text));
+            return all.Split(lines, '\n') == 5 && all[lines[0]].SequenceEqual(Format) && all[lines[4]].IsEmpty
+                && Digest.TryParse(all[lines[2]], out Digest top) && Digest.TryParse(all[lines[3]], out Digest manifest)
+                ? new ResolvedReference(top, manifest)
+                : null;
+        }
+        finally
+        {
+            ArrayPool<char>.Shared.Return(text);
+        }
+    }
+}
 
 /// <summary>A reference that was resolved.</summary>
 /// <param name="Name">The reference.</param>

@@ -12,8 +12,14 @@ internal sealed record StoredImage
     /// <summary>The layers, the uppermost first, down to the first that hides all below it.</summary>
     public required IReadOnlyList<StoredLayer> Layers { get; init; }
 
+    /// <summary>The state of the directory of layers in which all of these were last found, by its <see cref="LayerStore.LastChange"/>.</summary>
+    public DateTime LayersSeen { get; set; }
+
     /// <summary>The layers' files, likewise.</summary>
     public IReadOnlyList<string> LowerDirectories => field ??= [.. Layers.Select(l => l.Files)];
+
+    /// <summary>What all the layers together are named.</summary>
+    public string ChainName => field ??= LayerStore.ChainNameOf(Config.RootFs.DiffIds);
 
     /// <summary>Mode and owner of the root directory: those of the uppermost layer that has an entry for it.</summary>
     public (uint Mode, uint Uid, uint Gid) Root =>

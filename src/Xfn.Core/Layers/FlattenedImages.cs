@@ -28,7 +28,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     {
         if (!_needed)
             return null;
-        string id = LayerStore.FlattenedNameOf(image.Config.RootFs.DiffIds, KeyOf(bundle));
+        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(bundle));
         if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
             return known;
         StoredLayer flattened = await store.GuardAsync(

@@ -19,6 +19,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
     private static readonly TimeSpan SweepPause = TimeSpan.FromMilliseconds(200);
 
+    private readonly string _layers = Path.Combine(cache.Store, "layers");
     private readonly LayerUnpacker _unpacker = new(sparks);
     private readonly LayerSync _sync = new(cache, logger);
     private readonly ConcurrentDictionary<string, LayerPull> _pulling = new();
@@ -29,6 +30,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     /// <param name="index">Which.</param>
     public StoredLayer? Find(IReadOnlyList<Descriptor> blobs, IReadOnlyList<Digest> diffIds, int index) =>
         (Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index))) is { } layer && layer.Record.Blobs.Contains(blobs[index].Digest.ToString()) ? layer : null;
+
+    /// <summary>When a layer last came or went.</summary>
+    public DateTime LastChange => Directory.GetLastWriteTimeUtc(_layers);
 
     /// <summary>Whether a layer that was found still is there: another process may have pruned the cache.</summary>
     public bool Exists(StoredLayer layer) => Directory.Exists(DirectoryOf(layer.Id));
@@ -87,7 +91,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     public Task FinishAsync() => _sync.FinishAsync();
 
     /// <summary>The layers of the cache, and what was made of them.</summary>
-    public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "layers"))
+    public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(_layers)
         .Concat(Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")))
         .Select(d => Path.GetFileName(d)!)
         .ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
@@ -103,9 +107,12 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     public static bool IsFlattened(string id) => id.Contains(FlattenedSuffix, StringComparison.Ordinal);
 
     /// <summary>The name of an image's layers flattened.</summary>
-    /// <param name="diffIds">The image's DiffIDs.</param>
+    /// <param name="chainName">What the layers together are named.</param>
     /// <param name="variant">Tells it from others of the same layers.</param>
-    public static string FlattenedNameOf(IReadOnlyList<Digest> diffIds, string variant) => $"{ChainNameOf(diffIds, diffIds.Count - 1)}{FlattenedSuffix}-{variant}";
+    public static string FlattenedNameOf(string chainName, string variant) => $"{chainName}{FlattenedSuffix}-{variant}";
+
+    /// <summary>The name of all of an image's layers together.</summary>
+    public static string ChainNameOf(IReadOnlyList<Digest> diffIds) => ChainNameOf(diffIds, diffIds.Count - 1);
 
     /// <summary>Gives what has a name in the store, after making it where it is not there. One process does so at a time.</summary>
     /// <param name="id">The name.</param>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Spark;
 
@@ -6,6 +7,9 @@ namespace Xfn.Core.Namespaces;
 /// <summary>A spark as the runner sees it: messages in, messages out.</summary>
 internal sealed class SparkProcess : IAsyncDisposable
 {
+    /// <summary>Enough for a run of the image with the most layers, and an environment of ordinary size.</summary>
+    private const int FrameBytes = 64 << 10;
+
     private readonly SpawnedNamespace _namespace;
     private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
 
@@ -66,8 +70,16 @@ internal sealed class SparkProcess : IAsyncDisposable
     public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
         where T : class
     {
-        await Input.WriteAsync(SparkFrame.Write(message), cancellationToken).ConfigureAwait(false);
-        await Input.FlushAsync(cancellationToken).ConfigureAwait(false);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(FrameBytes);
+        try
+        {
+            await Input.WriteAsync(SparkFrame.Write(message, buffer), cancellationToken).ConfigureAwait(false);
+            await Input.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <summary>The next message.</summary>

@@ -218,6 +218,40 @@ internal sealed class RuntimeBundleBuilderTests
         }
     }
 
+    [Test]
+    public void What_is_run_again_gets_the_same_bundle_and_anything_else_its_own()
+    {
+        var builder = new RuntimeBundleBuilder();
+        BundleContext context = Context(new() { Entrypoint = ["a"], User = "app" }, passwd: "app:x:1:1::/:\n", group: "app:x:1:\n");
+        Bundle bundle = builder.Build(context);
+        BundleContext[] others =
+        [
+            context with { Image = context.Image with { Architecture = "another" } },
+            context with { Passwd = "app:x:2:1::/:\n"u8.ToArray() },
+            context with { Group = "other:x:3:app\n"u8.ToArray() },
+            context with { Mapping = context.Mapping with { } },
+            context with { Config = new RunFunctionConfig { Network = new NetworkConfig { Policy = NetworkPolicy.Runner } } },
+        ];
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(builder.Build(context with { Reference = ImageReference.Parse("another/name"), Config = new RunFunctionConfig() }), Is.SameAs(bundle));
+            foreach (BundleContext other in others)
+                Assert.That(builder.Build(other).RuntimeConfig.ToArray(), Is.EqualTo(new RuntimeBundleBuilder().Build(other).RuntimeConfig.ToArray()));
+            Assert.That(builder.Build(context).RuntimeConfig.ToArray(), Is.EqualTo(bundle.RuntimeConfig.ToArray()));
+        }
+    }
+
+    [Test]
+    public void A_mounted_file_is_looked_for_each_time()
+    {
+        string file = Path.GetTempFileName();
+        var builder = new RuntimeBundleBuilder(new BundleOptions { ReadOnlyMounts = [new ReadOnlyMount(file, "/data")] });
+        BundleContext context = Context(new() { Entrypoint = ["a"] });
+        Assert.That(builder.Build(context).FileMountPoints, Is.EqualTo(["data"]));
+        File.Delete(file);
+        Assert.That(() => builder.Build(context), Throws.TypeOf<ContainerEnvironmentException>());
+    }
+
     private static Bundle Build(ImageExecutionConfig config, BundleOptions? options = null) => new RuntimeBundleBuilder(options).Build(Context(config));
 
     private static string[] Process(ImageExecutionConfig config, string property, BundleOptions? options = null) =>
