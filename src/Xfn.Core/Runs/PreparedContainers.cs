@@ -7,14 +7,16 @@ internal sealed class PreparedContainers : IAsyncDisposable
 {
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
+    private readonly Action _pulled;
 
     /// <param name="options">How many wait, and for how long.</param>
     /// <param name="start">Makes one.</param>
     /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
+    /// <param name="pulled">Called when that one was pulled.</param>
     /// <param name="time">The clock.</param>
-    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
+    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, Action pulled, TimeProvider time)
     {
-        _images = images;
+        (_images, _pulled) = (images, pulled);
         _pool = new ReadyPool<PreparedContainer>(start, options.Count, options.IdleTime, time);
     }
 
@@ -44,6 +46,8 @@ internal sealed class PreparedContainers : IAsyncDisposable
         if (_pool.Count > 0 && ImageProvider.Asks(plan.Reference, plan.Request.ImagePullConfig))
         {
             using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+            if (!current.FromCache)
+                _pulled();
             wanted = current.Image.ManifestDigest;
         }
 
