@@ -98,7 +98,7 @@ internal sealed class CacheFaultTests : RunnerFixture
 
         using Process process = Process.Start(new ProcessStartInfo(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={calls}", "-e", $"inject={calls}:error={error}", Path.Combine(AppContext.BaseDirectory, "xfn"), "pull", "--cache-dir", Cache, image])
+            ["-f", "-o", "/dev/null", "-e", $"trace={calls}", "-e", $"inject={calls}:error={error}", HostProcess.Xfn, "pull", "--cache-dir", Cache, image])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -119,7 +119,7 @@ internal sealed class CacheFaultTests : RunnerFixture
     public async Task A_cache_has_its_modes_whatever_the_umask(string mask, CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
-        using Process process = Start("sh", "-c", $"umask {mask}; exec \"$@\"", "sh", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, image, "/dev/null");
+        using Process process = Start("sh", "-c", $"umask {mask}; exec \"$@\"", "sh", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null");
         string said = await process.StandardError.ReadToEndAsync(token);
         await process.WaitForExitAsync(token);
         Assert.That(process.ExitCode, Is.Zero, said);
@@ -173,7 +173,7 @@ internal sealed class CacheFaultTests : RunnerFixture
     public async Task A_layer_larger_than_the_memory_it_may_take_is_pulled(CancellationToken token)
     {
         string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[300 << 20])));
-        using Process process = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["pull", "--cache-dir", Cache, image])
+        using Process process = Process.Start(new ProcessStartInfo(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image])
         {
             RedirectStandardError = true,
             RedirectStandardOutput = true,
@@ -191,7 +191,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         int failed = 0;
         for (int files = 100; files <= 220; files += 20)
         {
-            using Process process = Start("prlimit", $"--nofile={files}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, image, "/dev/null");
+            using Process process = Start("prlimit", $"--nofile={files}", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null");
             string said = await process.StandardError.ReadToEndAsync(token);
             await process.WaitForExitAsync(token);
 
@@ -206,7 +206,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token)).Output), Is.EqualTo("in"));
     }
 
-    private static Process Xfn(params string[] arguments) => Start(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments);
+    private static Process Xfn(params string[] arguments) => Start(HostProcess.Xfn, arguments);
 
     private static Process Start(string program, params string[] arguments) =>
         Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;

@@ -34,7 +34,8 @@ internal sealed class CacheTests : RunnerFixture
             Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
         }
 
-        Assert.That(calls, Is.EqualTo(2));
+        // Behind a prepared run another container is made ready.
+        Assert.That(calls, Ways.IsPrepared ? Is.AtLeast(2) : Is.EqualTo(2));
     }
 
     [Test, CancelAfter(60_000)]

@@ -59,7 +59,7 @@ internal sealed class HostTests : RunnerFixture
         // As Linux before 5.2 and before 6.5 refuse it.
         using Process host = Process.Start(new ProcessStartInfo(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, "/dev/null"])
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, "/dev/null"])
         {
             RedirectStandardOutput = true,
         })!;
@@ -81,7 +81,7 @@ internal sealed class HostTests : RunnerFixture
         await File.WriteAllTextAsync(input, "answer", token);
         using Process host = Process.Start(new ProcessStartInfo(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, input])
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, input])
         {
             RedirectStandardOutput = true,
         })!;
@@ -142,7 +142,7 @@ internal sealed class HostTests : RunnerFixture
     }
 
     private static Process StartXfn(params string[] arguments) => Process.Start(
-        new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!;
+        new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!;
 
     private static int CountByArguments(string mark) => Directory.GetDirectories("/proc").Count(directory =>
     {

@@ -124,7 +124,7 @@ internal sealed class HostileLayerTests : RunnerFixture
         if (Ways.HasManyIds)
             image.Config = image.Config with { User = "1000:1000" };
         string reference = Write(image);
-        using Process host = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"umask {mask}; exec \"$@\"", "sh", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--cache-dir", Cache, reference, "/dev/null"])
+        using Process host = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"umask {mask}; exec \"$@\"", "sh", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, "/dev/null"])
         {
             RedirectStandardOutput = true,
         })!;

@@ -112,7 +112,7 @@ internal sealed class PullTests : RunnerFixture
     }
 
     private static Process Xfn(params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments) { RedirectStandardOutput = true })!;
+        Process.Start(new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true })!;
 
     private static byte[] Random()
     {

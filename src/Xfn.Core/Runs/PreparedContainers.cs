@@ -7,15 +7,17 @@ internal sealed class PreparedContainers : IAsyncDisposable
 {
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
+    private readonly Action _pulled;
     private volatile ResolvedReference? _newest;
 
     /// <param name="options">How many wait, and for how long.</param>
     /// <param name="start">Makes one.</param>
     /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
+    /// <param name="pulled">Called when that one was pulled.</param>
     /// <param name="time">The clock.</param>
-    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
+    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, Action pulled, TimeProvider time)
     {
-        _images = images;
+        (_images, _pulled) = (images, pulled);
         _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
 
         async Task<PreparedContainer> StartAsync(CancellationToken cancellationToken)
@@ -60,6 +62,8 @@ internal sealed class PreparedContainers : IAsyncDisposable
             else
             {
                 using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+                if (!current.FromCache)
+                    _pulled();
                 wanted = current.Image.ManifestDigest;
             }
         }

@@ -5,8 +5,8 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>A host of its own for functions: xfn, started by a shell that prepares what it is to run under.</summary>
 internal static class HostProcess
 {
-    /// <summary>The program.</summary>
-    public static string Xfn => Path.Combine(AppContext.BaseDirectory, "xfn");
+    /// <summary>The program; where functions are prepared, this one, which does as it does but prepares them.</summary>
+    public static string Xfn => Ways.IsPrepared ? Environment.ProcessPath! : Path.Combine(AppContext.BaseDirectory, "xfn");
 
     /// <summary>Starts a program with its streams in our hands.</summary>
     public static Process Start(string program, params string[] arguments) => Process.Start(

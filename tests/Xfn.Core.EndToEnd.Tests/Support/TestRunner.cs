@@ -1,6 +1,6 @@
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>A runner; where <c>XFN_TEST_WAY</c> is <c>prepared</c>, one that prepares every function before it runs it, so that the same tests hold for those.</summary>
+/// <summary>A runner; where <c>XFN_TEST_PREPARED</c> is <c>1</c>, one that prepares every function before it runs it, so that the same tests hold for those.</summary>
 internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
 {
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
@@ -8,7 +8,7 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
         if (!Ways.IsPrepared)
             return await runner.RunFunctionAsync(request, cancellationToken);
         await using PreparedFunction function = await runner.PrepareAsync(request with { Input = default }, null, cancellationToken);
-        return await function.RunAsync(request.Input, cancellationToken);
+        return await WasPreparedAsync(function.RunAsync(request.Input, cancellationToken));
     }
 
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
@@ -16,7 +16,7 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
         if (!Ways.IsPrepared)
             return await runner.RunFunctionAsync(request, streams, cancellationToken);
         await using PreparedFunction function = await runner.PrepareAsync(request, null, cancellationToken);
-        return await function.RunAsync(streams, cancellationToken);
+        return await WasPreparedAsync(function.RunAsync(streams, cancellationToken));
     }
 
     public Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default) =>
@@ -31,4 +31,20 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
     public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default) => runner.PruneAsync(options, cancellationToken);
 
     public ValueTask DisposeAsync() => runner.DisposeAsync();
+
+    /// <summary>A run that found no container waiting is an ordinary one, and would show nothing of prepared ones.</summary>
+    private static async Task<RunFunctionResponse> WasPreparedAsync(Task<RunFunctionResponse> run)
+    {
+        try
+        {
+            RunFunctionResponse response = await run;
+            return response.Statistics.Prepared ? response : throw NotPrepared();
+        }
+        catch (FunctionFailedException ex) when (!ex.Statistics.Prepared)
+        {
+            throw NotPrepared(ex);
+        }
+
+        static InvalidOperationException NotPrepared(Exception? cause = null) => new("the run found no prepared container", cause);
+    }
 }

@@ -10,7 +10,7 @@ internal static class Ways
     public static bool HasManyIds { get; } = ContainerRunner.HasCapSetUID() || HasSubordinateIds();
 
     /// <summary>Whether functions are prepared before they are run.</summary>
-    public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_WAY") == "prepared";
+    public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_PREPARED") == "1";
 
     /// <summary>Skips a test of what is not so where functions are prepared.</summary>
     public static void SkipPrepared(string why)

@@ -1,0 +1,14 @@
+using Microsoft.Testing.Platform.Builder;
+using Xfn.Cli;
+using Xfn.Core;
+using Xfn.Core.EndToEnd.Tests;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+// With a command of xfn's this program is xfn, but that its runner is the tests': a host of its own for functions that are prepared.
+if (args is [var command, ..] && !command.StartsWith('-'))
+    return await new CommandLine(options => new TestRunner(new ContainerRunner(options))).InvokeAsync(args);
+
+ITestApplicationBuilder builder = await TestApplication.CreateBuilderAsync(args);
+SelfRegisteredExtensions.AddSelfRegisteredExtensions(builder, args);
+using ITestApplication application = await builder.BuildAsync();
+return await application.RunAsync();
