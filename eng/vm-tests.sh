@@ -44,9 +44,9 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
   rm -f "$log"
 }
 
-# What a function is, and what becomes of it when it fails. Not: much data in a given time, which is the emulator's speed.
+# What a function is, and what becomes of it when it fails. Not: much data or much computing in a given time, which is the emulator's speed.
 core='(FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests|FullyQualifiedName~.PreparedTests)'
-core="$core&FullyQualifiedName!~copies_much"
+core="$core&FullyQualifiedName!~copies_much&FullyQualifiedName!~passed_byte_for_byte&FullyQualifiedName!~no_more_processor_time"
 if [[ $parts == *e2e* ]]; then
   stage Xfn.Core.EndToEnd.Tests
   for kernel in "" ${XFN_VM_KERNELS:-}; do
