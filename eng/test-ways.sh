@@ -3,7 +3,7 @@
 #   caps    as root, but with no other capabilities than CAP_SETUID and CAP_SETGID
 #   subids  as an ordinary user with subordinate ids
 #   single  as an ordinary user without
-# Then the tests of runs once more with every function prepared before it is run, in the ways that XFN_TEST_PREPARED_WAYS lists: by default "root subids", or the one way there is for an ordinary
+# Then the tests of runs once more with every function prepared before it is run, in the ways that XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary
 # user; "root caps subids single" for all.
 end_to_end=Xfn.Core.EndToEnd.Tests
 test_binaries=tests/$end_to_end/bin/Release/net10.0
@@ -28,7 +28,7 @@ run_way() {
 stage_programs "$test_binaries"
 
 if is_root; then
-  prepared_ways=${XFN_TEST_PREPARED_WAYS-root subids}
+  prepared_ways=${XFN_TEST_PREPARED_WAYS-root}
   run_way root root env
   run_way caps root setpriv --bounding-set=-all,+setuid,+setgid --inh-caps=-all
   run_way subids xfn-subids "${as_subids[@]}"
