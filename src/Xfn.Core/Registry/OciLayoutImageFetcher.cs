@@ -9,6 +9,9 @@ namespace Xfn.Core;
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
 public sealed class OciLayoutImageFetcher : IImageFetcher
 {
+    /// <summary>More references than a program runs again and again; those of one that has more are looked up as if they were new.</summary>
+    private const int MostKept = 256;
+
     /// <summary>The index that a reference was last found in: runs of it ask again and again, and it has nearly always stayed as it was.</summary>
     private readonly ConcurrentDictionary<ImageReference, (byte[] Index, LayoutEntry Entry)> _found = new();
 
@@ -23,6 +26,8 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
             return FetchedManifest.NotModified(context.KnownDigest);
         byte[] index = await ReadDocumentAsync(reference, path, cancellationToken).ConfigureAwait(false);
         LayoutEntry entry = LayoutIndex.Find(reference, index);
+        if (_found.Count >= MostKept)
+            _found.Clear();
         _found[reference] = (index, entry);
         if (entry.Digest == context.KnownDigest && !entry.Digest.IsEmpty)
             return FetchedManifest.NotModified(entry.Digest);
