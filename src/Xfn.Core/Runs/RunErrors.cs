@@ -71,8 +71,12 @@ internal static class RunErrors
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
             ? NoEntrypoint(exception, reference, config, said)
-            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}' with {Path.GetFileName(runtime)}: {said}.", exception);
+            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}' with {Path.GetFileName(runtime)}: {said}.{Remedy(said)}", exception);
     }
+
+    private static string Remedy(string said) => said.Contains("keyring", StringComparison.Ordinal)
+        ? " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."
+        : "";
 
     private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
     {
