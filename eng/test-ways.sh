@@ -10,8 +10,8 @@ test_binaries=tests/$end_to_end/bin/Release/net10.0
 
 . eng/users.sh
 
-# Of images only, which are pulled for a prepared function as for any other; or of what has no meaning with one function prepared for each run: the queue, the spans of a run, preparing itself.
-unprepared=(CacheFault Compression Image Prepared Pull Queue Registry Telemetry UnpackLimit)
+# Of images only, which are pulled for a prepared function as for any other; or of what has no meaning with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself.
+unprepared=(Allocation CacheFault Compression HostileLayer Image Prepared Pull Queue Registry Telemetry UnpackLimit)
 filter=(--filter "$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}" | cut -c2-)")
 
 # run_way WAY USER COMMAND...: runs the tests by COMMAND, in directories that are the user's own; with prepared functions too, when the way is listed for that.
