@@ -23,7 +23,7 @@ internal sealed class KilledRunTests : RunnerFixture
         TestRunner runner = NewRunner();
         string image = Write(TestImage.Shell(Busy));
         await runner.PullAsync(image, cancellationToken: token);
-        source.CancelAfter(TimeSpan.FromSeconds(1));
+        source.CancelAfter(TimeSpan.FromSeconds(3));
         var error = (await Assert.ThrowsAsync<FunctionCanceledException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, source.Token)))!;
         AssertUsed(error.Statistics);
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));

@@ -49,14 +49,20 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         | (File.Exists($"{directory}/cpu.max") ? 0 : limited & CgroupControllers.Cpu)
         | (File.Exists($"{directory}/pids.max") ? 0 : limited & CgroupControllers.Pids);
 
-    public override CgroupUsage Read(string directory, CgroupUsage usage) => usage with
+    public override CgroupUsage Read(string directory, CgroupUsage usage)
     {
-        // There with or without the controller cpu.
-        CpuTime = CgroupFile.ReadNumber(directory, "cpu.stat", "usage_usec"u8) is { } microseconds ? TimeSpan.FromMicroseconds(microseconds) : usage.CpuTime,
-        // Since Linux 5.19.
-        PeakMemoryBytes = CgroupFile.ReadNumber(directory, "memory.peak") ?? usage.PeakMemoryBytes,
-        OutOfMemoryKills = CgroupFile.ReadNumber(directory, "memory.events", "oom_kill"u8) ?? 0,
-    };
+        long kills = CgroupFile.ReadNumber(directory, "memory.events", "oom_kill"u8) ?? 0;
+
+        // The kernel keeps the peak since Linux 5.19. Before, all that is known is that one who ran out of memory had all that the limit allows.
+        long? peak = CgroupFile.ReadNumber(directory, "memory.peak") ?? (kills > 0 ? CgroupFile.ReadNumber(directory, "memory.max") : null);
+        return usage with
+        {
+            // There with or without the controller cpu.
+            CpuTime = CgroupFile.ReadNumber(directory, "cpu.stat", "usage_usec"u8) is { } microseconds ? TimeSpan.FromMicroseconds(microseconds) : usage.CpuTime,
+            PeakMemoryBytes = peak ?? usage.PeakMemoryBytes,
+            OutOfMemoryKills = kills,
+        };
+    }
 
     protected override void ApplyMemory(string directory, long bytes)
     {
