@@ -216,9 +216,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
     }
 
-    /// <summary>crun takes a compiled seccomp filter, which saves milliseconds of every run.</summary>
+    /// <summary>xfn-spark and crun take a compiled seccomp filter; for crun that saves milliseconds of every run.</summary>
     private static BundleOptions BundleFor(ContainerRunnerOptions options) =>
-        ContainerPlanner.IsCrun(options.Runtime) ? options.Bundle with { SeccompForm = SeccompForm.Compiled } : options.Bundle;
+        options.Runtime is null || ContainerPlanner.IsCrun(options.Runtime) ? options.Bundle with { SeccompForm = SeccompForm.Compiled } : options.Bundle;
 
     private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
     {

@@ -34,8 +34,9 @@ public sealed class ContainerRunnerOptions
     /// <summary>Where to log. Nowhere by default.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
-    /// <summary>The OCI runtime: a name to be found in PATH, or a path. <c>crun</c> by default.</summary>
-    public string Runtime { get; set; } = "crun";
+    /// <summary>The OCI runtime that makes containers: a name to be found in PATH, or a path. Null, the default, for none: xfn-spark makes them by itself, in half the time, and leaves to crun only
+    /// what it does not know, as a seccomp profile that has to be compiled.</summary>
+    public string? Runtime { get; set; }
 
     /// <summary>The path of xfn-spark; null to use the one that comes with the package.</summary>
     public string? SparkPath { get; set; }
@@ -114,8 +115,8 @@ public sealed class ContainerRunnerOptions
     public ContainerRunnerOptions WithLogger(ILogger logger) => Set(() => Logger = logger);
 
     /// <summary>Sets <see cref="Runtime"/>.</summary>
-    /// <param name="runtime">A name or a path.</param>
-    public ContainerRunnerOptions WithRuntime(string runtime) => Set(() => Runtime = runtime);
+    /// <param name="runtime">A name or a path; null for none.</param>
+    public ContainerRunnerOptions WithRuntime(string? runtime) => Set(() => Runtime = runtime);
 
     /// <summary>Sets <see cref="SparkPath"/>.</summary>
     /// <param name="path">The executable.</param>

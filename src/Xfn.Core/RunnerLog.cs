@@ -22,4 +22,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(6, LogLevel.Warning, "Images are flattened from now on, which takes time and disk: {Reason}.")]
     public static partial void OverlayRefused(ILogger logger, string reason);
+
+    [LoggerMessage(7, LogLevel.Debug, "A bundle is left to {Runtime}: xfn-spark does not know {Unknown}.")]
+    public static partial void LeftToRuntime(ILogger logger, string runtime, string unknown);
 }

@@ -63,6 +63,7 @@ internal static class SparkFrame
             SparkRemoved => SparkMessageKind.Removed,
             SparkFlatten => SparkMessageKind.Flatten,
             SparkFlattened => SparkMessageKind.Flattened,
+            SparkContainer => SparkMessageKind.Container,
             _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
         };
         switch (kind)
@@ -88,6 +89,8 @@ internal static class SparkFrame
                     Runtime = c.Text(run?.Runtime),
                     RuntimeFlags = c.Texts(run?.RuntimeFlags),
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),
+                    Container = c.Bytes(run?.Container),
+                    HasGate = c.Flag(run?.HasGate),
                     GateArguments = c.Texts(run?.GateArguments),
                     GateEnvironment = c.Texts(run?.GateEnvironment),
                 };
@@ -165,10 +168,42 @@ internal static class SparkFrame
             case SparkMessageKind.Flattened:
                 var flattened = (SparkFlattened?)m;
                 return new SparkFlattened(c.Number(flattened?.Entries), c.Number(flattened?.Bytes));
+            case SparkMessageKind.Container:
+                var container = (SparkContainer?)m;
+                return new SparkContainer
+                {
+                    Arguments = c.Texts(container?.Arguments),
+                    Environment = c.Texts(container?.Environment),
+                    WorkingDirectory = c.Text(container?.WorkingDirectory),
+                    Hostname = c.Text(container?.Hostname),
+                    Uid = (uint)c.Number(container?.Uid),
+                    Gid = (uint)c.Number(container?.Gid),
+                    Groups = c.Ids(container?.Groups),
+                    Umask = (uint)c.Number(container?.Umask),
+                    OomScoreAdjustment = c.Flag(container is null ? null : container.OomScoreAdjustment is not null) ? (int)c.Number(container?.OomScoreAdjustment) : null,
+                    OwnNetwork = c.Flag(container?.OwnNetwork),
+                    NewPrivileges = c.Flag(container?.NewPrivileges),
+                    Capabilities = new SparkCapabilities(
+                        c.Bits(container?.Capabilities.Bounding),
+                        c.Bits(container?.Capabilities.Effective),
+                        c.Bits(container?.Capabilities.Inheritable),
+                        c.Bits(container?.Capabilities.Permitted),
+                        c.Bits(container?.Capabilities.Ambient)),
+                    Limits = c.Items(container?.Limits, static (ref c, limit) => new SparkLimit((int)c.Number(limit?.Resource), c.Bits(limit?.Soft), c.Bits(limit?.Hard))),
+                    Mounts = c.Items(container?.Mounts, static (ref c, mount) =>
+                        new SparkMount(c.Text(mount?.Destination), c.Text(mount?.Type), c.Text(mount?.Source), c.Bits(mount?.Flags), c.Text(mount?.Data))),
+                    MaskedPaths = c.Texts(container?.MaskedPaths),
+                    ReadOnlyPaths = c.Texts(container?.ReadOnlyPaths),
+                    Filter = c.Bytes(container?.Filter),
+                };
             default:
                 throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
         }
     }
+
+    /// <summary>Writes or reads an element of a list.</summary>
+    private delegate T Item<T>(ref Codec codec, T? value)
+        where T : class;
 
     /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
     private ref struct Codec
@@ -194,6 +229,8 @@ internal static class SparkFrame
             BinaryPrimitives.WriteInt64LittleEndian(Add(8), value!.Value);
             return value.Value;
         }
+
+        public ulong Bits(ulong? value) => (ulong)Number((long?)value);
 
         public bool Flag(bool? value) => Number(value is null ? null : value.Value ? 1 : 0) != 0;
 
@@ -225,15 +262,26 @@ internal static class SparkFrame
                 : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {count} elements.");
         }
 
-        public IReadOnlyList<string> Texts(IReadOnlyList<string>? values)
+        public IReadOnlyList<string> Texts(IReadOnlyList<string>? values) => Items(values, static (ref c, text) => c.Text(text));
+
+        public uint[] Ids(IReadOnlyList<uint>? values)
+        {
+            var ids = new uint[Count(values?.Count)];
+            for (int i = 0; i < ids.Length; i++)
+                ids[i] = (uint)Number(values?[i]);
+            return ids;
+        }
+
+        public IReadOnlyList<T> Items<T>(IReadOnlyList<T>? values, Item<T> item)
+            where T : class
         {
             int count = Count(values?.Count);
-            string[]? read = values is null ? new string[count] : null;
+            T[]? read = values is null ? new T[count] : null;
             for (int i = 0; i < count; i++)
             {
-                string text = Text(values?[i]);
+                T value = item(ref this, values?[i]);
                 if (read is not null)
-                    read[i] = text;
+                    read[i] = value;
             }
 
             return values ?? read!;

@@ -26,6 +26,7 @@ internal enum SparkMessageKind : byte
     Removed = 12,
     Flatten = 13,
     Flattened = 14,
+    Container = 15,
 }
 
 /// <summary>A spark runs, and has made its pipes.</summary>
@@ -107,7 +108,13 @@ internal sealed record SparkRun
     /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
     public required bool OuterProc { get; init; }
 
-    /// <summary>The OCI runtime's absolute path.</summary>
+    /// <summary>The container, a <see cref="SparkContainer"/> without its header, when the spark is to make it by itself; else empty, and an OCI runtime makes it.</summary>
+    public ReadOnlyMemory<byte> Container { get; init; }
+
+    /// <summary>Whether the container is to wait for its release before it executes the function.</summary>
+    public bool HasGate { get; init; }
+
+    /// <summary>The OCI runtime's absolute path; empty where there is none.</summary>
     public required string Runtime { get; init; }
 
     /// <summary>The runtime's own flags, before its command.</summary>
@@ -116,7 +123,7 @@ internal sealed record SparkRun
     /// <summary><c>config.json</c>.</summary>
     public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
 
-    /// <summary>The function's arguments, when the container is to wait for its release before it executes them; else empty. <see cref="RuntimeConfig"/> executes the gate then.</summary>
+    /// <summary>The function's arguments, when an OCI runtime makes a container with a gate: <see cref="RuntimeConfig"/> executes that then. Else empty.</summary>
     public IReadOnlyList<string> GateArguments { get; init; } = [];
 
     /// <summary>The environment, likewise, <c>NAME=VALUE</c>.</summary>

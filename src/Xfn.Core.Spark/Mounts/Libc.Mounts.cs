@@ -10,6 +10,8 @@ internal static unsafe partial class Libc
     public const nuint MS_NOEXEC = 8;
     public const nuint MS_REMOUNT = 0x20;
     public const nuint MS_BIND = 0x1000;
+    public const nuint MS_REC = 0x4000;
+    public const nuint MS_PRIVATE = 0x40000;
 
     public const int AT_FDCWD = -100;
 

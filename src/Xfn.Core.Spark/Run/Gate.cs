@@ -7,36 +7,52 @@ namespace Xfn.Core.Spark.Run;
 internal sealed unsafe class Gate
 {
     private readonly int _status;
+    private readonly List<int> _descriptors;
     private long _setupMicroseconds;
 
-    private Gate(int[] descriptors, int status) => (Descriptors, _status) = (descriptors, status);
+    private Gate(int waiting, int release, int statusTo, int statusFrom) =>
+        (Waiting, Release, Status, _status, _descriptors) = (waiting, release, statusTo, statusFrom, [waiting, release, statusTo]);
 
-    /// <summary>What the runtime is to execute in place of the function: this executable, by a descriptor, so that the root need not hold it.</summary>
-    public static IReadOnlyList<string> Arguments { get; } = [$"/proc/self/fd/{GateProcess.Program}", "gate"];
+    /// <summary><see cref="WaitingProgram"/>.</summary>
+    public int Waiting { get; }
 
-    /// <summary>What the process is to have from descriptor 3 on.</summary>
-    public int[] Descriptors { get; }
+    /// <summary>The end of a pipe that says when.</summary>
+    public int Release { get; }
+
+    /// <summary>The end of a pipe by which the gate tells its state.</summary>
+    public int Status { get; }
 
     /// <param name="release">The end of a pipe that says when.</param>
-    /// <param name="arguments">The function's.</param>
-    /// <param name="environment">Likewise, <c>NAME=VALUE</c>.</param>
     /// <param name="waitingProgram">A path for <see cref="WaitingProgram"/>. No descriptor of anonymous memory: a machine may forbid to execute it.</param>
-    public static Gate Make(int release, IReadOnlyList<string> arguments, IReadOnlyList<string> environment, string waitingProgram)
+    public static Gate Make(int release, string waitingProgram)
     {
         int* status = stackalloc int[2];
         File.WriteAllBytes(waitingProgram, WaitingProgram.Image);
         File.SetUnixFileMode(waitingProgram, (UnixFileMode)0b111_101_101);
         int waiting = Libc.open(waitingProgram, Libc.O_PATH | Libc.O_CLOEXEC, 0);
-        int program = Libc.open("/proc/self/exe", Libc.O_PATH | Libc.O_CLOEXEC, 0);
-        if (waiting < 0 || program < 0 || Libc.pipe2(status, Libc.O_CLOEXEC) != 0)
+        if (waiting < 0 || Libc.pipe2(status, Libc.O_CLOEXEC) != 0)
             throw SparkException.FromErrno("cannot make a gate");
-        return new Gate([Move(program), Move(release), Move(Write(arguments, environment)), Move(status[1]), Move(waiting)], status[0]);
+        return new Gate(Move(waiting), Move(release), Move(status[1]), status[0]);
+    }
+
+    /// <summary>What the process is to have from descriptor 3 on when an OCI runtime starts it, which executes <see cref="GateProcess"/> in place of the function.</summary>
+    /// <param name="arguments">The function's.</param>
+    /// <param name="environment">Likewise, <c>NAME=VALUE</c>.</param>
+    public int[] DescriptorsForRuntime(IReadOnlyList<string> arguments, IReadOnlyList<string> environment)
+    {
+        // This executable, by a descriptor, so that the root need not hold it.
+        int program = Libc.open("/proc/self/exe", Libc.O_PATH | Libc.O_CLOEXEC, 0);
+        if (program < 0)
+            throw SparkException.FromErrno("cannot make a gate");
+        int[] added = [Move(program), Move(Write(arguments, environment))];
+        _descriptors.AddRange(added);
+        return [added[0], Release, added[1], Status, Waiting];
     }
 
     /// <summary>Waits until the gate can be released. Ends this process when the runner is gone.</summary>
     public void WaitUntilReady()
     {
-        foreach (int descriptor in Descriptors)
+        foreach (int descriptor in _descriptors)
             Libc.close(descriptor);
         Libc.PollFd* fds = stackalloc Libc.PollFd[2];
         fds[0] = new Libc.PollFd { Fd = _status, Events = Libc.POLLIN };

@@ -31,13 +31,14 @@ internal static unsafe class GateProcess
 {
     // The descriptors that it is started with.
     public const int Program = 3;
+    public const int Release = 4;
     private const int Command = 5;
-    private const int Status = 6;
+    public const int Status = 6;
     private const int Waiting = 7;
 
     private const int NotExecuted = 127;
 
-    /// <summary>Becomes what waits, by descriptor 4, and then becomes the function. Returns only when it cannot.</summary>
+    /// <summary>Becomes what waits, and then becomes the function. Returns only when it cannot.</summary>
     public static int Pass()
     {
         byte* text = ReadCommand();

@@ -77,6 +77,9 @@ internal static unsafe partial class Libc
     public static partial int sigemptyset(byte* set);
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial int clone(delegate* unmanaged[Cdecl]<void*, int> child, void* stack, int flags, void* argument);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial int wait4(int pid, int* status, int options, RUsage* usage);
 
     [LibraryImport("libc", SetLastError = true)]

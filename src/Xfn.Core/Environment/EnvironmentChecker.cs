@@ -9,7 +9,7 @@ internal sealed record EnvironmentCheckOptions
     public required string CacheDirectory { get; init; }
 
     /// <summary>The OCI runtime's name or path.</summary>
-    public string Runtime { get; init; } = "crun";
+    public string? Runtime { get; init; }
 
     /// <summary>How ids shall be mapped; null when any way will do.</summary>
     public IdMappingMethod? MappingMethod { get; init; }

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using Xfn.Core.Bundles;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
@@ -8,15 +10,24 @@ namespace Xfn.Core.Runs;
 /// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
 internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages, string storeDirectory)
 {
-    private readonly Lazy<string> _runtime = new(() => Executables.Find(settings.Runtime) ?? throw new ContainerEnvironmentException(
+    private const string Crun = "crun";
+
+    private static readonly string[] _crunFlags = ["--cgroup-manager=disabled"];
+
+    // What is read of a bundle is kept as long as that: the same image gets the same one.
+    private readonly ConditionalWeakTable<Bundle, Way> _ways = [];
+
+    private readonly Lazy<string> _runtime = new(() => Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
         RunStage.Start,
-        $"cannot find OCI runtime '{settings.Runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime)."));
+        $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime)."));
 
-    private readonly IReadOnlyList<string> _runtimeFlags = IsCrun(settings.Runtime) ? ["--cgroup-manager=disabled"] : [];
-
-    /// <summary>The OCI runtime's path.</summary>
-    /// <exception cref="ContainerEnvironmentException">There is none.</exception>
-    public string Runtime => _runtime.Value;
+    /// <summary>Looks whether the OCI runtime that was asked for is there.</summary>
+    /// <exception cref="ContainerEnvironmentException">It is not.</exception>
+    public void CheckRuntime()
+    {
+        if (settings.Runtime is not null)
+            _ = _runtime.Value;
+    }
 
     /// <summary>Whether a runtime is crun, which takes a compiled seccomp filter; another would run nothing with it.</summary>
     public static bool IsCrun(string runtime) => Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal);
@@ -37,6 +48,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             Config = plan.Request.RunFunctionConfig,
             Mapping = settings.Mapping,
         });
+        Way way = _ways.GetValue(bundle, FindWay);
         StoredLayer? flattened = await FlattenAsync(image, bundle, cancellationToken).ConfigureAwait(false);
         (uint mode, uint uid, uint gid) = image.Root;
         return new SparkRun
@@ -52,10 +64,41 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             RootMode = mode,
             RootUid = uid,
             RootGid = gid,
-            Runtime = Runtime,
-            RuntimeFlags = _runtimeFlags,
-            RuntimeConfig = bundle.RuntimeConfig,
+            Container = way.Container,
+            Runtime = way.Runtime,
+            RuntimeFlags = way.Runtime.Length > 0 && IsCrun(way.Runtime) ? _crunFlags : [],
+            RuntimeConfig = way.Runtime.Length > 0 ? bundle.RuntimeConfig : default,
         };
+    }
+
+    /// <summary>Plans a container that waits for its release before it executes the function.</summary>
+    /// <inheritdoc cref="PlanAsync"/>
+    public async ValueTask<SparkRun> PlanGateAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
+    {
+        SparkRun run = await PlanAsync(plan, image, cancellationToken).ConfigureAwait(false) with { HasGate = true };
+        if (run.Runtime.Length == 0)
+            return run;
+        GateConfig gate = GateConfig.From(run.RuntimeConfig);
+        return run with { RuntimeConfig = gate.RuntimeConfig, GateArguments = gate.Arguments, GateEnvironment = gate.Environment };
+    }
+
+    /// <summary>Who makes a bundle's container: the runtime that was asked for; else xfn-spark, or crun where that does not know what the bundle wants.</summary>
+    private Way FindWay(Bundle bundle)
+    {
+        if (settings.Runtime is not null)
+            return new Way(_runtime.Value, default);
+        if (RuntimeConfigReader.Read(bundle.RuntimeConfig, bundle.WritableRootBytes > 0, out string unknown) is { } container)
+            return new Way("", SparkFrame.Write(container)[SparkFrame.HeaderBytes..]);
+        RunnerLog.LeftToRuntime(settings.Logger, Crun, unknown);
+        try
+        {
+            return new Way(_runtime.Value, default);
+        }
+        catch (ContainerEnvironmentException ex)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Start, $"cannot make the container: xfn-spark does not know {unknown}, and there is no crun in PATH, which might. Install crun (Debian: apt-get install crun), or name another OCI runtime (WithRuntime).", ex);
+        }
     }
 
     /// <summary>The error for a container that could not be started.</summary>
@@ -65,7 +108,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <param name="stderr">What was written to the function's stderr.</param>
     public Exception NotStarted(SparkFailedException failure, RunPlan plan, StoredImage image, string stderr)
     {
-        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, Runtime, stderr);
+        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, settings.Runtime, stderr);
 
         // One that was prepared was killed while it waited.
         if (failure.Failure.Kind == SparkFailureKind.NotReleased)
@@ -86,4 +129,8 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             throw new RunNotBegunException(ex) { IsInputUntouched = true };
         }
     }
+
+    /// <param name="Runtime">The OCI runtime's path; empty where there is none.</param>
+    /// <param name="Container">What xfn-spark is to make without one.</param>
+    private sealed record Way(string Runtime, ReadOnlyMemory<byte> Container);
 }

@@ -70,8 +70,8 @@ internal sealed class FunctionRunner(
                     .ConfigureAwait(false);
             }
 
-            // Before anything is started: without one nothing can run.
-            _ = planner.Runtime;
+            // Before anything is started: without the runtime that was asked for nothing can run.
+            planner.CheckRuntime();
 
             // A spark needs nothing of the image, so it starts while that is looked up.
             Task<RunSpark> starting = ready.TakeAsync(cancellationToken);

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Runs;
 
@@ -21,17 +22,8 @@ internal sealed record GateConfig(ReadOnlyMemory<byte> RuntimeConfig, IReadOnlyL
         string[] environment = Strings(process["env"]);
         process["args"] = new JsonArray([.. Gate.Select(argument => JsonValue.Create(argument))]);
         process["env"] = new JsonArray();
-        return new GateConfig(System.Text.Encoding.UTF8.GetBytes(root.ToJsonString()), arguments, LastOfEach(environment));
+        return new GateConfig(System.Text.Encoding.UTF8.GetBytes(root.ToJsonString()), arguments, RuntimeConfigReader.LastOfEach(environment));
     }
 
     private static string[] Strings(JsonNode? array) => [.. (array as JsonArray ?? []).Select(item => (string)item!)];
-
-    /// <summary>As a runtime does by putenv(3): the last value of a name, in the place of the first.</summary>
-    private static IReadOnlyList<string> LastOfEach(string[] environment)
-    {
-        var values = new OrderedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (string variable in environment)
-            values[variable.Split('=', 2)[0]] = variable;
-        return [.. values.Values];
-    }
 }

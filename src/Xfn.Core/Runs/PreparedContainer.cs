@@ -37,13 +37,10 @@ internal sealed class PreparedContainer : IReady
         RunSpark? spark = null;
         try
         {
-            SparkRun message = await planner.PlanAsync(plan, image.Image, cancellationToken).ConfigureAwait(false);
-            GateConfig gate = GateConfig.From(message.RuntimeConfig);
+            SparkRun message = await planner.PlanGateAsync(plan, image.Image, cancellationToken).ConfigureAwait(false);
             spark = await start(cancellationToken).ConfigureAwait(false);
             spark.Cgroup.Apply(plan.Limits);
-            await spark.StartAsync(
-                message with { RuntimeConfig = gate.RuntimeConfig, GateArguments = gate.Arguments, GateEnvironment = gate.Environment }, cancellationToken)
-                .ConfigureAwait(false);
+            await spark.StartAsync(message, cancellationToken).ConfigureAwait(false);
             spark.CountFromNow();
             return new PreparedContainer(spark, image);
         }

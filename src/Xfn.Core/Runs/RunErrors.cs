@@ -11,9 +11,9 @@ internal static class RunErrors
     /// <param name="exception">What the spark said.</param>
     /// <param name="reference">The image.</param>
     /// <param name="config">Its configuration.</param>
-    /// <param name="runtime">The OCI runtime.</param>
+    /// <param name="runtime">The OCI runtime that was asked for; null for none.</param>
     /// <param name="stderr">What was written to the function's stderr.</param>
-    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime, string stderr) => exception.Failure.Kind switch
+    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
     {
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
@@ -65,13 +65,13 @@ internal static class RunErrors
     }
 
     /// <summary>The runtime tells a program that cannot be executed from its other troubles by its words only.</summary>
-    private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string runtime)
+    private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime)
     {
         string said = Messages(exception.Failure.Message);
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
             ? NoEntrypoint(exception, reference, config, said)
-            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}' with {Path.GetFileName(runtime)}: {said}.{Remedy(said)}", exception);
+            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}'{(runtime is null ? "" : $" with {Path.GetFileName(runtime)}")}: {said}.{Remedy(said)}", exception);
     }
 
     private static string Remedy(string said) => said.Contains("keyring", StringComparison.Ordinal)

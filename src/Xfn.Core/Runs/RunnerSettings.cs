@@ -22,7 +22,8 @@ internal sealed record RunnerSettings
 
     public required ILogger Logger { get; init; }
 
-    public required string Runtime { get; init; }
+    /// <summary>The OCI runtime; null for xfn-spark's own.</summary>
+    public required string? Runtime { get; init; }
 
     public required string? SparkPath { get; init; }
 
@@ -49,7 +50,8 @@ internal sealed record RunnerSettings
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentException.ThrowIfNullOrWhiteSpace(options.CacheDirectory);
-        ArgumentException.ThrowIfNullOrWhiteSpace(options.Runtime);
+        if (options.Runtime is not null)
+            ArgumentException.ThrowIfNullOrWhiteSpace(options.Runtime);
         ArgumentNullException.ThrowIfNull(options.Logger);
         ArgumentNullException.ThrowIfNull(options.TimeProvider);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);

@@ -13,8 +13,12 @@ internal static class RuntimeCheck
     // Before these, a container could reach the host through an inherited descriptor (CVE-2024-21626).
     private static readonly Version OldestRunc = new(1, 1, 12);
 
-    public static async Task<EnvironmentCheck> CheckAsync(string runtime, CancellationToken cancellationToken)
+    /// <param name="runtime">The runtime that was asked for; null for none.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static async Task<EnvironmentCheck> CheckAsync(string? runtime, CancellationToken cancellationToken)
     {
+        if (runtime is null)
+            return EnvironmentChecker.Ok(Name, "none was asked for: xfn-spark makes containers by itself", "none, or one for bundles that xfn-spark does not know");
         if (Executables.Find(runtime) is not { } path)
         {
             return EnvironmentChecker.Failed(Name, Missing(runtime), Wanted);

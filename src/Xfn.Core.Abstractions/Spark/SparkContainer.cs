@@ -1,0 +1,68 @@
+namespace Xfn.Core.Spark;
+
+/// <summary>A container that a spark makes by itself: what the runtime specification says of it, in the kernel's terms. Its namespaces are always new: mount, PID, IPC, UTS and cgroup.</summary>
+/// <remarks>Travels inside <see cref="SparkRun.Container"/>, written by <see cref="SparkFrame"/> as a message of its own, so that it is written once for many runs.</remarks>
+internal sealed record SparkContainer
+{
+    /// <summary>The function's arguments; the first is the program, looked for in <c>PATH</c> when it has no slash.</summary>
+    public required IReadOnlyList<string> Arguments { get; init; }
+
+    /// <summary>Its environment, <c>NAME=VALUE</c>, each name once.</summary>
+    public required IReadOnlyList<string> Environment { get; init; }
+
+    /// <summary>An absolute path.</summary>
+    public required string WorkingDirectory { get; init; }
+
+    public required string Hostname { get; init; }
+
+    public required uint Uid { get; init; }
+
+    public required uint Gid { get; init; }
+
+    /// <summary>Supplementary groups.</summary>
+    public required IReadOnlyList<uint> Groups { get; init; }
+
+    public required uint Umask { get; init; }
+
+    /// <summary>As /proc/PID/oom_score_adj has it; null leaves it.</summary>
+    public required int? OomScoreAdjustment { get; init; }
+
+    /// <summary>Whether the network namespace is new; else it is the runner's.</summary>
+    public required bool OwnNetwork { get; init; }
+
+    /// <summary>Whether execve(2) may give privileges, as by set-user-ID bits.</summary>
+    public required bool NewPrivileges { get; init; }
+
+    public required SparkCapabilities Capabilities { get; init; }
+
+    public required IReadOnlyList<SparkLimit> Limits { get; init; }
+
+    /// <summary>In the order of mounting.</summary>
+    public required IReadOnlyList<SparkMount> Mounts { get; init; }
+
+    /// <summary>Paths that show nothing; those that are not there are passed over.</summary>
+    public required IReadOnlyList<string> MaskedPaths { get; init; }
+
+    /// <summary>Paths that cannot be written to; likewise.</summary>
+    public required IReadOnlyList<string> ReadOnlyPaths { get; init; }
+
+    /// <summary>The seccomp filter: instructions of classic BPF, eight bytes each. Empty for none.</summary>
+    public required ReadOnlyMemory<byte> Filter { get; init; }
+}
+
+/// <summary>Sets of capabilities, a bit for each.</summary>
+internal sealed record SparkCapabilities(ulong Bounding, ulong Effective, ulong Inheritable, ulong Permitted, ulong Ambient);
+
+/// <summary>A limit of setrlimit(2).</summary>
+/// <param name="Resource">The kernel's number for it.</param>
+/// <param name="Soft">What holds.</param>
+/// <param name="Hard">What it may be raised to.</param>
+internal sealed record SparkLimit(int Resource, ulong Soft, ulong Hard);
+
+/// <summary>A mount(2).</summary>
+/// <param name="Destination">Where, as an absolute path in the root; made when it is not there.</param>
+/// <param name="Type">The kind of file system; empty for a bind mount.</param>
+/// <param name="Source">What is mounted, of the machine's files where it is a bind mount.</param>
+/// <param name="Flags">mount(2)'s flags.</param>
+/// <param name="Data">The file system's own options.</param>
+internal sealed record SparkMount(string Destination, string Type, string Source, ulong Flags, string Data);

@@ -1,0 +1,246 @@
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>The mounts of a container, made by its first process: see <see cref="ContainerProcess"/> for what may be done here.</summary>
+/// <remarks>Every path is opened inside the root, and mounted on by its descriptor, so whatever links an image has, nothing outside is reached.</remarks>
+internal static unsafe class ContainerMounts
+{
+    private const int PathBytes = 32;
+
+    public static bool Make(ContainerPlan* plan)
+    {
+        int root = Raw.openat(Libc.AT_FDCWD, plan->Root, Libc.O_PATH | Libc.O_CLOEXEC, 0);
+        if (!ContainerProcess.Check(plan, ContainerStage.Root, plan->Root, root))
+            return false;
+        for (int i = 0; i < plan->MountCount; i++)
+        {
+            if (!Mount(plan, root, plan->Mounts + i))
+                return false;
+        }
+
+        if (!MakeDevices(plan, root))
+            return false;
+        for (int i = 0; i < plan->MountCount; i++)
+        {
+            if (plan->Mounts[i].IsReadOnlyInTheEnd && !SetFlags(plan, ContainerStage.Mount, root, plan->Mounts[i].Destination, Libc.MS_RDONLY))
+                return false;
+        }
+
+        int empty = -1;
+        for (byte** path = plan->Masked; *path is not null; path++)
+        {
+            if (!Mask(plan, root, *path, ref empty))
+                return false;
+        }
+
+        for (byte** path = plan->ReadOnly; *path is not null; path++)
+        {
+            if (!MakeReadOnly(plan, root, *path))
+                return false;
+        }
+
+        return Pivot(plan, root);
+    }
+
+    private static bool Mount(ContainerPlan* plan, int root, MountStep* mount)
+    {
+        byte* destination = mount->Destination;
+        int target = Open(root, destination);
+        if (target < 0 && Raw.Error == Libc.ENOENT)
+            target = MakeMountPoint(root, destination, mount->IsFile);
+        if (!ContainerProcess.Check(plan, ContainerStage.MountPoint, destination, target))
+            return false;
+        byte* path = stackalloc byte[PathBytes];
+        bool done;
+        if (mount->Type is not null)
+        {
+            done = ContainerProcess.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), mount->Type, mount->Flags, mount->Data));
+        }
+        else
+        {
+            const nuint atOnce = Libc.MS_BIND | Libc.MS_REC;
+            done = ContainerProcess.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
+                && SetFlags(plan, ContainerStage.Mount, root, destination, mount->Flags & ~atOnce);
+        }
+
+        _ = Raw.close(target);
+        return done;
+    }
+
+    /// <summary>The flags of a bind mount take a call of their own.</summary>
+    private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags)
+    {
+        // What was mounted there is opened now, and has what its source has; that the machine's owner set may not be taken away here.
+        const int flagsOffset = 80;
+        const nuint locked = Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC;
+        byte* status = stackalloc byte[256];
+        byte* path = stackalloc byte[PathBytes];
+        int mounted = Open(root, destination);
+        bool done = ContainerProcess.Check(plan, stage, destination, mounted)
+            && ContainerProcess.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
+            && ContainerProcess.Check(plan, stage, destination,
+                Raw.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
+        _ = Raw.close(mounted);
+        return done;
+    }
+
+    /// <summary>Binds the machine's devices into /dev, as no device can be made in a user namespace, and makes the links that belong there.</summary>
+    private static bool MakeDevices(ContainerPlan* plan, int root)
+    {
+        const int exclusively = 0x80;
+        byte* source = stackalloc byte[PathBytes];
+        byte* path = stackalloc byte[PathBytes];
+        fixed (byte* dev = "/dev"u8)
+        {
+            int directory = Open(root, dev);
+            if (!ContainerProcess.Check(plan, ContainerStage.Device, dev, directory))
+                return false;
+            for (byte** device = plan->Devices; *device is not null; device++)
+            {
+                int file = Raw.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_110_110);
+                Join(source, dev, *device);
+                if (!ContainerProcess.Check(plan, ContainerStage.Device, *device, file)
+                    || !ContainerProcess.Check(plan, ContainerStage.Device, *device, Raw.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
+                    return false;
+                _ = Raw.close(file);
+            }
+
+            for (byte** link = plan->Links; *link is not null; link += 2)
+            {
+                if (Raw.symlinkat(link[1], directory, link[0]) < 0 && Raw.Error != Libc.EEXIST && !ContainerProcess.Check(plan, ContainerStage.Device, *link, -1))
+                    return false;
+            }
+
+            _ = Raw.close(directory);
+            return true;
+        }
+    }
+
+    /// <summary>Covers a directory with an empty one, anything else with /dev/null. What is not there, or not for this namespace to see, needs no cover.</summary>
+    /// <param name="plan">The plan.</param>
+    /// <param name="root">The root.</param>
+    /// <param name="masked">The path.</param>
+    /// <param name="empty">The empty directory, which is made once; -1 before.</param>
+    private static bool Mask(ContainerPlan* plan, int root, byte* masked, ref int empty)
+    {
+        int target = Open(root, masked, Raw.O_DIRECTORY);
+        bool isDirectory = target >= 0;
+        if (!isDirectory && Raw.Error == Libc.ENOTDIR)
+            target = Open(root, masked);
+        if (target < 0 && IsNotThere(Raw.Error))
+            return true;
+        if (!ContainerProcess.Check(plan, ContainerStage.Mask, masked, target))
+            return false;
+        byte* path = stackalloc byte[PathBytes];
+        byte* source = stackalloc byte[PathBytes];
+        fixed (byte* tmpfs = "tmpfs"u8, small = "size=4k,nr_inodes=2,mode=755"u8, nothing = "/dev/null"u8)
+        {
+            int result = !isDirectory ? Raw.mount(nothing, Name(path, target), null, Libc.MS_BIND, null)
+                : empty >= 0 ? Raw.mount(Name(source, empty), Name(path, target), null, Libc.MS_BIND, null)
+                : Raw.mount(tmpfs, Name(path, target), tmpfs, Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, small);
+            if (!ContainerProcess.Check(plan, ContainerStage.Mask, masked, result))
+                return false;
+            _ = Raw.close(target);
+            if (isDirectory && empty < 0)
+                empty = Open(root, masked);
+            return true;
+        }
+    }
+
+    private static bool IsNotThere(int error) => error is Libc.ENOENT or Libc.ENOTDIR or Libc.EACCES;
+
+    private static bool MakeReadOnly(ContainerPlan* plan, int root, byte* readOnly)
+    {
+        int target = Open(root, readOnly);
+        if (target < 0 && IsNotThere(Raw.Error))
+            return true;
+        byte* path = stackalloc byte[PathBytes];
+        bool done = ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, target)
+            && ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, Raw.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
+            && SetFlags(plan, ContainerStage.ReadOnly, root, readOnly, Libc.MS_RDONLY);
+        _ = Raw.close(target);
+        return done;
+    }
+
+    /// <summary>Makes the root this namespace's, and lets go of the machine's.</summary>
+    private static bool Pivot(ContainerPlan* plan, int root)
+    {
+        const int detach = 2;
+        fixed (byte* here = "."u8, top = "/"u8)
+        {
+            // The old root is stacked upon the new one, and what is stacked is what a path finds.
+            return ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.fchdir(root))
+                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.syscall(Raw.SYS_pivot_root, (nint)here, (nint)here))
+                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.umount2(here, detach))
+                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.chdir(top));
+        }
+    }
+
+    /// <summary>Opens a path as a program in the root would find it: links are followed, but never out of the root.</summary>
+    private static int Open(int root, byte* path, int flags = 0)
+    {
+        var how = new Libc.OpenHow { Flags = (ulong)(Libc.O_PATH | Libc.O_CLOEXEC | flags), Resolve = Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_MAGICLINKS };
+        return (int)Raw.openat2(root, path, &how);
+    }
+
+    /// <summary>Makes a path component by component, each found as above.</summary>
+    private static int MakeMountPoint(int root, byte* path, bool isFile)
+    {
+        const int exclusively = 0x80;
+        fixed (byte* top = "/"u8)
+        {
+            int parent = Open(root, top);
+            for (byte* name = path + 1; parent >= 0;)
+            {
+                byte* end = name;
+                while (*end is not (0 or (byte)'/'))
+                    end++;
+                byte separator = *end;
+                *end = 0;
+                int made = Open(root, path);
+                if (made < 0 && Raw.Error == Libc.ENOENT)
+                {
+                    int result = isFile && separator == 0
+                        ? Raw.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_100_100)
+                        : Raw.mkdirat(parent, name, 0b111_101_101);
+                    made = result < 0 ? result : Open(root, path);
+                    if (result > 0)
+                        _ = Raw.close(result);
+                }
+
+                *end = separator;
+                int error = Raw.Error;
+                _ = Raw.close(parent);
+                Raw.Error = error;
+                parent = made;
+                if (separator == 0)
+                    break;
+                name = end + 1;
+            }
+
+            return parent;
+        }
+    }
+
+    /// <summary>What leads to a descriptor.</summary>
+    private static byte* Name(byte* path, int fd)
+    {
+        "/proc/self/fd/"u8.CopyTo(new Span<byte>(path, PathBytes));
+        int digits = 1;
+        for (int rest = fd; rest >= 10; rest /= 10)
+            digits++;
+        byte* end = path + "/proc/self/fd/"u8.Length + digits;
+        for (*end = 0; digits > 0; digits--, fd /= 10)
+            *--end = (byte)('0' + fd % 10);
+        return path;
+    }
+
+    private static void Join(byte* path, byte* directory, byte* name)
+    {
+        while (*directory != 0)
+            *path++ = *directory++;
+        *path++ = (byte)'/';
+        do
+            *path++ = *name;
+        while (*name++ != 0);
+    }
+}

@@ -1,0 +1,173 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>What a container's first process is to do between clone(2) and execve(2), in memory that no collector moves, and how far it has come.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct ContainerPlan
+{
+    /// <summary>Where it failed, or that it executes the function.</summary>
+    public ContainerStage Stage;
+
+    /// <summary>The error number that ended it; 0 while there is none.</summary>
+    public int Error;
+
+    /// <summary>What it failed at, as text; null where the stage says it all.</summary>
+    public byte* Subject;
+
+    /// <summary>The processor time it has used before it executed the function, in microseconds.</summary>
+    public long SetupMicroseconds;
+
+    /// <summary>The root's path in the spark's mount namespace. It must be a mount.</summary>
+    public byte* Root;
+
+    public bool OwnNetwork;
+
+    /// <summary>What is written to /proc/self/oom_score_adj; null to leave it.</summary>
+    public byte* OomScoreAdjustment;
+
+    public MountStep* Mounts;
+    public int MountCount;
+
+    /// <summary>Devices of the machine that are bound into /dev, by name; ends with null.</summary>
+    public byte** Devices;
+
+    /// <summary>Links in /dev: a name, what it leads to, and so on; ends with null.</summary>
+    public byte** Links;
+
+    /// <summary>Paths; ends with null.</summary>
+    public byte** Masked;
+
+    /// <summary>Paths; ends with null.</summary>
+    public byte** ReadOnly;
+
+    public byte* Hostname;
+    public int HostnameLength;
+
+    public int Stdin;
+    public int Stdout;
+    public int Stderr;
+
+    /// <summary>The descriptors of a gate (<see cref="Run.Gate"/>): <see cref="Run.WaitingProgram"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
+    public int Waiting;
+    public int Release;
+    public int Status;
+
+    public LimitStep* Limits;
+    public int LimitCount;
+
+    public uint Umask;
+    public uint Uid;
+    public uint Gid;
+    public uint* Groups;
+    public int GroupCount;
+
+    public ulong Bounding;
+    public ulong Effective;
+    public ulong Inheritable;
+    public ulong Permitted;
+    public ulong Ambient;
+    public bool NewPrivileges;
+
+    public byte* WorkingDirectory;
+
+    /// <summary>The filter's instructions; null for none.</summary>
+    public byte* Filter;
+    public ushort FilterLength;
+
+    /// <summary>The paths that the program may have; ends with null.</summary>
+    public byte** Programs;
+
+    /// <summary>The function's arguments, behind two places that a gate needs.</summary>
+    public byte** Arguments;
+    public byte** Environment;
+}
+
+/// <summary>A mount.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct MountStep
+{
+    public byte* Destination;
+
+    /// <summary>Null for a bind mount.</summary>
+    public byte* Type;
+    public byte* Source;
+    public byte* Data;
+    public nuint Flags;
+
+    /// <summary>Whether it is a file that is bound, to a file.</summary>
+    public bool IsFile;
+
+    /// <summary>Whether it is made read-only when all mounts have been made: there may be mount points to make in it.</summary>
+    public bool IsReadOnlyInTheEnd;
+}
+
+/// <summary>A limit.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct LimitStep
+{
+    public int Resource;
+    public ulong Soft;
+    public ulong Hard;
+}
+
+/// <summary>What a container's first process does, in order.</summary>
+internal enum ContainerStage
+{
+    Session = 1,
+    Propagation,
+    Network,
+    Keyring,
+    OomScore,
+    Root,
+    MountPoint,
+    Mount,
+    Device,
+    Mask,
+    ReadOnly,
+    Pivot,
+    Hostname,
+    Descriptors,
+    WorkingDirectory,
+    Limit,
+    Groups,
+    User,
+    Capabilities,
+    Privileges,
+    Filter,
+    Find,
+    Execute,
+}
+
+/// <summary>Lays texts and lists out in native memory. Nothing is freed: a spark makes one container and ends.</summary>
+internal static unsafe class NativeText
+{
+    public static byte* Of(string text)
+    {
+        int length = Encoding.UTF8.GetByteCount(text);
+        var copy = (byte*)NativeMemory.Alloc((nuint)length + 1);
+        Encoding.UTF8.GetBytes(text, new Span<byte>(copy, length));
+        copy[length] = 0;
+        return copy;
+    }
+
+    /// <returns>The texts, and a null behind them; with room before them.</returns>
+    public static byte** ListOf(IReadOnlyList<string> texts, int before = 0)
+    {
+        byte** list = Allocate(before + texts.Count + 1);
+        for (int i = 0; i < texts.Count; i++)
+            list[before + i] = Of(texts[i]);
+        return list;
+    }
+
+    public static T* ArrayOf<T>(ReadOnlySpan<T> values)
+        where T : unmanaged
+    {
+        var copy = (T*)NativeMemory.AllocZeroed((nuint)values.Length + 1, (nuint)sizeof(T));
+        values.CopyTo(new Span<T>(copy, values.Length));
+        return copy;
+    }
+
+    private static byte** Allocate(int count) => (byte**)NativeMemory.AllocZeroed((nuint)count, (nuint)sizeof(byte*));
+}

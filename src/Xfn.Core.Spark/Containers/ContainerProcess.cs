@@ -1,0 +1,245 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>A container's first process, from clone(2) on until it is the function.</summary>
+/// <remarks>It is a child that shares this process's memory, on a stack of its own, while the thread that made it stands still (as vfork(2) has it): so it starts in no time, and can
+/// be written in C#. But it is not of the .NET runtime's making: nothing here may allocate, throw, or call what does, and no other thread may need the collector meanwhile; spark has none that does.
+/// It goes step by step, and the first that fails ends it, with <see cref="ContainerPlan.Stage"/> and its company telling why. Its order is crun's.</remarks>
+internal static unsafe class ContainerProcess
+{
+    private const int FirstCapability = 0, LastCapability = 63;
+
+    /// <param name="argument">A <see cref="ContainerPlan"/>.</param>
+    /// <returns>Only when it could not become the function.</returns>
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int Become(void* argument)
+    {
+        var plan = (ContainerPlan*)argument;
+        _ = Isolate(plan) && ContainerMounts.Make(plan) && Settle(plan) && Descend(plan) && Execute(plan);
+        return (int)Raw.syscall(Raw.SYS_exit_group, 127);
+    }
+
+    /// <summary>Takes a failure down.</summary>
+    /// <returns>Whether there was none.</returns>
+    public static bool Check(ContainerPlan* plan, ContainerStage stage, byte* subject, nint result)
+    {
+        if (result >= 0)
+            return true;
+        plan->Error = Raw.Error;
+        plan->Stage = stage;
+        plan->Subject = subject;
+        return false;
+    }
+
+    /// <summary>What the new namespaces need, while the machine's files are still to be seen.</summary>
+    private static bool Isolate(ContainerPlan* plan)
+    {
+        const nint joinSessionKeyring = 1;
+        fixed (byte* root = "/"u8, score = "/proc/self/oom_score_adj"u8)
+        {
+            _ = Raw.umask(0);
+            if (!Check(plan, ContainerStage.Session, null, Raw.setsid())
+                || !Check(plan, ContainerStage.Propagation, null, Raw.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
+                || (plan->OwnNetwork && !RaiseLoopback(plan)))
+                return false;
+
+            // Without a name, so that it is nobody else's. A kernel without keys has none to protect.
+            if (Raw.syscall(Raw.SYS_keyctl, joinSessionKeyring) < 0 && Raw.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
+                return false;
+            if (plan->OomScoreAdjustment is null)
+                return true;
+            int file = Raw.openat(Libc.AT_FDCWD, score, Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
+            bool done = Check(plan, ContainerStage.OomScore, plan->OomScoreAdjustment, file)
+                && Check(plan, ContainerStage.OomScore, plan->OomScoreAdjustment, Raw.write(file, plan->OomScoreAdjustment, (nuint)Length(plan->OomScoreAdjustment)));
+            _ = Raw.close(file);
+            return done;
+        }
+    }
+
+    /// <summary>Programs expect to reach themselves.</summary>
+    private static bool RaiseLoopback(ContainerPlan* plan)
+    {
+        const int internet = 2, datagram = 2, closeOnExec = 0x80000, noSuchFamily = 97;
+        const nuint setFlags = 0x8914;
+        const short up = 1, running = 0x40;
+
+        // struct ifreq: a name of 16 bytes, then flags.
+        byte* request = stackalloc byte[40];
+        new Span<byte>(request, 40).Clear();
+        (request[0], request[1]) = ((byte)'l', (byte)'o');
+        *(short*)(request + 16) = up | running;
+        int socket = Raw.socket(internet, datagram | closeOnExec, 0);
+        if (socket < 0 && Raw.Error == noSuchFamily)
+            return true;
+        bool done = Check(plan, ContainerStage.Network, null, socket) && Check(plan, ContainerStage.Network, null, Raw.ioctl(socket, setFlags, request));
+        _ = Raw.close(socket);
+        return done;
+    }
+
+    /// <summary>What is to be done in the new root as its root: the name, the descriptors, where it stands.</summary>
+    private static bool Settle(ContainerPlan* plan)
+    {
+        if (!Check(plan, ContainerStage.Hostname, plan->Hostname, Raw.sethostname(plan->Hostname, (nuint)plan->HostnameLength)))
+            return false;
+
+        // Before it goes to the working directory, which is no way to what a descriptor holds open.
+        if (!Hand(plan, plan->Stdin, 0) || !Hand(plan, plan->Stdout, 1) || !Hand(plan, plan->Stderr, 2))
+            return false;
+        if (plan->Waiting < 0)
+        {
+            if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
+                return false;
+        }
+        else if (!Hand(plan, plan->Waiting, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, Run.GateProcess.Release) || !Hand(plan, plan->Status, Run.GateProcess.Status)
+            || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(5, 5)) || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(7, uint.MaxValue)))
+        {
+            return false;
+        }
+
+        _ = Raw.umask(plan->Umask);
+        for (int i = 0; i < plan->LimitCount; i++)
+        {
+            if (!Check(plan, ContainerStage.Limit, null, Raw.setrlimit(plan->Limits[i].Resource, &plan->Limits[i].Soft)))
+                return false;
+        }
+
+        return true;
+    }
+
+    private static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, Raw.dup3(from, to, flags));
+
+    /// <summary>Gives up what the function is not to have.</summary>
+    private static bool Descend(ContainerPlan* plan)
+    {
+        const int boundingDrop = 24, keepCapabilities = 8, ambient = 47, noNewPrivileges = 38;
+        const nuint ambientRaise = 2, ambientClear = 4;
+
+        // Root may enter where the user may not, and the other way round where no capability counts.
+        bool entered = Enter(plan->WorkingDirectory);
+
+        // Where one id is mapped the kernel denies it.
+        if (Raw.syscall(Raw.SYS_setgroups, plan->GroupCount, (nint)plan->Groups) < 0 && !(Raw.Error == Libc.EPERM && plan->GroupCount == 0) && !Check(plan, ContainerStage.Groups, null, -1))
+            return false;
+        for (int capability = FirstCapability; capability <= LastCapability; capability++)
+        {
+            if ((plan->Bounding >> capability & 1) == 0 && Raw.prctl(boundingDrop, (nuint)capability) < 0 && Raw.Error != Libc.EINVAL && !Check(plan, ContainerStage.Capabilities, null, -1))
+                return false;
+        }
+
+        if (!Check(plan, ContainerStage.Capabilities, null, Raw.prctl(keepCapabilities, 1))
+            || !Check(plan, ContainerStage.User, null, Raw.syscall(Raw.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
+            || !Check(plan, ContainerStage.User, null, Raw.syscall(Raw.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
+            || !Check(plan, ContainerStage.Capabilities, null, SetCapabilities(plan))
+            || !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientClear)))
+            return false;
+        for (int capability = FirstCapability; capability <= LastCapability; capability++)
+        {
+            if ((plan->Ambient >> capability & 1) != 0 && !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientRaise, (nuint)capability)))
+                return false;
+        }
+
+        if (!plan->NewPrivileges && !Check(plan, ContainerStage.Privileges, null, Raw.prctl(noNewPrivileges, 1)))
+            return false;
+        return entered || Enter(plan->WorkingDirectory) || Check(plan, ContainerStage.WorkingDirectory, plan->WorkingDirectory, -1);
+    }
+
+    private static nint SetCapabilities(ContainerPlan* plan)
+    {
+        const uint version3 = 0x20080522;
+        uint* header = stackalloc uint[2];
+        uint* sets = stackalloc uint[6];
+        (header[0], header[1]) = (version3, 0);
+        (sets[0], sets[1], sets[2]) = ((uint)plan->Effective, (uint)plan->Permitted, (uint)plan->Inheritable);
+        (sets[3], sets[4], sets[5]) = ((uint)(plan->Effective >> 32), (uint)(plan->Permitted >> 32), (uint)(plan->Inheritable >> 32));
+        return Raw.syscall(Raw.SYS_capset, (nint)header, (nint)sets);
+    }
+
+    private static bool Enter(byte* directory)
+    {
+        // Where it leads to what is no part of the root the kernel gives no absolute path.
+        byte* path = stackalloc byte[4096];
+        return Raw.chdir(directory) == 0 && Raw.syscall(Raw.SYS_getcwd, (nint)path, 4096) > 0 && path[0] == (byte)'/';
+    }
+
+    /// <summary>Becomes the function, or what waits for its release.</summary>
+    private static bool Execute(ContainerPlan* plan)
+    {
+        const int setFilter = 1, allowSpeculation = 4, atEmptyPath = 0x1000, setMask = 2;
+        byte* program = Find(plan);
+        if (program is null)
+            return Check(plan, ContainerStage.Find, plan->Programs[0], -1);
+
+        // The .NET runtime ignores SIGPIPE, and what is ignored stays so.
+        byte* clean = stackalloc byte[32];
+        new Span<byte>(clean, 32).Clear();
+        for (int signal = 1; signal <= Libc.LastSignal; signal++)
+            _ = Raw.syscall(Raw.SYS_rt_sigaction, signal, (nint)clean, 0, 8);
+        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)clean, 0, 8);
+
+        Libc.RUsage used;
+        if (Raw.getrusage(0, &used) == 0)
+            plan->SetupMicroseconds = used.CpuMicroseconds;
+
+        if (plan->Filter is not null)
+        {
+            // struct sock_fprog: a length, and the instructions.
+            byte** filter = stackalloc byte*[2];
+            *(ushort*)filter = plan->FilterLength;
+            filter[1] = plan->Filter;
+            if (Raw.syscall(Raw.SYS_seccomp, setFilter, allowSpeculation, (nint)filter) < 0 && !Check(plan, ContainerStage.Filter, null, -1))
+                return false;
+        }
+
+        // From here on it may be killed as a function is, and is told as one.
+        plan->Stage = ContainerStage.Execute;
+        if (plan->Waiting < 0)
+        {
+            return Check(plan, ContainerStage.Execute, program, Raw.execve(program, plan->Arguments + 2, plan->Environment));
+        }
+
+        ReadOnlySpan<byte> gate = "xfn-gate"u8;
+        fixed (byte* name = gate)
+        {
+            // A literal has a NUL behind it, which is the empty path that stands for the descriptor itself.
+            byte* empty = name + gate.Length;
+            plan->Arguments[0] = name;
+            plan->Arguments[1] = program;
+            return Check(plan, ContainerStage.Execute, program, Raw.syscall(Raw.SYS_execveat, 3, (nint)empty, (nint)plan->Arguments, (nint)plan->Environment, atEmptyPath));
+        }
+    }
+
+    /// <summary>The first path that is an executable file; null when none is.</summary>
+    private static byte* Find(ContainerPlan* plan)
+    {
+        
+        int error = Libc.ENOENT;
+        for (byte** path = plan->Programs; *path is not null; path++)
+        {
+            // Asked with the effective ids, as the kernel will when it executes; a directory may be executable too, and is no program.
+            if (Raw.faccessat(Libc.AT_FDCWD, *path, Libc.X_OK, Libc.AT_EACCESS) != 0)
+            {
+                error = Raw.Error == Libc.ENOENT || Raw.Error == Libc.ENOTDIR ? error : Raw.Error;
+                continue;
+            }
+
+            int directory = Raw.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | Raw.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+            if (directory < 0)
+                return *path;
+            _ = Raw.close(directory);
+            error = Libc.EISDIR;
+        }
+
+        Raw.Error = error;
+        return null;
+    }
+
+    private static int Length(byte* text)
+    {
+        int length = 0;
+        while (text[length] != 0)
+            length++;
+        return length;
+    }
+}

@@ -1,0 +1,146 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using Xfn.Core.Spark.Run;
+
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>Makes a container without any other program: one clone(2) with all namespaces, whose child does what a runtime does and executes the function.</summary>
+internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainerRuntime
+{
+    private const nuint StackBytes = 256 << 10;
+    private const int InstructionBytes = 8;
+
+    // What the runtime specification asks for besides a bundle's mounts (config-linux.md, Default Devices and Default Filesystems; runtime-linux.md, Dev symbolic links).
+    private static readonly string[] Devices = ["null", "zero", "full", "tty", "random", "urandom"];
+
+    private static readonly string[] Links =
+        ["fd", "/proc/self/fd", "stdin", "/proc/self/fd/0", "stdout", "/proc/self/fd/1", "stderr", "/proc/self/fd/2", "core", "/proc/kcore", "ptmx", "pts/ptmx"];
+
+    public StartedContainer Start(string root, Run.Stdio stdio, Gate? gate)
+    {
+        ContainerPlan* plan = Plan(root, stdio, gate);
+        int pid = Clone(plan);
+        var process = new ChildProcess(pid);
+        if (plan->Error == 0)
+        {
+            // One that was killed on its way is told as a function that was: who kills means that.
+            return new StartedContainer(process, IsExecuted: true, plan->SetupMicroseconds);
+        }
+
+        process.Wait();
+        throw Failure(plan);
+    }
+
+    private static int Clone(ContainerPlan* plan)
+    {
+        const int sharedMemory = 0x100, parentWaits = 0x4000, mountNamespace = 0x20000, cgroupNamespace = 0x0200_0000, utsNamespace = 0x0400_0000, ipcNamespace = 0x0800_0000,
+            pidNamespace = 0x2000_0000, networkNamespace = 0x4000_0000, setMask = 2;
+        int flags = sharedMemory | parentWaits | mountNamespace | cgroupNamespace | utsNamespace | ipcNamespace | pidNamespace | (plan->OwnNetwork ? networkNamespace : 0) | Libc.SIGCHLD;
+        var stack = (byte*)NativeMemory.AlignedAlloc(StackBytes, 64);
+
+        // A handler must not run in the child, on memory that is not its own.
+        ulong all = ulong.MaxValue, before;
+        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
+        int pid = Libc.clone(&ContainerProcess.Become, stack + StackBytes, flags, plan);
+        int error = Libc.Errno;
+        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
+        return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
+    }
+
+    private ContainerPlan* Plan(string root, Run.Stdio stdio, Gate? gate)
+    {
+        var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
+        byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
+        (int stdin, int stdout, int stderr) = stdio.Function;
+        *plan = new ContainerPlan
+        {
+            Root = NativeText.Of(root),
+            OwnNetwork = container.OwnNetwork,
+            OomScoreAdjustment = container.OomScoreAdjustment is { } score ? NativeText.Of(score.ToString(CultureInfo.InvariantCulture)) : null,
+            Mounts = NativeText.ArrayOf<MountStep>(container.Mounts.Select(Step).ToArray()),
+            MountCount = container.Mounts.Count,
+            Devices = NativeText.ListOf(Devices),
+            Links = NativeText.ListOf(Links),
+            Masked = NativeText.ListOf(container.MaskedPaths),
+            ReadOnly = NativeText.ListOf(container.ReadOnlyPaths),
+            Hostname = NativeText.Of(container.Hostname),
+            HostnameLength = hostname.Length,
+            Stdin = stdin,
+            Stdout = stdout,
+            Stderr = stderr,
+            Waiting = gate?.Waiting ?? -1,
+            Release = gate?.Release ?? -1,
+            Status = gate?.Status ?? -1,
+            Limits = NativeText.ArrayOf<LimitStep>(container.Limits.Select(l => new LimitStep { Resource = l.Resource, Soft = l.Soft, Hard = l.Hard }).ToArray()),
+            LimitCount = container.Limits.Count,
+            Umask = container.Umask,
+            Uid = container.Uid,
+            Gid = container.Gid,
+            Groups = NativeText.ArrayOf<uint>(container.Groups.ToArray()),
+            GroupCount = container.Groups.Count,
+            Bounding = container.Capabilities.Bounding,
+            Effective = container.Capabilities.Effective,
+            Inheritable = container.Capabilities.Inheritable,
+            Permitted = container.Capabilities.Permitted,
+            Ambient = container.Capabilities.Ambient,
+            NewPrivileges = container.NewPrivileges,
+            WorkingDirectory = NativeText.Of(container.WorkingDirectory),
+            Filter = container.Filter.IsEmpty ? null : NativeText.ArrayOf(container.Filter.Span),
+            FilterLength = (ushort)(container.Filter.Length / InstructionBytes),
+            Programs = NativeText.ListOf(Programs(container.Arguments[0], container.Environment)),
+            Arguments = NativeText.ListOf(container.Arguments, before: 2),
+            Environment = NativeText.ListOf(container.Environment),
+        };
+        return plan;
+    }
+
+    private static MountStep Step(SparkMount mount)
+    {
+        bool deferred = mount.Type == "tmpfs" && ((nuint)mount.Flags & Libc.MS_RDONLY) != 0;
+        return new MountStep
+        {
+            Destination = NativeText.Of(mount.Destination),
+            Type = mount.Type.Length > 0 ? NativeText.Of(mount.Type) : null,
+            Source = NativeText.Of(mount.Source),
+            Data = mount.Data.Length > 0 ? NativeText.Of(mount.Data) : null,
+            Flags = (nuint)mount.Flags & ~(deferred ? Libc.MS_RDONLY : 0),
+            IsFile = mount.Type.Length == 0 && !Directory.Exists(mount.Source),
+            IsReadOnlyInTheEnd = deferred,
+        };
+    }
+
+    /// <summary>Where a program may be: itself when its name has a slash, else in every directory of PATH.</summary>
+    private static string[] Programs(string name, IReadOnlyList<string> environment)
+    {
+        const string path = "PATH=";
+        if (name.Contains('/'))
+            return [name];
+        string directories = environment.FirstOrDefault(v => v.StartsWith(path, StringComparison.Ordinal))?[path.Length..] ?? "";
+        string[] programs = [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
+        return programs.Length > 0 ? programs : [name];
+    }
+
+    private SparkException Failure(ContainerPlan* plan)
+    {
+        string subject = Marshal.PtrToStringUTF8((nint)plan->Subject) ?? "";
+        return plan->Stage switch
+        {
+            ContainerStage.Find => Refused(SparkFailureKind.Entrypoint, container.Arguments[0].Contains('/')
+                ? $"'{container.Arguments[0]}' cannot be executed" : $"there is no executable file '{container.Arguments[0]}' in its PATH"),
+
+            // The file itself was found to be there.
+            ContainerStage.Execute when plan->Error == Libc.ENOENT => Refused(SparkFailureKind.Entrypoint, $"'{subject}' cannot be executed, its interpreter or dynamic linker is missing"),
+            ContainerStage.Execute => Refused(SparkFailureKind.Entrypoint, $"'{subject}' cannot be executed"),
+            ContainerStage.WorkingDirectory => Refused(SparkFailureKind.Image, $"cannot enter its working directory '{subject}'"),
+            ContainerStage.User => Refused(SparkFailureKind.Image, $"cannot become its user {container.Uid}:{container.Gid}"),
+            ContainerStage.Groups => Refused(SparkFailureKind.Image, "cannot set its supplementary groups"),
+            ContainerStage.Keyring => Refused(SparkFailureKind.Runtime, "cannot make a session keyring"),
+            ContainerStage.MountPoint => Refused(SparkFailureKind.Runtime, $"cannot make the mount point '{subject}'"),
+            ContainerStage.Mount or ContainerStage.Device or ContainerStage.Mask or ContainerStage.ReadOnly => Refused(SparkFailureKind.Runtime, $"cannot mount '{subject}' ({plan->Stage})"),
+            var stage => Refused(SparkFailureKind.Runtime, $"cannot set up the container ({stage})"),
+        };
+
+        SparkException Refused(SparkFailureKind kind, string tried) => SparkException.FromErrno(tried, plan->Error, kind);
+    }
+}
