@@ -279,7 +279,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     private string DirectoryOf(string id) => Path.Combine(cache.Store, StoredLayer.PathOf(id));
 
     /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when whoever began it
-    /// gives up another begins anew.</summary>
+    /// gives up another begins anew. What it proves and why it fails is another's matter where their images differ: a DiffID is only claimed, and credentials are each caller's own.</summary>
     private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
         while (true)
@@ -289,16 +289,24 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             try
             {
                 // One's own is awaited to its end, so that nothing of it goes on behind a caller who gave up.
-                return await (pull == mine ? pull.Completion : pull.JoinAsync(source, cancellationToken)).ConfigureAwait(false);
+                StoredLayer layer = await (pull == mine ? pull.Completion : pull.JoinAsync(source, cancellationToken)).ConfigureAwait(false);
+                if (pull == mine || layer.Record.Blobs.Contains(source.Blob.Digest.ToString()))
+                    return layer;
+
+                // It was another blob that was found to be the layer. Whether ours is it too remains to be seen.
             }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            catch (OperationCanceledException) when (pull != mine && !cancellationToken.IsCancellationRequested)
             {
                 // Whoever was pulling has been cancelled. That is not our end.
             }
+            catch (Exception ex) when (ex is XfnException or LayerNeedsParentsException && pull != mine && !pull.IsOf(source))
+            {
+                // Another image's failure, or another caller's.
+            }
             finally
             {
-                if (pull == mine)
-                    _pulling.TryRemove(KeyValuePair.Create(id, mine));
+                if (pull == mine || pull.Completion.IsCompleted)
+                    _pulling.TryRemove(KeyValuePair.Create(id, pull));
             }
         }
     }
