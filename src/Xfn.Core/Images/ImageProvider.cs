@@ -167,7 +167,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         {
             return await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
+        catch (Exception ex) when (ex is not XfnException && !(ex is OperationCanceledException && cancellationToken.IsCancellationRequested))
         {
             throw new XfnException(RunStage.Resolve, $"cannot fetch the manifest of image '{reference}': {ex.Message}", ex);
         }
