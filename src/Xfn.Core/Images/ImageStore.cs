@@ -119,14 +119,19 @@ internal sealed class ImageStore(CacheDirectory cache)
         ReferencePath(reference, platform),
         Encoding.UTF8.GetBytes($"{ResolvedReference.Format}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
 
-    /// <summary>An image's user files, as they were read once; null when they were not.</summary>
+    /// <summary>An image's user files, as they were read once; null when they were not, or are not there as they were written.</summary>
     public SparkFiles? ReadUserFiles(Digest manifest)
     {
         try
         {
-            byte[] frame = File.ReadAllBytes(UserFilesPath(manifest));
+            ReadOnlySpan<byte> content = File.ReadAllBytes(UserFilesPath(manifest));
+            if (content.Length < SHA256.HashSizeInBytes + SparkFrame.HeaderBytes)
+                return null;
+            ReadOnlySpan<byte> frame = content[SHA256.HashSizeInBytes..];
+            if (!content.StartsWith(SHA256.HashData(frame)))
+                return null;
             int length = SparkFrame.ReadHeader(frame, out SparkMessageKind kind);
-            return SparkFrame.Read(kind, frame.AsSpan(SparkFrame.HeaderBytes, length)) as SparkFiles;
+            return SparkFrame.Read(kind, frame.Slice(SparkFrame.HeaderBytes, length)) as SparkFiles;
         }
         catch (FileNotFoundException)
         {
