@@ -34,6 +34,9 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
+
+        // Who lives long begins seldom.
+        await layers.SweepAsync(cancellationToken).ConfigureAwait(false);
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count(id => !LayerStore.IsFlattened(id)), BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };
     }
 
