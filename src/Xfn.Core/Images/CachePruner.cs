@@ -43,8 +43,8 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
     /// <summary>Whether it is known which layers the images in use have; not so when the documents of one were damaged while it runs.</summary>
     private bool UsesAreKnown(CacheContent content)
     {
-        HashSet<Digest> whole = [.. content.Images.Where(i => i.IsWhole).Select(i => i.Digest)];
-        return uses.List().Where(d => !whole.Contains(d)).All(d => !uses.IsHeld(d));
+        HashSet<Digest> known = [.. content.Images.Where(i => i.HasConfig).Select(i => i.Digest)];
+        return uses.List().Where(d => !known.Contains(d)).All(d => !uses.IsHeld(d));
     }
 
     private bool TryRemove(ListedImage image)

@@ -67,6 +67,13 @@ internal sealed class ImageStore(CacheDirectory cache)
         return blobs;
     }
 
+    /// <summary>How many bytes a document has; 0 when it is not there.</summary>
+    public long SizeOfBlob(Digest digest)
+    {
+        var file = new FileInfo(BlobPath(digest));
+        return file.Exists ? file.Length : 0;
+    }
+
     /// <summary>Removes a document, and what was read of it.</summary>
     public void RemoveBlob(Digest digest)
     {
@@ -137,9 +144,18 @@ internal sealed class ImageStore(CacheDirectory cache)
         {
             return null;
         }
+        catch (Exception ex) when (ex is InvalidDataException or ArgumentException)
+        {
+            // Another version's.
+            return null;
+        }
     }
 
-    public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files).Span);
+    public void WriteUserFiles(Digest manifest, SparkFiles files)
+    {
+        ReadOnlySpan<byte> frame = SparkFrame.Write(files).Span;
+        DurableFile.Write(UserFilesPath(manifest), [.. SHA256.HashData(frame), .. frame]);
+    }
 
     private static string[]? ReadLines(string path)
     {

@@ -91,10 +91,19 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     public Task FinishAsync() => _sync.FinishAsync();
 
     /// <summary>The layers of the cache, and what was made of them.</summary>
-    public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(_layers)
-        .Concat(Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")))
-        .Select(d => Path.GetFileName(d)!)
-        .ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
+    public IReadOnlyDictionary<string, long> List() => SizesOf(Directory.EnumerateDirectories(_layers).Select(d => Path.GetFileName(d)!).Concat(Flattened()));
+
+    /// <summary>Those that one image has.</summary>
+    /// <param name="diffIds">Its layers' DiffIDs.</param>
+    public IReadOnlyDictionary<string, long> ListOf(IReadOnlyList<Digest> diffIds)
+    {
+        HashSet<string> names = [.. NamesOf(diffIds)];
+        return SizesOf(names.Where(name => !IsFlattened(name) && Directory.Exists(DirectoryOf(name))).Concat(Flattened().Where(id => names.Contains(BaseOf(id)))));
+    }
+
+    /// <summary>Whether each of an image's layers has a name that is among these.</summary>
+    public static bool AreAllAmong(IReadOnlyList<Digest> diffIds, IReadOnlyDictionary<string, long> names) =>
+        Enumerable.Range(0, diffIds.Count).All(i => names.ContainsKey(NameOf(diffIds[i])) || names.ContainsKey(ChainNameOf(diffIds, i)));
 
     /// <summary>The names that an image's layers may have, and what the names of what was made of them all start with.</summary>
     public static IEnumerable<string> NamesOf(IReadOnlyList<Digest> diffIds) =>
@@ -241,6 +250,10 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             return false;
         }
     }
+
+    private IEnumerable<string> Flattened() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")).Select(d => Path.GetFileName(d)!);
+
+    private Dictionary<string, long> SizesOf(IEnumerable<string> ids) => ids.ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
 
     private static string NameOf(Digest digest) => digest.Algorithm == "sha256" ? digest.Hex : $"{digest.Algorithm}-{digest.Hex}";
 
