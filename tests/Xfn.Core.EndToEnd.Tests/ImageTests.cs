@@ -214,6 +214,16 @@ internal sealed class ImageTests : RunnerFixture
             await RefusedAsync<InvalidImageException>(manifest.Digest.ToString(), $"{manifest.Size}", $"{manifest.Size + more}");
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task What_an_index_calls_a_manifest_is_none_of_the_other_kind(bool isIndex)
+    {
+        Descriptor child = isIndex ? Index([(Add("x"), "linux/amd64")]) : Add("x");
+        AddIndex([(child with { MediaType = isIndex ? Manifest : MediaTypes.OciIndex }, "linux/amd64")]);
+        await RefusedAsync<InvalidImageException>(child.Digest.ToString(), "which it is not");
+    }
+
     [TestCase("pinned")]
     [TestCase("child")]
     [TestCase("stated")]

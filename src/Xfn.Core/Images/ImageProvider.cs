@@ -198,6 +198,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             digest = Verify(reference, fetched, chosen.Digest);
             if (fetched.Content.Length != chosen.Size)
                 throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);
+            OciDocuments.CheckKind(reference, fetched, chosen);
         }
 
         return (new ResolvedReference(top, digest), fetched.Content);
