@@ -11,6 +11,10 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     private const int MaxIndexDepth = 4;
     private const int MaxLayers = 256;
 
+    // More images than a program runs again and again, and longer user files than honest images have: what is not kept is read from the cache.
+    private const int MostKnown = 1024;
+    private const int MostUserFileBytes = 256 << 10;
+
     private readonly ConcurrentDictionary<Digest, StoredImage> _known = new();
 
     /// <summary>Gives an image.</summary>
@@ -30,7 +34,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             if (used.Image.HasUserFiles)
                 return used;
             StoredImage image = await users.CompleteAsync(reference, used.Image, cancellationToken).ConfigureAwait(false);
-            _known[image.ManifestDigest] = image;
+            if (image.Passwd.Length + image.Group.Length <= MostUserFileBytes)
+                _known[image.ManifestDigest] = image;
             return used with { Image = image };
         }
         catch
@@ -266,6 +271,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             Layers = [.. baseFirst.Skip(first).Reverse().DistinctBy(l => l.Id)],
             HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
         };
+        if (_known.Count >= MostKnown)
+            _known.Clear();
         return _known.GetOrAdd(manifestDigest, image);
     }
 }
