@@ -29,9 +29,7 @@ public sealed partial class ContainerRunner
                 using UsedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
                 if (!used.FromCache)
                     PruneAfterPull();
-                CacheContent content = _catalog.Read();
-                ListedImage listed = content.Images.First(i => i.Digest == used.Image.ManifestDigest);
-                return new CachedImage { Reference = reference.ToString(), Digest = listed.Digest, Bytes = content.SizeOf(listed), LastUsed = listed.LastUsed };
+                return _catalog.Describe(used.Image, reference.ToString());
             },
             cancellationToken);
     }

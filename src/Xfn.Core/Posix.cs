@@ -126,9 +126,35 @@ internal static partial class Posix
             throw new IOException($"cannot write what is cached of '{path}' to disk: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
-    // Mono.Unix lacks it.
+    /// <summary>Takes a lock on an open file, which lasts until it is closed by all who have it.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="path">Its name, for an error.</param>
+    /// <param name="shared">Whether others may have it in this way too.</param>
+    /// <returns>Whether it is to be had now.</returns>
+    /// <exception cref="IOException">The file system has no locks.</exception>
+    public static bool TryLock(SafeFileHandle file, string path, bool shared)
+    {
+        const int sharedLock = 1;
+        const int exclusiveLock = 2;
+        const int atOnce = 4;
+        while (flock(file, (shared ? sharedLock : exclusiveLock) | atOnce) != 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+            if (error == (int)Errno.EAGAIN)
+                return false;
+            if (error != (int)Errno.EINTR)
+                throw new IOException($"cannot lock '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error);
+        }
+
+        return true;
+    }
+
+    // Mono.Unix lacks these.
     [LibraryImport("libc", SetLastError = true)]
     private static partial int syncfs(SafeFileHandle file);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int flock(SafeFileHandle file, int operation);
 
     private static int Check(int result, string verb, string path)
     {

@@ -34,7 +34,10 @@ internal sealed class CacheFaultTests : RunnerFixture
         Assert.That(good, Has.Count.EqualTo(4));
         var random = new Random(LongMode.Seed);
         int begun = 0;
-        for (int round = 0; round < Effort.Rounds(20); round++)
+        int rounds = Effort.Rounds(20);
+
+        // How long a pull takes differs on a busy machine, and one that had not begun or was over shows nothing.
+        for (int round = 0; round < rounds || (begun <= rounds / 10 && round < rounds * 3); round++)
         {
             await using (var pruner = new ContainerRunner(o => o.WithCacheDir(Cache)))
                 await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
@@ -53,7 +56,7 @@ internal sealed class CacheFaultTests : RunnerFixture
                 await Task.Delay(10, token);
         }
 
-        Assert.That(begun, Is.GreaterThan(Effort.Rounds(20) / 10), "hardly one was killed while it pulled");
+        Assert.That(begun, Is.GreaterThan(rounds / 10), "hardly one was killed while it pulled");
     }
 
     [Test, CancelAfter(120_000)]
@@ -84,7 +87,7 @@ internal sealed class CacheFaultTests : RunnerFixture
     [TestCase("rename,renameat,renameat2", "ENOSPC", true)]
     [TestCase("rename,renameat,renameat2", "EIO:when=2+", true)]
     [TestCase("mkdir,mkdirat", "EDQUOT:when=3+", true)]
-    [TestCase("flock", "ENOLCK", null)]
+    [TestCase("flock", "ENOLCK", true)]
     [TestCase("flock", "EINTR:when=1..3", null)]
     [TestCase("chmod,fchmod,fchmodat", "EPERM:when=3+", true)]
     [TestCase("syncfs", "EIO", false)]

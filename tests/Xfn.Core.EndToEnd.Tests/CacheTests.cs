@@ -76,6 +76,53 @@ internal sealed class CacheTests : RunnerFixture
         }
     }
 
+    [TestCase(0)]
+    [TestCase(10)]
+    [TestCase(60)]
+    [CancelAfter(60_000)]
+    public async Task What_was_read_of_an_images_users_and_is_damaged_is_read_again(int kept)
+    {
+        string image = Write(new TestImage { Config = new() { Entrypoint = ["/bin/id", "-u"], User = "alice" } }.WithBusybox()
+            .WithLayer(tar => tar.Directory("etc").File("etc/passwd", "alice:x:4321:4321::/:/bin/sh\n").File("etc/group", "alice:x:4321:\n")));
+        var request = new RunFunctionRequest { Image = image };
+        Assert.That(Text((await NewRunner().RunFunctionAsync(request)).Output), Is.EqualTo("4321\n"));
+        string file = Directory.GetFiles(Path.Combine(Cache, "blobs"), "*.users").Single();
+        byte[] good = await File.ReadAllBytesAsync(file);
+        foreach (byte[] bad in new byte[][] { good[..kept], [.. good[..kept], .. new byte[good.Length - kept]] })
+        {
+            await File.WriteAllBytesAsync(file, bad);
+            Assert.That(Text((await NewRunner().RunFunctionAsync(request)).Output), Is.EqualTo("4321\n"));
+            Assert.That(await File.ReadAllBytesAsync(file), Is.EqualTo(good));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_whose_pull_failed_is_not_among_the_images(CancellationToken token)
+    {
+        string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", "x")));
+        string blob = Directory.GetFiles(Path.Combine(Scratch, "image", "blobs", "sha256")).MaxBy(f => new FileInfo(f).Length)!;
+        byte[] good = await File.ReadAllBytesAsync(blob, token);
+        await File.WriteAllBytesAsync(blob, good[..^1], token);
+        TestRunner runner = NewRunner();
+        await Assert.ThatAsync(() => runner.PullAsync(image, cancellationToken: token), Throws.InstanceOf<XfnException>());
+        Assert.That(await runner.GetImagesAsync(token), Is.Empty);
+
+        await File.WriteAllBytesAsync(blob, good, token);
+        CachedImage pulled = await runner.PullAsync(image, cancellationToken: token);
+        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Processes_that_were_told_to_lock_no_files_share_the_cache_all_the_same(CancellationToken token)
+    {
+        await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat")));
+        string[] pull = ["-c", "export DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1; exec \"$0\" pull --cache-dir \"$1\" \"$2\"", HostProcess.Xfn, Cache, registry.Image];
+        HostResult[] ends = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => HostProcess.RunAsync("sh", pull, token)));
+        Assert.That(ends.Select(e => e.ExitCode), Is.All.Zero, string.Join('\n', ends.Select(e => e.Error)));
+        string layer = Path.GetFileName(Directory.GetFiles(Path.Combine(Scratch, "image", "blobs", "sha256")).MaxBy(f => new FileInfo(f).Length)!);
+        Assert.That(registry.Fetches.Where(f => f.Key.EndsWith(layer, StringComparison.Ordinal)).Select(f => f.Value), Is.EqualTo(new[] { 1 }), "how often the layer was fetched");
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task When_an_image_was_last_used_is_told_by_its_lock_file()
     {

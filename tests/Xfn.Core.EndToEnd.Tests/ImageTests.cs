@@ -214,6 +214,16 @@ internal sealed class ImageTests : RunnerFixture
             await RefusedAsync<InvalidImageException>(manifest.Digest.ToString(), $"{manifest.Size}", $"{manifest.Size + more}");
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    [CancelAfter(60_000)]
+    public async Task What_an_index_calls_a_manifest_is_none_of_the_other_kind(bool isIndex)
+    {
+        Descriptor child = isIndex ? Index([(Add("x"), "linux/amd64")]) : Add("x");
+        AddIndex([(child with { MediaType = isIndex ? Manifest : MediaTypes.OciIndex }, "linux/amd64")]);
+        await RefusedAsync<InvalidImageException>(child.Digest.ToString(), "which it is not");
+    }
+
     [TestCase("pinned")]
     [TestCase("child")]
     [TestCase("stated")]
@@ -280,19 +290,18 @@ internal sealed class ImageTests : RunnerFixture
         Assert.That(error, Is.Not.Null);
     }
 
-    [TestCase(true)]
-    [TestCase(false)]
-    [CancelAfter(60_000)]
-    public async Task What_a_fetcher_of_ones_own_throws_is_told_as_the_pulls_failure(bool manifest)
+    [Test, CancelAfter(60_000)]
+    public async Task What_a_fetcher_of_ones_own_throws_is_told_as_the_pulls_failure([Values] bool manifest, [Values] bool asHttpClientDoes, CancellationToken token)
     {
+        Exception sleeps = asHttpClientDoes ? new TaskCanceledException("the store sleeps", new TimeoutException()) : new TimeoutException("the store sleeps");
         Descriptor layer = Layer("x");
         AddManifest(Config([layer.Digest]), [layer]);
         var fetcher = new Moq.Mock<IImageFetcher>();
         fetcher.Setup(f => f.FetchManifestAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
-            .Returns((ImageReference r, FetchContext c, CancellationToken t) => manifest ? throw new TimeoutException("the store sleeps") : _fetcher.FetchManifestAsync(r, c, t));
+            .Returns((ImageReference r, FetchContext c, CancellationToken t) => manifest ? throw sleeps : _fetcher.FetchManifestAsync(r, c, t));
         fetcher.Setup(f => f.OpenBlobAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<Descriptor>(), Moq.It.IsAny<long>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
-            .Throws(new TimeoutException("the store sleeps"));
-        var error = await Assert.ThrowsAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(fetcher.Object)).RunFunctionAsync(new RunFunctionRequest { Image = Name }));
+            .Throws(sleeps);
+        var error = await Assert.ThrowsAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(fetcher.Object)).RunFunctionAsync(new RunFunctionRequest { Image = Name }, token));
         Assert.That((error!.Stage, error.InnerException), Is.EqualTo((manifest ? RunStage.Resolve : RunStage.Pull, error.InnerException)));
         Assert.That(error.Message, Does.Contain("the store sleeps").And.Contain(Name));
     }

@@ -24,12 +24,30 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
                 Digest = digest,
                 Config = manifest.Config.Digest,
                 LastUsed = uses.LastUseOf(digest),
-                IsWhole = config is not null,
+                HasConfig = config is not null,
+                IsWhole = config is not null && LayerStore.AreAllAmong(config.RootFs.DiffIds, allLayers),
                 Layers = config is null ? [] : [.. LayerStore.NamesOf(config.RootFs.DiffIds).SelectMany(name => layersByName[name]).Distinct()],
             });
         }
 
         return new CacheContent(images, allBlobs, allLayers);
+    }
+
+    /// <summary>Describes one image without a look at the others.</summary>
+    /// <param name="image">The image, which is held, so that all of it is there.</param>
+    /// <param name="reference">What it is called.</param>
+    public CachedImage Describe(StoredImage image, string reference)
+    {
+        long documents = store.SizeOfBlob(image.ManifestDigest);
+        if (Parse(image.ManifestDigest, OciJson.ParseManifest) is { } manifest)
+            documents += store.SizeOfBlob(manifest.Config.Digest);
+        return new CachedImage
+        {
+            Reference = reference,
+            Digest = image.ManifestDigest,
+            Bytes = documents + layers.ListOf(image.Config.RootFs.DiffIds).Values.Sum(),
+            LastUsed = uses.LastUseOf(image.ManifestDigest),
+        };
     }
 
     /// <summary>The images that are whole, by each of their references, in the order of those.</summary>
@@ -90,6 +108,9 @@ internal sealed record ListedImage
     public required DateTimeOffset LastUsed { get; init; }
 
     /// <summary>Whether its configuration is there, so that its layers are known.</summary>
+    public required bool HasConfig { get; init; }
+
+    /// <summary>Whether its layers are there as well; not so after a pull that failed.</summary>
     public required bool IsWhole { get; init; }
 
     /// <summary>The names of those of its layers that the cache has, and of what was made of them.</summary>

@@ -34,14 +34,17 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
+
+        // Who lives long begins seldom.
+        await layers.SweepAsync(cancellationToken).ConfigureAwait(false);
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count(id => !LayerStore.IsFlattened(id)), BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };
     }
 
     /// <summary>Whether it is known which layers the images in use have; not so when the documents of one were damaged while it runs.</summary>
     private bool UsesAreKnown(CacheContent content)
     {
-        HashSet<Digest> whole = [.. content.Images.Where(i => i.IsWhole).Select(i => i.Digest)];
-        return uses.List().Where(d => !whole.Contains(d)).All(d => !uses.IsHeld(d));
+        HashSet<Digest> known = [.. content.Images.Where(i => i.HasConfig).Select(i => i.Digest)];
+        return uses.List().Where(d => !known.Contains(d)).All(d => !uses.IsHeld(d));
     }
 
     private bool TryRemove(ListedImage image)

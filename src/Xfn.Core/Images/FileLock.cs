@@ -1,6 +1,8 @@
 namespace Xfn.Core.Images;
 
-/// <summary>Locks that processes hold on files. .NET takes flock(2) for a file that is not shared, and the kernel lets go of it when its holder ends, however it ends.</summary>
+/// <summary>Locks that processes hold on files, by flock(2): the kernel lets go of them when their holder ends, however it ends.</summary>
+/// <remarks>.NET takes such locks for files that are not shared. But it does not where DOTNET_SYSTEM_IO_DISABLEFILELOCKING says so, nor for all files of a network's file systems, and it tells nobody when the
+/// system refuses one; each who thought that it had the lock would clear away what the others are making. So the lock is taken once more.</remarks>
 internal static class FileLock
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(5);
@@ -34,9 +36,18 @@ internal static class FileLock
         {
             var held = new FileStream(path, FileMode.OpenOrCreate, access, share, bufferSize: 0);
 
-            // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
-            if (Posix.IsFileAt(held.SafeFileHandle, path))
-                return held;
+            try
+            {
+                // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
+                if (Posix.TryLock(held.SafeFileHandle, path, share == FileShare.Read) && Posix.IsFileAt(held.SafeFileHandle, path))
+                    return held;
+            }
+            catch
+            {
+                held.Dispose();
+                throw;
+            }
+
             held.Dispose();
             return null;
         }

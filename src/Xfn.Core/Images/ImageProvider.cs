@@ -11,6 +11,10 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     private const int MaxIndexDepth = 4;
     private const int MaxLayers = 256;
 
+    // More images than a program runs again and again, and longer user files than honest images have: what is not kept is read from the cache.
+    private const int MostKnown = 1024;
+    private const int MostUserFileBytes = 256 << 10;
+
     private readonly ConcurrentDictionary<Digest, StoredImage> _known = new();
 
     /// <summary>Gives an image.</summary>
@@ -30,7 +34,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             if (used.Image.HasUserFiles)
                 return used;
             StoredImage image = await users.CompleteAsync(reference, used.Image, cancellationToken).ConfigureAwait(false);
-            _known[image.ManifestDigest] = image;
+            if (image.Passwd.Length + image.Group.Length <= MostUserFileBytes)
+                _known[image.ManifestDigest] = image;
             return used with { Image = image };
         }
         catch
@@ -167,7 +172,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         {
             return await fetcher.FetchManifestAsync(reference, context, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
+        catch (Exception ex) when (ex is not XfnException && !(ex is OperationCanceledException && cancellationToken.IsCancellationRequested))
         {
             throw new XfnException(RunStage.Resolve, $"cannot fetch the manifest of image '{reference}': {ex.Message}", ex);
         }
@@ -198,6 +203,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             digest = Verify(reference, fetched, chosen.Digest);
             if (fetched.Content.Length != chosen.Size)
                 throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);
+            OciDocuments.CheckKind(reference, fetched, chosen);
         }
 
         return (new ResolvedReference(top, digest), fetched.Content);
@@ -265,6 +271,8 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             Layers = [.. baseFirst.Skip(first).Reverse().DistinctBy(l => l.Id)],
             HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
         };
+        if (_known.Count >= MostKnown)
+            _known.Clear();
         return _known.GetOrAdd(manifestDigest, image);
     }
 }

@@ -67,6 +67,13 @@ internal sealed class ImageStore(CacheDirectory cache)
         return blobs;
     }
 
+    /// <summary>How many bytes a document has; 0 when it is not there.</summary>
+    public long SizeOfBlob(Digest digest)
+    {
+        var file = new FileInfo(BlobPath(digest));
+        return file.Exists ? file.Length : 0;
+    }
+
     /// <summary>Removes a document, and what was read of it.</summary>
     public void RemoveBlob(Digest digest)
     {
@@ -88,7 +95,7 @@ internal sealed class ImageStore(CacheDirectory cache)
     /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
     public void RemoveTemporaries(DateTimeOffset before)
     {
-        foreach (FileInfo file in new[] { cache.Blobs, cache.References }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*.tmp")))
+        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*.tmp")))
         {
             if (file.LastWriteTimeUtc < before)
                 file.Delete();
@@ -119,22 +126,36 @@ internal sealed class ImageStore(CacheDirectory cache)
         ReferencePath(reference, platform),
         Encoding.UTF8.GetBytes($"{ResolvedReference.Format}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
 
-    /// <summary>An image's user files, as they were read once; null when they were not.</summary>
+    /// <summary>An image's user files, as they were read once; null when they were not, or are not there as they were written.</summary>
     public SparkFiles? ReadUserFiles(Digest manifest)
     {
         try
         {
-            byte[] frame = File.ReadAllBytes(UserFilesPath(manifest));
+            ReadOnlySpan<byte> content = File.ReadAllBytes(UserFilesPath(manifest));
+            if (content.Length < SHA256.HashSizeInBytes + SparkFrame.HeaderBytes)
+                return null;
+            ReadOnlySpan<byte> frame = content[SHA256.HashSizeInBytes..];
+            if (!content.StartsWith(SHA256.HashData(frame)))
+                return null;
             int length = SparkFrame.ReadHeader(frame, out SparkMessageKind kind);
-            return SparkFrame.Read(kind, frame.AsSpan(SparkFrame.HeaderBytes, length)) as SparkFiles;
+            return SparkFrame.Read(kind, frame.Slice(SparkFrame.HeaderBytes, length)) as SparkFiles;
         }
         catch (FileNotFoundException)
         {
             return null;
         }
+        catch (Exception ex) when (ex is InvalidDataException or ArgumentException)
+        {
+            // Another version's.
+            return null;
+        }
     }
 
-    public void WriteUserFiles(Digest manifest, SparkFiles files) => DurableFile.Write(UserFilesPath(manifest), SparkFrame.Write(files).Span);
+    public void WriteUserFiles(Digest manifest, SparkFiles files)
+    {
+        ReadOnlySpan<byte> frame = SparkFrame.Write(files).Span;
+        DurableFile.Write(UserFilesPath(manifest), [.. SHA256.HashData(frame), .. frame]);
+    }
 
     private static string[]? ReadLines(string path)
     {

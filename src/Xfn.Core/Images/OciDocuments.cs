@@ -66,6 +66,15 @@ internal static class OciDocuments
         };
     }
 
+    /// <summary>Refuses a document that is an index where its descriptor says manifest, or the other way round.</summary>
+    public static void CheckKind(ImageReference reference, FetchedManifest fetched, Descriptor descriptor)
+    {
+        bool isIndex = KindOf(reference, fetched) == OciDocumentKind.Index;
+        string? type = Essence(descriptor.MediaType);
+        if (IsKnown(type) && isIndex != (type is MediaTypes.OciIndex or MediaTypes.DockerManifestList))
+            throw Unusable(reference, "index", $"it calls {descriptor.Digest} {type}, which it is not");
+    }
+
     public static ImageIndex ParseIndex(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "index", json, OciJson.ParseIndex);
 
     public static ImageManifest ParseManifest(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "manifest", json, OciJson.ParseManifest);

@@ -6,12 +6,15 @@ namespace Xfn.Core.Layers;
 /// <summary>A blob's bytes as they come, hashed on the way and taken up again where a connection broke. What was read counts for nothing before <see cref="VerifyAsync"/>.</summary>
 internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : ForwardStream
 {
+    // In a row: a large layer through a proxy that ends every connection after a minute comes in many parts.
     private const int MaxResumes = 5;
+    private const int Progress = 1 << 20;
 
     private readonly IncrementalHash _hash = blob.Digest.CreateHash();
     private Stream? _source;
     private long _offset;
     private int _resumes;
+    private long _resumedAt;
 
     /// <summary>How far it has come.</summary>
     public long BytesRead => _offset;
@@ -34,14 +37,14 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
                 _hash.AppendData(buffer.Span[..count]);
                 return count;
             }
-            catch (IOException) when (_resumes++ < MaxResumes)
+            catch (IOException) when (MayResume())
             {
                 // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
                 await CloseAsync().ConfigureAwait(false);
             }
-            catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
+            catch (Exception ex) when (ex is not XfnException && !(ex is OperationCanceledException && cancellationToken.IsCancellationRequested))
             {
-                // The fetcher may be anybody's, and fail in any way.
+                // The fetcher may be anybody's, and fail in any way: HttpClient says of a timeout of its own that the request was cancelled.
                 throw new XfnException(RunStage.Pull, $"cannot fetch {Name}: {ex.Message} Try again.", ex);
             }
         }
@@ -92,6 +95,14 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         }
 
         return source;
+    }
+
+    private bool MayResume()
+    {
+        if (_offset - _resumedAt >= Progress)
+            _resumes = 0;
+        _resumedAt = _offset;
+        return _resumes++ < MaxResumes;
     }
 
     private async Task CloseAsync()

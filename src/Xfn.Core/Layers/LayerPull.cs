@@ -29,6 +29,10 @@ internal sealed class LayerPull : IProgress<PullProgress>
 
     public Task<StoredLayer> Completion => _task.Value;
 
+    /// <summary>Whether this is a pull of the same blob for the same image, with the same credentials: one that fails as the other would.</summary>
+    public bool IsOf(LayerSource source) => _source.Fetcher == source.Fetcher && _source.Reference == source.Reference && _source.Blob.Digest == source.Blob.Digest
+        && _source.Context.Auth == source.Context.Auth;
+
     /// <summary>Waits for the pull, which goes on when this is cancelled.</summary>
     /// <param name="source">The layer as who waits knows it, who is told how far it is.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>

@@ -91,10 +91,19 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     public Task FinishAsync() => _sync.FinishAsync();
 
     /// <summary>The layers of the cache, and what was made of them.</summary>
-    public IReadOnlyDictionary<string, long> List() => Directory.EnumerateDirectories(_layers)
-        .Concat(Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")))
-        .Select(d => Path.GetFileName(d)!)
-        .ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
+    public IReadOnlyDictionary<string, long> List() => SizesOf(Directory.EnumerateDirectories(_layers).Select(d => Path.GetFileName(d)!).Concat(Flattened()));
+
+    /// <summary>Those that one image has.</summary>
+    /// <param name="diffIds">Its layers' DiffIDs.</param>
+    public IReadOnlyDictionary<string, long> ListOf(IReadOnlyList<Digest> diffIds)
+    {
+        HashSet<string> names = [.. NamesOf(diffIds)];
+        return SizesOf(names.Where(name => !IsFlattened(name) && Directory.Exists(DirectoryOf(name))).Concat(Flattened().Where(id => names.Contains(BaseOf(id)))));
+    }
+
+    /// <summary>Whether each of an image's layers has a name that is among these.</summary>
+    public static bool AreAllAmong(IReadOnlyList<Digest> diffIds, IReadOnlyDictionary<string, long> names) =>
+        Enumerable.Range(0, diffIds.Count).All(i => names.ContainsKey(NameOf(diffIds[i])) || names.ContainsKey(ChainNameOf(diffIds, i)));
 
     /// <summary>The names that an image's layers may have, and what the names of what was made of them all start with.</summary>
     public static IEnumerable<string> NamesOf(IReadOnlyList<Digest> diffIds) =>
@@ -242,6 +251,10 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         }
     }
 
+    private IEnumerable<string> Flattened() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")).Select(d => Path.GetFileName(d)!);
+
+    private Dictionary<string, long> SizesOf(IEnumerable<string> ids) => ids.ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
+
     private static string NameOf(Digest digest) => digest.Algorithm == "sha256" ? digest.Hex : $"{digest.Algorithm}-{digest.Hex}";
 
     private static string ChainNameOf(IReadOnlyList<Digest> diffIds, int index)
@@ -279,7 +292,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     private string DirectoryOf(string id) => Path.Combine(cache.Store, StoredLayer.PathOf(id));
 
     /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when whoever began it
-    /// gives up another begins anew.</summary>
+    /// gives up another begins anew. What it proves and why it fails is another's matter where their images differ: a DiffID is only claimed, and credentials are each caller's own.</summary>
     private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
         while (true)
@@ -289,16 +302,24 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             try
             {
                 // One's own is awaited to its end, so that nothing of it goes on behind a caller who gave up.
-                return await (pull == mine ? pull.Completion : pull.JoinAsync(source, cancellationToken)).ConfigureAwait(false);
+                StoredLayer layer = await (pull == mine ? pull.Completion : pull.JoinAsync(source, cancellationToken)).ConfigureAwait(false);
+                if (pull == mine || layer.Record.Blobs.Contains(source.Blob.Digest.ToString()))
+                    return layer;
+
+                // It was another blob that was found to be the layer. Whether ours is it too remains to be seen.
             }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            catch (OperationCanceledException) when (pull != mine && !cancellationToken.IsCancellationRequested)
             {
                 // Whoever was pulling has been cancelled. That is not our end.
             }
+            catch (Exception ex) when (ex is XfnException or LayerNeedsParentsException && pull != mine && !pull.IsOf(source))
+            {
+                // Another image's failure, or another caller's.
+            }
             finally
             {
-                if (pull == mine)
-                    _pulling.TryRemove(KeyValuePair.Create(id, mine));
+                if (pull == mine || pull.Completion.IsCompleted)
+                    _pulling.TryRemove(KeyValuePair.Create(id, pull));
             }
         }
     }

@@ -50,17 +50,25 @@ internal static class SparkLocator
     private static void Copy(byte[] content, string target)
     {
         // Renamed when whole: another process may be starting it the moment it is there.
-        string temporary = $"{target}.{Guid.NewGuid():N}";
-        using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
+        string temporary = $"{target}.{Guid.NewGuid():N}.tmp";
+        try
         {
-            file.Write(content);
+            using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
+            {
+                file.Write(content);
 
-            // Its length is all that is looked at later.
-            Posix.SyncFile(file);
+                // Its length is all that is looked at later.
+                Posix.SyncFile(file);
+            }
+
+            File.SetUnixFileMode(temporary, Executable);
+            File.Move(temporary, target, overwrite: true);
         }
-
-        File.SetUnixFileMode(temporary, Executable);
-        File.Move(temporary, target, overwrite: true);
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
     }
 
     private static IEnumerable<string> Candidates()

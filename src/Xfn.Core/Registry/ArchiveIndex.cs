@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Formats.Tar;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -12,7 +13,7 @@ internal sealed class ArchiveIndex
 
     private readonly Dictionary<string, long> _files = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _links = new(StringComparer.Ordinal);
-    private readonly Dictionary<Digest, string> _names = [];
+    private readonly ConcurrentDictionary<Digest, string> _names = [];
 
     /// <summary>index.json of an OCI archive.</summary>
     public byte[]? LayoutIndex { get; private set; }
@@ -85,8 +86,7 @@ internal sealed class ArchiveIndex
 
     private Descriptor Describe(string mediaType, Digest digest, string name)
     {
-        lock (_names)
-            _names[digest] = name;
+        _names[digest] = name;
         return new Descriptor { MediaType = mediaType, Digest = digest, Size = _files[name] };
     }
 

@@ -22,7 +22,12 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
         {
             HttpResponseMessage response = await exchanger.SendAsync(exchange with { Authorization = used?.Header }, cancellationToken).ConfigureAwait(false);
             if (response.StatusCode != HttpStatusCode.Unauthorized)
+            {
+                // Some refuse so what a token does not open. By the next request somebody may have logged in.
+                if (response.StatusCode == HttpStatusCode.Forbidden)
+                    slot.Forget(used);
                 return response;
+            }
 
             Challenge[] challenges = Challenge.Of(response);
             Uri asked = response.RequestMessage?.RequestUri ?? uri;

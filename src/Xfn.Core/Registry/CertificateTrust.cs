@@ -11,8 +11,13 @@ internal sealed class CertificateTrust
     private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
 
     private readonly X509Certificate2Collection _added = [];
+    private readonly IReadOnlyList<HostCertificates.Client> _clients = [];
 
     public CertificateTrust(X509Certificate2Collection added) => _added.AddRange(added);
+
+    /// <summary>Adds what one registry's own directory holds.</summary>
+    public CertificateTrust(CertificateTrust common, HostCertificates own)
+        : this([.. common._added, .. own.Authorities]) => _clients = own.Clients;
 
     /// <exception cref="XfnException">The file that CA_BUNDLE_PATH names holds no certificates.</exception>
     public CertificateTrust(RegistryOptions options)
@@ -23,13 +28,22 @@ internal sealed class CertificateTrust
     }
 
     /// <summary>The TLS options of a client.</summary>
-    public SslClientAuthenticationOptions ClientOptions() => new()
+    /// <param name="identify">Whether the other side may be told who this machine is.</param>
+    public SslClientAuthenticationOptions ClientOptions(bool identify = true)
     {
-        // A server's certificate may name URLs for the issuers it did not send. Nobody else's client asks them, and
-        // whoever runs a server would choose whom this machine talks to.
-        CertificateChainPolicy = new X509ChainPolicy { DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck },
-        RemoteCertificateValidationCallback = Validate,
-    };
+        var options = new SslClientAuthenticationOptions
+        {
+            // A server's certificate may name URLs for the issuers it did not send. Nobody else's client asks them, and
+            // whoever runs a server would choose whom this machine talks to.
+            CertificateChainPolicy = new X509ChainPolicy { DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck },
+            RemoteCertificateValidationCallback = Validate,
+        };
+        if (identify && _clients is [var only])
+            options.ClientCertificateContext = SslStreamCertificateContext.Create(only.Certificate, only.Chain, offline: true);
+        else if (identify && _clients.Count > 1)
+            options.ClientCertificates = [.. _clients.Select(c => c.Certificate)];
+        return options;
+    }
 
     private void Load(string path)
     {

@@ -6,17 +6,77 @@ namespace Xfn.Core.Registry;
 /// <summary>Resolves names and connects: what tests replace to have names and addresses of their own.</summary>
 internal class Dialer
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(250);
+
     /// <summary>A host's addresses.</summary>
     public virtual Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Dns.GetHostAddressesAsync(host, cancellationToken);
 
-    /// <summary>A connection to the first of the addresses that answers.</summary>
+    /// <summary>A connection to the address that answers first. One that does not answer holds up the next by a moment only: a machine may have an IPv6 address and no way to others.</summary>
+    /// <remarks><see href="https://www.rfc-editor.org/rfc/rfc8305#section-5">RFC 8305, Connection Attempts</see>.</remarks>
     public virtual async Task<(Stream Stream, IPAddress Address)> ConnectAsync(IPAddress[] addresses, int port, CancellationToken cancellationToken)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        using var race = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var going = new List<Task<Stream>>();
+        var to = new Dictionary<Task, IPAddress>();
         try
         {
-            await socket.ConnectAsync(addresses, port, cancellationToken).ConfigureAwait(false);
-            return (new NetworkStream(socket, ownsSocket: true), ((IPEndPoint)socket.RemoteEndPoint!).Address);
+            Exception failure = new SocketException((int)SocketError.HostNotFound);
+            for (int next = 0; next < addresses.Length || going.Count > 0;)
+            {
+                if (next < addresses.Length)
+                {
+                    going.Add(ConnectAsync(addresses[next], port, race.Token));
+                    to[going[^1]] = addresses[next++];
+                }
+
+                Task pause = Task.Delay(next < addresses.Length ? Patience : Timeout.InfiniteTimeSpan, race.Token);
+                if (await Task.WhenAny([.. going, pause]).ConfigureAwait(false) is not Task<Stream> done)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    continue;
+                }
+
+                going.Remove(done);
+                try
+                {
+                    return (await done.ConfigureAwait(false), to[done]);
+                }
+                catch (SocketException e)
+                {
+                    failure = e;
+                }
+            }
+
+            throw failure;
+        }
+        finally
+        {
+            await race.CancelAsync().ConfigureAwait(false);
+            foreach (Task<Stream> late in going)
+                _ = CloseAsync(late);
+        }
+    }
+
+    private static async Task CloseAsync(Task<Stream> late)
+    {
+        try
+        {
+            await (await late.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            // As it should be: another was first.
+        }
+    }
+
+    /// <summary>A connection to one address.</summary>
+    protected virtual async Task<Stream> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(address, port, cancellationToken).ConfigureAwait(false);
+            return new NetworkStream(socket, ownsSocket: true);
         }
         catch
         {

@@ -74,9 +74,11 @@ internal sealed class HttpExchanger(RegistryClients clients, RegistryOptions opt
         {
             return await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, linked.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException e) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or HttpRequestException { InnerException: OperationCanceledException } && !cancellationToken.IsCancellationRequested)
         {
-            throw new TimeoutException($"no answer within {options.NoProgressTimeout.TotalSeconds:0.#} seconds", e);
+            // The framework says of a connection that is not made in time that something was cancelled.
+            throw new TimeoutException(
+                timeout.IsCancellationRequested ? $"no answer within {options.NoProgressTimeout.TotalSeconds:0.#} seconds" : $"no connection within {options.ConnectTimeout.TotalSeconds:0.#} seconds", e);
         }
         catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.InvalidResponse)
         {

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Security;
 
 namespace Xfn.Core.Registry;
 
@@ -16,9 +17,12 @@ internal sealed class RegistryClients : IDisposable
 
     private readonly RegistryOptions _options;
     private readonly CertificateTrust _trust;
+    private readonly HostCertificateFiles _files;
     private readonly EnvironmentProxy _proxy;
-    private readonly HttpClient _direct;
-    private readonly Lazy<HttpClient>[] _guarded;
+    private readonly ClientSet _clients;
+
+    // Those of registries that have certificates of their own.
+    private readonly ConcurrentDictionary<string, ClientSet> _own = new(StringComparer.OrdinalIgnoreCase);
 
     // The most public address that each authority was connected at. One that is not here counts as public.
     private readonly ConcurrentDictionary<string, AddressClass> _origins = new(StringComparer.OrdinalIgnoreCase);
@@ -27,31 +31,32 @@ internal sealed class RegistryClients : IDisposable
     {
         _options = options;
         _trust = new CertificateTrust(options);
+        _files = new HostCertificateFiles(options);
         _proxy = new EnvironmentProxy(options);
-        _direct = Client(ConnectAsync);
-        _guarded = [.. new[] { AddressClass.Public, AddressClass.Private, AddressClass.Loopback }.Select(
-            origin => new Lazy<HttpClient>(() => Client((context, token) => ConnectGuardedAsync(origin, context, token))))];
+        _clients = Clients(_trust, "");
     }
 
     /// <summary>The client for a URL.</summary>
     /// <param name="uri">Where to.</param>
     /// <param name="trusted">The registry, by whose word <paramref name="uri"/> is known.</param>
     /// <exception cref="RefusedUrlException">Not there.</exception>
+    /// <exception cref="XfnException">The registry has certificates of its own, which cannot be read.</exception>
     public HttpClient For(Uri uri, Uri trusted)
     {
         if (uri.Scheme != Uri.UriSchemeHttps && (uri.Scheme != Uri.UriSchemeHttp || trusted.Scheme != Uri.UriSchemeHttp))
             throw new RefusedUrlException($"it leads to '{uri.Scheme}:', expected {(trusted.Scheme == Uri.UriSchemeHttp ? "http: or https:" : "https:")}");
         if (uri.UserInfo.Length > 0 || uri.Host.Length == 0)
             throw new RefusedUrlException("it leads to a URL with credentials or without a host");
+        ClientSet clients = Of(trusted);
         if (SameAuthority(uri, trusted))
-            return _direct;
+            return clients.Direct.Value;
 
         AddressClass origin = AddressClasses.OfLiteral(trusted) ?? _origins.GetValueOrDefault(trusted.Authority, AddressClass.Public);
         if (origin == AddressClass.Forbidden)
             origin = AddressClass.Public;
         if (AddressClasses.OfLiteral(uri) is { } literal && !Allows(origin, literal))
             throw Refused(uri.Host, literal, origin);
-        return _options.HttpHandler is null ? _guarded[(int)origin].Value : _direct;
+        return _options.HttpHandler is null ? clients.Guarded[(int)origin].Value : clients.Direct.Value;
     }
 
     /// <summary>Whether two URLs have one scheme, host and port.</summary>
@@ -60,12 +65,35 @@ internal sealed class RegistryClients : IDisposable
 
     public void Dispose()
     {
-        _direct.Dispose();
-        foreach (Lazy<HttpClient> client in _guarded.Where(c => c.IsValueCreated))
-            client.Value.Dispose();
+        foreach (ClientSet clients in _own.Values.Append(_clients))
+            clients.Dispose();
     }
 
-    private HttpClient Client(Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> connect)
+    /// <summary>The clients of a registry: those of all, unless it has certificates of its own. Authorities count for the hosts that it leads to as well, as for docker and podman; who this machine is
+    /// is told to the registry only.</summary>
+    private ClientSet Of(Uri registry)
+    {
+        if (_options.HttpHandler is not null || registry.Scheme != Uri.UriSchemeHttps)
+            return _clients;
+        string authority = registry.IdnHost == RegistryEndpoint.HubHost ? ImageReference.DefaultRegistry : registry.Authority;
+        if (_files.Find(authority) is not (string directory, string stamp))
+            return _clients;
+        if (_own.TryGetValue(authority, out ClientSet? own) && own.Stamp == stamp)
+            return own;
+        if (_own.Count >= MaxOrigins)
+            _own.Clear();
+
+        // Those of before may be in use; they end with their last request, or when they have been idle.
+        return _own[authority] = Clients(new CertificateTrust(_trust, HostCertificateFiles.Read(authority, directory, stamp)), stamp);
+    }
+
+    private ClientSet Clients(CertificateTrust trust, string stamp) => new(
+        stamp,
+        new Lazy<HttpClient>(() => Client(trust.ClientOptions(identify: true), ConnectAsync)),
+        [.. new[] { AddressClass.Public, AddressClass.Private, AddressClass.Loopback }.Select(
+            origin => new Lazy<HttpClient>(() => Client(trust.ClientOptions(identify: false), (context, token) => ConnectGuardedAsync(origin, context, token))))]);
+
+    private HttpClient Client(SslClientAuthenticationOptions tls, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> connect)
     {
         HttpMessageHandler handler = _options.HttpHandler ?? new SocketsHttpHandler
         {
@@ -74,10 +102,10 @@ internal sealed class RegistryClients : IDisposable
             UseCookies = false,
             AutomaticDecompression = DecompressionMethods.None,
             MaxResponseDrainSize = 64 * 1024,
-            ConnectTimeout = TimeSpan.FromSeconds(30),
+            ConnectTimeout = _options.ConnectTimeout,
             PooledConnectionLifetime = TimeSpan.FromMinutes(10),
             ConnectCallback = connect,
-            SslOptions = _trust.ClientOptions(),
+            SslOptions = tls,
             Proxy = _proxy,
 
             // What the host traces is not the registry's business.
@@ -129,4 +157,17 @@ internal sealed class RegistryClients : IDisposable
         : $"it leads to '{host}', a {Word(found)} address, and the registry's own is {Word(origin)}");
 
     private static string Word(AddressClass @class) => @class == AddressClass.Loopback ? "loopback" : @class == AddressClass.Private ? "private" : "public";
+
+    /// <summary>The clients of some registries.</summary>
+    /// <param name="Stamp">The state of the certificates that they were made with.</param>
+    /// <param name="Direct">For the registries themselves.</param>
+    /// <param name="Guarded">For hosts that they lead to, by the class of the registry's address.</param>
+    private sealed record ClientSet(string Stamp, Lazy<HttpClient> Direct, Lazy<HttpClient>[] Guarded) : IDisposable
+    {
+        public void Dispose()
+        {
+            foreach (Lazy<HttpClient> client in Guarded.Append(Direct).Where(c => c.IsValueCreated))
+                client.Value.Dispose();
+        }
+    }
 }

@@ -8,6 +8,9 @@ namespace Xfn.Core.Registry;
 /// <param name="IsMirror">Whether this is not the registry that the reference names.</param>
 internal sealed record RegistryEndpoint(string Authority, string Prefix, bool IsMirror)
 {
+    /// <summary>The host of Docker Hub's registry, whose name is another.</summary>
+    public const string HubHost = "registry-1.docker.io";
+
     /// <summary>The registry that a reference names.</summary>
     public static RegistryEndpoint Of(ImageReference reference) => new(reference.Registry, "", false);
 
@@ -30,8 +33,7 @@ internal sealed record RegistryEndpoint(string Authority, string Prefix, bool Is
     /// <param name="rest">What follows it.</param>
     public Uri Url(string scheme, string repository, string rest)
     {
-        // Docker Hub's name and its registry's host differ.
-        string host = Authority == ImageReference.DefaultRegistry ? "registry-1.docker.io" : Authority;
+        string host = Authority == ImageReference.DefaultRegistry ? HubHost : Authority;
         return new Uri($"{scheme}://{host}/v2/{Prefix}{repository}/{rest}");
     }
 }

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 
 namespace Xfn.Core.Registry;
 
@@ -48,7 +49,9 @@ internal static class RegistryErrors
     {
         RefusedUrlException r => (r.Message, "Ask the registry's operator, or use another registry."),
         TimeoutException t => (t.Message, "Check the network, or try again later."),
-        UntrustedCertificateException u => (u.Message, "Add its certificate authority, or correct the host's name."),
+        UntrustedCertificateException u => (u.Message, "Add its certificate authority (WithCertificateAuthority, CA_BUNDLE_PATH, certs.d), or correct the host's name."),
+        AuthenticationException or CryptographicException when WantsCertificate(e) =>
+            ("it wants this machine's certificate, and takes none or not the one that it was shown", "Put client.cert and client.key into certs.d/HOST:PORT below /etc/containers or ~/.config/containers."),
         AuthenticationException a => ("the TLS handshake failed: " + a.Message.TrimEnd('.'), NoTls),
         SocketException { SocketErrorCode: SocketError.ConnectionRefused } => ("connection refused", "Check the port, and that it runs."),
         SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData } =>
@@ -57,6 +60,10 @@ internal static class RegistryErrors
         HttpRequestException { HttpRequestError: HttpRequestError.ProxyTunnelError } h => (h.Message.TrimEnd('.'), "Check HTTPS_PROXY, its credentials, and NO_PROXY."),
         _ => null,
     };
+
+    /// <remarks>The alerts of TLS, as OpenSSL tells them. In TLS 1.3 they come after the handshake.</remarks>
+    private static bool WantsCertificate(Exception e) => Causes(e).Any(c => c is CryptographicException
+        && (c.Message.Contains("certificate required", StringComparison.OrdinalIgnoreCase) || c.Message.Contains("alert bad certificate", StringComparison.OrdinalIgnoreCase)));
 
     private static string Wait(HttpResponseMessage response) =>
         RetryPolicy.RetryAfter(response, TimeProvider.System) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";

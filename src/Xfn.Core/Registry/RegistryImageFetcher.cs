@@ -118,6 +118,8 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         if (response.StatusCode != HttpStatusCode.OK)
             throw RegistryErrors.Status(request, response);
         byte[] content = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
+        if (request.Endpoint.IsMirror && !request.Reference.Digest.IsEmpty && !request.Reference.Digest.Matches(content))
+            throw new InvalidImageException(RunStage.Resolve, $"cannot use what mirror '{request.Endpoint.Authority}' has for image '{request.Reference}': its digest is {Digest.Compute(content)}.");
         return new FetchedManifest { Content = content, MediaType = response.Content.Headers.ContentType?.MediaType, Digest = StatedDigest(response) };
     }
 
@@ -132,6 +134,10 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
                 throw new NotSupportedException($"registry '{request.Endpoint.Authority}' does not send blobs from byte {request.Offset} on");
             if (response.StatusCode is not (HttpStatusCode.OK or HttpStatusCode.PartialContent))
                 throw RegistryErrors.Status(request, response);
+
+            // A damaged blob can be told from a whole one only when it has come; one of another size, a web page perhaps, before.
+            if (request.Endpoint.IsMirror && response.Content.Headers.ContentLength is { } length && length + request.Offset != blob.Size)
+                throw new InvalidImageException(RunStage.Pull, $"cannot use what mirror '{request.Endpoint.Authority}' has for blob '{blob.Digest}': it has {length + request.Offset} bytes, expected {blob.Size}.");
             return await _transport.OpenBodyAsync(request, response, cancellationToken).ConfigureAwait(false);
         }
         catch

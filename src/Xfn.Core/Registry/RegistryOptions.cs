@@ -21,8 +21,14 @@ public sealed record RegistryOptions
     /// lead to and that resolve to private addresses, are then its own matter.</summary>
     public HttpMessageHandler? HttpHandler { get; init; }
 
-    /// <summary>Trusted besides the system's own; so are those in the PEM file that the variable CA_BUNDLE_PATH names.</summary>
+    /// <summary>Trusted besides the system's own; so are those in the PEM file that the variable CA_BUNDLE_PATH names, and, for one registry, those in its directory
+    /// (<see cref="UseCertificateDirectories"/>).</summary>
     public X509Certificate2Collection CertificateAuthorities { get; init; } = [];
+
+    /// <summary>Whether docker's and podman's directories of certificates are read: the first there is of <c>~/.config/containers/certs.d/HOST[:PORT]</c> and the same below
+    /// <c>/etc/containers</c> and <c>/etc/docker</c>. <c>*.crt</c> are trusted for that registry and the hosts that it leads to; <c>NAME.cert</c> with <c>NAME.key</c> shows the registry who
+    /// this machine is. Files that change are read again. On by default.</summary>
+    public bool UseCertificateDirectories { get; init; } = true;
 
     /// <summary>Registries that are spoken to by plain HTTP, as <c>HOST</c> or <c>HOST:PORT</c>. This machine's loopback need not be among them.</summary>
     public IReadOnlySet<string> InsecureRegistries { get; init; } = FrozenSet<string>.Empty;
@@ -49,6 +55,12 @@ public sealed record RegistryOptions
 
     /// <summary>The first interval between retries.</summary>
     internal TimeSpan RetryDelay { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Where the directories of certificates are, besides the user's own.</summary>
+    internal IReadOnlyList<string> CertificateDirectories { get; init; } = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
+
+    /// <summary>How long a connection may take to be made, TLS and all.</summary>
+    internal TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>Resolves names and connects.</summary>
     internal Dialer Dialer { get; init; } = new();

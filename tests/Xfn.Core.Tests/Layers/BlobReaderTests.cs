@@ -40,6 +40,17 @@ public class BlobReaderTests
     }
 
     [Test, CancelAfter(10_000)]
+    public async Task A_source_that_breaks_off_often_and_comes_on_all_the_same_is_read_to_its_end(CancellationToken token)
+    {
+        var large = new byte[12 << 20];
+        new Random(1).NextBytes(large);
+        var blob = new Descriptor { MediaType = MediaTypes.OciLayer, Digest = Digest.Compute(large), Size = large.Length };
+        using var reader = new BlobReader(new Source(large) { BreaksAfter = 1 << 20 }, ImageReference.Parse("registry.example/fn"), blob, new FetchContext());
+        await reader.VerifyAsync(token);
+        Assert.That(reader.BytesRead, Is.EqualTo(large.Length));
+    }
+
+    [Test, CancelAfter(10_000)]
     public async Task What_has_more_bytes_than_announced_is_refused_at_the_first_of_them(CancellationToken token)
     {
         var source = new Source([.. Content, .. new byte[1_000_000]]);

@@ -127,6 +127,27 @@ public class AuthenticationTests
     }
 
     [Test]
+    public async Task Who_logs_in_after_a_refusal_need_not_wait_for_a_token_to_run_out(CancellationToken token)
+    {
+        string given = "anonymous";
+        using var tokens = new FaultyServer((request, response) => response.SendAsync(200, $"{{\"token\":\"{(request["Authorization"] is null ? "anonymous" : "known")}\",\"expires_in\":3600}}"));
+        using var registry = new FaultyServer((request, response) => request["Authorization"] switch
+        {
+            null => response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\""),
+            "Bearer known" => FaultyRegistry.ServeAsync(request, response),
+            _ => response.SendAsync(403),
+        });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            UseCredentialFiles = false,
+            Credentials = (_, _) => new(given == "anonymous" ? null : new ImagePullAuth { Username = given, Password = Secret }),
+        });
+        Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.TypeOf<UnauthorizedException>());
+        given = "user";
+        await fetcher.ManifestAsync($"{registry.Host}/fn", token: token);
+    }
+
+    [Test]
     public async Task A_request_names_what_it_wants(CancellationToken token)
     {
         using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\"}"), challenge: "service=\"a b&c\"");

@@ -63,6 +63,9 @@ internal sealed class FaultyServer : IDisposable
 
     public int Connections => _clients.Count;
 
+    /// <summary>Decides on clients' certificates, which are asked for then; null when one has none.</summary>
+    public Func<X509Certificate?, bool>? OnClient { get; init; }
+
     public void Dispose()
     {
         _stopped.Cancel();
@@ -97,8 +100,8 @@ internal sealed class FaultyServer : IDisposable
             Stream stream = client.GetStream();
             if (_certificate is not null)
             {
-                var tls = new SslStream(stream);
-                await tls.AuthenticateAsServerAsync(_certificate);
+                var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, shown, _, _) => OnClient is null || OnClient(shown));
+                await tls.AuthenticateAsServerAsync(_certificate, clientCertificateRequired: OnClient is not null, checkCertificateRevocation: false);
                 stream = tls;
             }
 

@@ -164,6 +164,40 @@ public class RegistryConnectionTests
         Assert.That(log.Text, Does.Contain($"mirror '{failing.Host}'").And.Contains($"mirror '{lacking.Host}'"));
     }
 
+    [TestCase("manifest")]
+    [TestCase("blob")]
+    public async Task A_mirror_that_has_something_else_is_passed_over(string what, CancellationToken token)
+    {
+        using var mirror = new FaultyServer((_, response) => response.SendAsync(200, "<html>Log in to this network</html>"));
+        using var registry = new FaultyServer(FaultyRegistry.ServeAsync);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Mirrors = new Dictionary<string, IReadOnlyList<string>> { [registry.Host] = [mirror.Host] } });
+        if (what == "blob")
+            Assert.That(await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
+        else
+            Assert.That((await fetcher.ManifestAsync($"{registry.Host}/fn@{FaultyRegistry.ManifestDigest}", token: token)).Digest, Is.EqualTo(FaultyRegistry.ManifestDigest));
+        Assert.That(mirror.Requests, Has.Count.EqualTo(1));
+    }
+
+    [Test]
+    public void A_registry_that_nobody_answers_for_is_said_so(CancellationToken token)
+    {
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = new SilentDialer("203.0.113.5"), ConnectTimeout = TimeSpan.FromMilliseconds(200), MaxRetries = 1 });
+        Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no connection within 0.2 seconds"));
+    }
+
+    [Test]
+    public async Task An_address_that_nobody_answers_at_does_not_hold_up_the_next(CancellationToken token)
+    {
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Dialer = new SilentDialer("2001:db8::1", "203.0.113.5", "127.0.0.1"),
+            InsecureRegistries = new HashSet<string> { $"registry.test:{server.Port}" },
+            MaxRetries = 0,
+        });
+        await fetcher.ManifestAsync($"registry.test:{server.Port}/fn", token: token);
+    }
+
     [Test]
     public async Task The_registry_itself_serves_what_no_mirror_has(CancellationToken token)
     {
@@ -181,4 +215,17 @@ public class RegistryConnectionTests
     public void A_mirror_that_is_none_is_an_error_at_once(string mirror) => Assert.That(
         () => new RegistryImageFetcher(new RegistryOptions { Mirrors = new Dictionary<string, IReadOnlyList<string>> { ["r.test"] = [mirror] } }),
         Throws.TypeOf<ArgumentException>().With.Message.Contains($"cannot use mirror '{mirror}'"));
+
+    /// <summary>A name with several addresses, of which only loopback ones answer.</summary>
+    private sealed class SilentDialer(params string[] addresses) : Dialer
+    {
+        public override Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Task.FromResult<IPAddress[]>([.. addresses.Select(IPAddress.Parse)]);
+
+        protected override async Task<Stream> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)
+        {
+            if (!IPAddress.IsLoopback(address))
+                await Task.Delay(Timeout.Infinite, cancellationToken);
+            return await base.ConnectAsync(address, port, cancellationToken);
+        }
+    }
 }

@@ -20,7 +20,18 @@ internal sealed class TestCertificates : IDisposable
 
     public X509Certificate2 Authority { get; }
 
-    public X509Certificate2 Server(string name, bool expired = false)
+    public X509Certificate2 Server(string name, bool expired = false) => Issue(name, "1.3.6.1.5.5.7.3.1", expired);
+
+    public X509Certificate2 Client(string name) => Issue(name, "1.3.6.1.5.5.7.3.2", false);
+
+    public void Dispose()
+    {
+        _issued.ForEach(c => c.Dispose());
+        Authority.Dispose();
+        _key.Dispose();
+    }
+
+    private X509Certificate2 Issue(string name, string usage, bool expired)
     {
         using RSA key = RSA.Create(2048);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
@@ -30,18 +41,11 @@ internal sealed class TestCertificates : IDisposable
         else
             names.AddDnsName(name);
         request.CertificateExtensions.Add(names.Build());
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], false));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
         using X509Certificate2 issued = request.Create(
             Authority, DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddDays(expired ? -1 : 1), RandomNumberGenerator.GetBytes(8));
         X509Certificate2 certificate = issued.CopyWithPrivateKey(key);
         _issued.Add(certificate);
         return certificate;
-    }
-
-    public void Dispose()
-    {
-        _issued.ForEach(c => c.Dispose());
-        Authority.Dispose();
-        _key.Dispose();
     }
 }
