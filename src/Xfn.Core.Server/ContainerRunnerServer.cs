@@ -62,6 +62,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         try
         {
             WebApplication application = Build(prepared ?? runner, where, options, policy);
+            var health = application.Services.GetRequiredService<HealthServiceImpl>();
+            SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
             try
             {
                 await application.StartAsync(cancellationToken).ConfigureAwait(false);
@@ -74,8 +76,6 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
                 throw;
             }
 
-            var health = application.Services.GetRequiredService<HealthServiceImpl>();
-            SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
             string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
             ServerLog.Serving(options.Logger, network, bound);
             return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, prepared, bound);
