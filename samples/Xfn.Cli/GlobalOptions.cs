@@ -32,7 +32,7 @@ internal sealed class GlobalOptions(TextWriter error)
         if (!parsed.GetValue(Debug))
             return;
         string source = took.FromCache ? "from the cache" : "pulled";
-        error.WriteLine($"xfn: debug: image {took.ImageDigest} {source}; {Milliseconds(took.Total)} = queue {Milliseconds(took.Queued)} + pull {Milliseconds(took.Pull)}"
+        LineLogger.Write(error, $"xfn: debug: image {took.ImageDigest} {source}; {Milliseconds(took.Total)} = queue {Milliseconds(took.Queued)} + pull {Milliseconds(took.Pull)}"
             + $" + spawn {Milliseconds(took.Spawn)} + start {Milliseconds(took.Start)} + function {Milliseconds(took.Run)}");
     }
 

@@ -66,8 +66,8 @@ internal sealed class RunCommand : Command
             throw new ArgumentException($"cannot use {local} with --server: it is the server's own matter.");
 
         await using Stream stdin = OpenInput(parsed.GetValue(_file)!);
-        await using Stream stdout = Console.OpenStandardOutput();
-        await using Stream stderr = Console.OpenStandardError();
+        await using var stdout = StandardOutput.Output(cancellationToken);
+        await using var stderr = StandardOutput.Error(cancellationToken);
         await using IContainerRunner runner = server is null ? _makeRunner(options) : new RemoteContainerRunner(server, o => o.Logger = options.Logger);
         RunFunctionResponse response = await runner.RunFunctionAsync(
             Request(parsed, server is null ? null : _globals.RegistryOf(parsed)), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
@@ -97,6 +97,10 @@ internal sealed class RunCommand : Command
         try
         {
             return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+        }
+        catch (UnauthorizedAccessException e) when (Directory.Exists(file))
+        {
+            throw new IOException($"cannot read file '{file}': it is a directory.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

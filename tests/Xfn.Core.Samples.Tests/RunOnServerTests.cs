@@ -47,6 +47,7 @@ internal sealed class RunOnServerTests
 
     [TestCase("--cache-dir", "/tmp/x")]
     [TestCase("--map-root-uid", "5")]
+    [TestCase("--outer-proc", "true")]
     public async Task What_is_the_servers_own_matter_is_refused(string option, string value)
     {
         (int status, string _, string error) = await RunAsync("", "image", "-", option, value);
