@@ -39,7 +39,7 @@ internal sealed class StartCommand : Command
     private readonly Option<string[]> _allowImage = new("--allow-image") { Description = "A registry, or repository and what is below it, whose images may be run. May be repeated. [default: all]", HelpName = "PREFIX" };
     private readonly Option<bool> _allowLocalImages = new("--allow-local-images") { Description = "Let callers name files of this machine: oci:PATH and the like." };
     private readonly Option<bool> _allowRunnerNetwork = new("--allow-runner-network") { Description = "Let callers give functions this machine's network." };
-    private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = ParseDuration };
+    private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = result => ParseDuration(result, TimeSpan.FromTicks(1)) };
     private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
     private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
     private readonly Option<int?> _maxConcurrency = new("--max-concurrency") { Description = "How many functions run at once. [default: four a processor, at least 8]", HelpName = "COUNT", CustomParser = result => ParseCount(result, 1) };
@@ -48,7 +48,7 @@ internal sealed class StartCommand : Command
     {
         Description = "How long running functions may go on after SIGTERM. A second one does not wait. [default: 30s]",
         HelpName = "DURATION",
-        CustomParser = ParseDuration,
+        CustomParser = result => ParseDuration(result, TimeSpan.Zero),
     };
 
     private readonly Option<KeyValuePair<string, int>[]> _prepare = new("--prepare")
@@ -149,11 +149,11 @@ internal sealed class StartCommand : Command
 
     private static uint[] ParseUids(ArgumentResult result) => [.. result.Tokens.Select(token => RunnerOptions.ParseId(result, token.Value))];
 
-    private static TimeSpan? ParseDuration(ArgumentResult result)
+    private static TimeSpan? ParseDuration(ArgumentResult result, TimeSpan least)
     {
         string text = result.Tokens[^1].Value;
-        if (!Duration.TryParse(text, out TimeSpan duration))
-            result.AddError($"cannot parse '{text}': expected a duration. Write it like 500ms, 30s or 1m30s.");
+        if (!Duration.TryParse(text, out TimeSpan duration) || duration < least)
+            result.AddError($"cannot parse '{text}': expected a duration{(least > TimeSpan.Zero ? " above zero" : "")}. Write it like 500ms, 30s or 1m30s.");
         return duration;
     }
 }

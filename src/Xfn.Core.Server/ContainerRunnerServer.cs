@@ -141,7 +141,9 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     {
         // Empty: neither files, nor environment variables, nor signals are this library's to heed.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.AddProvider(new ForwardingLoggerProvider(options.Logger)).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning).SetMinimumLevel(LogLevel.Trace);
+        builder.Logging.AddProvider(new ForwardingLoggerProvider(options.Logger)).AddFilter("Microsoft", LogLevel.Warning)
+            // What keeps it from starting is thrown.
+            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Grpc", LogLevel.Warning).SetMinimumLevel(LogLevel.Trace);
         builder.WebHost.UseKestrelCore();
         IServiceCollection services = builder.Services;
         services.AddSingleton<IHostLifetime, NoLifetime>();

@@ -87,13 +87,16 @@ internal sealed class XfnStartTests : ServerFixture
     [TestCase("--max-queue=-1", "--address=@x", "cannot parse count '-1'")]
     [TestCase("--prepare=oci:/nowhere", "--address=@x", "cannot prepare")]
     [TestCase("--network=tcp", "--address=0.0.0.0:0", "callers need not prove")]
+    [TestCase("--network=tcp --allow-unauthenticated", "--address=192.0.2.1:5000", "cannot listen on '192.0.2.1:5000': Cannot assign requested address")]
+    [TestCase("--max-timeout=0s", "--address=@x", "expected a duration above zero")]
+    [TestCase("--network=unix", "--address=/proc/nowhere/x.sock", "cannot listen on '/proc/nowhere/x.sock'")]
     [TestCase("--network=udp", "--address=x", "udp")]
     [TestCase("--tls-cert=/nowhere", "--network=tcp", "--tls-key")]
     [TestCase("--max-memory=much", "--address=@x", "much")]
     [CancelAfter(60_000)]
     public async Task What_cannot_be_served_is_one_line_and_125(string first, string second, string said, CancellationToken token)
     {
-        using var xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["-c", Cache, first, second]) { RedirectStandardError = true })!;
+        using var xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["-c", Cache, .. first.Split(' '), second]) { RedirectStandardError = true })!;
         using StreamReader errors = xfn.StandardError;
         string text = await errors.ReadToEndAsync(token);
         await xfn.WaitForExitAsync(token);
