@@ -16,7 +16,7 @@ internal sealed class GlobalOptions(TextWriter error)
     };
 
     /// <summary>The registry that the command line or the environment names.</summary>
-    public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? Environment.GetEnvironmentVariable("REGISTRY");
+    public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? (Environment.GetEnvironmentVariable("REGISTRY") is { Length: > 0 } registry ? registry : null);
 
     /// <summary>Applies what the command line says.</summary>
     public void Apply(ParseResult parsed, ContainerRunnerOptions options)

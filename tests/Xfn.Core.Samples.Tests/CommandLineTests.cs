@@ -64,6 +64,9 @@ public class CommandLineTests
     [Test]
     public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one()
     {
+        Environment.SetEnvironmentVariable("REGISTRY", "");
+        await Invoke("run", "fn", "/dev/null");
+        Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
         Environment.SetEnvironmentVariable("REGISTRY", "env.example.org");
         await Invoke("run", "fn", "/dev/null");
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("env.example.org"));
