@@ -8,7 +8,7 @@ namespace Xfn.Cli;
 internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
 {
     /// <summary>Standard output and error as text, for what xfn itself says.</summary>
-    public TextWriter Output { get; init; } = Console.Out;
+    public TextWriter Output { get; init; } = StandardOutput.Text;
 
     public TextWriter Error { get; init; } = Console.Error;
 
@@ -56,6 +56,16 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
             Fail(e.Message);
             return ExitStatus.TimedOut;
         }
+        catch (OutputClosedException)
+        {
+            // As usual in a pipeline whose end has seen enough.
+            return ExitStatus.OutputClosed;
+        }
+        catch (ArgumentException e)
+        {
+            // Which parameter of which method it was is not the user's concern.
+            return Fail(e.Message.Split(" (Parameter '")[0]);
+        }
         catch (Exception e)
         {
             // Whatever it is, a line and a status are more use to a script than a crash.
@@ -65,8 +75,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
 
     private int Fail(string message)
     {
-        // One line, whatever the message: an image's or a registry's words may be part of it.
-        Error.WriteLine($"xfn: error: {string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))}");
+        LineLogger.Write(Error, $"xfn: error: {message}");
         return ExitStatus.CannotRun;
     }
 }

@@ -9,5 +9,8 @@ internal static class ExitStatus
     /// <summary>xfn itself could not do what it was asked to.</summary>
     public const int CannotRun = 125;
 
+    /// <summary>The function ran, but nobody reads its output any more: what a program without a handler for SIGPIPE ends with.</summary>
+    public static int OutputClosed { get; } = OfSignal(13);
+
     public static int OfSignal(int signal) => 128 + signal;
 }

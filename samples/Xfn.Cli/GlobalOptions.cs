@@ -16,7 +16,7 @@ internal sealed class GlobalOptions(TextWriter error)
     };
 
     /// <summary>The registry that the command line or the environment names.</summary>
-    public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? Environment.GetEnvironmentVariable("REGISTRY");
+    public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? (Environment.GetEnvironmentVariable("REGISTRY") is { Length: > 0 } registry ? registry : null);
 
     /// <summary>Applies what the command line says.</summary>
     public void Apply(ParseResult parsed, ContainerRunnerOptions options)
@@ -32,7 +32,7 @@ internal sealed class GlobalOptions(TextWriter error)
         if (!parsed.GetValue(Debug))
             return;
         string source = took.FromCache ? "from the cache" : "pulled";
-        error.WriteLine($"xfn: debug: image {took.ImageDigest} {source}; {Milliseconds(took.Total)} = queue {Milliseconds(took.Queued)} + pull {Milliseconds(took.Pull)}"
+        LineLogger.Write(error, $"xfn: debug: image {took.ImageDigest} {source}; {Milliseconds(took.Total)} = queue {Milliseconds(took.Queued)} + pull {Milliseconds(took.Pull)}"
             + $" + spawn {Milliseconds(took.Spawn)} + start {Milliseconds(took.Start)} + function {Milliseconds(took.Run)}");
     }
 

@@ -37,8 +37,6 @@ internal sealed class JsonLogger(TextWriter writer, LogLevel least) : ILogger
             json.WriteEndObject();
         }
 
-        string text = Encoding.UTF8.GetString(line.GetBuffer(), 0, (int)line.Length);
-        lock (writer)
-            writer.WriteLine(text);
+        LineLogger.WriteLine(writer, Encoding.UTF8.GetString(line.GetBuffer(), 0, (int)line.Length));
     }
 }

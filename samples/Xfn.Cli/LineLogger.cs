@@ -15,8 +15,29 @@ internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.De
         if (!IsEnabled(logLevel))
             return;
         string cause = exception is null ? "" : $": {exception.Message}";
+        Write(writer, $"xfn: {Name(logLevel)}: {formatter(state, exception)}{cause}");
+    }
+
+    /// <summary>Writes a message as one line, whatever is in it: an image's, a registry's or a function's words may be, and ought not to move a terminal's cursor.</summary>
+    public static void Write(TextWriter writer, string message)
+    {
+        string visible = string.Concat(message.Select(c => char.IsControl(c) && !char.IsWhiteSpace(c) ? '\uFFFD' : c));
+        WriteLine(writer, string.Join(' ', visible.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
+    }
+
+    /// <summary>Writes a line. One that cannot be written, because the disk is full or its reader gone, is no reason for what it tells of to fail.</summary>
+    public static void WriteLine(TextWriter writer, string line)
+    {
         lock (writer)
-            writer.WriteLine($"xfn: {Name(logLevel)}: {(formatter(state, exception) + cause).ReplaceLineEndings(" ")}");
+        {
+            try
+            {
+                writer.WriteLine(line);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+            }
+        }
     }
 
     /// <summary>A level, as the options write it.</summary>

@@ -1,4 +1,5 @@
 using Xfn.Cli;
 using Xfn.Core;
 
+StandardDescriptors.Fill();
 return await new CommandLine(options => new ContainerRunner(options)).InvokeAsync(args);

@@ -26,7 +26,7 @@ internal sealed class PullCommand : Command
         await using ContainerRunner runner = _runner.Make(parsed, _globals);
         string image = parsed.GetValue(_image)!;
         Task<CachedImage> Pull(IProgress<PullProgress> progress) => runner.PullAsync(image, null, progress, cancellationToken);
-        CachedImage pulled = Console.IsOutputRedirected || _output != Console.Out ? await Pull(new Lines(_output)) : await ShowBarsAsync(Pull);
+        CachedImage pulled = Console.IsOutputRedirected || _output != StandardOutput.Text ? await Pull(new Lines(_output)) : await ShowBarsAsync(Pull);
         _output.WriteLine(pulled.Digest);
         return 0;
     }

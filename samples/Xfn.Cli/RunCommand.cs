@@ -1,5 +1,8 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.Extensions.Logging;
 using Xfn.Core;
 
 namespace Xfn.Cli;
@@ -41,6 +44,10 @@ internal sealed class RunCommand : Command
         HelpName = "ADDRESS",
     };
 
+    private readonly Option<string> _tlsAuthority = new("--tls-ca") { Description = "With --server: trust also what these authorities signed, and speak TLS to dns:///. PEM.", HelpName = "FILE" };
+    private readonly Option<string> _tlsCertificate = new("--tls-cert") { Description = "With --server: the certificate that tells it who calls. PEM.", HelpName = "FILE" };
+    private readonly Option<string> _tlsKey = new("--tls-key") { Description = "The certificate's private key. PEM.", HelpName = "FILE" };
+
     private readonly GlobalOptions _globals;
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
@@ -51,7 +58,7 @@ internal sealed class RunCommand : Command
         Arguments.Add(_image);
         Arguments.Add(_file);
         _runner.AddTo(this);
-        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu, _server })
+        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu, _server, _tlsAuthority, _tlsCertificate, _tlsKey })
             Options.Add(option);
         SetAction(RunAsync);
     }
@@ -64,16 +71,48 @@ internal sealed class RunCommand : Command
         string? server = parsed.GetValue(_server);
         if (server is not null && _runner.Given(parsed) is { } local)
             throw new ArgumentException($"cannot use {local} with --server: it is the server's own matter.");
+        if (server is null && new[] { _tlsAuthority, _tlsCertificate, _tlsKey }.FirstOrDefault(o => parsed.GetValue(o) is not null) is { } tls)
+            throw new ArgumentException($"cannot use {tls.Name} without --server: there is nobody to speak to.");
 
         await using Stream stdin = OpenInput(parsed.GetValue(_file)!);
-        await using Stream stdout = Console.OpenStandardOutput();
-        await using Stream stderr = Console.OpenStandardError();
-        await using IContainerRunner runner = server is null ? _makeRunner(options) : new RemoteContainerRunner(server, o => o.Logger = options.Logger);
+        await using var stdout = StandardOutput.Output(cancellationToken);
+        await using var stderr = StandardOutput.Error(cancellationToken);
+        await using IContainerRunner runner = server is null ? _makeRunner(options) : Remote(parsed, server, options.Logger);
         RunFunctionResponse response = await runner.RunFunctionAsync(
             Request(parsed, server is null ? null : _globals.RegistryOf(parsed)), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
 
         _globals.Report(parsed, response.Statistics);
         return 0;
+    }
+
+    private RemoteContainerRunner Remote(ParseResult parsed, string server, ILogger logger)
+    {
+        (string? authority, string? certificate, string? key) = (parsed.GetValue(_tlsAuthority), parsed.GetValue(_tlsCertificate), parsed.GetValue(_tlsKey));
+        if ((certificate is null) != (key is null))
+            throw new ArgumentException("cannot tell the server who calls: only one of certificate and key is given. Give both --tls-cert and --tls-key.");
+        bool tls = authority is not null || certificate is not null;
+        if (tls && !server.StartsWith("https:", StringComparison.OrdinalIgnoreCase) && !server.StartsWith("dns:", StringComparison.OrdinalIgnoreCase))
+            throw new ArgumentException($"cannot use certificates with '{server}': it does not speak TLS. Write https://HOST:PORT or dns:///HOST:PORT, or leave them out.");
+        return new RemoteContainerRunner(server, o =>
+        {
+            (o.Logger, o.UseTls) = (logger, tls);
+            if (authority is not null)
+                ReadCertificate(authority, () => o.CertificateAuthorities.ImportFromPemFile(authority));
+            if (certificate is not null)
+                ReadCertificate(certificate, () => o.ClientCertificates.Add(X509Certificate2.CreateFromPemFile(certificate, key)));
+        });
+    }
+
+    private static void ReadCertificate(string file, Action read)
+    {
+        try
+        {
+            read();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw new IOException($"cannot read certificate '{file}': {e.Message}", e);
+        }
     }
 
     /// <param name="parsed">The command line.</param>
@@ -97,6 +136,10 @@ internal sealed class RunCommand : Command
         try
         {
             return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+        }
+        catch (UnauthorizedAccessException e) when (Directory.Exists(file))
+        {
+            throw new IOException($"cannot read file '{file}': it is a directory.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -20,14 +20,14 @@ internal sealed class RunnerOptions
     {
         Description = $"The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: {DefaultMapRoot}]",
         HelpName = "UID",
-        CustomParser = ParseId,
+        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
     };
 
     public Option<uint?> MapRootGid { get; } = new("--map-root-gid")
     {
         Description = $"Likewise the group id. [default: {DefaultMapRoot}]",
         HelpName = "GID",
-        CustomParser = ParseId,
+        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
     };
 
     public Option<bool> OuterProc { get; } = new("--outer-proc")
@@ -55,7 +55,7 @@ internal sealed class RunnerOptions
     }
 
     /// <summary>The first of these options that the command line has; null for none.</summary>
-    public string? Given(ParseResult parsed) => new Option[] { CacheDirectory, MapRootUid, MapRootGid }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
+    public string? Given(ParseResult parsed) => new Option[] { CacheDirectory, MapRootUid, MapRootGid, OuterProc }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
 
     /// <summary>A runner as the command line has it.</summary>
     public ContainerRunner Make(ParseResult parsed, GlobalOptions globals)
@@ -66,9 +66,9 @@ internal sealed class RunnerOptions
         return new ContainerRunner(options);
     }
 
-    private static uint? ParseId(ArgumentResult result)
+    /// <summary>Reads a user's or group's id.</summary>
+    public static uint ParseId(ArgumentResult result, string text)
     {
-        string text = result.Tokens[^1].Value;
         if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint id))
             result.AddError($"cannot parse id '{text}': expected a number from 0 to {uint.MaxValue}.");
         return id;

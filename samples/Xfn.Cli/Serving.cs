@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
 
@@ -62,6 +60,8 @@ internal static class Serving
 
     private static ContainerRunnerServerOptions Options(ServingOptions told)
     {
+        if ((told.TlsCertificate is null) != (told.TlsKey is null))
+            throw new ArgumentException("cannot serve with TLS: only one of certificate and key is given. Give both --tls-cert and --tls-key.");
         var options = new ContainerRunnerServerOptions
         {
             AllowUnauthenticatedClients = told.AllowUnauthenticated,
@@ -73,6 +73,9 @@ internal static class Serving
             MaxCpu = told.MaxCpu,
             Reflection = told.Reflection,
             Logger = told.Logger,
+            CertificateFile = told.TlsCertificate,
+            CertificateKeyFile = told.TlsKey,
+            ClientCertificateAuthoritiesFile = told.TlsClientAuthority,
         };
         if (told.DrainTime is { } drain)
             options.DrainTime = drain;
@@ -81,48 +84,6 @@ internal static class Serving
             options.AllowedImages.Add(image);
         foreach ((string image, int count) in told.PreparedImages)
             options.PreparedImages[image] = count;
-        ReadCertificates(told, options);
         return options;
-    }
-
-    private static void ReadCertificates(ServingOptions told, ContainerRunnerServerOptions options)
-    {
-        if ((told.TlsCertificate is null) != (told.TlsKey is null))
-            throw new ArgumentException("cannot serve with TLS: only one of certificate and key is given. Give both --tls-cert and --tls-key.");
-        if (told.TlsCertificate is not null)
-        {
-            options.Certificate = Read(told.TlsCertificate, path => X509Certificate2.CreateFromPemFile(path, told.TlsKey));
-
-            // The first is the server's own.
-            X509Certificate2Collection chain = Read(told.TlsCertificate, ReadAll);
-            for (int i = 1; i < chain.Count; i++)
-                options.CertificateChain.Add(chain[i]);
-        }
-
-        if (told.TlsClientAuthority is not null)
-        {
-            options.ClientCertificateAuthorities.AddRange(Read(told.TlsClientAuthority, ReadAll));
-            if (options.ClientCertificateAuthorities.Count == 0)
-                throw new ArgumentException($"cannot use '{told.TlsClientAuthority}' for callers' certificates: found no certificate. Name a PEM file.");
-        }
-    }
-
-    private static X509Certificate2Collection ReadAll(string path)
-    {
-        var all = new X509Certificate2Collection();
-        all.ImportFromPemFile(path);
-        return all;
-    }
-
-    private static T Read<T>(string path, Func<string, T> read)
-    {
-        try
-        {
-            return read(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            throw new ArgumentException($"cannot read certificate '{path}': {e.Message}", e);
-        }
     }
 }

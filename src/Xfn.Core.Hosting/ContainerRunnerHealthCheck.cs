@@ -68,6 +68,6 @@ internal sealed class ContainerRunnerHealthCheck(IContainerRunner runner, IOptio
     private void Copy(ContainerRunnerOptions target)
     {
         ContainerRunnerOptions source = options.Value;
-        (target.CacheDirectory, target.Runtime, target.UseSetUID) = (source.CacheDirectory, source.Runtime, source.UseSetUID);
+        (target.CacheDirectory, target.Runtime, target.UseSetUID, target.Bundle) = (source.CacheDirectory, source.Runtime, source.UseSetUID, source.Bundle);
     }
 }

@@ -29,6 +29,8 @@ internal sealed class ContainerRunnerSettings
 
     public int? ReadyNamespaces { get; set; }
 
+    public UnpackSettings? UnpackLimits { get; set; }
+
     public RegistrySettings? Registry { get; set; }
 
     public BundleSettings? Bundle { get; set; }
@@ -50,11 +52,45 @@ internal sealed class ContainerRunnerSettings
         options.ReadyNamespaces = ReadyNamespaces ?? options.ReadyNamespaces;
         if (Platform is not null)
             options.WithPlatform(Platform);
+        if (UnpackLimits is not null)
+            options.UnpackLimits = UnpackLimits.Apply(options.UnpackLimits);
         if (Registry is not null)
             options.WithRegistryOptions(Registry.Apply);
         if (Bundle is not null)
             options.WithBundleOptions(Bundle.Apply);
     }
+}
+
+/// <summary>What a configuration may say of <see cref="Xfn.Core.UnpackLimits"/>.</summary>
+internal sealed class UnpackSettings
+{
+    public long? MaxLayerBytes { get; set; }
+
+    public long? MaxLayerEntries { get; set; }
+
+    public long? MaxImageBytes { get; set; }
+
+    public long? MaxImageEntries { get; set; }
+
+    public int? MaxCompressionRatio { get; set; }
+
+    public long? CompressionSlackBytes { get; set; }
+
+    public int? MaxNameBytes { get; set; }
+
+    public int? MaxDepth { get; set; }
+
+    public UnpackLimits Apply(UnpackLimits limits) => limits with
+    {
+        MaxLayerBytes = MaxLayerBytes ?? limits.MaxLayerBytes,
+        MaxLayerEntries = MaxLayerEntries ?? limits.MaxLayerEntries,
+        MaxImageBytes = MaxImageBytes ?? limits.MaxImageBytes,
+        MaxImageEntries = MaxImageEntries ?? limits.MaxImageEntries,
+        MaxCompressionRatio = MaxCompressionRatio ?? limits.MaxCompressionRatio,
+        CompressionSlackBytes = CompressionSlackBytes ?? limits.CompressionSlackBytes,
+        MaxNameBytes = MaxNameBytes ?? limits.MaxNameBytes,
+        MaxDepth = MaxDepth ?? limits.MaxDepth,
+    };
 }
 
 /// <summary>What a configuration may say of <see cref="RegistryOptions"/>.</summary>
@@ -102,6 +138,8 @@ internal sealed class BundleSettings
 
     public int? ProcessLimit { get; set; }
 
+    public bool? OuterProc { get; set; }
+
     public Dictionary<string, string>? Environment { get; set; }
 
     public string[]? AddedCapabilities { get; set; }
@@ -113,6 +151,7 @@ internal sealed class BundleSettings
         TmpFiles = TmpFiles ?? options.TmpFiles,
         TmpExecutable = TmpExecutable ?? options.TmpExecutable,
         ProcessLimit = ProcessLimit ?? options.ProcessLimit,
+        OuterProc = OuterProc ?? options.OuterProc,
         Environment = Environment ?? options.Environment,
         AddedCapabilities = AddedCapabilities ?? options.AddedCapabilities,
     };

@@ -38,7 +38,7 @@ internal sealed class OptionsCheck<TOptions>(Action<TOptions> check) : IValidate
             // The parameter is written as options.MaxConcurrency, or not at all where the message says what is meant.
             string? option = (ex as ArgumentException)?.ParamName;
             string message = ex.Message.Split(" (Parameter '")[0];
-            return ValidateOptionsResult.Fail(option?.Split('.') is ["options", var key, ..] ? $"cannot use option '{key}': {message}" : message);
+            return ValidateOptionsResult.Fail(option?.Split('.') is ["options", .. { Length: > 0 } key] ? $"cannot use option '{string.Join(':', key)}': {message}" : message);
         }
     }
 }

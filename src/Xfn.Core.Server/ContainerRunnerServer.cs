@@ -55,13 +55,15 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(runner);
         options ??= new ContainerRunnerServerOptions();
         ServerAddress where = ServerAddress.Parse(network, address);
-        Check(options, where);
+        TlsSetup? tls = Check(options, where);
         RequestPolicy policy = RequestPolicy.From(options, runner);
         PreparedImages? prepared = Prepare(runner, options, policy);
         SocketFile? file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
         try
         {
-            WebApplication application = Build(prepared ?? runner, where, options, policy);
+            WebApplication application = Build(prepared ?? runner, where, options, policy, tls);
+            var health = application.Services.GetRequiredService<HealthServiceImpl>();
+            SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
             try
             {
                 await application.StartAsync(cancellationToken).ConfigureAwait(false);
@@ -74,8 +76,6 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
                 throw;
             }
 
-            var health = application.Services.GetRequiredService<HealthServiceImpl>();
-            SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
             string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
             ServerLog.Serving(options.Logger, network, bound);
             return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, prepared, bound);
@@ -111,22 +111,21 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         await _application.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static void Check(ContainerRunnerServerOptions options, ServerAddress where)
+    private static TlsSetup? Check(ContainerRunnerServerOptions options, ServerAddress where)
     {
         ArgumentNullException.ThrowIfNull(options.Logger);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.DrainTime, TimeSpan.Zero, "options.DrainTime");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConnections, "options.MaxConnections");
-        if (options.Certificate is { HasPrivateKey: false })
-            throw new ArgumentException("cannot serve with a certificate whose private key is missing. Load both (X509Certificate2.CreateFromPemFile).", nameof(options));
-        if (options.Certificate is null && options.ClientCertificateAuthorities.Count > 0)
-            throw new ArgumentException("cannot ask callers for certificates without TLS. Set Certificate.", nameof(options));
-        if (options.Certificate is not null && where.IsUnix)
-            throw new ArgumentException("cannot serve a Unix socket with TLS. Leave Certificate out, or listen on tcp.", nameof(options));
-        if (!where.IsLocal && options.ClientCertificateAuthorities.Count == 0 && !options.AllowUnauthenticatedClients)
+        TlsSetup? tls = TlsSetup.From(options);
+        if (tls is not null && where.IsUnix)
+            throw new ArgumentException("cannot serve a Unix socket with TLS. Leave Certificate and CertificateFile out, or listen on tcp.", nameof(options));
+        if (!where.IsLocal && tls is not { AsksForCertificates: true } && !options.AllowUnauthenticatedClients)
         {
             throw new InvalidOperationException(
                 $"cannot listen on '{where.Text}': other machines can reach it, and callers need not prove who they are. Serve with TLS and client certificates, or allow everybody (AllowUnauthenticatedClients).");
         }
+
+        return tls;
     }
 
     private static PreparedImages? Prepare(IContainerRunner runner, ContainerRunnerServerOptions options, RequestPolicy policy)
@@ -138,11 +137,13 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             : throw new ArgumentException($"cannot prepare images with a {runner.GetType().Name}: expected a ContainerRunner. Leave PreparedImages empty.", nameof(options));
     }
 
-    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options, RequestPolicy policy)
+    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {
         // Empty: neither files, nor environment variables, nor signals are this library's to heed.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.AddProvider(new ForwardingLoggerProvider(options.Logger)).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning).SetMinimumLevel(LogLevel.Trace);
+        builder.Logging.AddProvider(new ForwardingLoggerProvider(options.Logger)).AddFilter("Microsoft", LogLevel.Warning)
+            // What keeps it from starting is thrown.
+            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Grpc", LogLevel.Warning).SetMinimumLevel(LogLevel.Trace);
         builder.WebHost.UseKestrelCore();
         IServiceCollection services = builder.Services;
         services.AddSingleton<IHostLifetime, NoLifetime>();
@@ -151,7 +152,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         services.AddSingleton<HealthServiceImpl>();
         services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
         services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = KestrelSetup.Bind);
-        builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy));
+        builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy, tls));
 
         WebApplication application = builder.Build();
         application.MapContainerRunner();

@@ -15,14 +15,24 @@ public sealed class ContainerRunnerServerOptions : ContainerRunnerServiceOptions
     /// run in containers of their own that the kernel shows nothing of, and functions do not get the machine's network.</summary>
     public bool RequireOwnUserNamespace { get; set; } = true;
 
-    /// <summary>The certificate, with its private key, that TCP is served with. Null, the default, for plain TCP.</summary>
+    /// <summary>The certificate, with its private key, that TCP is served with. Plain TCP when neither it nor <see cref="CertificateFile"/> is set, the default.</summary>
     public X509Certificate2? Certificate { get; set; }
 
     /// <summary>The intermediate certificates that are sent with <see cref="Certificate"/>. None by default.</summary>
     public X509Certificate2Collection CertificateChain { get; } = [];
 
+    /// <summary>A PEM file to take the certificate from instead of <see cref="Certificate"/>, and those between it and its authority behind it. It is read again for new connections when it has changed,
+    /// and the old one is kept as long as the new one cannot be used. None by default.</summary>
+    public string? CertificateFile { get; set; }
+
+    /// <summary>The PEM file of the key that belongs to <see cref="CertificateFile"/>, which is read again with it; null when that holds the key as well.</summary>
+    public string? CertificateKeyFile { get; set; }
+
     /// <summary>Who must have signed the certificates of callers; these and no other are trusted. Callers need no certificate when empty, the default.</summary>
     public X509Certificate2Collection ClientCertificateAuthorities { get; } = [];
+
+    /// <summary>A PEM file with more of <see cref="ClientCertificateAuthorities"/>, which is read again for new connections when it has changed. None by default.</summary>
+    public string? ClientCertificateAuthoritiesFile { get; set; }
 
     /// <summary>Whether to serve callers that prove nothing on an address that other machines can reach: TCP without TLS, or without client certificates. False by default, which is
     /// an error then.</summary>

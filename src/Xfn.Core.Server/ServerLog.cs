@@ -34,4 +34,10 @@ internal static partial class ServerLog
 
     [LoggerMessage(108, LogLevel.Error, "A call failed.")]
     public static partial void CallFailed(ILogger logger, Exception exception);
+
+    [LoggerMessage(111, LogLevel.Information, "The files of certificates have changed; connections made from now on use what they hold.")]
+    public static partial void CertificatesChanged(ILogger logger);
+
+    [LoggerMessage(112, LogLevel.Warning, "The files of certificates have changed, but not to what can be used; connections use what they held before. {Reason}")]
+    public static partial void CertificatesNotChanged(ILogger logger, string reason);
 }

@@ -46,6 +46,31 @@ internal sealed class ServiceTests : ServedFixture
         Assert.That(options.Logger, Is.Not.SameAs(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));
     }
 
+    [Test]
+    public void Every_option_that_text_can_say_has_a_key() => Assert.Multiple(() =>
+    {
+        // What is left out is code: loggers, parts of one's own, a filter's bytes.
+        AssertKeys(typeof(ContainerRunnerOptions), typeof(ContainerRunnerSettings), "Logger", "ImageFetcher", "BundleBuilder", "NamespaceSpawner", "StdioPiper", "TimeProvider");
+        AssertKeys(typeof(UnpackLimits), typeof(UnpackSettings));
+        AssertKeys(typeof(RegistryOptions), typeof(RegistrySettings), "Logger", "TimeProvider", "HttpHandler", "Credentials");
+        AssertKeys(typeof(BundleOptions), typeof(BundleSettings), "ReadOnlyMounts", "SeccompProfile", "SeccompForm");
+        AssertKeys(typeof(RemoteContainerRunnerOptions), typeof(RemoteContainerRunnerSettings), "Logger", "TimeProvider", "ClientCertificates");
+
+        static void AssertKeys(Type options, Type settings, params string[] code) => Assert.That(
+            options.GetProperties().Where(p => p.CanWrite).Select(p => p.Name).Except(code).Except(settings.GetProperties().Select(p => p.Name)), Is.Empty, options.Name);
+    });
+
+    [Test]
+    public void Limits_of_unpacking_and_the_outer_proc_come_from_the_configuration()
+    {
+        IConfiguration configuration = Configure(("Xfn:UnpackLimits:MaxLayerBytes", "1000000"), ("Xfn:UnpackLimits:MaxDepth", "7"), ("Xfn:Bundle:OuterProc", "true"));
+        using IHost host = Build(services => services.AddContainerRunner(configuration.GetSection("Xfn")));
+        ContainerRunnerOptions options = host.Services.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value;
+        Assert.That((options.UnpackLimits.MaxLayerBytes, options.UnpackLimits.MaxDepth, options.Bundle.OuterProc), Is.EqualTo((1_000_000L, 7, true)));
+        Assert.That(options.UnpackLimits.MaxNameBytes, Is.EqualTo(new UnpackLimits().MaxNameBytes));
+    }
+
+    [TestCase("UnpackLimits:MaxDepth", "0", "MaxDepth")]
     [TestCase("MaxConcurrency", "0", "MaxConcurrency")]
     [TestCase("MaxConcurrency", "many", "Xfn:MaxConcurrency")]
     [TestCase("MaxConcurency", "4", "MaxConcurency")]

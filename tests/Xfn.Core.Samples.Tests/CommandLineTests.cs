@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging;
 using Moq;
 using Xfn.Cli;
 
@@ -63,6 +64,9 @@ public class CommandLineTests
     [Test]
     public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one()
     {
+        Environment.SetEnvironmentVariable("REGISTRY", "");
+        await Invoke("run", "fn", "/dev/null");
+        Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
         Environment.SetEnvironmentVariable("REGISTRY", "env.example.org");
         await Invoke("run", "fn", "/dev/null");
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("env.example.org"));
@@ -93,7 +97,40 @@ public class CommandLineTests
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot find image 'fn': no such thing.\n"));
     }
 
+    [Test]
+    public async Task Words_of_others_do_not_steer_the_terminal()
+    {
+        OnRun((_, _) => throw new ImageNotFoundException("cannot find image 'fn': \u001b[2J\u0007it says\r\u009b1A."));
+        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(125));
+        Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot find image 'fn': \uFFFD[2J\uFFFDit says \uFFFD1A.\n"));
+    }
+
+    [Test]
+    public async Task Messages_name_no_parameters_of_methods()
+    {
+        OnRun((_, _) => throw new ArgumentException("cannot use it.", nameof(_options)));
+        await Invoke("run", "fn", "/dev/null");
+        Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot use it.\n"));
+    }
+
+    [TestCase("text"), TestCase("json")]
+    public void A_line_of_the_log_that_cannot_be_written_fails_nothing(string format)
+    {
+        var full = new Mock<TextWriter>();
+        full.Setup(writer => writer.WriteLine(It.IsAny<string>())).Throws(new IOException("No space left on device"));
+        ILogger logger = format == "json" ? new JsonLogger(full.Object, LogLevel.Debug) : new LineLogger(full.Object);
+        Assert.That(() => logger.Log(LogLevel.Information, default, "anything", null, (text, _) => text), Throws.Nothing);
+    }
+
     [TestCase("cannot read file '/nope':", "run", "fn", "/nope")]
+    [TestCase("cannot read file '/tmp': it is a directory.", "run", "fn", "/tmp")]
+    [TestCase("cannot parse count '0': expected a number from 1 to 2147483647.", "start", "--max-concurrency=0")]
+    [TestCase("cannot parse count 'x': expected a number from 0 to 2147483647.", "start", "--max-queue=x")]
+    [TestCase("cannot parse id 'x'", "start", "--allow-uid=1", "--allow-uid=x")]
+    [TestCase("cannot use --tls-ca without --server", "run", "fn", "/dev/null", "--tls-ca=ca.pem")]
+    [TestCase("cannot use certificates with 'http://127.0.0.1:1'", "run", "fn", "/dev/null", "--tls-ca=ca.pem", "--server=http://127.0.0.1:1")]
+    [TestCase("cannot tell the server who calls: only one", "run", "fn", "/dev/null", "--tls-cert=c.pem", "--server=https://127.0.0.1:1")]
+    [TestCase("cannot read certificate '/nope'", "run", "fn", "/dev/null", "--tls-ca=/nope", "--server=https://127.0.0.1:1")]
     [TestCase("Required argument 'FILE' missing", "run", "fn")]
     [TestCase("cannot parse timeout '30': expected a duration above zero.", "run", "fn", "/dev/null", "--timeout=30")]
     [TestCase("cannot parse timeout '0s'", "run", "fn", "/dev/null", "--timeout=0s")]
@@ -116,6 +153,15 @@ public class CommandLineTests
         Assert.That(await Invoke("-v"), Is.Zero);
         Assert.That(_output.ToString(), Does.Contain("0.1.0"));
         Assert.That(_error.ToString(), Is.Empty);
+    }
+
+    [TestCase("st", "start")]
+    [TestCase("run --im", "--image-pull-policy")]
+    [TestCase("start --network ", "unix")]
+    public async Task Shells_are_told_what_may_come_next(string typed, string expected)
+    {
+        Assert.That(await Invoke($"[suggest:{typed.Length}]", typed), Is.Zero);
+        Assert.That(_output.ToString().Split('\n'), Does.Contain(expected));
     }
 
     [Test]

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 
 namespace Xfn.Core.Samples.Tests;
 
@@ -45,8 +47,31 @@ internal sealed class RunOnServerTests
         Assert.That(error, Does.Match(@"\Axfn: error: cannot reach server '[^\n]*none\.sock'[^\n]*\n\z"));
     }
 
+    [Test]
+    public async Task A_server_with_TLS_is_called_with_certificates()
+    {
+        // One certificate is everybody's, and its own authority.
+        using var key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using X509Certificate2 certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddMinutes(-5), DateTimeOffset.UtcNow.AddHours(1));
+        string file = Path.Combine(_images.Directory, "all.pem"), keyFile = Path.Combine(_images.Directory, "key.pem");
+        await File.WriteAllTextAsync(file, certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem());
+        await using ContainerRunnerServer server = await ContainerRunnerServer.StartAsync(
+            _runner, "tcp", "127.0.0.1:0", new ContainerRunnerServerOptions { AllowLocalImages = true, CertificateFile = file, CertificateKeyFile = keyFile, ClientCertificateAuthoritiesFile = file });
+        string port = server.Address.Split(':')[1], image = _images.Write("cat");
+        foreach (string address in new[] { "https://localhost:", "dns:///localhost:" })
+            Assert.That(await RunAsync("hi", "--server", address + port, "--tls-ca", file, "--tls-cert", file, "--tls-key", keyFile, image, "-"), Is.EqualTo((0, "hi", "")));
+        Assert.That((await RunAsync("hi", "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).Status, Is.EqualTo(125));
+    }
+
     [TestCase("--cache-dir", "/tmp/x")]
     [TestCase("--map-root-uid", "5")]
+    [TestCase("--outer-proc", "true")]
     public async Task What_is_the_servers_own_matter_is_refused(string option, string value)
     {
         (int status, string _, string error) = await RunAsync("", "image", "-", option, value);

@@ -67,6 +67,56 @@ public class XfnProcessTests
         Assert.That(xfn.ExitCode, Is.EqualTo(status));
     }
 
+    [TestCase("doctor >&-", 125, "xfn: error: cannot write to stdout: it is closed, or not open for writing.\n")]
+    [TestCase("doctor >/dev/full", 125, "xfn: error: cannot write to stdout: No space left on device.\n")]
+    [TestCase("--help >/dev/full", 125, "xfn: error: cannot write to stdout: No space left on device.\n")]
+    [TestCase("--version </dev/null 2>&-", 0, "")]
+    [TestCase("--bogus 2>&-", 125, "")]
+    [TestCase("--bogus 2>/dev/full", 125, "")]
+    public async Task What_cannot_be_written_is_told_where_there_is_somebody_to_tell(string command, int status, string said)
+    {
+        Finished xfn = await WaitAsync(Shell($"$0 {command}"));
+        Assert.That((xfn.Status, xfn.Error), Is.EqualTo((status, said)));
+    }
+
+    [TestCase("cat", ">&-", 125, "", "xfn: error: cannot write to stdout: it is closed, or not open for writing.\n")]
+    [TestCase("cat", ">/dev/full", 125, "", "xfn: error: cannot write to stdout: No space left on device.\n")]
+#if !DEBUG
+    // The runtime of managed code opens files of its own in the places of those that are closed.
+    [TestCase("cat; echo said >&2", "2>&-", 0, "hello", "")]
+    [TestCase("wc -c", "<&-", 0, "0\n", "")]
+#endif
+    [TestCase("cat; echo said >&2; exit 3", "2>/dev/full", 125, "hello", "")]
+    public async Task Output_of_a_function_that_cannot_be_written_fails_its_run(string script, string redirection, int status, string output, string said)
+    {
+        Process xfn = Shell($"$0 run --cache-dir {At("cache")} {Function(script)} - {redirection}");
+        await xfn.StandardInput.WriteAsync("hello");
+        Assert.That(await WaitAsync(xfn), Is.EqualTo(new Finished(status, output, said)));
+    }
+
+    [TestCase("yes", "")]
+    [TestCase("yes >&2", "2>&1 >/dev/null")]
+    public async Task A_function_whose_output_nobody_reads_any_more_is_ended(string script, string redirection)
+    {
+        Finished xfn = await WaitAsync(Shell($"{{ $0 run --timeout=100s --cache-dir {At("cache")} {Function(script)} - {redirection}; echo $? >{At("status")}; }} | head -n 1"));
+        Assert.That(xfn, Is.EqualTo(new Finished(0, "y\n", "")));
+        Assert.That(await File.ReadAllTextAsync(At("status")), Is.EqualTo("141\n"));
+    }
+
+    [Test]
+    public async Task A_signal_ends_a_run_whose_reader_does_not_read()
+    {
+        using Process xfn = StartFunction("yes", "--timeout=100s");
+
+        // The pipe is full soon after.
+        await xfn.StandardOutput.ReadLineAsync(TestContext.CurrentContext.CancellationToken);
+        await Task.Delay(TimeSpan.FromSeconds(1));
+        using (Process kill = Process.Start("sh", ["-c", $"kill -TERM {xfn.Id}"]))
+            await kill.WaitForExitAsync();
+        await xfn.WaitForExitAsync(TestContext.CurrentContext.CancellationToken);
+        Assert.That(xfn.ExitCode, Is.EqualTo(143));
+    }
+
     [Test]
     public async Task A_function_that_reads_nothing_ends_although_stdin_stays_open()
     {
@@ -128,15 +178,24 @@ public class XfnProcessTests
         return program;
     }
 
-    private Process StartFunction(string script, params string[] options)
+    private Process StartFunction(string script, params string[] options) => Start(["run", "--cache-dir", At("cache"), .. options, Function(script), "-"]);
+
+    private string Function(string script)
     {
         // Busybox without its applets' links finds them by name.
         Digest digest = new ProgramImage(Busybox()) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(At("layout")), "v1");
-        return Start(["run", "--cache-dir", At("cache"), .. options, $"oci:{At("layout")}@{digest}", "-"]);
+        return $"oci:{At("layout")}@{digest}";
     }
 
-    private static Process Start(params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), arguments)
+    private static string Xfn => Path.Combine(AppContext.BaseDirectory, "xfn");
+
+    private static Process Start(params string[] arguments) => StartProgram(Xfn, arguments);
+
+    /// <summary>A shell's command line, in which $0 is xfn.</summary>
+    private static Process Shell(string command) => StartProgram("/bin/sh", "-c", command, Xfn);
+
+    private static Process StartProgram(string program, params string[] arguments) =>
+        Process.Start(new ProcessStartInfo(program, arguments)
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

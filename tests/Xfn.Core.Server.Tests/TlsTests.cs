@@ -1,3 +1,5 @@
+using System.Net.Security;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
@@ -7,6 +9,8 @@ namespace Xfn.Core.Server.Tests;
 
 internal sealed class TlsTests : ServerFixture
 {
+    private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1", ClientAuthentication = "1.3.6.1.5.5.7.3.2";
+
     [TestCase("ours", "OK")]
     [TestCase("somebody else's", "UNAVAILABLE")]
     [TestCase("a server's", "UNAVAILABLE")]
@@ -14,12 +18,12 @@ internal sealed class TlsTests : ServerFixture
     [CancelAfter(60_000)]
     public async Task Only_callers_with_a_certificate_of_the_authority_are_served(string whose, string code, CancellationToken token)
     {
-        using X509Certificate2 authority = Authority("Ours"), other = Authority("Ours"), served = Signed(authority, "1.3.6.1.5.5.7.3.1");
+        using X509Certificate2 authority = Authority("Ours"), other = Authority("Ours"), served = Signed(authority, ServerAuthentication);
         using X509Certificate2 caller = whose switch
         {
-            "ours" => Signed(authority, "1.3.6.1.5.5.7.3.2"),
-            "a server's" => Signed(authority, "1.3.6.1.5.5.7.3.1"),
-            _ => Signed(other, "1.3.6.1.5.5.7.3.2"),
+            "ours" => Signed(authority, ClientAuthentication),
+            "a server's" => Signed(authority, ServerAuthentication),
+            _ => Signed(other, ClientAuthentication),
         };
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o =>
         {
@@ -36,10 +40,94 @@ internal sealed class TlsTests : ServerFixture
         Assert.That(answer.Code == "DEADLINE_EXCEEDED" && code != "OK" ? code : answer.Code, Is.EqualTo(code), answer.Details);
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task Certificates_are_renewed_without_a_restart_and_kept_while_the_new_ones_cannot_be_used(CancellationToken token)
+    {
+        using X509Certificate2 authority = Authority("Ours"), other = Authority("Another");
+        using X509Certificate2 first = Signed(authority, ServerAuthentication), second = Signed(other, ServerAuthentication), caller = Signed(authority, ClientAuthentication), otherCaller = Signed(other, ClientAuthentication);
+
+        // As a Kubernetes secret has them: files behind a link to a directory, which is replaced.
+        string secret = Path.Combine(Scratch, "secret");
+        Renew("1", first, authority);
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o =>
+            (o.CertificateFile, o.CertificateKeyFile, o.ClientCertificateAuthoritiesFile) = (secret + "/tls.crt", secret + "/tls.key", secret + "/ca.crt"));
+        Assert.That((await CallAsync(authority, caller), await ServedAsync(server, token)), Is.EqualTo(("OK", first.Thumbprint)));
+
+        Renew("2", second, other);
+        Assert.That((await CallAsync(other, otherCaller), await ServedAsync(server, token)), Is.EqualTo(("OK", second.Thumbprint)));
+        Assert.That(await CallAsync(other, caller), Is.Not.EqualTo("OK"), "whose authority is not there any more");
+
+        // Half of a change, and what is no certificate.
+        foreach (string wrong in new[] { first.ExportCertificatePem(), "nonsense" })
+        {
+            await File.WriteAllTextAsync(secret + "/tls.crt", wrong, token);
+            Assert.That(await ServedAsync(server, token), Is.EqualTo(second.Thumbprint));
+        }
+
+        File.Delete(secret + "/ca.crt");
+        Assert.That(await CallAsync(other, otherCaller), Is.EqualTo("OK"));
+        Renew("3", first, authority);
+        Assert.That((await CallAsync(authority, caller), await ServedAsync(server, token)), Is.EqualTo(("OK", first.Thumbprint)));
+
+        void Renew(string version, X509Certificate2 certificate, X509Certificate2 callers)
+        {
+            string directory = Directory.CreateDirectory(Path.Combine(Scratch, version)).FullName;
+            File.WriteAllText(directory + "/tls.crt", certificate.ExportCertificatePem());
+            File.WriteAllText(directory + "/tls.key", certificate.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem());
+            File.WriteAllText(directory + "/ca.crt", callers.ExportCertificatePem());
+            File.Delete(secret);
+            File.CreateSymbolicLink(secret, version);
+        }
+
+        async Task<string> CallAsync(X509Certificate2 trusted, X509Certificate2 who)
+        {
+            JsonObject call = Call("x", [1, 2], deadline: 10);
+            call["tls"] = new JsonObject
+            {
+                ["ca"] = Pem("ca.pem", trusted.ExportCertificatePem()),
+                ["certificate"] = Pem("c.pem", who.ExportCertificatePem()),
+                ["key"] = Pem("k.pem", who.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem()),
+            };
+            return (await ForeignClient.CallAsync("localhost:" + server.Address.Split(':')[1], call)).Code;
+        }
+    }
+
+    [Test]
+    public async Task A_file_with_certificate_key_and_what_is_between_serves_all_of_it()
+    {
+        using X509Certificate2 authority = Authority("Ours"), between = Between(authority), served = Signed(between, ServerAuthentication);
+        string file = Pem("all.pem", served.ExportCertificatePem() + "\n" + served.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem() + "\n" + between.ExportCertificatePem());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o => o.CertificateFile = file);
+        string[] sent = [];
+        await ServedAsync(server, CancellationToken.None, chain => sent = [.. chain.ChainPolicy.ExtraStore.Select(c => c.Thumbprint)]);
+        Assert.That(sent, Does.Contain(between.Thumbprint));
+    }
+
+    [Test]
+    public void Files_of_certificates_that_cannot_be_used_are_an_error_at_once()
+    {
+        using X509Certificate2 authority = Authority("Ours"), served = Signed(authority, ServerAuthentication), other = Signed(authority, ServerAuthentication);
+        string certificate = Pem("c.pem", served.ExportCertificatePem()), key = Pem("k.pem", served.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem());
+        string otherKey = Pem("o.pem", other.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem()), empty = Pem("empty.pem", "");
+        Assert.Multiple(() =>
+        {
+            AssertRefused(o => (o.CertificateFile, o.CertificateKeyFile) = ("/nonexistent.pem", key), "/nonexistent.pem");
+            AssertRefused(o => (o.CertificateFile, o.CertificateKeyFile) = (certificate, otherKey), certificate);
+            AssertRefused(o => o.CertificateFile = certificate, certificate);
+            AssertRefused(o => o.CertificateKeyFile = key, "CertificateFile");
+            AssertRefused(o => (o.CertificateFile, o.CertificateKeyFile, o.Certificate) = (certificate, key, served), "two certificates");
+            AssertRefused(o => o.ClientCertificateAuthoritiesFile = certificate, "without TLS");
+            AssertRefused(o => (o.CertificateFile, o.CertificateKeyFile, o.ClientCertificateAuthoritiesFile) = (certificate, key, empty), empty);
+        });
+
+        void AssertRefused(Action<ContainerRunnerServerOptions> configure, string named) =>
+            Assert.That(() => ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", configure), Throws.ArgumentException.With.Message.Contains(named));
+    }
+
     [Test]
     public void Options_that_do_not_go_together_are_refused()
     {
-        using X509Certificate2 authority = Authority("Ours"), served = Signed(authority, "1.3.6.1.5.5.7.3.1"), withoutKey = X509CertificateLoader.LoadCertificate(served.RawData);
+        using X509Certificate2 authority = Authority("Ours"), served = Signed(authority, ServerAuthentication), withoutKey = X509CertificateLoader.LoadCertificate(served.RawData);
         Assert.Multiple(() =>
         {
             Assert.That(() => ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o => o.Certificate = withoutKey), Throws.ArgumentException.With.Message.Contains("private key"));
@@ -47,6 +135,22 @@ internal sealed class TlsTests : ServerFixture
             Assert.That(() => ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.Certificate = served), Throws.ArgumentException);
             Assert.That(() => ServeAsync(new StubRunner(), "tcp", ":0", o => o.Certificate = served), Throws.InvalidOperationException);
         });
+    }
+
+    /// <summary>The certificate that a server shows.</summary>
+    private static async Task<string> ServedAsync(ContainerRunnerServer server, CancellationToken token, Action<X509Chain>? look = null)
+    {
+        string? shown = null;
+        using var client = new TcpClient();
+        await client.ConnectAsync("127.0.0.1", int.Parse(server.Address.Split(':')[1], null), token);
+        using var tls = new SslStream(client.GetStream(), false, (_, certificate, chain, _) =>
+        {
+            shown = certificate!.GetCertHashString();
+            look?.Invoke(chain!);
+            return certificate.Subject == "CN=localhost";
+        });
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "localhost", ApplicationProtocols = [SslApplicationProtocol.Http2] }, token);
+        return shown!;
     }
 
     private string Pem(string name, string text)
@@ -62,6 +166,16 @@ internal sealed class TlsTests : ServerFixture
         var request = new CertificateRequest("CN=" + name, key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1));
+    }
+
+    /// <summary>An authority below another.</summary>
+    private static X509Certificate2 Between(X509Certificate2 authority)
+    {
+        using var key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=Between", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using X509Certificate2 certificate = request.Create(authority, DateTimeOffset.UtcNow.AddMinutes(-45), DateTimeOffset.UtcNow.AddMinutes(45), [5, 6, 7, 8]);
+        return certificate.CopyWithPrivateKey(key);
     }
 
     private static X509Certificate2 Signed(X509Certificate2 authority, string purpose)

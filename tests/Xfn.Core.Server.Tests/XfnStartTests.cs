@@ -61,16 +61,42 @@ internal sealed class XfnStartTests : ServerFixture
         Assert.That(xfn.ExitCode, Is.Zero, xfn.Log);
     }
 
+    [TestCase("2>/dev/full")]
+    [TestCase("--log-format=json 2>/dev/full")]
+#if !DEBUG
+    // The runtime of managed code opens files of its own in the places of those that are closed.
+    [TestCase("<&- >&- 2>&-")]
+#endif
+    [CancelAfter(120_000)]
+    public async Task A_server_that_cannot_log_serves(string redirection, CancellationToken token)
+    {
+        string socket = Path.Combine(Scratch, "fn.sock");
+        using var xfn = Process.Start("/bin/sh", ["-c", $"exec $0 start --cache-dir {Cache} --address {socket} --allow-local-images {redirection}", Path.Combine(AppContext.BaseDirectory, "xfn")]);
+        await Eventually(() => File.Exists(socket), TimeSpan.FromSeconds(60), "it does not listen");
+
+        // A failed run is logged.
+        ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Shell("exit 3")), deadline: 60));
+        Assert.That((answer.Code, answer.Trailers.GetValueOrDefault("xfn-exit-code")), Is.EqualTo(("ABORTED", "3")), answer.Details);
+        using (Process kill = Process.Start("sh", ["-c", $"kill -TERM {xfn.Id}"]))
+            await kill.WaitForExitAsync(token);
+        await xfn.WaitForExitAsync(token);
+        Assert.That(xfn.ExitCode, Is.Zero);
+    }
+
     [TestCase("--prepare=image=0", "--address=@x", "image=0")]
+    [TestCase("--max-queue=-1", "--address=@x", "cannot parse count '-1'")]
     [TestCase("--prepare=oci:/nowhere", "--address=@x", "cannot prepare")]
     [TestCase("--network=tcp", "--address=0.0.0.0:0", "callers need not prove")]
+    [TestCase("--network=tcp --allow-unauthenticated", "--address=192.0.2.1:5000", "cannot listen on '192.0.2.1:5000': Cannot assign requested address")]
+    [TestCase("--max-timeout=0s", "--address=@x", "expected a duration above zero")]
+    [TestCase("--network=unix", "--address=/proc/nowhere/x.sock", "cannot listen on '/proc/nowhere/x.sock'")]
     [TestCase("--network=udp", "--address=x", "udp")]
     [TestCase("--tls-cert=/nowhere", "--network=tcp", "--tls-key")]
     [TestCase("--max-memory=much", "--address=@x", "much")]
     [CancelAfter(60_000)]
     public async Task What_cannot_be_served_is_one_line_and_125(string first, string second, string said, CancellationToken token)
     {
-        using var xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["-c", Cache, first, second]) { RedirectStandardError = true })!;
+        using var xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["-c", Cache, .. first.Split(' '), second]) { RedirectStandardError = true })!;
         using StreamReader errors = xfn.StandardError;
         string text = await errors.ReadToEndAsync(token);
         await xfn.WaitForExitAsync(token);

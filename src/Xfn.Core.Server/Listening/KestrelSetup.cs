@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting;
@@ -15,7 +14,7 @@ internal static class KestrelSetup
     /// <summary>What a socket's file lets its owner do, and nobody else.</summary>
     private const uint OnlyOwner = 0b110_000_000;
 
-    public static void Configure(KestrelServerOptions kestrel, ServerAddress address, ContainerRunnerServerOptions options, RequestPolicy policy)
+    public static void Configure(KestrelServerOptions kestrel, ServerAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {
         kestrel.AddServerHeader = false;
         KestrelServerLimits limits = kestrel.Limits;
@@ -38,8 +37,8 @@ internal static class KestrelSetup
             listen.Protocols = HttpProtocols.Http2;
             if (address.IsUnix)
                 CheckPeers(listen, options);
-            if (options.Certificate is not null)
-                listen.UseHttps(Tls(options));
+            if (tls is not null)
+                listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()), HandshakeTimeout = TimeSpan.FromSeconds(10) });
         });
     }
 
@@ -79,38 +78,5 @@ internal static class KestrelSetup
 
             await next(connection).ConfigureAwait(false);
         });
-    }
-
-    private static HttpsConnectionAdapterOptions Tls(ContainerRunnerServerOptions options)
-    {
-        var tls = new HttpsConnectionAdapterOptions
-        {
-            ServerCertificate = options.Certificate,
-            ServerCertificateChain = options.CertificateChain,
-            HandshakeTimeout = TimeSpan.FromSeconds(10),
-        };
-        if (options.ClientCertificateAuthorities.Count > 0)
-        {
-            X509Certificate2[] authorities = [.. options.ClientCertificateAuthorities];
-            tls.ClientCertificateMode = ClientCertificateMode.RequireCertificate;
-            tls.ClientCertificateValidation = (certificate, sent, _) => IsSignedBy(certificate, sent, authorities);
-        }
-
-        return tls;
-    }
-
-    private static bool IsSignedBy(X509Certificate2 certificate, X509Chain? sent, X509Certificate2[] authorities)
-    {
-        const string clientAuthentication = "1.3.6.1.5.5.7.3.2";
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
-        chain.ChainPolicy.ApplicationPolicy.Add(new System.Security.Cryptography.Oid(clientAuthentication));
-
-        // Authorities of one's own seldom have a service to ask; who is not to call any more gets another authority.
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
-            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
-        return chain.Build(certificate);
     }
 }

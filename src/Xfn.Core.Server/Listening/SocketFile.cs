@@ -19,8 +19,16 @@ internal sealed class SocketFile : IDisposable
     public static SocketFile Claim(string path)
     {
         string directory = Path.GetDirectoryName(path) ?? "/";
-        if (!Directory.Exists(directory))
-            Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        try
+        {
+            if (!Directory.Exists(directory))
+                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"cannot listen on '{path}': its directory cannot be made ({ex.Message.TrimEnd('.')}). Use a path in a directory that is this user's.", ex);
+        }
+
         (uint owner, _, uint mode) = Posix.LookAt(new DirectoryInfo(directory).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? directory)
             ?? throw new IOException($"cannot listen on '{path}': its directory is not there. Make it.");
         if ((owner != 0 && owner != Posix.EffectiveUserId) || ((mode & OthersMayWrite) != 0 && (mode & Sticky) == 0))

@@ -32,6 +32,9 @@ internal static class RemoteErrors
             {
                 _ when told is RunnerBusyException => Again.Elsewhere,
 
+                // One machine that lacks something ought not to fail its share of a fleet's runs.
+                _ when told is ContainerEnvironmentException { Stage: < RunStage.Start } => Again.Elsewhere,
+
                 // So servers call what failed before a function was started.
                 StatusCode.Unavailable => Again.Elsewhere,
 

@@ -91,6 +91,12 @@ internal static class ServerChannel
             await socket.ConnectAsync(endPoint, cancellationToken).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }
+        catch (SocketException ex) when (ex.SocketErrorCode == SocketError.AddressNotAvailable)
+        {
+            // So .NET calls ENOENT, in words that lead elsewhere.
+            socket.Dispose();
+            throw new SocketException((int)ex.SocketErrorCode, "there is no such socket");
+        }
         catch
         {
             socket.Dispose();

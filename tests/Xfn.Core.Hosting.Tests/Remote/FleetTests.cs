@@ -50,15 +50,24 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(busy.Runs, Is.EqualTo(1));
     }
 
-    [Test, CancelAfter(30_000)]
-    public async Task A_run_that_failed_before_its_function_goes_to_another_server_and_one_that_failed_by_it_does_not(CancellationToken token)
+    [TestCase("registry"), TestCase("machine"), CancelAfter(30_000)]
+    public async Task A_run_that_failed_before_its_function_goes_to_another_server_and_one_that_failed_by_it_does_not(string what, CancellationToken token)
     {
-        var unable = new StubRunner(new XfnException(RunStage.Pull, "cannot fetch."));
+        var unable = new StubRunner(what == "registry" ? new XfnException(RunStage.Pull, "cannot fetch.") : new ContainerEnvironmentException(RunStage.Spawn, "cannot make a namespace."));
         var failing = new StubRunner(new FunctionExitedException("function 'x' exited with status 1.") { ExitCode = 1 });
         RemoteContainerRunner remote = await CallAllAsync(unable, failing);
         for (int i = 0; i < 6; i++)
             await Assert.ThrowsAsync<FunctionExitedException>(() => remote.RunFunctionAsync(Request(), token));
         Assert.That(failing.Runs, Is.EqualTo(6));
+    }
+
+    [Test, CancelAfter(30_000)]
+    public async Task A_machine_that_failed_when_the_function_may_have_run_is_not_passed_over(CancellationToken token)
+    {
+        var broken = new StubRunner(new ContainerEnvironmentException(RunStage.Run, "cannot run xfn-spark: it ended without an answer."));
+        RemoteContainerRunner remote = await CallAllAsync(broken, broken);
+        await Assert.ThrowsAsync<ContainerEnvironmentException>(() => remote.RunFunctionAsync(Request(), token));
+        Assert.That(broken.Runs, Is.EqualTo(1));
     }
 
     [Test, CancelAfter(30_000)]

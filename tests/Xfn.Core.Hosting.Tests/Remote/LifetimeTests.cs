@@ -64,7 +64,7 @@ internal sealed class LifetimeTests : ServedFixture
         RemoteContainerRunner remote = Call($"unix:{Scratch}/none.sock");
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
         Assert.That((error.MayHaveStarted, error.Stage), Is.EqualTo((false, RunStage.Queue)));
-        Assert.That(error.Message, Does.StartWith($"cannot reach server 'unix:{Scratch}/none.sock': "));
+        Assert.That(error.Message, Does.StartWith($"cannot reach server 'unix:{Scratch}/none.sock': there is no such socket. "));
     }
 
     private static StubRunner Waiting(Action started, Action ended) => new(async (_, token) =>

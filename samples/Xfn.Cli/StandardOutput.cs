@@ -1,0 +1,100 @@
+using System.Runtime.InteropServices;
+
+namespace Xfn.Cli;
+
+/// <summary>Standard output or error. Notices when nobody reads it any more, where <see cref="Console"/>'s streams write on into nothing, and can be given up.</summary>
+internal sealed partial class StandardOutput : Stream
+{
+    private const short PollError = 0x8; // POLLERR: of a pipe, that its other end is closed.
+
+    private readonly int _descriptor;
+    private readonly string _name;
+    private readonly Stream _console;
+    private readonly CancellationToken _giveUp;
+
+    private StandardOutput(int descriptor, string name, Stream console, CancellationToken giveUp) =>
+        (_descriptor, _name, _console, _giveUp) = (descriptor, name, console, giveUp);
+
+    /// <summary>Standard output for what xfn itself says.</summary>
+    public static TextWriter Text { get; } = new StreamWriter(Output(CancellationToken.None)) { AutoFlush = true };
+
+    /// <param name="giveUp">Gives up a write: who reads may have stopped reading, and then it does not return.</param>
+    public static StandardOutput Output(CancellationToken giveUp) => new(1, "stdout", Console.OpenStandardOutput(), giveUp);
+
+    /// <param name="giveUp">Likewise.</param>
+    public static StandardOutput Error(CancellationToken giveUp) => new(2, "stderr", Console.OpenStandardError(), giveUp);
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <exception cref="OutputClosedException">Nobody reads it any more.</exception>
+    /// <exception cref="IOException">It cannot be written: it is closed, or a file on a disk that is full.</exception>
+    public override void Write(ReadOnlySpan<byte> buffer)
+    {
+        var poll = new PollFd { Fd = _descriptor };
+        if (Poll(ref poll, 1, 0) > 0 && (poll.Returned & PollError) != 0)
+            throw new OutputClosedException(_name);
+        try
+        {
+            _console.Write(buffer);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            // So .NET calls EBADF.
+            throw new IOException($"cannot write to {_name}: it is closed, or not open for writing.", e);
+        }
+        catch (IOException e)
+        {
+            throw new IOException($"cannot write to {_name}: {e.Message}.", e);
+        }
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _giveUp);
+
+        // A copy, because a write that was given up may go on while the caller uses its buffer for something else.
+        byte[] copy = buffer.ToArray();
+        await Task.Run(() => Write(copy), either.Token).WaitAsync(either.Token);
+    }
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    [LibraryImport("libc", EntryPoint = "poll")]
+    private static partial int Poll(ref PollFd fds, ulong count, int timeout);
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollFd
+    {
+        public int Fd;
+        public short Events;
+        public short Returned;
+    }
+}
+
+/// <summary>Nobody reads standard output or error any more.</summary>
+internal sealed class OutputClosedException(string name) : IOException($"cannot write to {name}: nobody reads it any more.");

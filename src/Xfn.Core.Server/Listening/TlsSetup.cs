@@ -1,0 +1,142 @@
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Xfn.Core.Server;
+
+/// <summary>What TCP is encrypted with, and who must have signed the certificates of callers. What comes from files follows them: each connection is made with what they hold then.</summary>
+internal sealed class TlsSetup
+{
+    private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
+
+    private readonly ContainerRunnerServerOptions _options;
+    private readonly Lock _lock = new();
+    private Texts _read;
+    private SslServerAuthenticationOptions _current;
+
+    private TlsSetup(ContainerRunnerServerOptions options)
+    {
+        _options = options;
+        _read = Read(options);
+        _current = Make(_read, options);
+    }
+
+    /// <summary>Whether callers have to prove who they are.</summary>
+    public bool AsksForCertificates => _current.ClientCertificateRequired;
+
+    /// <summary>The setup that options ask for; null for plain TCP.</summary>
+    /// <exception cref="ArgumentException">They do not go together, or a file cannot be used.</exception>
+    public static TlsSetup? From(ContainerRunnerServerOptions options)
+    {
+        if (options.Certificate is not null && options.CertificateFile is not null)
+            throw new ArgumentException("cannot serve with two certificates. Set either Certificate or CertificateFile.", nameof(options));
+        if (options.CertificateFile is null && options.CertificateKeyFile is not null)
+            throw new ArgumentException("cannot use a private key without its certificate. Set CertificateFile.", nameof(options));
+        if (options.Certificate is { HasPrivateKey: false })
+            throw new ArgumentException("cannot serve with a certificate whose private key is missing. Load both (X509Certificate2.CreateFromPemFile).", nameof(options));
+        if (options.Certificate is not null || options.CertificateFile is not null)
+            return new TlsSetup(options);
+        return options.ClientCertificateAuthorities.Count == 0 && options.ClientCertificateAuthoritiesFile is null
+            ? null
+            : throw new ArgumentException("cannot ask callers for certificates without TLS. Set Certificate or CertificateFile.", nameof(options));
+    }
+
+    /// <summary>For one more connection.</summary>
+    public SslServerAuthenticationOptions Current()
+    {
+        if (_options.CertificateFile is null && _options.ClientCertificateAuthoritiesFile is null)
+            return _current;
+        lock (_lock)
+        {
+            try
+            {
+                // Their bytes, and not their times: a Kubernetes secret changes behind a link, and a shake of hands costs more than reading them.
+                Texts now = Read(_options);
+                if (now == _read)
+                    return _current;
+
+                // Remembered before it is used: what is wrong is told once, until it changes again.
+                _read = now;
+                _current = Make(now, _options);
+                ServerLog.CertificatesChanged(_options.Logger);
+            }
+            catch (ArgumentException ex)
+            {
+                // Half of a change may be there: the certificate and not yet its key.
+                ServerLog.CertificatesNotChanged(_options.Logger, ex.Message);
+            }
+
+            return _current;
+        }
+    }
+
+    private static Texts Read(ContainerRunnerServerOptions options) => new(
+        ReadText(options.CertificateFile), ReadText(options.CertificateKeyFile ?? options.CertificateFile), ReadText(options.ClientCertificateAuthoritiesFile));
+
+    private static string? ReadText(string? path) => path is null ? null : Use(path, () => File.ReadAllText(path));
+
+    private static SslServerAuthenticationOptions Make(Texts texts, ContainerRunnerServerOptions options)
+    {
+        X509Certificate2 certificate = options.Certificate ?? Use(options.CertificateFile!, () => X509Certificate2.CreateFromPem(texts.Certificate, texts.Key));
+        X509Certificate2Collection chain = [.. options.CertificateChain];
+        if (texts.Certificate is { } own)
+        {
+            // The first is the server's own.
+            foreach (X509Certificate2 between in Use(options.CertificateFile!, () => Import(own)).Skip(1))
+                chain.Add(between);
+        }
+
+        X509Certificate2Collection authorities = [.. options.ClientCertificateAuthorities];
+        if (texts.Authorities is { } pem)
+        {
+            X509Certificate2Collection read = Use(options.ClientCertificateAuthoritiesFile!, () => Import(pem));
+            if (read.Count == 0)
+                throw new ArgumentException($"cannot use '{options.ClientCertificateAuthoritiesFile}' for callers' certificates: found no certificate. Name a PEM file.", nameof(options));
+            authorities.AddRange(read);
+        }
+
+        return new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = SslStreamCertificateContext.Create(certificate, chain, offline: true),
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            ClientCertificateRequired = authorities.Count > 0,
+            RemoteCertificateValidationCallback = authorities.Count == 0 ? null : (_, sent, between, _) => sent is X509Certificate2 caller && IsSignedBy(caller, between, authorities),
+        };
+    }
+
+    private static X509Certificate2Collection Import(string pem)
+    {
+        X509Certificate2Collection certificates = [];
+        certificates.ImportFromPem(pem);
+        return certificates;
+    }
+
+    private static T Use<T>(string path, Func<T> use)
+    {
+        try
+        {
+            return use();
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw new ArgumentException($"cannot use certificate file '{path}': {ex.Message.TrimEnd('.')}. Name a readable PEM file, and the key that belongs to it.", ex);
+        }
+    }
+
+    private static bool IsSignedBy(X509Certificate2 certificate, X509Chain? sent, X509Certificate2Collection authorities)
+    {
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
+
+        // Authorities of one's own seldom have a service to ask; who is not to call any more gets another authority.
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
+        return chain.Build(certificate);
+    }
+
+    /// <summary>What files hold; null where there is none.</summary>
+    private sealed record Texts(string? Certificate, string? Key, string? Authorities);
+}
