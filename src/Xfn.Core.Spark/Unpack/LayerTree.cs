@@ -108,10 +108,9 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     /// <summary>Lets nothing of the layers below show in a directory of this layer, whose path without links is given too.</summary>
     public void MakeOpaque(int parent, byte* name, ReadOnlySpan<byte> path)
     {
-        if (_opaque.Contains(path))
-            return;
-        budget.Take(path.Length);
-        _opaque.Add(path);
+        // One of that path may have been opaque, and was replaced since: the mark is made anew.
+        if (_opaque.Add(path))
+            budget.Take(path.Length);
         int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
         if (fd < 0)
             throw Refused("open directory", path, Libc.Errno);

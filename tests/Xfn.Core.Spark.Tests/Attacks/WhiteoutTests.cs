@@ -152,4 +152,23 @@ internal sealed class WhiteoutTests
             Assert.That(listing, Does.Match($"\n{name} mode=40755.*{Opaque}"));
         Assert.That(listing, Does.Not.Match($"\nd mode=40755.*{Opaque}"));
     }
+    [Test]
+    public void An_opaque_directory_that_is_replaced_and_made_again_is_opaque_again([Values("file", "link", "hard link", "fifo")] string between, [Values] bool implied)
+    {
+        using var sandbox = new Sandbox();
+        TarBuilder archive = new TarBuilder().File("t").File("x/.wh..wh..opq");
+        _ = between switch
+        {
+            "file" => archive.File("x"),
+            "link" => archive.SymbolicLink("x", "t"),
+            "hard link" => archive.HardLink("x", "t"),
+            _ => archive.Fifo("x"),
+        };
+        if (implied && between != "link")
+            archive.File("x/y");
+        else
+            archive.Directory("x/").File("x/y");
+        sandbox.Unpack(archive);
+        Assert.That(TreeListing.Of(sandbox.Root), Does.Match($"\nx mode=40755.*{Opaque}\n").And.Contain("x/y mode"));
+    }
 }
