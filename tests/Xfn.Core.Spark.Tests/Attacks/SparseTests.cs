@@ -77,6 +77,16 @@ internal sealed class SparseTests
         Assert.That(File.Exists(sandbox["after"]));
     }
 
+    [Test]
+    public void Scattered_bytes_count_with_the_blocks_that_they_take()
+    {
+        using var sandbox = new Sandbox("/tmp");
+        string map = string.Join(',', Enumerable.Range(0, 100).Select(i => $"{i * 8192},1,{i * 8192 + 7},1"));
+        SparkUnpacked unpacked = sandbox.Unpack(new TarBuilder().Pax(("GNU.sparse.size", "819200"), ("GNU.sparse.map", map)).File("x", new string('x', 200)));
+        Assert.That(unpacked.Bytes, Is.EqualTo(100 * 4096));
+        Assert.That(Blocks(sandbox["x"]) * 512, Is.LessThanOrEqualTo(unpacked.Bytes));
+    }
+
     [TestCase("1\n0\n4\n", true)]
     [TestCase("0\n", false)]
     [TestCase("99999999999\n", false)]
