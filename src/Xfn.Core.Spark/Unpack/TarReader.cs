@@ -6,6 +6,9 @@ internal sealed class TarReader(TarInput input)
     /// <summary>The most bytes of a pax header or a long name. What is longer is made to exhaust memory; the kernel takes names of 4 KiB and attributes of 64 KiB.</summary>
     public const int MaxExtensionBytes = 1 << 20;
 
+    // Every entry reads them again: a little archive of many entries and many such records would take hours.
+    private const int MaxGlobalBytes = 16 << 10;
+
     private readonly GrowingBytes _globalRecords = new();
     private readonly GrowingBytes _localRecords = new();
     private readonly GrowingBytes _longName = new();
@@ -252,7 +255,7 @@ internal sealed class TarReader(TarInput input)
     private void ReadGlobalRecords(long size)
     {
         int before = _globalRecords.Length;
-        Append(_globalRecords, size);
+        Append(_globalRecords, size, MaxGlobalBytes);
         ReadOnlySpan<byte> records = _globalRecords.Span;
         for (int at = before; at < records.Length;)
         {
@@ -276,13 +279,13 @@ internal sealed class TarReader(TarInput input)
     private void ReadExtension(GrowingBytes target, long size)
     {
         target.Clear();
-        Append(target, size);
+        Append(target, size, MaxExtensionBytes);
     }
 
-    private void Append(GrowingBytes target, long size)
+    private void Append(GrowingBytes target, long size, int most)
     {
-        if (size > MaxExtensionBytes - target.Length)
-            throw Refused(SparkFailureKind.Limit, $"an extended header of {size} bytes, at most {MaxExtensionBytes} are allowed");
+        if (size > most - target.Length)
+            throw Refused(SparkFailureKind.Limit, $"an extended header of {size} bytes, at most {most} are allowed, those that hold for all entries together");
         DataLeft = size;
         _padding = (int)(-size & (TarInput.BlockBytes - 1));
         while (DataLeft > 0)

@@ -98,6 +98,14 @@ internal sealed class StructureTests
         Assert.That(TreeListing.Of(sandbox.Root, root: false), Does.StartWith("b mode=100644 owner=0:0 links=1 mtime=0.0").And.Contain("\ny mode"));
         Assert.That(sandbox.Refusal(new TarBuilder().Pax(("path", "a"))).Kind, Is.EqualTo(SparkFailureKind.Image));
         Assert.That(sandbox.Refusal(new TarBuilder().GnuLong('L', "a").ToArray(end: false)).Kind, Is.EqualTo(SparkFailureKind.Image));
+    [Test]
+    public void Records_for_all_entries_are_few()
+    {
+        using var sandbox = new Sandbox();
+        (string, string)[] records = [.. Enumerable.Repeat(("uid", "1"), 3000)];
+        Assert.That(sandbox.Refusal(new TarBuilder().GlobalPax(records).File("x")).Kind, Is.EqualTo(SparkFailureKind.Limit));
+        Assert.That(sandbox.Refusal(new TarBuilder().GlobalPax(records[..1500]).GlobalPax(records[..1500]).File("x")).Kind, Is.EqualTo(SparkFailureKind.Limit));
+        sandbox.Unpack(new TarBuilder().GlobalPax(records[..1500]).File("x"));
     }
 
     [Test]
