@@ -31,6 +31,16 @@ internal sealed class CompressionTests : RunnerFixture
         Assert.That(await AnswerAsync([.. pack(_tar[..middle]), .. pack(_tar[middle..])], MediaTypes.OciLayerGzip), Is.EqualTo("right\n"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task Frames_of_zstd_that_are_to_be_skipped_may_stand_anywhere()
+    {
+        byte[] Skipped(byte magic) => [magic, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, .. "index"u8];
+        int middle = _tar.Length / 2;
+        byte[] blob = [.. Skipped(0x50), .. Zstd(_tar[..middle]), .. Skipped(0x5e), .. Zstd(_tar[middle..]), .. Skipped(0x5f)];
+        Assert.That(await AnswerAsync(blob, MediaTypes.OciLayerZstd), Is.EqualTo("right\n"));
+        await Assert.ThatAsync(() => AnswerAsync(Skipped(0x50), MediaTypes.OciLayerZstd), Throws.InstanceOf<InvalidImageException>());
+    }
+
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]

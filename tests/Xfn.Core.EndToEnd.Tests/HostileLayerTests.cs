@@ -23,6 +23,26 @@ internal sealed class HostileLayerTests : RunnerFixture
         }
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_needs_those_below_it_does_not_see_what_they_hide()
+    {
+        // The middle one hides all below it; the upper one implies directories that the hidden base has otherwise.
+        TestImage image = new TestImage().WithLayer(tar => tar.Directory("usr/lib").Link("lib", "usr/lib").Directory("closed", (UnixFileMode)0b111_000_000))
+            .WithLayer(tar => tar.File(".wh..wh..opq", ""));
+        image = image.WithBusybox().WithLayer(tar => tar.File("lib/x", "x").File("closed/y", "y"));
+        image.Config = TestImage.Shell("readlink /lib || cat /lib/x; stat -c %a /closed; ls /usr 2>/dev/null || echo :none").Config;
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("x755\n:none\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_may_need_those_below_it_where_one_comes_twice()
+    {
+        Action<TarBuilder> twice = tar => tar.Directory("d", (UnixFileMode)0b111_000_111).File("d/file", "twice");
+        string reference = Write(TestImage.Shell("cat /copy /d/x; stat -c %a /d").WithLayer(twice).WithLayer(tar => tar.Directory("d").File("d/file", "between"))
+            .WithLayer(twice).WithLayer(tar => tar.HardLink("copy", "d/file").File("d/x", "x")));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference })).Output), Is.EqualTo("twicex707\n"));
+    }
+
     [TestCase("a FIFO")]
     [TestCase("a directory")]
     [TestCase("/dev/zero")]

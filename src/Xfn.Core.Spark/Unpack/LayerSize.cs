@@ -16,7 +16,7 @@ internal sealed class LayerSize(SparkUnpack request, TarReader reader)
         TarEntry entry = reader.Entry;
         long disk = entry.Kind switch
         {
-            TarEntryKind.File => entry.DataBytes,
+            TarEntryKind.File => entry.IsSparse ? SparseBytes(entry.Segments) : entry.DataBytes,
             TarEntryKind.Directory or TarEntryKind.SymbolicLink or TarEntryKind.Fifo => BlockBytes,
             _ => 0,
         };
@@ -37,6 +37,22 @@ internal sealed class LayerSize(SparkUnpack request, TarReader reader)
             throw reader.OverLimit($"with it the layer has more than {request.MaxBytes} bytes", "MaxLayerBytes");
         _fileBytes += fileBytes;
         DiskBytes += diskBytes;
+    }
+
+    /// <summary>What the segments take: of small ones each may lie in a block of its own, and several in one.</summary>
+    private static long SparseBytes(List<(long Offset, long Length)> segments)
+    {
+        long blocks = 0, next = 0;
+        foreach ((long offset, long length) in segments)
+        {
+            if (length == 0)
+                continue;
+            long last = (offset + length - 1) / BlockBytes;
+            blocks += last + 1 - Math.Max(next, offset / BlockBytes);
+            next = last + 1;
+        }
+
+        return Math.Min(blocks, long.MaxValue / BlockBytes) * BlockBytes;
     }
 
     private static long Blocks(long bytes) => bytes + (BlockBytes - 1) & -BlockBytes;

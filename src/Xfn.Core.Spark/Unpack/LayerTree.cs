@@ -108,10 +108,9 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     /// <summary>Lets nothing of the layers below show in a directory of this layer, whose path without links is given too.</summary>
     public void MakeOpaque(int parent, byte* name, ReadOnlySpan<byte> path)
     {
-        if (_opaque.Contains(path))
-            return;
-        budget.Take(path.Length);
-        _opaque.Add(path);
+        // One of that path may have been opaque, and was replaced since: the mark is made anew.
+        if (_opaque.Add(path))
+            budget.Take(path.Length);
         int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
         if (fd < 0)
             throw Refused("open directory", path, Libc.Errno);
@@ -230,6 +229,9 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     /// <summary>Makes a directory where none is: with what the layers below say of it, in place of what this layer has there.</summary>
     private void Make(int at, byte* name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
     {
+        // Entries' own names were looked at; this can come from a link.
+        if (Whiteouts.Classify(EntryPath.Name(path)) != WhiteoutKind.None)
+            throw new SparkException(SparkFailureKind.Image, $"cannot make directory '{ByteText.Show(path)}' in the layer: its name is a whiteout's");
         size.AddOnDisk(1);
         if (place == Place.Layer && Libc.unlinkat(at, name, 0) != 0 || Libc.mkdirat(at, name, Metadata.Implied.Mode) != 0)
             throw Refused("make directory", path, Libc.Errno);

@@ -15,6 +15,8 @@ internal sealed unsafe partial class LayerUnpacker
         targetName.CopyTo(new Span<byte>(target, EntryPath.MaxComponentBytes));
         target[targetName.Length] = 0;
 
+        // First, because it may put a directory in the place of what is linked to.
+        _ = _tree.OpenDirectory(parentPath);
         Place place = _tree.FindDirectory(EntryPath.Parent(_target.Span), out int targetParent);
         bool found = Libc.Status(targetParent, target, out Libc.FileStatus status) == 0 && place == Place.Layer;
         if (!found)

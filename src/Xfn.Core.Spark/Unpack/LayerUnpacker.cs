@@ -171,6 +171,8 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     {
         if (_entry.Kind != TarEntryKind.Directory)
             throw _reader.Malformed("it is the root, but no directory");
+        fixed (byte* self = ".\0"u8)
+            ExtendedAttributes.Clear(_rootFd, self);
         _rootMetadata = EntryMetadata();
         ApplyAttributes(_rootFd);
     }
@@ -234,7 +236,12 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
                 throw Refused(Libc.Errno);
             if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
                 throw Refused(Libc.Errno);
-            if (status.Type != Libc.S_IFDIR)
+            if (status.Type == Libc.S_IFDIR)
+            {
+                // An earlier entry's, or those of the layers below, if it was only implied until now.
+                ExtendedAttributes.Clear(parent, name);
+            }
+            else
             {
                 // Whatever it was hid what the layers below have there, and so does the directory in its place.
                 RemoveExisting(parent, name);

@@ -12,7 +12,8 @@ internal sealed class PathSet
 
     public int Count => _paths.Count;
 
-    public void Add(ReadOnlySpan<byte> path) => _lookup.Add(path);
+    /// <returns>Whether it was not in the set before.</returns>
+    public bool Add(ReadOnlySpan<byte> path) => _lookup.Add(path);
 
     public bool Contains(ReadOnlySpan<byte> path) => _paths.Count > 0 && _lookup.Contains(path);
 

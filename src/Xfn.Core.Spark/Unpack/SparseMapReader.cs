@@ -15,6 +15,9 @@ internal sealed class SparseMapReader(TarInput input)
 
     public bool IsSparse { get; private set; }
 
+    /// <summary>Whether the map's own record gave the file's name. What is called its path then is only for programs that do not know sparse files.</summary>
+    public bool HasName { get; private set; }
+
     public void Clear()
     {
         _segments.Clear();
@@ -23,6 +26,7 @@ internal sealed class SparseMapReader(TarInput input)
         _pendingOffset = -1;
         _mapInData = false;
         IsSparse = false;
+        HasName = false;
     }
 
     /// <summary>GNU's own format: four segments in the header, the others in blocks behind it.</summary>
@@ -49,6 +53,7 @@ internal sealed class SparseMapReader(TarInput input)
         if (key.SequenceEqual("name"u8))
         {
             reader.Entry.Name.Set(reader.Text(value));
+            HasName = true;
         }
         else if (key.SequenceEqual("size"u8) || key.SequenceEqual("realsize"u8))
         {

@@ -1,3 +1,6 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
 namespace Xfn.Core.Spark.Unpack;
 
 /// <summary>The fields of a header block.</summary>
@@ -60,9 +63,7 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
             const int at = 148, length = 8;
             if (_block.Length != TarInput.BlockBytes || !TarNumber.TryReadField(_block.Slice(at, length), out long expected))
                 return false;
-            int sum = 0, signed = 0;
-            foreach (byte value in _block)
-                sum += value;
+            int sum = Sum(_block), signed = 0;
             foreach (byte value in _block.Slice(at, length))
                 sum += ' ' - value;
             if (sum == expected)
@@ -72,6 +73,16 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
                 signed += i is >= at and < at + length ? ' ' : (sbyte)_block[i];
             return signed == expected;
         }
+    }
+
+    /// <summary>Adds a block's bytes up, many at once: of what small files cost this process itself, byte by byte this was the most.</summary>
+    private static int Sum(ReadOnlySpan<byte> block)
+    {
+        // 32 times two bytes at most in each of the sums, which have 16 bits.
+        Vector128<ushort> sums = default;
+        foreach (Vector128<byte> some in MemoryMarshal.Cast<byte, Vector128<byte>>(block))
+            sums += Vector128.WidenLower(some) + Vector128.WidenUpper(some);
+        return (int)Vector128.Sum(Vector128.WidenLower(sums) + Vector128.WidenUpper(sums));
     }
 
     private ReadOnlySpan<byte> Text(int at, int length)

@@ -6,11 +6,16 @@ internal sealed class TarReader(TarInput input)
     /// <summary>The most bytes of a pax header or a long name. What is longer is made to exhaust memory; the kernel takes names of 4 KiB and attributes of 64 KiB.</summary>
     public const int MaxExtensionBytes = 1 << 20;
 
+    // Every entry reads them again: a little archive of many entries and many such records would take hours.
+    private const int MaxGlobalBytes = 16 << 10;
+
     private readonly GrowingBytes _globalRecords = new();
     private readonly GrowingBytes _localRecords = new();
     private readonly GrowingBytes _longName = new();
     private readonly GrowingBytes _longLinkName = new();
     private readonly SparseMapReader _sparse = new(input);
+    private bool _hasPath;
+    private bool _hasLinkPath;
 
     /// <summary>The current entry.</summary>
     public TarEntry Entry { get; } = new();
@@ -124,6 +129,7 @@ internal sealed class TarReader(TarInput input)
         entry.Attributes.Clear();
         entry.PaxRecords.Clear();
         _sparse.Clear();
+        _hasPath = _hasLinkPath = false;
 
         byte type = header.Type;
         if (type is (byte)'3' or (byte)'4' && (Number(header.DeviceMajor, "device number") is < 0 or > uint.MaxValue || Number(header.DeviceMinor, "device number") is < 0 or > uint.MaxValue))
@@ -138,10 +144,8 @@ internal sealed class TarReader(TarInput input)
             ApplyRecords(ref size, ref uid, ref gid);
         }
 
-        if (_longName.Length > 0)
-            entry.Name.Set(_longName.Span);
-        if (_longLinkName.Length > 0)
-            entry.LinkName.Set(_longLinkName.Span);
+        SetLong(entry.Name, _longName, _hasPath || _sparse.HasName);
+        SetLong(entry.LinkName, _longLinkName, _hasLinkPath);
         entry.Kind = KindOf(type);
         entry.Uid = Id(uid, "owner");
         entry.Gid = Id(gid, "group");
@@ -155,11 +159,27 @@ internal sealed class TarReader(TarInput input)
             entry.DataBytes = DataLeft;
             entry.FileBytes = _sparse.CheckedSize(entry, this);
         }
-        else if (entry.Kind != TarEntryKind.File && size > 0 && new TarHeader(input.Peek(TarInput.BlockBytes)).HasValidChecksum)
+        else if (entry.Kind != TarEntryKind.File && size > 0 && IsHeaderOrEnd(input.Peek(TarInput.BlockBytes)))
         {
-            // Some programs write a size without data behind it; skipping would then swallow entries, not skipping would take data for entries.
-            throw Malformed($"it has {size} bytes of data, but is none that has data, and what follows is a header");
+            // Some programs write a size without data behind it; skipping would then swallow entries, not skipping would take data for entries, or for the archive's end.
+            throw Malformed($"it has {size} bytes of data, but is none that has data, and what follows is a header or the end");
         }
+    }
+
+    /// <summary>Of a name in GNU's format and one in pax's GNU tar takes this, others that.</summary>
+    private void SetLong(GrowingBytes name, GrowingBytes longName, bool hasPax)
+    {
+        if (longName.Length == 0)
+            return;
+        if (hasPax && !name.Span.SequenceEqual(longName.Span))
+            throw Malformed($"a long name says '{ByteText.Show(longName.Span)}', and its pax header something else");
+        name.Set(longName.Span);
+    }
+
+    private static bool IsHeaderOrEnd(ReadOnlySpan<byte> block)
+    {
+        var header = new TarHeader(block);
+        return header.HasValidChecksum || block.Length == TarInput.BlockBytes && header.IsZero;
     }
 
     private int _padding;
@@ -216,9 +236,9 @@ internal sealed class TarReader(TarInput input)
             else if (value.IsEmpty)
                 continue; // It takes back a record that holds for all; what the header says holds again.
             else if (key.SequenceEqual("path"u8))
-                entry.Name.Set(Text(value));
+                SetPath(value);
             else if (key.SequenceEqual("linkpath"u8))
-                entry.LinkName.Set(Text(value));
+                SetLinkPath(value);
             else if (key.SequenceEqual("size"u8))
                 size = Decimal(value, "size");
             else if (key.SequenceEqual("uid"u8))
@@ -228,6 +248,20 @@ internal sealed class TarReader(TarInput input)
             else if (key.SequenceEqual("mtime"u8) && TarNumber.TryReadTime(value, out long seconds, out uint nanoseconds))
                 (entry.ModifiedSeconds, entry.ModifiedNanoseconds) = (seconds, nanoseconds);
         }
+    }
+
+    private void SetPath(ReadOnlySpan<byte> value)
+    {
+        _hasPath = true;
+        ReadOnlySpan<byte> path = Text(value);
+        if (!_sparse.HasName)
+            Entry.Name.Set(path);
+    }
+
+    private void SetLinkPath(ReadOnlySpan<byte> value)
+    {
+        _hasLinkPath = true;
+        Entry.LinkName.Set(Text(value));
     }
 
     public ReadOnlySpan<byte> Text(ReadOnlySpan<byte> value) =>
@@ -252,7 +286,7 @@ internal sealed class TarReader(TarInput input)
     private void ReadGlobalRecords(long size)
     {
         int before = _globalRecords.Length;
-        Append(_globalRecords, size);
+        Append(_globalRecords, size, MaxGlobalBytes);
         ReadOnlySpan<byte> records = _globalRecords.Span;
         for (int at = before; at < records.Length;)
         {
@@ -276,13 +310,13 @@ internal sealed class TarReader(TarInput input)
     private void ReadExtension(GrowingBytes target, long size)
     {
         target.Clear();
-        Append(target, size);
+        Append(target, size, MaxExtensionBytes);
     }
 
-    private void Append(GrowingBytes target, long size)
+    private void Append(GrowingBytes target, long size, int most)
     {
-        if (size > MaxExtensionBytes - target.Length)
-            throw Refused(SparkFailureKind.Limit, $"an extended header of {size} bytes, at most {MaxExtensionBytes} are allowed");
+        if (size > most - target.Length)
+            throw Refused(SparkFailureKind.Limit, $"an extended header of {size} bytes, at most {most} are allowed, those that hold for all entries together");
         DataLeft = size;
         _padding = (int)(-size & (TarInput.BlockBytes - 1));
         while (DataLeft > 0)

@@ -260,15 +260,11 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     /// <param name="baseFirst">Its layers, in the manifest's order.</param>
     private StoredImage Assemble(Digest manifestDigest, ImageConfig config, IReadOnlyList<StoredLayer> baseFirst)
     {
-        // Overlayfs does not honour an opaque root, so what it hides is left out.
-        int first = Math.Max(0, baseFirst.ToList().FindLastIndex(l => l.Record.OpaqueRoot));
         var image = new StoredImage
         {
             ManifestDigest = manifestDigest,
             Config = config,
-
-            // Overlayfs takes a directory once. Where a layer comes twice its upper place has all that its lower one has.
-            Layers = [.. baseFirst.Skip(first).Reverse().DistinctBy(l => l.Id)],
+            Layers = [.. LayerStore.Shown(baseFirst)],
             HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
         };
         if (_known.Count >= MostKnown)

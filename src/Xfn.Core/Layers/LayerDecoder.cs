@@ -17,7 +17,8 @@ internal static class LayerDecoder
         return magic switch
         {
             [0x1f, 0x8b, ..] => new GZipStream(whole, CompressionMode.Decompress, leaveOpen: true),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => new SharpCompress.Compressors.ZStandard.DecompressionStream(whole, leaveOpen: true),
+            // Some parallel compressors begin with a frame that is to be skipped.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] or [>= 0x50 and <= 0x5f, 0x2a, 0x4d, 0x18, ..] => new SharpCompress.Compressors.ZStandard.DecompressionStream(whole, leaveOpen: true),
             [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0] => throw new InvalidDataException("it is compressed with xz, which image layers may not be"),
             [(byte)'B', (byte)'Z', (byte)'h', ..] => throw new InvalidDataException("it is compressed with bzip2, which image layers may not be"),
             _ => whole,

@@ -77,7 +77,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         // Those that need what lies below them, from the lowest up: each now has all below it.
         foreach (int i in linked.Order())
         {
-            string[] below = [.. stored.Take(i).Reverse().Select(l => l!.Files)];
+            string[] below = [.. Shown(stored.Take(i).Select(l => l!)).Select(l => l.Files)];
             stored[i] = await PullOnceAsync(SourceOf(i), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
             CheckLimits(reference, stored.DistinctBy(l => l?.Id));
             SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
@@ -85,6 +85,18 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
         _sync.Begin(stored!, MarkDurableAsync);
         return stored!;
+    }
+
+    /// <summary>Those of layers that show when they lie upon one another.</summary>
+    /// <param name="baseFirst">The layers, the base first.</param>
+    /// <returns>The uppermost first.</returns>
+    public static IEnumerable<StoredLayer> Shown(IEnumerable<StoredLayer> baseFirst)
+    {
+        StoredLayer[] layers = [.. baseFirst];
+
+        // Overlayfs does not honour an opaque root, so what it hides is left out. And it takes a directory once: where a layer comes twice its upper place has all that its lower one has.
+        int first = Math.Max(0, Array.FindLastIndex(layers, l => l.Record.OpaqueRoot));
+        return layers.Skip(first).Reverse().DistinctBy(l => l.Id);
     }
 
     /// <summary>Waits until what was pulled is on disk.</summary>

@@ -34,6 +34,30 @@ internal sealed class DuplicateTests
     }
 
     [Test]
+    public void Of_two_entries_of_one_directory_the_last_has_the_attributes([Values("d/", "./")] string name)
+    {
+        using var sandbox = new Sandbox();
+        sandbox.Unpack(new TarBuilder().Pax(("SCHILY.xattr.user.a", "1"), ("SCHILY.xattr.user.b", "1")).Directory(name).File("d/.wh..wh..opq").Pax(("SCHILY.xattr.user.b", "2")).Directory(name));
+        Assert.That(TreeListing.Of(sandbox.Root), Does.Contain(" user.b=32").And.Not.Contain("user.a").And.Contain("user.overlay.opaque"));
+    }
+
+    [Test]
+    public void An_entry_after_the_directory_was_implied_says_as_much_as_one_before([Values] bool after)
+    {
+        using var lower = new Sandbox();
+        lower.Unpack(new TarBuilder().Pax(("SCHILY.xattr.user.below", "1")).Directory("d/", 0b111_000_000, "3", "4", 5));
+        using var sandbox = new Sandbox();
+        TarBuilder archive = new();
+        if (!after)
+            archive.Directory("d/", mtime: 7);
+        archive.File("d/x");
+        if (after)
+            archive.Directory("d/", mtime: 7);
+        sandbox.Unpack(archive, Sandbox.Request with { LayersBelow = true }, lower.Root);
+        Assert.That(TreeListing.Of(sandbox.Root, root: false), Does.StartWith("d mode=40755 owner=0:0 mtime=7.000000000\n"));
+    }
+
+    [Test]
     public void Rewriting_one_file_takes_no_more_room()
     {
         using var sandbox = new Sandbox();

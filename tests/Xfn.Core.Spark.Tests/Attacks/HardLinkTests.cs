@@ -55,6 +55,9 @@ internal sealed class HardLinkTests
             new TarBuilder().HardLink("y", ".wh.gone"),
             new TarBuilder().File("f").HardLink("y", "f/x"),
             new TarBuilder().Directory("d/").File("d/f").HardLink("d", "d/f"),
+            new TarBuilder().File("f").HardLink("f/x", "f"),
+            new TarBuilder().File("f").HardLink("f/x/y", "f"),
+            new TarBuilder().HardLink("gone/x", "gone"),
         })
         {
             using var inner = new Sandbox();

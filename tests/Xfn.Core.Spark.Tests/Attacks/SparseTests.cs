@@ -25,13 +25,25 @@ internal sealed class SparseTests
             }
         }
 
-        using (FileStream hole = File.Create(Path.Combine(source, "hole")))
+        // pax calls the file something else for programs that do not know sparse ones: in the header, or in records where the name is long or no ASCII.
+        string deep = Directory.CreateDirectory(Path.Combine(source, new string('d', 120), new string('e', 120))).FullName;
+        string[] names = ["hole", "h\u00f6le", new string('h', 150), Path.Combine(deep, "hole"), Path.Combine(deep, "h\u00f6le")];
+        foreach (string name in names)
+        {
+            using FileStream hole = File.Create(Path.Combine(source, name));
+            hole.SetLength(1_234_567);
+            hole.Position = 700_000;
+            hole.WriteByte(1);
+        }
+
+        using (FileStream hole = File.Create(Path.Combine(source, "empty")))
             hole.SetLength(123_456_789);
         string tar = Path.Combine(sandbox.Base, "s.tar");
         string[] options = format.StartsWith("--sparse", StringComparison.Ordinal) ? ["--format=posix", format] : [format];
         Tool.Run("tar", ["-c", "-S", .. options, "-f", tar, "-C", source, "."]);
         sandbox.UnpackFile(tar);
-        foreach (string name in new[] { "sparse", "hole" })
+        Assert.That(TreeListing.Of(sandbox.Root, times: false), Is.EqualTo(TreeListing.Of(source, times: false)));
+        foreach (string name in names.Select(n => Path.GetRelativePath(source, Path.Combine(source, n))).Append("sparse").Append("empty"))
         {
             Assert.That(File.ReadAllBytes(sandbox[name]).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(source, name))), name);
             Assert.That(Blocks(sandbox[name]), Is.LessThanOrEqualTo(Blocks(Path.Combine(source, name))), name);
@@ -75,6 +87,26 @@ internal sealed class SparseTests
         sandbox.Unpack(archive);
         Assert.That(new FileInfo(sandbox["real"]).Length, Is.EqualTo(100));
         Assert.That(File.Exists(sandbox["after"]));
+    }
+
+    [Test]
+    public void The_maps_name_holds_wherever_it_stands([Values] bool before)
+    {
+        using var sandbox = new Sandbox();
+        (string, string) name = ("GNU.sparse.name", "real"), path = ("path", "GNUSparseFile.7/real");
+        (string, string)[] names = before ? [name, path] : [path, name];
+        sandbox.Unpack(new TarBuilder().Pax([("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,4"), .. names]).File("x", "data").Pax(("path", "after")).File("y"));
+        Assert.That(TreeListing.Of(sandbox.Root, root: false).Split('\n').Select(line => line.Split(' ')[0]), Is.EqualTo(new[] { "after", "real" }));
+    }
+
+    [Test]
+    public void Scattered_bytes_count_with_the_blocks_that_they_take()
+    {
+        using var sandbox = new Sandbox("/tmp");
+        string map = string.Join(',', Enumerable.Range(0, 100).Select(i => $"{i * 8192},1,{i * 8192 + 7},1"));
+        SparkUnpacked unpacked = sandbox.Unpack(new TarBuilder().Pax(("GNU.sparse.size", "819200"), ("GNU.sparse.map", map)).File("x", new string('x', 200)));
+        Assert.That(unpacked.Bytes, Is.EqualTo(100 * 4096));
+        Assert.That(Blocks(sandbox["x"]) * 512, Is.LessThanOrEqualTo(unpacked.Bytes));
     }
 
     [TestCase("1\n0\n4\n", true)]

@@ -38,6 +38,10 @@ internal sealed class StructureTests
             using var sandbox = new Sandbox();
             byte[] hidden = new TarItem("evil", '0').Header(0);
             Assert.That(sandbox.Refusal(new TarBuilder().File("t").Entry(new TarItem("x", type) { Link = "t" }, hidden)).Kind, Is.EqualTo(SparkFailureKind.Image));
+            // A program that takes the size for wrong sees the archive's end there, and none of what follows.
+            byte[] end = [.. new byte[1024], .. TarBuilder.Bytes("junk")];
+            Assert.That(sandbox.Refusal(new TarBuilder().File("t").Entry(new TarItem("x", type) { Link = "t" }, end).File("hidden")).Kind, Is.EqualTo(SparkFailureKind.Image));
+            Assert.That(File.Exists(sandbox["hidden"]), Is.False);
             sandbox.Unpack(new TarBuilder().File("t").Entry(new TarItem("x", type) { Link = "t" }, TarBuilder.Bytes("junk")).File("after"));
             Assert.That(File.Exists(sandbox["after"]));
         }
@@ -98,6 +102,40 @@ internal sealed class StructureTests
         Assert.That(TreeListing.Of(sandbox.Root, root: false), Does.StartWith("b mode=100644 owner=0:0 links=1 mtime=0.0").And.Contain("\ny mode"));
         Assert.That(sandbox.Refusal(new TarBuilder().Pax(("path", "a"))).Kind, Is.EqualTo(SparkFailureKind.Image));
         Assert.That(sandbox.Refusal(new TarBuilder().GnuLong('L', "a").ToArray(end: false)).Kind, Is.EqualTo(SparkFailureKind.Image));
+    }
+
+    [Test]
+    public void Two_long_names_for_one_entry_must_be_the_same()
+    {
+        using var sandbox = new Sandbox();
+        foreach (bool first in new[] { true, false })
+        {
+            TarBuilder Archive((string, string) record, char type, string text)
+            {
+                var archive = new TarBuilder();
+                return (first ? archive.GnuLong(type, text).Pax(record) : archive.Pax(record).GnuLong(type, text)).SymbolicLink("x", "y");
+            }
+
+            Assert.That(sandbox.Refusal(Archive(("path", "one"), 'L', "two")).Kind, Is.EqualTo(SparkFailureKind.Image));
+            Assert.That(sandbox.Refusal(Archive(("linkpath", "one"), 'K', "two")).Kind, Is.EqualTo(SparkFailureKind.Image));
+            Assert.That(Directory.GetFileSystemEntries(sandbox.Root), Is.Empty);
+            sandbox.Unpack(Archive(("path", "same"), 'L', "same"));
+            sandbox.Unpack(Archive(("linkpath", "same"), 'K', "same"));
+            sandbox.Unpack(Archive(("path", "p"), 'K', "k"));
+            Assert.That(TreeListing.Of(sandbox.Root), Does.Contain("\np mode=120777").And.Contain("\nsame mode=120777").And.Contain("-> same").And.Contain("-> k"));
+            foreach (string name in new[] { "p", "same", "x" })
+                Sandbox.Remove(sandbox[name]);
+        }
+    }
+
+    [Test]
+    public void Records_for_all_entries_are_few()
+    {
+        using var sandbox = new Sandbox();
+        (string, string)[] records = [.. Enumerable.Repeat(("uid", "1"), 3000)];
+        Assert.That(sandbox.Refusal(new TarBuilder().GlobalPax(records).File("x")).Kind, Is.EqualTo(SparkFailureKind.Limit));
+        Assert.That(sandbox.Refusal(new TarBuilder().GlobalPax(records[..1500]).GlobalPax(records[..1500]).File("x")).Kind, Is.EqualTo(SparkFailureKind.Limit));
+        sandbox.Unpack(new TarBuilder().GlobalPax(records[..1500]).File("x"));
     }
 
     [Test]

@@ -20,6 +20,26 @@ internal sealed class WhiteoutTests
         Assert.That(File.Exists(sandbox["keep"]));
     }
 
+    [TestCase(".wh.x")]
+    [TestCase("a/.wh.x")]
+    [TestCase("/a/../.wh.x/b")]
+    [TestCase(".wh..wh..opq")]
+    [TestCase(".wh..wh.plnk")]
+    [TestCase(".wh.")]
+    public void No_link_makes_a_directory_that_is_named_like_a_whiteout(string target)
+    {
+        foreach (string name in new[] { "l/x", "l/y/z", "l/.wh.x", "l/.wh..wh..opq" })
+        {
+            using var sandbox = new Sandbox();
+            Assert.That(sandbox.Refusal(new TarBuilder().SymbolicLink("l", target).File(name)).Kind, Is.EqualTo(SparkFailureKind.Image));
+            Assert.That(TreeListing.Of(sandbox.Root, root: false).Split('\n').Select(line => line.Split(' ')[0]), Has.None.Contains(".wh."));
+        }
+
+        using var text = new Sandbox();
+        text.Unpack(new TarBuilder().SymbolicLink("l", target).File("x"));
+        Assert.That(new FileInfo(text["l"]).LinkTarget, Is.EqualTo(target), "a link may name anything");
+    }
+
     [Test]
     public void A_whiteout_becomes_a_device_that_overlayfs_knows()
     {
@@ -151,5 +171,25 @@ internal sealed class WhiteoutTests
         foreach (string name in new[] { "f", "l", "w", "i" })
             Assert.That(listing, Does.Match($"\n{name} mode=40755.*{Opaque}"));
         Assert.That(listing, Does.Not.Match($"\nd mode=40755.*{Opaque}"));
+    }
+
+    [Test]
+    public void An_opaque_directory_that_is_replaced_and_made_again_is_opaque_again([Values("file", "link", "hard link", "fifo")] string between, [Values] bool implied)
+    {
+        using var sandbox = new Sandbox();
+        TarBuilder archive = new TarBuilder().File("t").File("x/.wh..wh..opq");
+        _ = between switch
+        {
+            "file" => archive.File("x"),
+            "link" => archive.SymbolicLink("x", "t"),
+            "hard link" => archive.HardLink("x", "t"),
+            _ => archive.Fifo("x"),
+        };
+        if (implied && between != "link")
+            archive.File("x/y");
+        else
+            archive.Directory("x/").File("x/y");
+        sandbox.Unpack(archive);
+        Assert.That(TreeListing.Of(sandbox.Root), Does.Match($"\nx mode=40755.*{Opaque}\n").And.Contain("x/y mode"));
     }
 }
