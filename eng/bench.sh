@@ -31,7 +31,7 @@ done
 [ ${#chosen[@]} -eq 0 ] || groups=("${chosen[@]}")
 
 need_dotnet
-need "${build_packages[@]}" "${run_packages[@]}" newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
+need "${build_packages[@]}" "${run_packages[@]}" crun:crun newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
   podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip
 
 say "Building xfn-benchmarks"

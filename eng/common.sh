@@ -43,4 +43,4 @@ need_dotnet() {
 # What building takes: clang and lld for native AOT, and the headers and start files it links with.
 build_packages=(clang:clang ld.lld:lld /usr/include/stdlib.h:libc6-dev)
 # What running takes; newuidmap only where an ordinary user is to have more than one id.
-run_packages=(crun:crun unshare:util-linux)
+run_packages=(unshare:util-linux)

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/common.sh"
 
 need_dotnet
-need "${build_packages[@]}" "${run_packages[@]}" newuidmap:uidmap setpriv:util-linux \
+need "${build_packages[@]}" "${run_packages[@]}" crun:crun newuidmap:uidmap setpriv:util-linux \
   docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd \
   protoc:protobuf-compiler /usr/include/google/protobuf/duration.proto:libprotobuf-dev /usr/lib/python3/dist-packages/grpc:python3-grpcio /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf
 

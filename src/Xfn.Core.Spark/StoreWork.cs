@@ -38,7 +38,7 @@ internal static class StoreWork
         Enter(request.StoreDirectory);
         Identity.BecomeRoot();
         var skeleton = new Skeleton { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories };
-        Workspace workspace = Workspace.Mount(null, outerProc: true);
+        Workspace workspace = Workspace.Mount("", outerProc: true);
         int files = Directories.Make(here, Files);
         int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
         LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace))], files, bottom);
@@ -61,7 +61,7 @@ internal static class StoreWork
     {
         try
         {
-            return Directories.Open(RootFileSystem.Mount(Workspace.Mount(null, outerProc: true), "rootfs", layers, new Skeleton()));
+            return Directories.Open(RootFileSystem.Mount(Workspace.Mount("", outerProc: true), "rootfs", layers, new Skeleton()));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.Overlay)
         {

@@ -13,20 +13,20 @@ internal sealed class Workspace
     private Workspace(string root) => _root = root;
 
     /// <summary>Mounts the workspace, and what programs in this namespace need to see instead of the machine's.</summary>
-    /// <param name="used">A path that must stay visible; null when there is none.</param>
+    /// <param name="runtime">The OCI runtime, which must stay visible; empty when none is used.</param>
     /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
-    public static Workspace Mount(string? used, bool outerProc)
+    public static Workspace Mount(string runtime, bool outerProc)
     {
         // The machine's /proc names processes by ids of another PID namespace, and shows them all.
         if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
             throw SparkException.FromErrno("cannot mount a fresh /proc");
 
         // crun runs on a pure hierarchy only; where versions 1 and 2 are mixed, the second is below the first.
-        if (Libc.FileSystemType("/sys/fs/cgroup") != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType("/sys/fs/cgroup/unified") == Libc.CGROUP2_SUPER_MAGIC
+        if (runtime.Length > 0 && Libc.FileSystemType("/sys/fs/cgroup") != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType("/sys/fs/cgroup/unified") == Libc.CGROUP2_SUPER_MAGIC
             && Libc.mount("/sys/fs/cgroup/unified", "/sys/fs/cgroup", null, Libc.MS_BIND, null) != 0)
             throw SparkException.FromErrno("cannot bind /sys/fs/cgroup/unified over /sys/fs/cgroup");
 
-        string root = Array.Find(Places, place => Directory.Exists(place) && used?.StartsWith(place + "/", StringComparison.Ordinal) != true)
+        string root = Array.Find(Places, place => Directory.Exists(place) && !runtime.StartsWith(place + "/", StringComparison.Ordinal))
             ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a workspace: none of {string.Join(", ", Places)} is a directory");
         if (Libc.mount("xfn", root, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, Options) != 0)
             throw SparkException.FromErrno($"cannot mount a tmpfs at {root}");
