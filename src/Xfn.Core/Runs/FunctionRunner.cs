@@ -124,9 +124,9 @@ internal sealed class FunctionRunner(
         {
             RunEnd.Exited when outcome.Exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
             RunEnd.Exited => throw RunErrors.Exited(plan.Reference, outcome.Exited, outcome.Usage.OutOfMemoryKills > 0, stderr, output(), statistics),
-            RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
+            RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, outcome.IsUntaken, stderr, statistics),
             RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, settings.MaxStdioBytes, stderr, statistics),
-            _ => throw RunErrors.Canceled(plan.Reference, stderr, statistics, cancellationToken),
+            _ => throw RunErrors.Canceled(plan.Reference, outcome.IsUntaken, stderr, statistics, cancellationToken),
         };
     }
 
