@@ -5,6 +5,7 @@ namespace Xfn.Core.Images;
 /// layer, spark, or the reference map. docs/architecture.md has the table.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
+    private const string TemporarySuffix = ".tmp";
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
@@ -81,6 +82,12 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Where a directory may be moved to, of which a spark may then remove the files.</summary>
     public string NewIncomingPath() => Path.Combine(Incoming, Guid.NewGuid().ToString("N"));
 
+    /// <summary>Where a file is written before it is renamed. The name tells whose it is, so that a sweep finds what one who died had begun.</summary>
+    public string NewTemporary(string path) => $"{path}{SessionMark(_session)}{Guid.NewGuid():N}{TemporarySuffix}";
+
+    /// <summary>Writes a file that is whole whenever it is there.</summary>
+    public void Write(string path, ReadOnlySpan<byte> content) => DurableFile.Write(path, NewTemporary(path), content);
+
     /// <summary>Undoes <see cref="Seal"/>.</summary>
     public static void Unseal(string directory) => File.SetUnixFileMode(directory, Open);
 
@@ -112,6 +119,7 @@ internal sealed class CacheDirectory : IDisposable
                 continue;
             if (Directory.Exists(incoming))
                 Directory.Delete(incoming, recursive: true);
+            RemoveTemporaries(Path.GetFileName(path));
             File.Delete(path);
         }
     }
@@ -127,6 +135,25 @@ internal sealed class CacheDirectory : IDisposable
         TryDelete(Incoming);
         File.Delete(_sessionLock.Name);
         _sessionLock.Dispose();
+    }
+
+    private static string SessionMark(string session) => $".{session}.";
+
+    private void RemoveTemporaries(string session)
+    {
+        IEnumerable<string> layers = Directory.GetDirectories(Path.Combine(Store, "layers")).Concat(Directory.GetDirectories(Path.Combine(Store, "flat")));
+        foreach (string directory in new[] { Bin, Blobs, References }.Concat(layers))
+        {
+            try
+            {
+                foreach (string file in Directory.GetFiles(directory, "*" + TemporarySuffix).Where(f => f.Contains(SessionMark(session), StringComparison.Ordinal)))
+                    File.Delete(file);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // A layer that another prunes right now.
+            }
+        }
     }
 
     private static void TryDelete(string directory)

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.Namespaces;
 
@@ -12,8 +13,8 @@ internal static class SparkLocator
 
     /// <summary>The path of an executable copy in the cache's <c>bin</c>.</summary>
     /// <param name="configured">Where the user says it is; null to search.</param>
-    /// <param name="binDirectory">The cache's directory for it, which exists.</param>
-    public static string Provide(string? configured, string binDirectory)
+    /// <param name="cache">The cache.</param>
+    public static string Provide(string? configured, CacheDirectory cache)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
@@ -28,29 +29,28 @@ internal static class SparkLocator
             throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (WithSparkPath).", ex);
         }
 
-        string target = Path.Combine(binDirectory, $"spark-{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
+        string target = Path.Combine(cache.Bin, $"spark-{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
         if (File.Exists(target) && new FileInfo(target).Length == content.Length)
             return target;
 
         try
         {
-            Copy(content, target);
+            Copy(content, target, cache.NewTemporary(target));
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
             throw new ContainerEnvironmentException(
                 RunStage.Spawn,
-                $"cannot write xfn-spark to '{binDirectory}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                $"cannot write xfn-spark to '{cache.Bin}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
                 ex);
         }
 
         return target;
     }
 
-    private static void Copy(byte[] content, string target)
+    private static void Copy(byte[] content, string target, string temporary)
     {
         // Renamed when whole: another process may be starting it the moment it is there.
-        string temporary = $"{target}.{Guid.NewGuid():N}.tmp";
         try
         {
             using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
