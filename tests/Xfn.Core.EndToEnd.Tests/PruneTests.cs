@@ -126,6 +126,45 @@ internal sealed class PruneTests : RunnerFixture
         await Task.WhenAll(pruners);
     }
 
+    [TestCase(false, TestName = "{m}(who prunes)")]
+    [TestCase(true, TestName = "{m}(who begins)")]
+    [CancelAfter(60_000)]
+    public async Task Copies_of_spark_that_nobody_uses_are_removed_when_nobody_has_for_a_week(bool byRun)
+    {
+        string image = Image("a");
+        TestRunner user = NewRunner();
+        await RunAsync(user, image);
+        string bin = Path.Combine(Cache, "bin"), used = Directory.GetFiles(bin).Single();
+        string old = Path.Combine(bin, "spark-00"), recent = Path.Combine(bin, "spark-11");
+        foreach (string copy in new[] { old, recent })
+            File.Copy(used, copy);
+
+        // Another version, which does not use the same copy.
+        string other = Path.Combine(Scratch, "xfn-spark");
+        await File.WriteAllBytesAsync(other, [.. await File.ReadAllBytesAsync(used), 0]);
+        File.SetUnixFileMode(other, (UnixFileMode)0b111_101_101);
+        TestRunner pruner = NewRunner(o => o.WithSparkPath(other));
+        if (!byRun)
+            await pruner.PruneAsync(new PruneOptions());
+        foreach (string copy in new[] { old, used })
+            File.SetLastWriteTimeUtc(copy, DateTime.UtcNow.AddDays(-8));
+        if (byRun)
+            await RunAsync(pruner, image);
+        else
+            await pruner.PruneAsync(new PruneOptions());
+        await pruner.DisposeAsync();
+        Assert.That(Directory.GetFiles(bin), Has.No.Member(old).And.Member(recent).And.Member(used));
+
+        Assert.That(await RunAsync(user, image), Is.EqualTo("a"));
+        await user.DisposeAsync();
+        await NewRunner(o => o.WithSparkPath(other)).PruneAsync(new PruneOptions());
+        Assert.That(Directory.GetFiles(bin), Has.No.Member(used));
+        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        File.SetLastWriteTimeUtc(used, DateTime.UtcNow.AddDays(-8));
+        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        Assert.That(File.GetLastWriteTimeUtc(used), Is.EqualTo(DateTime.UtcNow).Within(TimeSpan.FromHours(1)), "it was used");
+    }
+
     private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() })).Output);
 

@@ -5,7 +5,9 @@ namespace Xfn.Core.Images;
 /// layer, spark, or the reference map. docs/architecture.md has the table.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
-    private const string TemporarySuffix = ".tmp";
+    /// <summary>What the names of files end with that are not whole.</summary>
+    public const string TemporarySuffix = ".tmp";
+
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
@@ -71,6 +73,9 @@ internal sealed class CacheDirectory : IDisposable
 
     /// <summary>Unpacked layers of one mapping, in <c>layers</c>; images flattened, in <c>flat</c>.</summary>
     public string Store { get; }
+
+    /// <summary>Whether anything can be written to it.</summary>
+    public bool IsWritable => _sessionLock is not null;
 
     private string Sessions => Path.Combine(Root, "sessions");
 

@@ -1,9 +1,10 @@
 using Xfn.Core.Layers;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Images;
 
 /// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, TimeProvider time)
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, SparkLocator sparks, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
 
@@ -34,6 +35,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
+        bytes += sparks.RemoveUnused();
 
         // Who lives long begins seldom.
         await layers.SweepAsync(cancellationToken).ConfigureAwait(false);

@@ -95,7 +95,7 @@ internal sealed class ImageStore(CacheDirectory cache)
     /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
     public void RemoveTemporaries(DateTimeOffset before)
     {
-        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*.tmp")))
+        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*" + CacheDirectory.TemporarySuffix)))
         {
             if (file.LastWriteTimeUtc < before)
                 file.Delete();
