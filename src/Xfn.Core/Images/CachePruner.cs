@@ -11,7 +11,11 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
     /// <summary>Whether the layers take more than they may.</summary>
     public bool IsOver(long bytes) => layers.List().Values.Sum() > bytes;
 
-    public async Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken)
+    /// <summary>Prunes.</summary>
+    /// <param name="options">What to remove.</param>
+    /// <param name="spared">Images that stay all the same; null for none.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<PruneReport> PruneAsync(PruneOptions options, IReadOnlySet<Digest>? spared, CancellationToken cancellationToken)
     {
         CacheContent content = catalog.Read();
         List<ListedImage> kept = [.. content.Images.OrderBy(i => i.LastUsed)];
@@ -22,7 +26,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
             cancellationToken.ThrowIfCancellationRequested();
             bool old = time.GetUtcNow() - image.LastUsed > options.MaxAge;
             bool much = image.Layers.Count > 0 && content.LayersOf(kept) > options.MaxBytes;
-            if (!(old || much) || !TryRemove(image))
+            if (!(old || much) || spared?.Contains(image.Digest) == true || !TryRemove(image))
                 continue;
             kept.Remove(image);
             images++;

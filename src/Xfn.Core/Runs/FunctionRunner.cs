@@ -10,8 +10,8 @@ internal sealed class FunctionRunner(
 {
     private bool _secondRun;
 
-    /// <summary>To be called when a run has pulled.</summary>
-    public required Action Pulled { get; init; }
+    /// <summary>To be called with the image when a run has pulled it.</summary>
+    public required Action<Digest> Pulled { get; init; }
 
     /// <summary>Runs a function.</summary>
     /// <param name="plan">What and how.</param>
@@ -79,7 +79,7 @@ internal sealed class FunctionRunner(
             clearUp = () => ClearUpAsync(starting, used);
             used = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             if (!used.FromCache)
-                Pulled();
+                Pulled(used.Image.ManifestDigest);
             clock.Next(ref clock.Pull);
             SparkRun message = await planner.PlanAsync(plan, used.Image, cancellationToken).ConfigureAwait(false);
             RunSpark spark = await starting.ConfigureAwait(false);
