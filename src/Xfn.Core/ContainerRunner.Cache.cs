@@ -13,6 +13,14 @@ public sealed partial class ContainerRunner
     private readonly HashSet<Digest> _toldOf = [];
     private int _pruning;
 
+    /// <summary>Whether a runner has made its cache in a directory. To make a runner makes one: who only wants to look at a cache, or to prune it, asks before.</summary>
+    /// <param name="directory">The directory; it need not exist.</param>
+    public static bool IsCacheDirectory(string directory)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        return CacheDirectory.Exists(directory);
+    }
+
     /// <summary>Pulls an image without running it.</summary>
     /// <param name="image">The image, as docker names it.</param>
     /// <param name="config">When the registry is asked, and with which credentials. By default it is asked (<see cref="ImagePullPolicy.Always"/>).</param>

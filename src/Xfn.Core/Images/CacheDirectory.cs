@@ -13,6 +13,8 @@ internal sealed class CacheDirectory : IDisposable
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
+    private static readonly string[] Parts = ["blobs", "refs", "locks", "sessions", "store"];
+
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly FileStream? _sessionLock;
 
@@ -53,6 +55,9 @@ internal sealed class CacheDirectory : IDisposable
                 RunStage.Validate, $"cannot use cache directory '{Root}': {ex.Message} Choose one that this user may write (WithCacheDir), on a file system with space left.", ex);
         }
     }
+
+    /// <summary>Whether a directory is one: has what the constructor makes.</summary>
+    public static bool Exists(string root) => Parts.All(part => Directory.Exists(Path.Combine(root, part)));
 
     public string Root { get; }
 
