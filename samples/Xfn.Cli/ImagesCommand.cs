@@ -21,8 +21,8 @@ internal sealed class ImagesCommand : Command
 
     private async Task<int> ListAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        await using ContainerRunner runner = _runner.Make(parsed, _globals);
-        IReadOnlyList<CachedImage> images = await runner.GetImagesAsync(cancellationToken);
+        await using ContainerRunner? runner = _runner.MakeForCache(parsed, _globals);
+        IReadOnlyList<CachedImage> images = runner is null ? [] : await runner.GetImagesAsync(cancellationToken);
         TextTable.Write(
             _output,
             ["REFERENCE", "DIGEST", "SIZE", "LAST USED"],

@@ -31,8 +31,10 @@ internal sealed class PruneCommand : Command
 
     private async Task<int> PruneAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        await using ContainerRunner runner = _runner.Make(parsed, _globals);
-        PruneReport report = await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
+        await using ContainerRunner? runner = _runner.MakeForCache(parsed, _globals);
+        PruneReport report = runner is null
+            ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
+            : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
         _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Size.Format(report.BytesFreed)} freed.");
         return 0;
     }

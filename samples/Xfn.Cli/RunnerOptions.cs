@@ -66,6 +66,16 @@ internal sealed class RunnerOptions
         return new ContainerRunner(options);
     }
 
+    /// <summary>A runner for a command that only looks at the cache or takes from it; null where there is none, which the user is told. Such a command makes no cache, in a directory that may be any.</summary>
+    public ContainerRunner? MakeForCache(ParseResult parsed, GlobalOptions globals)
+    {
+        string directory = parsed.GetValue(CacheDirectory) ?? ContainerRunner.DefaultCacheDirectory;
+        if (ContainerRunner.IsCacheDirectory(directory))
+            return Make(parsed, globals);
+        globals.Note($"there is no cache in '{directory}', so there are no images.");
+        return null;
+    }
+
     /// <summary>Reads a user's or group's id.</summary>
     public static uint ParseId(ArgumentResult result, string text)
     {

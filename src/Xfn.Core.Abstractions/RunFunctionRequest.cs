@@ -86,7 +86,7 @@ public sealed record RunFunctionConfig
     /// <summary>What the function may reach.</summary>
     public NetworkConfig Network { get; init; } = new();
 
-    /// <summary>How long the function may run, from its start: pulling the image does not count. More than zero; 25 seconds when null.</summary>
+    /// <summary>How long the function may run, from its start: pulling the image does not count; in a streaming run, the time that the streams take for its output does. More than zero; 25 seconds when null.</summary>
     public TimeSpan? Timeout { get; init; }
 }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Xfn.Core.Images;
 using Xfn.Core.Runs;
 
@@ -6,7 +7,19 @@ namespace Xfn.Core;
 /// <content>The cache, apart from runs.</content>
 public sealed partial class ContainerRunner
 {
+    private readonly ConcurrentDictionary<Digest, byte> _pulled = new();
+
+    // One at a time prunes, and uses it.
+    private readonly HashSet<Digest> _toldOf = [];
     private int _pruning;
+
+    /// <summary>Whether a runner has made its cache in a directory. To make a runner makes one: who only wants to look at a cache, or to prune it, asks before.</summary>
+    /// <param name="directory">The directory; it need not exist.</param>
+    public static bool IsCacheDirectory(string directory)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        return CacheDirectory.Exists(directory);
+    }
 
     /// <summary>Pulls an image without running it.</summary>
     /// <param name="image">The image, as docker names it.</param>
@@ -28,7 +41,7 @@ public sealed partial class ContainerRunner
             {
                 using UsedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
                 if (!used.FromCache)
-                    PruneAfterPull();
+                    PruneAfterPull(used.Image.ManifestDigest);
                 return _catalog.Describe(used.Image, reference.ToString());
             },
             cancellationToken);
@@ -53,32 +66,49 @@ public sealed partial class ContainerRunner
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAge ?? TimeSpan.Zero, TimeSpan.Zero, "options.MaxAge");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBytes ?? 0, "options.MaxBytes");
-        return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, token), token), cancellationToken);
+        return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, null, token), token), cancellationToken);
     }
 
-    /// <summary>Prunes behind what has just pulled or flattened an image, where there is a limit.</summary>
-    private void PruneAfterPull()
+    /// <summary>Prunes behind what has just pulled or flattened an image, where there is a limit. The image itself stays, however large it is: who pulled it wants to run it, and would pull it each time.</summary>
+    private void PruneAfterPull(Digest image)
     {
-        if (_settings.CacheLimit is not { } limit || Interlocked.Exchange(ref _pruning, 1) != 0)
+        if (_settings.CacheLimit is not { } limit)
+            return;
+        _pulled[image] = 0;
+        if (Interlocked.Exchange(ref _pruning, 1) != 0)
             return;
         _background.Add(Task.Run(async () =>
         {
-            try
+            do
             {
-                if (!_pruner.IsOver(limit))
-                    return;
-                PruneReport report = await _pruner.PruneAsync(new PruneOptions { MaxBytes = limit }, _disposal.Token).ConfigureAwait(false);
-                RunnerLog.CachePruned(_settings.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
-            }
-            catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException or OperationCanceledException)
-            {
-                RunnerLog.CacheNotPruned(_settings.Logger, ex);
-            }
-            finally
-            {
+                await PruneToAsync(limit).ConfigureAwait(false);
                 Volatile.Write(ref _pruning, 0);
             }
+            while (!_pulled.IsEmpty && Interlocked.Exchange(ref _pruning, 1) == 0);
         }));
+    }
+
+    private async Task PruneToAsync(long limit)
+    {
+        HashSet<Digest> pulled = [.. _pulled.Keys];
+        foreach (Digest image in pulled)
+            _pulled.TryRemove(image, out _);
+        try
+        {
+            if (!_pruner.IsOver(limit))
+                return;
+            PruneReport report = await _pruner.PruneAsync(new PruneOptions { MaxBytes = limit }, pulled, _disposal.Token).ConfigureAwait(false);
+            RunnerLog.CachePruned(_settings.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
+            foreach ((string name, Digest digest, long bytes) in _catalog.LargerThan(limit, pulled))
+            {
+                if (_toldOf.Add(digest))
+                    RunnerLog.ImageOverLimit(_settings.Logger, name, digest, bytes, limit);
+            }
+        }
+        catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException or OperationCanceledException)
+        {
+            RunnerLog.CacheNotPruned(_settings.Logger, ex);
+        }
     }
 
     /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>

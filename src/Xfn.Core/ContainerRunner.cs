@@ -29,6 +29,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly RunnerSettings _settings;
     private readonly IDisposable? _ownFetcher;
     private readonly CacheDirectory _cache;
+    private readonly SparkFactory _sparks;
     private readonly CgroupManager _cgroups;
     private readonly ReadyPool<RunSpark> _ready;
     private readonly FunctionRunner _runs;
@@ -69,8 +70,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
-        var sparks = new SparkFactory(
-            options.NamespaceSpawner ?? new NamespaceSpawner(), () => SparkLocator.Provide(_settings.SparkPath, _cache.Bin), _settings.Mapping);
+        var locator = new SparkLocator(_cache, _settings.Time);
+        SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.Provide(_settings.SparkPath), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
         _ready = new ReadyPool<RunSpark>(
             token => RunSpark.StartAsync("run", sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
@@ -79,7 +80,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         var layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
         _catalog = new CacheCatalog(store, layers, uses);
-        _pruner = new CachePruner(_catalog, store, layers, uses, _settings.Time);
+        _pruner = new CachePruner(_catalog, store, layers, uses, locator, _settings.Time);
         _images = new ImageProvider(
             fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
@@ -88,7 +89,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
 
         // Disposal waits for it: the next program may be no longer there than this one.
-        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(layers.SweepAsync(CancellationToken.None), CgroupManager.SweepAsync(_cache.Cgroups))));
+        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(
+            layers.SweepAsync(CancellationToken.None), CgroupManager.SweepAsync(_cache.Cgroups), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0))));
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
@@ -179,6 +181,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _cgroups.DisposeAsync().ConfigureAwait(false);
         await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ownFetcher?.Dispose();
+        _sparks.Dispose();
         _cache.Dispose();
     }
 

@@ -21,8 +21,8 @@ public sealed class ContainerRunnerOptions
     /// <summary>The directory for images and runs: the caller's, and writable by nobody else. By default <see cref="ContainerRunner.DefaultCacheDirectory"/>.</summary>
     public string CacheDirectory { get; set; } = ContainerRunner.DefaultCacheDirectory;
 
-    /// <summary>How many bytes the layers in the cache may take: a pull that goes over it has images pruned behind the run, the least recently used first, never what a run uses.
-    /// Null, the default, for no limit.</summary>
+    /// <summary>How many bytes the layers in the cache may take: a pull that goes over it has images pruned behind the run, the least recently used first, never what a run uses,
+    /// nor the image just pulled: one that is larger by itself is kept until another is pulled, and a warning is logged. Null, the default, for no limit.</summary>
     public long? CacheLimit { get; set; }
 
     /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>

@@ -209,6 +209,28 @@ internal sealed class CacheFaultTests : RunnerFixture
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token)).Output), Is.EqualTo("in"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task Files_that_a_killed_process_was_writing_are_removed_by_the_next_and_those_of_the_living_are_not(CancellationToken token)
+    {
+        // As who is killed between writing and renaming leaves them: NAME.SESSION.UNIQUE.tmp.
+        string image = Write(TestImage.Command("cat"));
+        await NewRunner().PullAsync(image, cancellationToken: token);
+        string living = Path.GetFileName(Directory.GetFiles(Path.Combine(Cache, "sessions")).Single()), dead = new('d', 32);
+        await File.WriteAllTextAsync(Path.Combine(Cache, "sessions", dead), "", token);
+        string[] files = [.. new[] { "blobs/sha256-x", "refs/x", "bin/spark-x" }.Select(f => Path.Combine(Cache, f)), Path.Combine(Directory.GetDirectories(Layers).Single(), "layer.json")];
+        foreach (string file in files)
+        {
+            foreach (string session in new[] { living, dead })
+                await File.WriteAllTextAsync($"{file}.{session}.{Guid.NewGuid():N}.tmp", "", token);
+        }
+
+        TestRunner next = NewRunner();
+        await next.RunFunctionAsync(new RunFunctionRequest { Image = image }, token);
+        await next.DisposeAsync();
+        string[] left = Directory.GetFiles(Cache, "*.tmp", SearchOption.AllDirectories);
+        Assert.That(left.Select(f => f.Split('.')[^3]), Is.EqualTo(Enumerable.Repeat(living, files.Length)));
+    }
+
     private static Process Xfn(params string[] arguments) => Start(HostProcess.Xfn, arguments);
 
     private static Process Start(string program, params string[] arguments) =>

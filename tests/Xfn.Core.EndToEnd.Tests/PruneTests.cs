@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
+using Microsoft.Extensions.Logging;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -103,6 +105,31 @@ internal sealed class PruneTests : RunnerFixture
         Assert.That(await RunAsync(runner, Image("image9"), new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }), Is.EqualTo("image9"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_larger_than_the_limit_is_kept_until_the_next_pull_and_told_of_once(CancellationToken token)
+    {
+        var logged = new ConcurrentQueue<(LogLevel Level, string Message)>();
+        TestRunner runner = NewRunner(o => o.WithCacheLimit(1 << 20).WithLogger(new QueueLogger(logged)));
+        string large = Image("large"), other = Image("other");
+        var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
+        foreach ((string image, int pulls) in new[] { (large, 1), (other, 2), (large, 3) })
+        {
+            await runner.PullAsync(image, cancellationToken: token);
+            while (logged.Count(l => l.Message.Contains("went over its limit", StringComparison.Ordinal)) < pulls)
+                await Task.Delay(20, token);
+            Assert.That((await runner.GetImagesAsync(token)).Select(i => i.Reference), Is.EqualTo(new[] { image }));
+            TestRunner another = NewRunner();
+            Assert.That(await RunAsync(another, image, never), Is.EqualTo(image == large ? "large" : "other"));
+            await another.DisposeAsync();
+        }
+
+        await runner.DisposeAsync();
+        string[] warnings = [.. logged.Where(l => l.Level >= LogLevel.Warning).Select(l => l.Message)];
+        Assert.That(warnings, Has.Length.EqualTo(2), string.Join('\n', warnings));
+        Assert.That(warnings[0], Does.StartWith($"Image {large} ").And.Contain("1048576").And.Contain("WithCacheLimit"));
+        Assert.That(warnings[1], Does.StartWith($"Image {other} "));
+    }
+
     [Test, CancelAfter(120_000)]
     public async Task Runs_go_on_while_two_prune_all_the_time(CancellationToken token)
     {
@@ -126,6 +153,45 @@ internal sealed class PruneTests : RunnerFixture
         await Task.WhenAll(pruners);
     }
 
+    [TestCase(false, TestName = "{m}(who prunes)")]
+    [TestCase(true, TestName = "{m}(who begins)")]
+    [CancelAfter(60_000)]
+    public async Task Copies_of_spark_that_nobody_uses_are_removed_when_nobody_has_for_a_week(bool byRun)
+    {
+        string image = Image("a");
+        TestRunner user = NewRunner();
+        await RunAsync(user, image);
+        string bin = Path.Combine(Cache, "bin"), used = Directory.GetFiles(bin).Single();
+        string old = Path.Combine(bin, "spark-00"), recent = Path.Combine(bin, "spark-11");
+        foreach (string copy in new[] { old, recent })
+            File.Copy(used, copy);
+
+        // Another version, which does not use the same copy.
+        string other = Path.Combine(Scratch, "xfn-spark");
+        await File.WriteAllBytesAsync(other, [.. await File.ReadAllBytesAsync(used), 0]);
+        File.SetUnixFileMode(other, (UnixFileMode)0b111_101_101);
+        TestRunner pruner = NewRunner(o => o.WithSparkPath(other));
+        if (!byRun)
+            await pruner.PruneAsync(new PruneOptions());
+        foreach (string copy in new[] { old, used })
+            File.SetLastWriteTimeUtc(copy, DateTime.UtcNow.AddDays(-8));
+        if (byRun)
+            await RunAsync(pruner, image);
+        else
+            await pruner.PruneAsync(new PruneOptions());
+        await pruner.DisposeAsync();
+        Assert.That(Directory.GetFiles(bin), Has.No.Member(old).And.Member(recent).And.Member(used));
+
+        Assert.That(await RunAsync(user, image), Is.EqualTo("a"));
+        await user.DisposeAsync();
+        await NewRunner(o => o.WithSparkPath(other)).PruneAsync(new PruneOptions());
+        Assert.That(Directory.GetFiles(bin), Has.No.Member(used));
+        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        File.SetLastWriteTimeUtc(used, DateTime.UtcNow.AddDays(-8));
+        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        Assert.That(File.GetLastWriteTimeUtc(used), Is.EqualTo(DateTime.UtcNow).Within(TimeSpan.FromHours(1)), "it was used");
+    }
+
     private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() })).Output);
 
@@ -143,6 +209,17 @@ internal sealed class PruneTests : RunnerFixture
         .Sum(layer => JsonDocument.Parse(File.ReadAllText(Path.Combine(layer, "layer.json"))).RootElement.GetProperty("Bytes").GetInt64());
 
     private int Count(string directory) => Directory.GetFiles(Path.Combine(Cache, directory)).Length;
+
+    private sealed class QueueLogger(ConcurrentQueue<(LogLevel Level, string Message)> logged) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            logged.Enqueue((logLevel, formatter(state, exception)));
+    }
 
     private void Age(TimeSpan by)
     {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using Moq;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -97,14 +98,114 @@ internal sealed class StreamTests : RunnerFixture
         Assert.That(response.StderrTail, Is.EqualTo("\uFFFDx\n"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_stream_that_takes_nothing_holds_up_no_run_beyond_its_end(
+        [Values] Stall stall, [Values("yes", "yes >&2", "head -c 100 /dev/zero; head -c 100 /dev/zero >&2")] string script, [Values] bool cancelled, CancellationToken token)
+    {
+        string image = Write(TestImage.Shell(script));
+        TestRunner runner = NewRunner();
+        await runner.PullAsync(image, cancellationToken: token);
+        await using var stalled = new StalledStream(stall);
+        using var cancellation = new CancellationTokenSource();
+        Task<RunFunctionResponse> run = Task.Run(() => runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(cancelled ? 300 : 1) } },
+            new FunctionStreams { Stdout = stalled, Stderr = stalled },
+            cancellation.Token));
+        await stalled.Reached.WaitAsync(token);
+        if (cancelled)
+        {
+            // Output may come before the word that the function was started; a run that is cancelled by then is told otherwise.
+            await Task.Delay(300, token);
+            await cancellation.CancelAsync();
+            await Assert.ThatAsync(() => run.WaitAsync(token), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(token.IsCancellationRequested, Is.False);
+            return;
+        }
+
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => run.WaitAsync(token)))!;
+        Assert.That(error.Message, script.StartsWith("head", StringComparison.Ordinal) ? Does.Contain("had ended, but what it wrote was not taken") : Does.Contain("was killed"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_a_function_wrote_last_is_in_the_tail_of_stderr_although_nobody_took_it(CancellationToken token)
+    {
+        await using var stalled = new StalledStream(Stall.Deaf);
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("echo why >&2; while :; do sleep 1; done")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(1) } },
+            new FunctionStreams { Stderr = stalled }).WaitAsync(token)))!;
+        Assert.That(error.StderrTail, Is.EqualTo("why\n"));
+    }
+
+    [TestCase("echo x; echo y >&2; while :; do sleep 1; done", TestName = "{m}(while the function runs)")]
+    [TestCase("echo x; echo y >&2", TestName = "{m}(when it has ended)")]
+    [CancelAfter(60_000)]
+    public async Task A_stream_that_throws_ends_the_run_while_others_stall(string script, CancellationToken token)
+    {
+        var stdout = new Mock<Stream>();
+        stdout.Setup(s => s.WriteAsync(It.IsAny<ReadOnlyMemory<byte>>(), It.IsAny<CancellationToken>())).Throws(new IOException("the disk is full"));
+        await using StalledStream stderr = new(Stall.Deaf), stdin = new(Stall.Deaf);
+        await Assert.ThatAsync(
+            () => NewRunner().RunFunctionAsync(
+                new RunFunctionRequest { Image = Write(TestImage.Shell(script)), RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(5) } },
+                new FunctionStreams { Stdin = stdin, Stdout = stdout.Object, Stderr = stderr }).WaitAsync(token),
+            Throws.InstanceOf<IOException>().With.Message.Contains("the disk is full"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task All_that_a_function_wrote_is_taken_however_slowly_when_it_has_ended()
+    {
+        // More than a pipe and a buffer hold: there is some in the pipe when the function ends, and the stream takes its time over what came before.
+        await using var slow = new SlowStream { Delay = TimeSpan.FromMilliseconds(400) };
+        await NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("dd if=/dev/zero bs=4096 count=48 2>/dev/null")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(50) } },
+            new FunctionStreams { Stdout = slow });
+        Assert.That(slow.Taken, Is.EqualTo(48 * 4096));
+    }
+
+    /// <summary>How a stream stalls: until its token is cancelled, whatever becomes of its token, and with the thread that calls it.</summary>
+    public enum Stall
+    {
+        Heeding,
+        Deaf,
+        Blocking,
+    }
+
+    private sealed class StalledStream(Stall stall) : MemoryStream
+    {
+        private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _end = new();
+
+        public Task Reached => _reached.Task;
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => await StallAsync(cancellationToken);
+
+        public override async Task CopyToAsync(Stream destination, int bufferSize, CancellationToken cancellationToken) => await StallAsync(cancellationToken);
+
+        protected override void Dispose(bool disposing)
+        {
+            _end.TrySetResult();
+            base.Dispose(disposing);
+        }
+
+        private async Task StallAsync(CancellationToken cancellationToken)
+        {
+            _reached.TrySetResult();
+            if (stall == Stall.Blocking)
+                _end.Task.Wait(CancellationToken.None);
+            await (stall == Stall.Heeding ? _end.Task.WaitAsync(cancellationToken) : _end.Task);
+        }
+    }
+
     private sealed class SlowStream : MemoryStream
     {
+        public TimeSpan Delay { get; init; } = TimeSpan.FromMilliseconds(20);
+
         public long Taken { get; private set; }
 
         public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
             Taken += buffer.Length;
-            await Task.Delay(20, cancellationToken);
+            await Task.Delay(Delay, cancellationToken);
         }
     }
 }

@@ -145,6 +145,30 @@ public class CommandLineTests
         _runner.VerifyNoOtherCalls();
     }
 
+    [Test, CancelAfter(30_000)]
+    public async Task To_look_at_a_cache_or_to_prune_it_makes_none([Values("images", "prune")] string command, [Values("missing", "empty", "other", "file")] string what)
+    {
+        string scratch = Directory.CreateTempSubdirectory("xfn-test-").FullName, directory = Path.Combine(scratch, what);
+        if (what == "file")
+            await File.WriteAllTextAsync(directory, "");
+        else if (what != "missing")
+            Directory.CreateDirectory(directory);
+        if (what == "other")
+            await File.WriteAllTextAsync(Path.Combine(directory, "passwd"), "");
+        string[] before = Directory.GetFileSystemEntries(scratch, "*", SearchOption.AllDirectories);
+        try
+        {
+            Assert.That(await Invoke(command, "-c", directory), Is.Zero);
+            Assert.That(_output.ToString(), command == "images" ? Does.Match(@"\AREFERENCE[^\n]*\n\z") : Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
+            Assert.That(_error.ToString(), Is.EqualTo($"xfn: there is no cache in '{directory}', so there are no images.\n"));
+            Assert.That(Directory.GetFileSystemEntries(scratch, "*", SearchOption.AllDirectories), Is.EqualTo(before));
+        }
+        finally
+        {
+            Directory.Delete(scratch, recursive: true);
+        }
+    }
+
     [Test]
     public async Task Help_and_version_go_to_stdout_and_need_nothing_else()
     {

@@ -38,7 +38,7 @@ public sealed class FunctionExitedException : FunctionFailedException
     public ReadOnlyMemory<byte> Output { get; init; }
 }
 
-/// <summary>The function ran longer than <see cref="RunFunctionConfig.Timeout"/> and was killed.</summary>
+/// <summary>The function ran longer than <see cref="RunFunctionConfig.Timeout"/> and was killed; or it had ended, and its output had not been taken by then.</summary>
 public sealed class FunctionTimedOutException : FunctionFailedException
 {
     /// <summary>Makes the error.</summary>

@@ -65,6 +65,16 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
         ];
     }
 
+    /// <summary>Those of some images of which each alone has layers that take more than this.</summary>
+    public IEnumerable<(string Name, Digest Digest, long Bytes)> LargerThan(long bytes, IReadOnlySet<Digest> images)
+    {
+        CacheContent content = Read();
+        ILookup<Digest, KnownReference> references = store.ListReferences();
+        return content.Images
+            .Where(image => images.Contains(image.Digest) && content.LayersOf([image]) > bytes)
+            .Select(image => (references[image.Digest].FirstOrDefault()?.Name ?? image.Digest.ToString(), image.Digest, content.LayersOf([image])));
+    }
+
     /// <summary>The names of all layers that images want, in the cache or not.</summary>
     public IReadOnlySet<string> WantedLayers() => store.ListBlobs().Keys
         .Select(digest => Parse(digest, OciJson.ParseManifest) is { } manifest ? Parse(manifest.Config.Digest, OciJson.ParseConfig) : null)

@@ -5,10 +5,15 @@ namespace Xfn.Core.Images;
 /// layer, spark, or the reference map. docs/architecture.md has the table.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
+    /// <summary>What the names of files end with that are not whole.</summary>
+    public const string TemporarySuffix = ".tmp";
+
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
+
+    private static readonly string[] Parts = ["blobs", "refs", "locks", "sessions", "store"];
 
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly FileStream? _sessionLock;
@@ -51,6 +56,9 @@ internal sealed class CacheDirectory : IDisposable
         }
     }
 
+    /// <summary>Whether a directory is one: has what the constructor makes.</summary>
+    public static bool Exists(string root) => Parts.All(part => Directory.Exists(Path.Combine(root, part)));
+
     public string Root { get; }
 
     /// <summary>Copies of xfn-spark.</summary>
@@ -71,6 +79,9 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Unpacked layers of one mapping, in <c>layers</c>; images flattened, in <c>flat</c>.</summary>
     public string Store { get; }
 
+    /// <summary>Whether anything can be written to it.</summary>
+    public bool IsWritable => _sessionLock is not null;
+
     private string Sessions => Path.Combine(Root, "sessions");
 
     private string Incoming => Path.Combine(Root, "incoming", _session);
@@ -80,6 +91,12 @@ internal sealed class CacheDirectory : IDisposable
 
     /// <summary>Where a directory may be moved to, of which a spark may then remove the files.</summary>
     public string NewIncomingPath() => Path.Combine(Incoming, Guid.NewGuid().ToString("N"));
+
+    /// <summary>Where a file is written before it is renamed. The name tells whose it is, so that a sweep finds what one who died had begun.</summary>
+    public string NewTemporary(string path) => $"{path}{SessionMark(_session)}{Guid.NewGuid():N}{TemporarySuffix}";
+
+    /// <summary>Writes a file that is whole whenever it is there.</summary>
+    public void Write(string path, ReadOnlySpan<byte> content) => DurableFile.Write(path, NewTemporary(path), content);
 
     /// <summary>Undoes <see cref="Seal"/>.</summary>
     public static void Unseal(string directory) => File.SetUnixFileMode(directory, Open);
@@ -112,6 +129,7 @@ internal sealed class CacheDirectory : IDisposable
                 continue;
             if (Directory.Exists(incoming))
                 Directory.Delete(incoming, recursive: true);
+            RemoveTemporaries(Path.GetFileName(path));
             File.Delete(path);
         }
     }
@@ -127,6 +145,25 @@ internal sealed class CacheDirectory : IDisposable
         TryDelete(Incoming);
         File.Delete(_sessionLock.Name);
         _sessionLock.Dispose();
+    }
+
+    private static string SessionMark(string session) => $".{session}.";
+
+    private void RemoveTemporaries(string session)
+    {
+        IEnumerable<string> layers = Directory.GetDirectories(Path.Combine(Store, "layers")).Concat(Directory.GetDirectories(Path.Combine(Store, "flat")));
+        foreach (string directory in new[] { Bin, Blobs, References }.Concat(layers))
+        {
+            try
+            {
+                foreach (string file in Directory.GetFiles(directory, "*" + TemporarySuffix).Where(f => f.Contains(SessionMark(session), StringComparison.Ordinal)))
+                    File.Delete(file);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // A layer that another prunes right now.
+            }
+        }
     }
 
     private static void TryDelete(string directory)

@@ -1,16 +1,21 @@
 using Xfn.Core.Layers;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Images;
 
 /// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, TimeProvider time)
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, SparkLocator sparks, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
 
     /// <summary>Whether the layers take more than they may.</summary>
     public bool IsOver(long bytes) => layers.List().Values.Sum() > bytes;
 
-    public async Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken)
+    /// <summary>Prunes.</summary>
+    /// <param name="options">What to remove.</param>
+    /// <param name="spared">Images that stay all the same; null for none.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<PruneReport> PruneAsync(PruneOptions options, IReadOnlySet<Digest>? spared, CancellationToken cancellationToken)
     {
         CacheContent content = catalog.Read();
         List<ListedImage> kept = [.. content.Images.OrderBy(i => i.LastUsed)];
@@ -21,7 +26,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
             cancellationToken.ThrowIfCancellationRequested();
             bool old = time.GetUtcNow() - image.LastUsed > options.MaxAge;
             bool much = image.Layers.Count > 0 && content.LayersOf(kept) > options.MaxBytes;
-            if (!(old || much) || !TryRemove(image))
+            if (!(old || much) || spared?.Contains(image.Digest) == true || !TryRemove(image))
                 continue;
             kept.Remove(image);
             images++;
@@ -34,6 +39,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
         store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
+        bytes += sparks.RemoveUnused();
 
         // Who lives long begins seldom.
         await layers.SweepAsync(cancellationToken).ConfigureAwait(false);

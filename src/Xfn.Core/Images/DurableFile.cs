@@ -4,9 +4,8 @@ namespace Xfn.Core.Images;
 internal static class DurableFile
 {
     /// <summary>Writes a file under a temporary name, has it on disk, and renames it.</summary>
-    public static void Write(string path, ReadOnlySpan<byte> content)
+    public static void Write(string path, string temporary, ReadOnlySpan<byte> content)
     {
-        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
             using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0))

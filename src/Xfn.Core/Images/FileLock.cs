@@ -9,10 +9,25 @@ internal static class FileLock
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Takes a lock that nobody else has; null when somebody does.</summary>
-    public static FileStream? Try(string path) => Try(path, FileAccess.ReadWrite, FileShare.None);
+    public static FileStream? Try(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
 
     /// <summary>Takes a lock that others may take in this way too; null when somebody has it alone. The file need not be writable once it is there.</summary>
-    public static FileStream? TryShared(string path) => Try(path, FileAccess.Read, FileShare.Read);
+    public static FileStream? TryShared(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.Read, FileShare.Read);
+
+    /// <summary>Takes a lock on an executable, which nobody may open for writing: not even for the lock's sake, for then it cannot be executed. Null when there is no such file, or somebody has a lock that is in the way.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="shared">Whether others may take it in this way too.</param>
+    public static FileStream? TryExecutable(string path, bool shared)
+    {
+        try
+        {
+            return Try(path, FileMode.Open, FileAccess.Read, shared ? FileShare.Read : FileShare.None);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>Waits for a lock.</summary>
     /// <param name="path">The file.</param>
@@ -30,11 +45,11 @@ internal static class FileLock
         }
     }
 
-    private static FileStream? Try(string path, FileAccess access, FileShare share)
+    private static FileStream? Try(string path, FileMode mode, FileAccess access, FileShare share)
     {
         try
         {
-            var held = new FileStream(path, FileMode.OpenOrCreate, access, share, bufferSize: 0);
+            var held = new FileStream(path, mode, access, share, bufferSize: 0);
 
             try
             {

@@ -44,7 +44,7 @@ internal sealed class ImageStore(CacheDirectory cache)
         }
     }
 
-    public void WriteBlob(Digest digest, ReadOnlySpan<byte> content) => DurableFile.Write(BlobPath(digest), content);
+    public void WriteBlob(Digest digest, ReadOnlySpan<byte> content) => cache.Write(BlobPath(digest), content);
 
     /// <summary>The documents of the cache and their sizes in bytes, damaged ones included.</summary>
     public IReadOnlyDictionary<Digest, long> ListBlobs()
@@ -95,7 +95,7 @@ internal sealed class ImageStore(CacheDirectory cache)
     /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
     public void RemoveTemporaries(DateTimeOffset before)
     {
-        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*.tmp")))
+        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*" + CacheDirectory.TemporarySuffix)))
         {
             if (file.LastWriteTimeUtc < before)
                 file.Delete();
@@ -122,7 +122,7 @@ internal sealed class ImageStore(CacheDirectory cache)
         }
     }
 
-    public void WriteReference(ImageReference reference, Platform platform, ResolvedReference resolved) => DurableFile.Write(
+    public void WriteReference(ImageReference reference, Platform platform, ResolvedReference resolved) => cache.Write(
         ReferencePath(reference, platform),
         Encoding.UTF8.GetBytes($"{ResolvedReference.Format}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
 
@@ -154,7 +154,7 @@ internal sealed class ImageStore(CacheDirectory cache)
     public void WriteUserFiles(Digest manifest, SparkFiles files)
     {
         ReadOnlySpan<byte> frame = SparkFrame.Write(files).Span;
-        DurableFile.Write(UserFilesPath(manifest), [.. SHA256.HashData(frame), .. frame]);
+        cache.Write(UserFilesPath(manifest), [.. SHA256.HashData(frame), .. frame]);
     }
 
     private static string[]? ReadLines(string path)

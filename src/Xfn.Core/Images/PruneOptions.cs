@@ -19,6 +19,6 @@ public sealed record PruneReport
     /// <summary>How many layers: those that no remaining image has.</summary>
     public required int LayersRemoved { get; init; }
 
-    /// <summary>How many bytes their files took.</summary>
+    /// <summary>How many bytes of files were removed, those of old versions' xfn-spark included.</summary>
     public required long BytesFreed { get; init; }
 }

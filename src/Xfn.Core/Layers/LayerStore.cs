@@ -414,7 +414,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             return layer;
         await LayerUnpacker.VerifyAsync(source, cancellationToken).ConfigureAwait(false);
         StoredLayer proven = layer with { Record = layer.Record with { Blobs = [.. layer.Record.Blobs, blob] } };
-        DurableFile.Write(RecordOf(DirectoryOf(layer.Id)), proven.Record.ToJson());
+        cache.Write(RecordOf(DirectoryOf(layer.Id)), proven.Record.ToJson());
         return proven;
     }
 
@@ -422,7 +422,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     {
         using FileStream held = await FileLock.TakeAsync(LockOf(id), time, static () => { }, CancellationToken.None).ConfigureAwait(false);
         if (Find(id) is { Record.Boot: not null } layer)
-            DurableFile.Write(RecordOf(DirectoryOf(id)), (layer.Record with { Boot = null }).ToJson());
+            cache.Write(RecordOf(DirectoryOf(id)), (layer.Record with { Boot = null }).ToJson());
         else if (!Directory.Exists(DirectoryOf(id)))
             File.Delete(held.Name);
     }

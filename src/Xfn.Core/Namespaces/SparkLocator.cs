@@ -1,19 +1,28 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.Namespaces;
 
 /// <summary>Finds xfn-spark, wherever the kind of host put it, and keeps a copy in the cache to run.</summary>
-/// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither.</remarks>
-internal static class SparkLocator
+/// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither. Who uses a copy has a lock on it, so that others
+/// know when nobody does; the time of its last change is that of its last use.</remarks>
+internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
 {
+    private const string Prefix = "spark-";
+
+    // Two programs of different versions that take turns with a cache should not copy each time.
+    private static readonly TimeSpan LongestUnused = TimeSpan.FromDays(7);
+    private static readonly TimeSpan Precision = TimeSpan.FromDays(1);
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(2);
+
     private const UnixFileMode Executable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
         | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
-    /// <summary>The path of an executable copy in the cache's <c>bin</c>.</summary>
+    /// <summary>Gives an executable copy in the cache's <c>bin</c>.</summary>
     /// <param name="configured">Where the user says it is; null to search.</param>
-    /// <param name="binDirectory">The cache's directory for it, which exists.</param>
-    public static string Provide(string? configured, string binDirectory)
+    /// <returns>The copy, by whose name it can be executed; nobody removes it before this is disposed.</returns>
+    public FileStream Provide(string? configured)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
@@ -28,29 +37,71 @@ internal static class SparkLocator
             throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (WithSparkPath).", ex);
         }
 
-        string target = Path.Combine(binDirectory, $"spark-{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
-        if (File.Exists(target) && new FileInfo(target).Length == content.Length)
-            return target;
-
+        string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
         try
         {
-            Copy(content, target);
+            while (true)
+            {
+                if (!File.Exists(target) || new FileInfo(target).Length != content.Length)
+                    Copy(content, target, cache.NewTemporary(target));
+                if (FileLock.TryExecutable(target, shared: true) is { } held)
+                {
+                    Note(held);
+                    return held;
+                }
+
+                // Whoever has the lock alone removes it and lets go.
+                Thread.Sleep(RetryDelay);
+            }
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
             throw new ContainerEnvironmentException(
                 RunStage.Spawn,
-                $"cannot write xfn-spark to '{binDirectory}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                $"cannot write xfn-spark to '{cache.Bin}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
                 ex);
         }
-
-        return target;
     }
 
-    private static void Copy(byte[] content, string target)
+    /// <summary>Removes copies that no process uses and none has for long: other versions'.</summary>
+    /// <returns>How many bytes they had.</returns>
+    public long RemoveUnused()
+    {
+        long bytes = 0;
+        foreach (FileInfo copy in new DirectoryInfo(cache.Bin).EnumerateFiles(Prefix + "*"))
+        {
+            if (copy.Extension == CacheDirectory.TemporarySuffix || time.GetUtcNow() - copy.LastWriteTimeUtc < LongestUnused)
+                continue;
+            using FileStream? held = FileLock.TryExecutable(copy.FullName, shared: false);
+
+            // Used since it was listed, and let go of.
+            if (held is null || time.GetUtcNow() - File.GetLastWriteTimeUtc(held.SafeFileHandle) < LongestUnused)
+                continue;
+            bytes += held.Length;
+            File.Delete(copy.FullName);
+        }
+
+        return bytes;
+    }
+
+    private void Note(FileStream copy)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        if ((now - File.GetLastWriteTimeUtc(copy.SafeFileHandle)).Duration() < Precision)
+            return;
+        try
+        {
+            File.SetLastWriteTimeUtc(copy.SafeFileHandle, now.UtcDateTime);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // From a cache that cannot be written nothing is removed either.
+        }
+    }
+
+    private static void Copy(byte[] content, string target, string temporary)
     {
         // Renamed when whole: another process may be starting it the moment it is there.
-        string temporary = $"{target}.{Guid.NewGuid():N}.tmp";
         try
         {
             using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))

@@ -65,6 +65,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
 
     /// <summary>Runs a function once. A server has the whole input before it starts a function, and its client the whole output when it has ended: both are held in memory, and
     /// <see cref="RemoteContainerRunnerOptions.MaxStdioBytes"/> applies to them. Of stderr its tail is passed on.</summary>
+    /// <remarks>The timeout is the server's. When it has answered, only <paramref name="cancellationToken"/> ends the writing to the streams.</remarks>
     /// <inheritdoc/>
     /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)

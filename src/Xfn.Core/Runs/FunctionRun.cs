@@ -24,14 +24,17 @@ internal sealed class FunctionRun : IDisposable
     /// <summary>How long one that is killed may take to be gone: gigabytes are not freed in an instant. Only the spark knows what it has used, so it is asked to kill before it is killed.</summary>
     private static readonly TimeSpan KillPatience = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How long the caller's input stream is waited for when it is not wanted any more.</summary>
-    private static readonly TimeSpan InputPatience = TimeSpan.FromMilliseconds(500);
+    /// <summary>How long the caller's streams are waited for when the run is over: to take what lies in the pipes, and then to heed their token.</summary>
+    private static readonly TimeSpan StreamPatience = TimeSpan.FromMilliseconds(500);
 
     private readonly RunSpark _spark;
     private readonly RunStreams _streams;
     private readonly TimeProvider _time;
     private readonly CancellationTokenSource _end = new();
     private readonly TaskCompletionSource<RunEnd> _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    // Ends the wait for the caller's streams when the function has ended by itself; not all that stops a function does.
+    private readonly TaskCompletionSource<RunEnd> _givenUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public FunctionRun(RunSpark spark, RunStreams streams, TimeProvider time) => (_spark, _streams, _time) = (spark, streams, time);
 
@@ -40,9 +43,9 @@ internal sealed class FunctionRun : IDisposable
 
     /// <summary>Runs the function.</summary>
     /// <param name="start">Has the container start the function.</param>
-    /// <param name="timeout">How long, from the container's start.</param>
+    /// <param name="timeout">How long, from the container's start until all that the function wrote has been taken.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>How the run ended; what the function wrote has been passed on.</returns>
+    /// <returns>How the run ended; what the function wrote has been passed on when it ended by itself.</returns>
     public async Task<RunOutcome> ExecuteAsync(Func<CancellationToken, Task> start, TimeSpan timeout, CancellationToken cancellationToken)
     {
         // What starts the function goes first: all the rest can be done while the kernel executes it.
@@ -52,11 +55,12 @@ internal sealed class FunctionRun : IDisposable
 
         // What is started at once may have ended before this thread goes on.
         bool isReleased = started.IsCompleted;
-        using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled), this);
-        using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, _end.Token);
-        using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, _end.Token);
-        StopWhenOver(stdout.Completion, _streams.Stdout is BufferSink buffer ? buffer.IsExceeded : null);
-        StopWhenOver(stderr.Completion, _streams.Stderr.IsExceeded);
+        using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled, givesUp: true), this);
+        using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, !_streams.IsBuffered, _end.Token);
+        using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, !_streams.IsBuffered, _end.Token);
+        StopWhenOver(stdout.Completion, isOutput: true, _streams.Stdout is BufferSink buffer ? buffer.IsExceeded : null);
+        StopWhenOver(stderr.Completion, isOutput: true, _streams.Stderr.IsExceeded);
+        Task taken = Task.CompletedTask;
         try
         {
             await started.ConfigureAwait(false);
@@ -65,24 +69,35 @@ internal sealed class FunctionRun : IDisposable
                 input = Feed();
 
             _ = StopWhenOutOfMemoryAsync();
-            using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
+            using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut, givesUp: true), this, timeout, Timeout.InfiniteTimeSpan);
             Task<SparkExited> exit = _spark.Process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
             if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
             {
                 RunEnd reason = await _stopped.Task.ConfigureAwait(false);
                 await EndAsync(reason, exit).ConfigureAwait(false);
-                await Task.WhenAll(Quietly(stdout.FinishAsync()), Quietly(stderr.FinishAsync())).ConfigureAwait(false);
+                taken = Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync());
+                await Quietly(taken.WaitAsync(StreamPatience, _time, CancellationToken.None)).ConfigureAwait(false);
                 if (reason == RunEnd.StreamFailed)
-                    await Task.WhenAll(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
+                    await FailureOf(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
                 SparkExited? killed = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
                 return reason == RunEnd.OutOfMemory
                     ? new RunOutcome(RunEnd.Exited, killed ?? KilledWithSpark, _spark.ReadUsage())
                     : new RunOutcome(reason, killed, _spark.ReadUsage());
             }
 
-            // Whether it ended well or not: what it wrote is wanted.
+            // Whether it ended well or not: what it wrote is wanted, however slowly the caller's streams take it. Memory takes it at once.
             await Quietly(exit).ConfigureAwait(false);
-            await Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync()).ConfigureAwait(false);
+            taken = Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync());
+            if (!_streams.IsBuffered && await Task.WhenAny(taken, _givenUp.Task).ConfigureAwait(false) != taken)
+            {
+                RunEnd reason = await _givenUp.Task.ConfigureAwait(false);
+                if (reason == RunEnd.StreamFailed)
+                    await FailureOf(stdout.Completion, stderr.Completion).ConfigureAwait(false);
+                SparkExited? ended = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
+                return new RunOutcome(reason, ended, _spark.ReadUsage()) { IsUntaken = true };
+            }
+
+            await taken.ConfigureAwait(false);
             CgroupUsage usage = _spark.ReadUsage();
 
             // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
@@ -95,11 +110,10 @@ internal sealed class FunctionRun : IDisposable
         finally
         {
             await _end.CancelAsync().ConfigureAwait(false);
-            await Quietly(stdout.Completion).ConfigureAwait(false);
-            await Quietly(stderr.Completion).ConfigureAwait(false);
 
-            // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give.
-            await input.WaitAsync(InputPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give, or takes nothing.
+            Task all = Task.WhenAll(Quietly(stdout.Completion), Quietly(stderr.Completion), Quietly(taken), Quietly(input));
+            await Quietly(all.WaitAsync(StreamPatience, _time, CancellationToken.None)).ConfigureAwait(false);
         }
     }
 
@@ -110,22 +124,42 @@ internal sealed class FunctionRun : IDisposable
     /// <summary>Awaits what has its say elsewhere.</summary>
     private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
+    /// <summary>Throws what one of the caller's streams threw; others may still wait.</summary>
+    private static Task FailureOf(params ReadOnlySpan<Task> streams)
+    {
+        foreach (Task stream in streams)
+        {
+            if (stream.IsFaulted)
+                return stream;
+        }
+
+        return Task.CompletedTask;
+    }
+
     private Task Feed()
     {
-        Task input = _streams.Input(_spark.Stdio.Stdin, _end.Token);
-        StopWhenOver(input, null);
+        // A caller's stream may block the thread that reads it.
+        Task input = _streams.IsBuffered
+            ? _streams.Input(_spark.Stdio.Stdin, _end.Token)
+            : Task.Run(() => _streams.Input(_spark.Stdio.Stdin, _end.Token), CancellationToken.None);
+        StopWhenOver(input, isOutput: false, null);
         return input;
     }
 
-    private void Stop(RunEnd reason) => _stopped.TrySetResult(reason);
+    private void Stop(RunEnd reason, bool givesUp)
+    {
+        _stopped.TrySetResult(reason);
+        if (givesUp)
+            _givenUp.TrySetResult(reason);
+    }
 
-    private void StopWhenOver(Task stream, Func<bool>? exceeded) => stream.ContinueWith(
+    private void StopWhenOver(Task stream, bool isOutput, Func<bool>? exceeded) => stream.ContinueWith(
         (task, _) =>
         {
             if (task.IsFaulted)
-                Stop(RunEnd.StreamFailed);
+                Stop(RunEnd.StreamFailed, givesUp: isOutput);
             else if (exceeded?.Invoke() == true)
-                Stop(RunEnd.OutputExceeded);
+                Stop(RunEnd.OutputExceeded, givesUp: false);
         },
         null,
         CancellationToken.None,
@@ -137,7 +171,7 @@ internal sealed class FunctionRun : IDisposable
         try
         {
             if (await _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token).ConfigureAwait(false))
-                Stop(RunEnd.OutOfMemory);
+                Stop(RunEnd.OutOfMemory, givesUp: false);
         }
         catch (Exception ex) when (ex is OperationCanceledException or XfnException)
         {
@@ -177,6 +211,9 @@ internal sealed class FunctionRun : IDisposable
 /// <param name="Usage">What its cgroup counted.</param>
 internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsage Usage)
 {
+    /// <summary>Whether the function had ended by itself, and what it wrote had not been taken yet.</summary>
+    public bool IsUntaken { get; init; }
+
     /// <summary>The cgroup's count, which has every process; else that of the first one and those it waited for; null when neither is known.</summary>
     public TimeSpan? CpuTime => Usage.CpuTime ?? (IsCounted ? TimeSpan.FromMicroseconds(Exited!.CpuMicroseconds) : null);
 

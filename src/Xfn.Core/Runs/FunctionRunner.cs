@@ -10,8 +10,8 @@ internal sealed class FunctionRunner(
 {
     private bool _secondRun;
 
-    /// <summary>To be called when a run has pulled.</summary>
-    public required Action Pulled { get; init; }
+    /// <summary>To be called with the image when a run has pulled it.</summary>
+    public required Action<Digest> Pulled { get; init; }
 
     /// <summary>Runs a function.</summary>
     /// <param name="plan">What and how.</param>
@@ -79,7 +79,7 @@ internal sealed class FunctionRunner(
             clearUp = () => ClearUpAsync(starting, used);
             used = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             if (!used.FromCache)
-                Pulled();
+                Pulled(used.Image.ManifestDigest);
             clock.Next(ref clock.Pull);
             SparkRun message = await planner.PlanAsync(plan, used.Image, cancellationToken).ConfigureAwait(false);
             RunSpark spark = await starting.ConfigureAwait(false);
@@ -124,9 +124,9 @@ internal sealed class FunctionRunner(
         {
             RunEnd.Exited when outcome.Exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
             RunEnd.Exited => throw RunErrors.Exited(plan.Reference, outcome.Exited, outcome.Usage.OutOfMemoryKills > 0, stderr, output(), statistics),
-            RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, stderr, statistics),
+            RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, outcome.IsUntaken, stderr, statistics),
             RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, settings.MaxStdioBytes, stderr, statistics),
-            _ => throw RunErrors.Canceled(plan.Reference, stderr, statistics, cancellationToken),
+            _ => throw RunErrors.Canceled(plan.Reference, outcome.IsUntaken, stderr, statistics, cancellationToken),
         };
     }
 

@@ -29,11 +29,11 @@ internal sealed class PreparedContainer : IReady
     /// <param name="cancellationToken">Ends the making.</param>
     /// <exception cref="RunNotBegunException">The image lacks a layer by now; it is pulled at the next attempt.</exception>
     public static async Task<PreparedContainer> StartAsync(
-        RunPlan plan, Func<CancellationToken, Task<RunSpark>> start, ImageProvider images, ContainerPlanner planner, Action pulled, CancellationToken cancellationToken)
+        RunPlan plan, Func<CancellationToken, Task<RunSpark>> start, ImageProvider images, ContainerPlanner planner, Action<Digest> pulled, CancellationToken cancellationToken)
     {
         UsedImage image = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
         if (!image.FromCache)
-            pulled();
+            pulled(image.Image.ManifestDigest);
         RunSpark? spark = null;
         try
         {

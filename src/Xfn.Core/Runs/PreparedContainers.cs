@@ -7,7 +7,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
 {
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
-    private readonly Action _pulled;
+    private readonly Action<Digest> _pulled;
     private volatile ResolvedReference? _newest;
 
     /// <param name="options">How many wait, and for how long.</param>
@@ -15,7 +15,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
     /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
     /// <param name="pulled">Called when that one was pulled.</param>
     /// <param name="time">The clock.</param>
-    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, Action pulled, TimeProvider time)
+    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, Action<Digest> pulled, TimeProvider time)
     {
         (_images, _pulled) = (images, pulled);
         _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
@@ -63,7 +63,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
             {
                 using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
                 if (!current.FromCache)
-                    _pulled();
+                    _pulled(current.Image.ManifestDigest);
                 wanted = current.Image.ManifestDigest;
             }
         }

@@ -35,8 +35,10 @@ internal static class RunErrors
         };
     }
 
-    public static FunctionTimedOutException TimedOut(ImageReference reference, TimeSpan timeout, string stderr, RunStatistics statistics) =>
-        new($"function '{reference}' ran longer than its timeout of {timeout.TotalSeconds:0.###} s and was killed{LastLine(stderr)}")
+    public static FunctionTimedOutException TimedOut(ImageReference reference, TimeSpan timeout, bool untaken, string stderr, RunStatistics statistics) =>
+        new(untaken
+            ? $"function '{reference}' had ended, but what it wrote was not taken within its timeout of {timeout.TotalSeconds:0.###} s: a stream for stdout or stderr stalls, or is too slow."
+            : $"function '{reference}' ran longer than its timeout of {timeout.TotalSeconds:0.###} s and was killed{LastLine(stderr)}")
         {
             Timeout = timeout,
             StderrTail = stderr,
@@ -51,8 +53,12 @@ internal static class RunErrors
             Statistics = statistics,
         };
 
-    public static FunctionCanceledException Canceled(ImageReference reference, string stderr, RunStatistics statistics, CancellationToken cancellationToken) =>
-        new($"function '{reference}' was killed: its run was cancelled{LastLine(stderr)}", cancellationToken)
+    public static FunctionCanceledException Canceled(ImageReference reference, bool untaken, string stderr, RunStatistics statistics, CancellationToken cancellationToken) =>
+        new(
+            untaken
+                ? $"function '{reference}' had ended, but its run was cancelled before all that it wrote was taken."
+                : $"function '{reference}' was killed: its run was cancelled{LastLine(stderr)}",
+            cancellationToken)
         {
             StderrTail = stderr,
             Statistics = statistics,

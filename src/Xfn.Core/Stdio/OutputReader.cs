@@ -19,11 +19,12 @@ internal sealed class OutputReader : IDisposable
     /// <summary>Starts reading.</summary>
     /// <param name="source">The pipe.</param>
     /// <param name="sink">Takes what is read; false from it ends the reading.</param>
+    /// <param name="isForeign">Whether the sink is somebody else's, and may block the thread that writes to it.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public OutputReader(Stream source, IOutputSink sink, CancellationToken cancellationToken)
+    public OutputReader(Stream source, IOutputSink sink, bool isForeign, CancellationToken cancellationToken)
     {
         (_source, _sink) = (source, sink);
-        Completion = ReadAsync(cancellationToken);
+        Completion = isForeign ? Task.Run(() => ReadAsync(cancellationToken), CancellationToken.None) : ReadAsync(cancellationToken);
     }
 
     /// <summary>Ends at the end of the stream, or when the sink takes no more.</summary>
@@ -47,20 +48,42 @@ internal sealed class OutputReader : IDisposable
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            while (await _source.ReadAsync(buffer, either.Token).ConfigureAwait(false) is > 0 and int count)
+            while (await ReadPieceAsync(buffer, either.Token, cancellationToken).ConfigureAwait(false) is > 0 and int count)
             {
                 if (!await _sink.WriteAsync(buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false))
                     return;
-                if (_ended)
-                    _quiet.CancelAfter(Quiet);
+
+                // Nobody may wait for this any more, when the sink did not heed the token.
+                cancellationToken.ThrowIfCancellationRequested();
             }
-        }
-        catch (OperationCanceledException) when (_ended && !cancellationToken.IsCancellationRequested)
-        {
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private async ValueTask<int> ReadPieceAsync(Memory<byte> buffer, CancellationToken untilQuiet, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (!_ended)
+                return await _source.ReadAsync(buffer, untilQuiet).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (_ended && !cancellationToken.IsCancellationRequested)
+        {
+        }
+
+        // The sink may have taken longer over the last piece than it may be quiet: only the time of a read counts.
+        using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        quiet.CancelAfter(Quiet);
+        try
+        {
+            return await _source.ReadAsync(buffer, quiet.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return 0;
         }
     }
 }

@@ -62,10 +62,11 @@ internal sealed class TailSink(Stream? target, long limit) : IOutputSink
 
     public async ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
+        // Kept first: the target may never return from its write, and the tail is read then.
         _total += piece.Length;
+        Keep(piece.Span);
         if (target is not null)
             await target.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
-        Keep(piece.Span);
         return !IsExceeded();
     }
 
