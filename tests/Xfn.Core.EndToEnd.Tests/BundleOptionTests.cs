@@ -9,9 +9,9 @@ internal sealed class BundleOptionTests : RunnerFixture
     public async Task Files_and_directories_of_the_machine_can_be_seen_read_only()
     {
         RunFunctionResponse response = await RunShellAsync(
-            "cat /data/name; ls -d /opt/share/doc; touch /opt/share/x /data/name 2>/dev/null || echo refused",
-            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share", "/opt/share")] }));
-        Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname")}/opt/share/doc\nrefused\n"));
+            "cat /data/name; ls -d /opt/bin/env; touch /opt/bin/x /data/name 2>/dev/null || echo refused",
+            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/bin", "/opt/bin")] }));
+        Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname")}/opt/bin/env\nrefused\n"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -19,6 +19,13 @@ internal sealed class BundleOptionTests : RunnerFixture
         await Assert.ThatAsync(
             () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/no/such/file", "/data")] })),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'/no/such/file'").And.Message.Contains("'/data'"));
+
+    /// <summary>The kernel lets no user namespace uncover what is mounted over.</summary>
+    [Test, CancelAfter(60_000)]
+    public async Task A_mount_of_what_has_others_below_it_is_told() =>
+        await Assert.ThatAsync(
+            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/dev", "/data")] })),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'/data'").And.Message.Contains("below").And.Message.Contains("ReadOnlyMounts"));
 
     [Test, CancelAfter(60_000)]
     public async Task Variables_can_be_set_over_the_images()

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using Xfn.Core.Bundles;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -20,7 +21,6 @@ internal sealed class ContainmentTests : RunnerFixture
         "echo '0 0 1' >/proc/self/uid_map",
         "echo '0 0 1' >/proc/1/gid_map",
         "ulimit -n 1025",
-        "ulimit -u 257",
         "ulimit -l 65",
         "ulimit -s 65537",
         "mount -t tmpfs x /tmp",
@@ -35,7 +35,8 @@ internal sealed class ContainmentTests : RunnerFixture
         "busybox mknod /tmp/n c 1 3",
         "busybox mknod /tmp/n b 8 0",
         "busybox hostname x",
-        "cat </proc/kcore",
+        // What covers it can be read, and is empty.
+        "busybox head -c 4 /proc/kcore | busybox grep -q .",
         "cat /proc/kmsg",
         "busybox dmesg",
         "busybox insmod /bin/busybox",
@@ -44,6 +45,9 @@ internal sealed class ContainmentTests : RunnerFixture
         "echo x >/bin/busybox",
         "echo x >/proc/self/exe",
         "busybox renice -5 $$",
+
+        // Before Linux 5.14 only the cgroup has such a limit: this one would be that of all runs together.
+        .. ResourceLimit.CountsProcessesByNamespace ? (string[])["ulimit -u 257"] : [],
     ];
 
     [Test, CancelAfter(60_000)]

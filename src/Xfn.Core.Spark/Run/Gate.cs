@@ -89,10 +89,10 @@ internal sealed unsafe class Gate
 
     private static SparkException NotExecuted(int errno) => SparkException.FromErrno("it cannot be executed", errno, SparkFailureKind.Entrypoint);
 
-    /// <summary>Out of the way of the numbers that the descriptors are to have.</summary>
+    /// <summary>Out of the way of the numbers that the descriptors are to have, but below 64: a table that has had more stays larger, and the function could tell by its FDSize.</summary>
     private static int Move(int descriptor)
     {
-        int moved = Libc.fcntl(descriptor, Libc.F_DUPFD_CLOEXEC, 64);
+        int moved = Libc.fcntl(descriptor, Libc.F_DUPFD_CLOEXEC, 16);
         if (moved < 0)
             throw SparkException.FromErrno("cannot make a gate");
         Libc.close(descriptor);

@@ -53,7 +53,7 @@ public sealed record BundleOptions
 }
 
 /// <summary>A file or directory of this machine that a function sees, read-only.</summary>
-/// <param name="Source">Its absolute path on this machine. The function's root must be able to reach it: every directory above it open to all.</param>
+/// <param name="Source">Its absolute path on this machine. The function's root must be able to reach it: every directory above it open to all. No other file system may be mounted in it.</param>
 /// <param name="Destination">Its absolute path in the function's root, outside of <c>/proc</c>, <c>/sys</c> and <c>/dev</c>.</param>
 public sealed record ReadOnlyMount(string Source, string Destination);
 

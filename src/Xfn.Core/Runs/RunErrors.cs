@@ -80,8 +80,11 @@ internal static class RunErrors
             : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}'{(runtime is null ? "" : $" with {Path.GetFileName(runtime)}")}: {said}.{Remedy(said)}", exception);
     }
 
-    private static string Remedy(string said) => said.Contains("keyring", StringComparison.Ordinal)
-        ? " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."
+    private static string Remedy(string said) =>
+        said.Contains("keyring", StringComparison.Ordinal)
+            ? " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."
+        : said.Contains("mounted below", StringComparison.Ordinal)
+            ? " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (BundleOptions.ReadOnlyMounts)."
         : "";
 
     private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
