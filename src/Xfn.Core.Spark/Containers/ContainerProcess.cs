@@ -213,7 +213,6 @@ internal static unsafe class ContainerProcess
     /// <summary>The first path that is an executable file; null when none is.</summary>
     private static byte* Find(ContainerPlan* plan)
     {
-        
         int error = Libc.ENOENT;
         for (byte** path = plan->Programs; *path is not null; path++)
         {
@@ -224,6 +223,16 @@ internal static unsafe class ContainerProcess
                 continue;
             }
 
+            // What /proc/self/exe leads to is this executable, which is no part of the root.
+            var how = new Libc.OpenHow { Flags = Libc.O_PATH | Libc.O_CLOEXEC, Resolve = Libc.RESOLVE_NO_MAGICLINKS };
+            int file = (int)Raw.openat2(Libc.AT_FDCWD, *path, &how);
+            if (file < 0)
+            {
+                error = Libc.EACCES;
+                continue;
+            }
+
+            _ = Raw.close(file);
             int directory = Raw.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | Raw.O_DIRECTORY | Libc.O_CLOEXEC, 0);
             if (directory < 0)
                 return *path;
