@@ -87,6 +87,10 @@ internal static unsafe class ContainerProcess
         // Before it goes to the working directory, which is no way to what a descriptor holds open.
         if (!Hand(plan, plan->Stdin, 0) || !Hand(plan, plan->Stdout, 1) || !Hand(plan, plan->Stderr, 2))
             return false;
+
+        // Where it may not, the mode of a pipe lets everybody open it anew.
+        for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
+            _ = Raw.fchown(descriptor, plan->Uid, plan->Gid);
         if (plan->Waiting < 0)
         {
             if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
