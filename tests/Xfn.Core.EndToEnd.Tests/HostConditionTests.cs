@@ -31,8 +31,8 @@ internal sealed class HostConditionTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task A_host_with_few_descriptors_runs_or_says_what_it_lacks([Values(64, 256)] int descriptors, CancellationToken token)
     {
-        if (descriptors == 64)
-            Ways.SkipPrepared("the host that prepares is the test program, which needs as many for its own assemblies");
+        if (descriptors == 64 && HostProcess.IsThisProgram)
+            Assert.Ignore("The host is the test program here, which needs as many for its own assemblies.");
         HostResult result = await RunAfterAsync($"ulimit -n {descriptors}", TestImage.Shell("ulimit -n; echo ran"), token);
         if (result.ExitCode == 0)
             Assert.That(result.Output, Is.EqualTo($"{Math.Min(descriptors, 1024)}\nran\n"));

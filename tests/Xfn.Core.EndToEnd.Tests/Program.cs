@@ -1,12 +1,21 @@
+using System.Text;
 using Microsoft.Testing.Platform.Builder;
 using Xfn.Cli;
 using Xfn.Core;
 using Xfn.Core.EndToEnd.Tests;
 using Xfn.Core.EndToEnd.Tests.Support;
 
-// With a command of xfn's this program is xfn, but that its runner is the tests': a host of its own for functions that are prepared.
+// With a command of xfn's this program is xfn, but that its runner is the tests': a host of its own for functions that are prepared, or run by a runtime.
 if (args is [var command, ..] && !command.StartsWith('-'))
-    return await new CommandLine(options => new TestRunner(new ContainerRunner(options))).InvokeAsync(args);
+{
+    return await new CommandLine(options =>
+    {
+        options.Runtime = Ways.Runtime;
+        if (Environment.GetEnvironmentVariable("XFN_TEST_SECCOMP") is { } profile)
+            options.Bundle = options.Bundle with { SeccompProfile = Encoding.UTF8.GetBytes(profile) };
+        return new TestRunner(new ContainerRunner(options));
+    }).InvokeAsync(args);
+}
 
 ITestApplicationBuilder builder = await TestApplication.CreateBuilderAsync(args);
 SelfRegisteredExtensions.AddSelfRegisteredExtensions(builder, args);

@@ -1,8 +1,12 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using Microsoft.Extensions.Logging;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>OCI runtimes that do not behave.</summary>
+/// <summary>OCI runtimes that do not behave, and who makes a container.</summary>
+[NonParallelizable]
 internal sealed class RuntimeTests : RunnerFixture
 {
     private string _directory = "";
@@ -49,6 +53,51 @@ internal sealed class RuntimeTests : RunnerFixture
         await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, source.Token), Throws.InstanceOf<OperationCanceledException>());
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_bundle_with_what_only_a_runtime_knows_is_run_by_crun()
+    {
+        var log = new Logged();
+        RunFunctionResponse response = await RunShellAsync(
+            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", configure: o => (o.Runtime, o.BundleBuilder, o.Logger) = (null, new Changed(AddSysctl), log));
+        Assert.That(Text(response.Output), Is.EqualTo("7\n"));
+        Assert.That(log.Lines, Has.Exactly(1).Match("^Debug: .*left to crun: xfn-spark does not know 'linux.sysctl'"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_ordinary_bundle_is_left_to_nobody()
+    {
+        var log = new Logged();
+        await RunShellAsync("true", configure: o => (o.Runtime, o.Logger) = (null, log));
+        Assert.That(log.Lines, Has.None.Contains("left to"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Without_crun_an_ordinary_bundle_runs(CancellationToken token)
+    {
+        HostResult result = await RunWithoutCrunAsync("", token);
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "ran\n")), result.Error);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Without_crun_what_only_a_runtime_knows_is_told_with_the_remedy(CancellationToken token)
+    {
+        HostResult result = await RunWithoutCrunAsync("""{"defaultAction":"SCMP_ACT_ALLOW"}""", token);
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((125, "")), result.Error);
+        Assert.That(result.Error, Does.Contain("xfn-spark does not know a seccomp profile that is not compiled").And.Contain("apt-get install crun").And.Contain("WithRuntime"));
+    }
+
+    private static void AddSysctl(JsonObject config) => config["linux"]!["sysctl"] = new JsonObject { ["net.ipv4.ip_unprivileged_port_start"] = "7" };
+
+    /// <summary>Runs a function where there is no crun that could be executed.</summary>
+    private Task<HostResult> RunWithoutCrunAsync(string seccompProfile, CancellationToken token)
+    {
+        string[] variables = seccompProfile.Length > 0 ? [$"XFN_TEST_SECCOMP={seccompProfile}"] : [];
+        return HostProcess.RunUnderAsync(
+            "mount --make-rprivate / && mount --bind /dev/null /usr/bin/crun",
+            ["env", "-u", "XFN_TEST_RUNTIME", .. variables, Environment.ProcessPath!, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"],
+            token);
+    }
+
     private string WriteRuntime(string script)
     {
         // Its name has crun's, so that it is given what crun understands.
@@ -56,5 +105,44 @@ internal sealed class RuntimeTests : RunnerFixture
         File.WriteAllText(path, $"#!/bin/sh\n{script}\n");
         File.SetUnixFileMode(path, (UnixFileMode)0b111_101_101);
         return path;
+    }
+
+    /// <summary>The ordinary bundles, with something added.</summary>
+    private sealed class Changed(Action<JsonObject> change) : IBundleBuilder
+    {
+        private readonly RuntimeBundleBuilder _ordinary = new(new BundleOptions { SeccompForm = SeccompForm.Compiled });
+
+        public Bundle Build(BundleContext context)
+        {
+            Bundle bundle = _ordinary.Build(context);
+            JsonObject config = JsonNode.Parse(bundle.RuntimeConfig.Span)!.AsObject();
+            change(config);
+            return bundle with { RuntimeConfig = Encoding.UTF8.GetBytes(config.ToJsonString()) };
+        }
+    }
+
+    private sealed class Logged : ILogger
+    {
+        private readonly List<string> _lines = [];
+
+        public IReadOnlyList<string> Lines
+        {
+            get
+            {
+                lock (_lines)
+                    return [.. _lines];
+            }
+        }
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            lock (_lines)
+                _lines.Add($"{logLevel}: {formatter(state, exception)}");
+        }
     }
 }

@@ -38,6 +38,11 @@ internal static unsafe class ContainerMounts
                 return false;
         }
 
+        // Below what was mounted only this can make it. Where it cannot, entering it will tell.
+        int directory = Open(root, plan->WorkingDirectory);
+        if (directory < 0 && Raw.Error == Libc.ENOENT)
+            directory = MakeMountPoint(root, plan->WorkingDirectory, isFile: false);
+        _ = Raw.close(directory);
         return Pivot(plan, root);
     }
 

@@ -87,6 +87,10 @@ internal static unsafe class ContainerProcess
         // Before it goes to the working directory, which is no way to what a descriptor holds open.
         if (!Hand(plan, plan->Stdin, 0) || !Hand(plan, plan->Stdout, 1) || !Hand(plan, plan->Stderr, 2))
             return false;
+
+        // Where it may not, the mode of a pipe lets everybody open it anew.
+        for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
+            _ = Raw.fchown(descriptor, plan->Uid, plan->Gid);
         if (plan->Waiting < 0)
         {
             if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
@@ -213,7 +217,6 @@ internal static unsafe class ContainerProcess
     /// <summary>The first path that is an executable file; null when none is.</summary>
     private static byte* Find(ContainerPlan* plan)
     {
-        
         int error = Libc.ENOENT;
         for (byte** path = plan->Programs; *path is not null; path++)
         {
@@ -224,6 +227,16 @@ internal static unsafe class ContainerProcess
                 continue;
             }
 
+            // What /proc/self/exe leads to is this executable, which is no part of the root.
+            var how = new Libc.OpenHow { Flags = Libc.O_PATH | Libc.O_CLOEXEC, Resolve = Libc.RESOLVE_NO_MAGICLINKS };
+            int file = (int)Raw.openat2(Libc.AT_FDCWD, *path, &how);
+            if (file < 0)
+            {
+                error = Libc.EACCES;
+                continue;
+            }
+
+            _ = Raw.close(file);
             int directory = Raw.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | Raw.O_DIRECTORY | Libc.O_CLOEXEC, 0);
             if (directory < 0)
                 return *path;

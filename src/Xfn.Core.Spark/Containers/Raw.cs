@@ -69,6 +69,9 @@ internal static unsafe partial class Raw
     public static partial int fstatfs(int fd, byte* buffer);
 
     [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int fchown(int fd, uint uid, uint gid);
+
+    [LibraryImport("libc"), SuppressGCTransition]
     public static partial int dup3(int fd, int to, int flags);
 
     [LibraryImport("libc"), SuppressGCTransition]

@@ -117,8 +117,7 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         if (name.Contains('/'))
             return [name];
         string directories = environment.FirstOrDefault(v => v.StartsWith(path, StringComparison.Ordinal))?[path.Length..] ?? "";
-        string[] programs = [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
-        return programs.Length > 0 ? programs : [name];
+        return [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
     }
 
     private SparkException Failure(ContainerPlan* plan)

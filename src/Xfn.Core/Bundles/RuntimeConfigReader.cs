@@ -20,8 +20,12 @@ internal static class RuntimeConfigReader
     private static readonly FrozenDictionary<string, ulong> Flags = new Dictionary<string, ulong>
     {
         ["ro"] = 1, ["nosuid"] = 2, ["nodev"] = 4, ["noexec"] = 8, ["sync"] = 0x10, ["noatime"] = 0x400, ["nodiratime"] = 0x800, ["bind"] = 0x1000, ["rbind"] = 0x5000,
-        ["relatime"] = 0x20_0000, ["strictatime"] = 0x100_0000, ["rw"] = 0, ["suid"] = 0, ["dev"] = 0, ["exec"] = 0, ["async"] = 0, ["private"] = 0, ["rprivate"] = 0, ["defaults"] = 0,
+        ["relatime"] = 0x20_0000, ["strictatime"] = 0x100_0000, ["private"] = 0, ["rprivate"] = 0, ["defaults"] = 0,
     }.ToFrozenDictionary();
+
+    /// <summary>Words that take back a flag that was named before.</summary>
+    private static readonly FrozenDictionary<string, ulong> Unset =
+        new Dictionary<string, ulong> { ["rw"] = 1, ["suid"] = 2, ["dev"] = 4, ["exec"] = 8, ["async"] = 0x10 }.ToFrozenDictionary();
 
     /// <summary>Options of the file systems' own; all others might be the runtimes'.</summary>
     private static readonly FrozenSet<string> Options = new[] { "newinstance", "mode", "size", "nr_inodes", "nr_blocks", "uid", "gid", "ptmxmode", "max", "hidepid", "subset" }.ToFrozenSet();
@@ -43,7 +47,8 @@ internal static class RuntimeConfigReader
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(config);
+            // Which of two that are called the same holds each reader decides for itself.
+            using JsonDocument document = JsonDocument.Parse(config, new JsonDocumentOptions { AllowDuplicateProperties = false });
             reason = "";
             return Container(document.RootElement, isRootWritable);
         }
@@ -70,7 +75,7 @@ internal static class RuntimeConfigReader
         Know("linux.", linux, "namespaces", "rootfsPropagation", "maskedPaths", "readonlyPaths", "seccomp");
         if (process.TryGetProperty("terminal", out JsonElement terminal) && terminal.GetBoolean())
             throw new UnknownException("a terminal");
-        if (root.GetProperty("path").GetString() != Rootfs)
+        if (Text(root.GetProperty("path")) != Rootfs)
             throw new UnknownException("a root of its own");
         if (isRootWritable && root.TryGetProperty("readonly", out JsonElement readOnly) && readOnly.GetBoolean())
             throw new UnknownException("a read-only root where it could be written to");
@@ -84,8 +89,8 @@ internal static class RuntimeConfigReader
         {
             Arguments = Texts(process, "args") is { Count: > 0 } arguments ? arguments : throw new UnknownException("no arguments"),
             Environment = LastOfEach(Texts(process, "env")),
-            WorkingDirectory = process.GetProperty("cwd").GetString()!,
-            Hostname = config.TryGetProperty("hostname", out JsonElement hostname) ? hostname.GetString()! : throw new UnknownException("no host name"),
+            WorkingDirectory = Text(process.GetProperty("cwd")) is ['/', ..] directory ? directory : throw new UnknownException("a working directory that is not absolute"),
+            Hostname = config.TryGetProperty("hostname", out JsonElement hostname) ? Text(hostname) : throw new UnknownException("no host name"),
             Uid = user.GetProperty("uid").GetUInt32(),
             Gid = user.GetProperty("gid").GetUInt32(),
             Groups = Each(user, "additionalGids", gid => gid.GetUInt32()),
@@ -108,7 +113,7 @@ internal static class RuntimeConfigReader
         foreach (JsonElement item in linux.GetProperty("namespaces").EnumerateArray())
         {
             Know("linux.namespaces.", item, "type");
-            types.Add(item.GetProperty("type").GetString()!);
+            types.Add(Text(item.GetProperty("type")));
         }
 
         if (Array.Find(NeededNamespaces, needed => !types.Remove(needed)) is { } missing)
@@ -120,9 +125,9 @@ internal static class RuntimeConfigReader
     private static SparkMount Mount(JsonElement mount)
     {
         Know("mounts.", mount, "destination", "type", "source", "options");
-        string destination = mount.GetProperty("destination").GetString()!;
-        string type = mount.TryGetProperty("type", out JsonElement kind) ? kind.GetString()! : "bind";
-        string source = mount.TryGetProperty("source", out JsonElement from) ? from.GetString()! : type;
+        string destination = Text(mount.GetProperty("destination"));
+        string type = mount.TryGetProperty("type", out JsonElement kind) ? Text(kind) : "bind";
+        string source = mount.TryGetProperty("source", out JsonElement from) ? Text(from) : type;
         if (!Types.Contains(type))
             throw new UnknownException($"a mount of the type '{type}'");
         if (!destination.StartsWith('/'))
@@ -133,6 +138,8 @@ internal static class RuntimeConfigReader
         {
             if (Flags.TryGetValue(option, out ulong flag))
                 flags |= flag;
+            else if (Unset.TryGetValue(option, out ulong unset))
+                flags &= ~unset;
             else if (Options.Contains(option.Split('=', 2)[0]))
                 data.Add(option);
             else
@@ -153,7 +160,7 @@ internal static class RuntimeConfigReader
     private static SparkLimit Limit(JsonElement limit)
     {
         Know("process.rlimits.", limit, "type", "soft", "hard");
-        string type = limit.GetProperty("type").GetString()!;
+        string type = Text(limit.GetProperty("type"));
         return Limits.TryGetValue(type, out int number)
             ? new SparkLimit(number, limit.GetProperty("soft").GetUInt64(), limit.GetProperty("hard").GetUInt64())
             : throw new UnknownException($"the limit '{type}'");
@@ -202,8 +209,10 @@ internal static class RuntimeConfigReader
         return [.. values.Values];
     }
 
-    private static IReadOnlyList<string> Texts(JsonElement parent, string name) =>
-        Each(parent, name, text => text.GetString() is { } value && !value.Contains('\0') ? value : throw new UnknownException("a text that no program can be given"));
+    private static IReadOnlyList<string> Texts(JsonElement parent, string name) => Each(parent, name, Text);
+
+    private static string Text(JsonElement text) =>
+        text.GetString() is { } value && !value.Contains('\0') ? value : throw new UnknownException("a text that no program can be given");
 
     private static IReadOnlyList<T> Each<T>(JsonElement parent, string name, Func<JsonElement, T> read) =>
         parent.TryGetProperty(name, out JsonElement list) ? [.. list.EnumerateArray().Select(read)] : [];

@@ -5,8 +5,11 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>A host of its own for functions: xfn, started by a shell that prepares what it is to run under.</summary>
 internal static class HostProcess
 {
-    /// <summary>The program; where functions are prepared, this one, which does as it does but prepares them.</summary>
-    public static string Xfn => Ways.IsPrepared ? Environment.ProcessPath! : Path.Combine(AppContext.BaseDirectory, "xfn");
+    /// <summary>The program; where functions are prepared or a runtime is to be used, this one, which does as it does but for that.</summary>
+    public static string Xfn => IsThisProgram ? Environment.ProcessPath! : Path.Combine(AppContext.BaseDirectory, "xfn");
+
+    /// <summary>Whether the host is the test program, which needs more of everything than xfn.</summary>
+    public static bool IsThisProgram => Ways.IsPrepared || Ways.Runtime is not null;
 
     /// <summary>Starts a program with its streams in our hands.</summary>
     public static Process Start(string program, params string[] arguments) => Process.Start(
@@ -34,6 +37,23 @@ internal static class HostProcess
     /// <summary>Runs xfn with these arguments, by a shell that does something before: <c>ulimit -n 64</c>.</summary>
     public static Task<HostResult> RunAfterAsync(string preparation, string[] arguments, CancellationToken token) =>
         RunAsync("sh", ["-c", $"{preparation} && exec \"$0\" \"$@\"", Xfn, .. arguments], token);
+
+    /// <summary>Runs a command in a mount namespace of its own, by a shell that mounts something before.</summary>
+    /// <remarks>Who may not mount becomes able to in a user namespace, and gives that up again: no root there, which without CAP_SETFCAP could map nobody.</remarks>
+    public static Task<HostResult> RunUnderAsync(string mounts, string[] command, CancellationToken token)
+    {
+        if (Ways.IsRoot)
+            return RunAsync("unshare", ["--mount", "sh", "-c", $"{mounts} && exec \"$0\" \"$@\"", .. command], token);
+        if (Environment.IsPrivilegedProcess)
+            Assert.Ignore("Root without CAP_SYS_ADMIN can mask nothing.");
+        return RunAsync(
+            "unshare",
+            [
+                "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "--mount",
+                "sh", "-c", $"{mounts} && exec setpriv --ambient-caps=-all --inh-caps=-all \"$0\" \"$@\"", .. command,
+            ],
+            token);
+    }
 }
 
 /// <summary>How a host ended.</summary>

@@ -43,6 +43,7 @@ internal abstract class RunnerFixture
         var runner = new TestRunner(new ContainerRunner(o =>
         {
             o.WithCacheDir(Cache);
+            o.Runtime = Ways.Runtime;
             o.FlattenImages |= Environment.GetEnvironmentVariable("XFN_TEST_FLATTEN") == "1";
             configure?.Invoke(o);
         }));

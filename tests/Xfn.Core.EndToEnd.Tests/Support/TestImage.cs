@@ -24,16 +24,20 @@ internal sealed class TestImage
 
     /// <summary>An image whose command dies of signal 4. The first process of a PID namespace heeds no signal from within but those of its own faults: this is a program of one
     /// undefined instruction.</summary>
-    public static TestImage Fault()
+    public static TestImage Fault() => Command("/fault").WithLayer(tar => tar.File("fault", Program(0x0f, 0x0b), Mode755));
+
+    /// <summary>A program of these instructions.</summary>
+    public static byte[] Program(params ReadOnlySpan<byte> instructions)
     {
-        byte[] header =
+        var size = (byte)(0x78 + instructions.Length);
+        return
         [
             0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0x3e, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0,
             0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0x38, 0, 1, 0, 0, 0, 0, 0, 0, 0,
             1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0,
-            0x7a, 0, 0, 0, 0, 0, 0, 0, 0x7a, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
+            size, 0, 0, 0, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
+            .. instructions,
         ];
-        return Command("/fault").WithLayer(tar => tar.File("fault", [.. header, 0x0f, 0x0b], Mode755));
     }
 
     public TestImage WithBusybox() => WithLayer(tar =>

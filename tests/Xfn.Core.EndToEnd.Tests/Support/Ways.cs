@@ -12,6 +12,9 @@ internal static class Ways
     /// <summary>Whether functions are prepared before they are run.</summary>
     public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_PREPARED") == "1";
 
+    /// <summary>The OCI runtime that makes the containers where a test does not say; null for none, as ordinarily.</summary>
+    public static string? Runtime { get; } = Environment.GetEnvironmentVariable("XFN_TEST_RUNTIME");
+
     /// <summary>Skips a test of what is not so where functions are prepared.</summary>
     public static void SkipPrepared(string why)
     {

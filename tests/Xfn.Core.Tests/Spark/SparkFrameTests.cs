@@ -1,0 +1,100 @@
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Tests.Spark;
+
+/// <summary>What one process writes the other reads.</summary>
+internal sealed class SparkFrameTests
+{
+    private static readonly SparkContainer _container = new()
+    {
+        Arguments = ["/app", "", "é\n𝄞", new string('x', 100_000)],
+        Environment = ["PATH=/bin", "EMPTY="],
+        WorkingDirectory = "/srv/app",
+        Hostname = "web-1",
+        Uid = uint.MaxValue - 1,
+        Gid = 1001,
+        Groups = [0, 2000, uint.MaxValue - 1],
+        Umask = 0b000_010_010,
+        OomScoreAdjustment = -1000,
+        OwnNetwork = true,
+        NewPrivileges = false,
+        Capabilities = new SparkCapabilities(1, 2, 4, ulong.MaxValue, 1UL << 63),
+        Limits = [new SparkLimit(7, 1024, 4096), new SparkLimit(8, 0, ulong.MaxValue)],
+        Mounts = [new SparkMount("/proc", "proc", "proc", 14, ""), new SparkMount("/data", "", "/etc/hostname", ulong.MaxValue, "mode=755,size=1")],
+        MaskedPaths = ["/proc/keys", "/proc/acpi"],
+        ReadOnlyPaths = ["/proc/sys"],
+        Filter = new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 },
+    };
+
+    private static readonly SparkContainer _least = new()
+    {
+        Arguments = ["a"],
+        Environment = [],
+        WorkingDirectory = "/",
+        Hostname = "",
+        Uid = 0,
+        Gid = 0,
+        Groups = [],
+        Umask = 0,
+        OomScoreAdjustment = null,
+        OwnNetwork = false,
+        NewPrivileges = true,
+        Capabilities = new SparkCapabilities(0, 0, 0, 0, 0),
+        Limits = [],
+        Mounts = [],
+        MaskedPaths = [],
+        ReadOnlyPaths = [],
+        Filter = default,
+    };
+
+    private static IEnumerable<SparkContainer> Containers() => [_container, _least, _container with { OomScoreAdjustment = 0 }];
+
+    [TestCaseSource(nameof(Containers)), CancelAfter(20_000)]
+    public void A_container_is_read_as_it_was_written(SparkContainer container)
+    {
+        ReadOnlyMemory<byte> frame = SparkFrame.Write(container);
+        Assert.That(SparkFrame.ReadHeader(frame.Span, out SparkMessageKind kind), Is.EqualTo(frame.Length - SparkFrame.HeaderBytes));
+        Assert.That(kind, Is.EqualTo(SparkMessageKind.Container));
+        var read = (SparkContainer)SparkFrame.Read(kind, frame.Span[SparkFrame.HeaderBytes..]);
+        Assert.That(read.Filter.ToArray(), Is.EqualTo(container.Filter.ToArray()));
+        Assert.That(read, Is.EqualTo(container with { Filter = read.Filter }).UsingPropertiesComparer());
+    }
+
+    [Test, CancelAfter(20_000)]
+    public void A_container_within_a_run_is_read_as_it_was_written()
+    {
+        var run = new SparkRun
+        {
+            StoreDirectory = "/store",
+            LowerDirectories = ["a", "b"],
+            FlattenedDirectory = "",
+            MountPoints = ["proc"],
+            FileMountPoints = [],
+            Directories = ["srv"],
+            RootMode = 0b111_101_101,
+            RootUid = 1,
+            RootGid = 2,
+            WritableRootBytes = 1L << 40,
+            OuterProc = true,
+            Runtime = "",
+            RuntimeFlags = [],
+            RuntimeConfig = default,
+            Container = SparkFrame.Write(_container)[SparkFrame.HeaderBytes..],
+        };
+        var read = (SparkRun)SparkFrame.Read(SparkMessageKind.Run, SparkFrame.Write(run).Span[SparkFrame.HeaderBytes..]);
+        Assert.That(read.Container.ToArray(), Is.EqualTo(run.Container.ToArray()));
+        Assert.That(((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, read.Container.Span)).Arguments, Is.EqualTo(_container.Arguments));
+    }
+
+    [Test, CancelAfter(20_000)]
+    public void A_container_that_is_cut_off_or_goes_on_is_refused()
+    {
+        byte[] body = SparkFrame.Write(_container)[SparkFrame.HeaderBytes..].ToArray();
+        Assert.Multiple(() =>
+        {
+            foreach (int length in Enumerable.Range(0, 200).Concat([body.Length - 1]))
+                Assert.That(() => SparkFrame.Read(SparkMessageKind.Container, body.AsSpan(0, length)), Throws.InstanceOf<InvalidDataException>(), $"{length} bytes");
+            Assert.That(() => SparkFrame.Read(SparkMessageKind.Container, [.. body, 0]), Throws.InstanceOf<InvalidDataException>());
+        });
+    }
+}
