@@ -294,8 +294,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             // It is so for everybody who mounts it, as nobody else does.
             (_, "/sys", "sysfs") => (options, "ro"),
 
-            // A device is no program, and has no owner here whose program it could be: flags have no meaning for it, nor has whether it is read-only for the device that takes everything.
-            (not "/", _, "devtmpfs" or "tmpfs") when from.StartsWith('/') && (from == "/null" || point.StartsWith("/dev/", StringComparison.Ordinal)) => ("rw,relatime", own),
+            // xfn-spark makes all of the machine read-only for its namespace, so that root in a container cannot change a device's mode; a device is written to all the same. Other flags have no meaning for it.
+            (not "/", _, "devtmpfs" or "tmpfs") when from.StartsWith('/') && (from == "/null" || point.StartsWith("/dev/", StringComparison.Ordinal)) => ("ro,relatime", own),
 
             // What is hidden, and what is made read-only, keeps what was forbidden there: crun forgets that too, and lets the empty directory be of any size.
             ("/", _, "tmpfs") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own.Replace("rw,size=0k", "ro,size=4k,nr_inodes=2,mode=755", StringComparison.Ordinal)),

@@ -16,6 +16,7 @@ internal static class ContainerRun
         if (Libc.chdir(run.StoreDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
         Identity.BecomeRoot();
+        MachineFiles.MakeReadOnly(run.OuterProc);
         Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
         if (run.FlattenedDirectory.Length > 0)
         {

@@ -1,0 +1,43 @@
+using System.Runtime.InteropServices;
+
+namespace Xfn.Core.Spark.Mounts;
+
+/// <summary>The machine's file systems as this spark's mount namespace has them.</summary>
+internal static unsafe class MachineFiles
+{
+    /// <summary>Makes all of them read-only, for this namespace and those made of it. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this executable as its own,
+    /// and may open it to write where its file is the caller's. Nothing of the machine is written to in a run.</summary>
+    /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
+    public static void MakeReadOnly(bool outerProc)
+    {
+        var attributes = new MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
+
+        // Before Linux 5.12 there is no such call; there the kernel lets nobody write to what is being executed, as it does again since 6.13.
+        if (Change("/", recursive: true, &attributes) != 0 && Libc.Errno != Libc.ENOSYS)
+            throw SparkException.FromErrno("cannot make the machine's file systems read-only for the function");
+        if (!outerProc)
+            return;
+        attributes = new MountAttributes { Clear = (ulong)Libc.MOUNT_ATTR_RDONLY };
+
+        // One that was read-only before stays so.
+        _ = Change("/proc", recursive: false, &attributes);
+    }
+
+    private static nint Change(string path, bool recursive, MountAttributes* attributes)
+    {
+        const nint mountSetattr = 442;
+        const int recursively = 0x8000;
+        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(path + '\0'))
+            return Libc.syscall(mountSetattr, Libc.AT_FDCWD, (nint)name, recursive ? recursively : 0, (nint)attributes, sizeof(MountAttributes));
+    }
+
+    /// <summary>struct mount_attr.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct MountAttributes
+    {
+        public ulong Set;
+        public ulong Clear;
+        public ulong Propagation;
+        public ulong UserNamespace;
+    }
+}
