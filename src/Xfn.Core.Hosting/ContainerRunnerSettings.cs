@@ -107,6 +107,8 @@ internal sealed class RegistrySettings
 
     public bool? UseCredentialFiles { get; set; }
 
+    public bool? UseCertificateDirectories { get; set; }
+
     public int? MaxRetries { get; set; }
 
     public TimeSpan? NoProgressTimeout { get; set; }
@@ -120,6 +122,7 @@ internal sealed class RegistrySettings
         Mirrors = Mirrors is null ? options.Mirrors : Mirrors.ToDictionary(m => m.Key, m => (IReadOnlyList<string>)m.Value),
         AllowForeignLayers = AllowForeignLayers ?? options.AllowForeignLayers,
         UseCredentialFiles = UseCredentialFiles ?? options.UseCredentialFiles,
+        UseCertificateDirectories = UseCertificateDirectories ?? options.UseCertificateDirectories,
         MaxRetries = MaxRetries ?? options.MaxRetries,
         NoProgressTimeout = NoProgressTimeout ?? options.NoProgressTimeout,
     };
