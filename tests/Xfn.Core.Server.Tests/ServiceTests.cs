@@ -203,17 +203,24 @@ internal sealed class ServiceTests : ServerFixture
         });
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
         Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient client = Client(server);
+        int closed = 0;
         await Parallel.ForAsync(0, 1000, new ParallelOptions { MaxDegreeOfParallelism = 50, CancellationToken = token }, async (_, each) =>
         {
             try
             {
                 await client.RunFunctionAsync(new() { Image = "x" }, deadline: DateTime.UtcNow.AddMilliseconds(Random.Shared.Next(20)), cancellationToken: each);
             }
+            catch (RpcException ex) when (ex.Status.DebugException is IOException or HttpRequestException)
+            {
+                // Kestrel closes the connection of who gives up more calls than it gets rid of, and with it the calls that are just going on.
+                Interlocked.Increment(ref closed);
+            }
             catch (RpcException ex)
             {
                 Assert.That(ex.StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded).Or.EqualTo(StatusCode.Cancelled));
             }
         });
+        Assert.That(closed, Is.LessThan(500));
         await Eventually(() => runner.Running == 0, TimeSpan.FromSeconds(5), "runs go on");
         await server.StopAsync(token).WaitAsync(TimeSpan.FromSeconds(10), token);
     }
