@@ -16,7 +16,11 @@ namespace Xfn.Core;
 public sealed class RemoteContainerRunner : IContainerRunner
 {
     private const long MostStdioBytes = 2_000_000_000;
+
+    // It takes gRPC seconds to see that one of several servers has gone; until then each offer may meet it.
+    private const int FleetFactor = 3;
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
 
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
@@ -199,7 +203,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
         TimeSpan allowed = timeout < LongestDeadline - _options.PullAllowance ? timeout + _options.PullAllowance : LongestDeadline;
         DateTime deadline = _options.TimeProvider.GetUtcNow().UtcDateTime + allowed;
         TimeSpan delay = FirstDelay;
-        for (int attempt = 1; ; attempt++, delay *= 2)
+        for (int attempt = 1; ; attempt++, delay = delay * 2 < LongestDelay ? delay * 2 : LongestDelay)
         {
             XfnException error;
             Again again;
@@ -213,7 +217,8 @@ public sealed class RemoteContainerRunner : IContainerRunner
                 (error, again) = RemoteErrors.From(ex.Failure, ex.Sent, _servers);
             }
 
-            if (attempt >= _options.MaxAttempts || !MayTryAgain(again))
+            int most = again == Again.Anywhere && _isFleet && _options.MaxAttempts > 1 ? _options.MaxAttempts * FleetFactor : _options.MaxAttempts;
+            if (attempt >= most || !MayTryAgain(again))
                 throw error;
             if (again == Again.IfMayRunTwice)
                 RemoteLog.Lost(_options.Logger, message.Image, error.Message, delay);

@@ -48,7 +48,7 @@ internal static class RemoteErrors
         string found = Found(failure.Status);
         switch (failure.StatusCode)
         {
-            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause):
+            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause) || IsUntouched(cause):
                 return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), Again.Anywhere);
 
             case StatusCode.DeadlineExceeded:
@@ -83,6 +83,16 @@ internal static class RemoteErrors
     {
         HttpRequestError: HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.VersionNegotiationError,
     };
+
+    /// <summary>Whether the server was stopping and said (GOAWAY) that it had not looked at the request, which may have been sent by then. HttpClient ends those with the connection's error, which is none, and lets the
+    /// others go on. See <see href="https://www.rfc-editor.org/rfc/rfc9113#section-6.8">RFC 9113, section 6.8</see>.</summary>
+    private static bool IsUntouched(Exception? cause)
+    {
+        const long noError = 0;
+        while (cause is not (null or HttpProtocolException))
+            cause = cause.InnerException;
+        return cause is HttpProtocolException { ErrorCode: noError };
+    }
 
     /// <summary>The innermost words: those around them are the libraries'.</summary>
     private static string Found(Status status)
