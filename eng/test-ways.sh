@@ -15,7 +15,7 @@ unprepared=(Allocation CacheFault Compression HostileLayer Image Prepared Pull Q
 filter=(--filter "$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}" | cut -c2-)")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
-by_runtime=(BundleOption Containment Failure HostCondition KilledRun Limit Prepared Run Stream)
+by_runtime=(BundleOption Containment Failure KilledRun Limit Prepared Run)
 runtime_filter=(--filter "$(printf "|FullyQualifiedName~$end_to_end.%sTests" "${by_runtime[@]}" | cut -c2-)")
 
 # run_way WAY USER COMMAND...: runs the tests by COMMAND, in directories that are the user's own; with prepared functions too, when the way is listed for that.
