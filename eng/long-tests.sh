@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs what is long by nature, as root, and ends with "N passed, N failed, N skipped", as test.sh does. Each group takes from minutes to hours; none is part of test.sh.
+#   eng/long-tests.sh --list        names the groups
+#   eng/long-tests.sh [GROUP...]    runs these; all when none is named
+#
+# A group is a line below. Its tests are those with [Category("Long"), Category("GROUP")] in any test project, the end-to-end tests in the four ways; a function group_GROUP runs what else it takes.
+groups=(
+  'kills      hosts, servers and pulls that are killed at a thousand moments'
+  'soaks      runs and calls by the thousand, of which many fail: nothing is left, and nothing grows'
+  'fleets     many servers, and hosts that come and go'
+  'hostile    a server with a thousand hostile connections'
+  'chance     the tests of unpacking by chance, with a hundred times the rounds'
+  'fuzz       eng/fuzz.sh, an hour of all targets'
+  'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
+)
+
+. "$(dirname "$0")/common.sh"
+. eng/test-programs.sh
+. eng/test-ways.sh
+
+names() { printf '%s\n' "${groups[@]}" | cut -d' ' -f1; }
+
+case ${1-} in
+  --list) printf '%s\n' "${groups[@]}" && exit ;;
+  -*) fail "unknown option '$1'. See the head of $0" ;;
+esac
+[ $# -gt 0 ] || set -- $(names)
+for group; do
+  names | grep -qx "$group" || fail "unknown group '$group'. These are the groups: $(names | xargs)"
+done
+
+# The longest that one test program may take here, in seconds.
+limit=${XFN_TEST_LIMIT:-14400}
+export XFN_TEST_PATIENCE=$limit
+# A group has tests in a few of the programs.
+chosen_only=1
+
+# group_...: what a group runs besides the tests of its category.
+group_soaks() {
+  # 34: of 300 runs, 10,200.
+  XFN_FUZZ_FACTOR=34 run_ways "$not_long&FullyQualifiedName~SoakTests" root subids
+  XFN_SOAK_SECONDS=${XFN_SOAK_SECONDS:-600} one Xfn.Core.Server.Tests "FullyQualifiedName~SoakTests"
+}
+group_chance() {
+  XFN_FUZZ_FACTOR=${XFN_FUZZ_FACTOR:-100} one Xfn.Core.Spark.Tests "FullyQualifiedName~FuzzTests|FullyQualifiedName~DifferentialTests|FullyQualifiedName~StackTests|FullyQualifiedName~RealLayerTests"
+}
+group_fuzz() { [ ! -x eng/fuzz.sh ] || script eng/fuzz.sh all 3600; }
+group_fresh() { [ ! -x eng/fresh-machine.sh ] || script eng/fresh-machine.sh; }
+
+# one PROGRAM FILTER: some tests of one program.
+one() { test_results=$results run_tests "$1" "$(program "$1")" --filter "$2"; }
+
+# script COMMAND...: passed or failed as a whole.
+script() {
+  say "$*"
+  if "$@" </dev/null; then passed=$((passed + 1)); else echo "$*: ended with status $?" && failed=$((failed + 1)); fi
+}
+
+need_for_tests
+empty_results
+build_all
+for group; do
+  say "Group $group"
+  for_each_program --filter "TestCategory=Long&TestCategory=$group"
+  run_ways "TestCategory=Long&TestCategory=$group" $(is_root && echo root caps subids single)
+  [ "$(type -t "group_$group")" != function ] || "group_$group"
+done
+finish
