@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
 # Measures runs and pulls against the programs that do the same, alternating, and prints one table: as root, and as an ordinary user. See docs/performance.md.
-#   eng/bench.sh [--quick] [--growth] [--json FILE] [--svg FILE] [GROUP...]
+#   eng/bench.sh [--quick] [--growth] [--json FILE] [--svg FILE] [--compare OLD.json] [GROUP...]
 #     --quick   a few rounds of each, to see that all of it works
 #     --growth  instead, what a run costs when images, layers, output, queued runs and concurrent runs grow
 #     --json    the rows as JSON
 #     --svg     the ratios as a picture
+#     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of both, and fails when something is worse
 #     GROUP     only these: warm prepared images many socket fresh stream pull, growth-cached growth-layers growth-output growth-queued growth-concurrent
 caller=$PWD
 . "$(dirname "$0")/common.sh"
 . eng/users.sh
 
 groups=(warm prepared images many socket fresh stream pull)
-quick=() json='' svg='' chosen=()
+quick=() json='' svg='' compare='' chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
     --growth) groups=(growth-cached growth-layers growth-output growth-queued growth-concurrent) ;;
-    --json | --svg)
+    --json | --svg | --compare)
       [ $# -ge 2 ] || fail "$1 takes a file"
       file=$(realpath -m "$caller/$2")
       case $2 in /*) file=$2 ;; esac
-      [ "$1" = --json ] && json=$file || svg=$file
+      printf -v "${1#--}" %s "$file"
       shift
       ;;
     -*) sed -n 's/^#   \( *\)/\1/p' "$0" >&2 && fail "unknown option $1" ;;
@@ -28,6 +29,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+[ -z "$compare" ] || [ -r "$compare" ] || fail "cannot read $compare"
 [ ${#chosen[@]} -eq 0 ] || groups=("${chosen[@]}")
 
 need_dotnet
@@ -72,6 +74,8 @@ for group in "${groups[@]}"; do
 done
 
 [ ${#files[@]} -gt 0 ] || fail "nothing was measured; why is above"
+: "${json:=$stage/all.json}"
 "$stage/programs/xfn-benchmarks" show "$json" "$svg" "${files[@]}" || status=1
+[ -z "$compare" ] || "$stage/programs/xfn-benchmarks" compare "$compare" "$json" || status=1
 say "Took $SECONDS seconds" >&2
 exit $status

@@ -19,22 +19,6 @@ internal sealed record Way(string Name, Func<Task> Run)
     public int Runs { get; init; } = 1;
 }
 
-/// <summary>What a way took.</summary>
-internal sealed class Sample(string name)
-{
-    public string Name => name;
-
-    public List<double> Times { get; } = [];
-
-    public double? AllocatedKiB { get; set; }
-
-    public double? PeakMiB { get; set; }
-
-    public string? Error { get; set; }
-
-    public double? Percentile(int percent) => Times.Count == 0 || Error is not null ? null : Times.Order().ElementAt(Math.Min(Times.Count - 1, Times.Count * percent / 100));
-}
-
 /// <summary>Takes times, alternating between the ways in one run, so that the machine's moods hit all of them.</summary>
 internal static class Measure
 {

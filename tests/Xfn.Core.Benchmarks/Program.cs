@@ -7,6 +7,8 @@ switch (args)
         return await Bench.MeasureAsync(group, caller, file, options.Contains("--quick"));
     case ["show", string json, string svg, .. string[] files] when files.Length > 0:
         return Table.Show(json, svg, files);
+    case ["compare", string before, string after]:
+        return Comparison.Show(before, after);
     case ["loop", string program, .. string[] arguments]:
         return await Peers.LoopAsync(program, arguments);
     case ["unpack", .. string[] archives] when archives.Length > 0:
@@ -14,6 +16,6 @@ switch (args)
     case ["unpack-once", string archive, string target]:
         return UnpackBenchmark.Once(archive, target);
     default:
-        Console.Error.WriteLine($"usage: xfn-benchmarks measure GROUP CALLER ROWS.json [--quick] | show TABLE.json PICTURE.svg ROWS.json... | unpack ARCHIVE.tar...\ngroups: {string.Join(' ', Bench.Groups.Keys)}");
+        Console.Error.WriteLine($"usage: xfn-benchmarks measure GROUP CALLER ROWS.json [--quick] | show TABLE.json PICTURE.svg ROWS.json... | compare OLD.json NEW.json | unpack ARCHIVE.tar...\ngroups: {string.Join(' ', Bench.Groups.Keys)}");
         return 2;
 }

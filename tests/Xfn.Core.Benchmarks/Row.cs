@@ -18,7 +18,12 @@ internal sealed record Row
 
     public int Rounds { get; init; }
 
+    /// <summary>A quarter of the rounds took no longer, and a quarter no less than <see cref="P75"/>: the middle half is between them. Rows of older versions lack both.</summary>
+    public double? P25 { get; init; }
+
     public double? Median { get; init; }
+
+    public double? P75 { get; init; }
 
     public double? P90 { get; init; }
 
@@ -46,7 +51,9 @@ internal sealed record Row
         Name = name,
         Caller = caller,
         Rounds = ours.Times.Count,
+        P25 = ours.Percentile(25),
         Median = ours.Percentile(50),
+        P75 = ours.Percentile(75),
         P90 = ours.Percentile(90),
         P99 = ours.Percentile(99),
         Peer = peer.Name,
