@@ -62,16 +62,16 @@ public class PackageContentTests
     }
 
     [Test, CancelAfter(30_000)]
-    public async Task Spark_starts_in_a_root_that_holds_nothing_else()
+    public async Task Spark_starts_in_a_root_that_holds_nothing_else(CancellationToken token)
     {
         string root = Directory.CreateDirectory(Workspace.At("root")).FullName;
         using (ZipArchive package = Open("Xfn.Core", "nupkg"))
             package.GetEntry("runtimes/linux-x64/native/xfn-spark")!.ExtractToFile(Path.Combine(root, "xfn-spark"));
-        await Repository.RunAsync(root, "chmod", ["755", "xfn-spark"], TestContext.CurrentContext.CancellationToken);
+        await Repository.RunAsync(root, "chmod", ["755", "xfn-spark"], token);
 
         // There is no /proc to find itself in, and spark says so: in a message to the runner, by code that a dynamic program would never have come to.
         string output = await Repository.RunAsync("/", "unshare", ["--user", "--map-root-user", "chroot", root, "/xfn-spark"],
-            TestContext.CurrentContext.CancellationToken, expectedStatus: 1);
+            token, expectedStatus: 1);
         Assert.That(output, Does.Contain("cannot read /proc/self"));
     }
 

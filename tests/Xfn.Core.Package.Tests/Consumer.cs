@@ -1,0 +1,76 @@
+namespace Xfn.Core.Package.Tests;
+
+/// <summary>A program that knows Xfn.Core as a package only, published in each of the ways that .NET has: by one build, since most of what they take is the same.</summary>
+internal static class Consumer
+{
+    private const string Program = """
+        using System.Text;
+        using Xfn.Core;
+
+        await using var runner = new ContainerRunner(options => options.WithCacheDir(args[1]));
+        RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = args[0], Input = Encoding.UTF8.GetBytes("from a package") });
+        Console.Write(Encoding.UTF8.GetString(response.Output.Span));
+        """;
+
+    /// <summary>The ways, and the properties that choose each: what is given to <c>dotnet publish</c> with <c>-p</c>.</summary>
+    public static IReadOnlyDictionary<string, string> Ways { get; } = new Dictionary<string, string>
+    {
+        ["framework-dependent"] = "SelfContained=false",
+        ["single-file"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true",
+        ["self-extracting-libraries"] = "RuntimeIdentifier=linux-x64;SelfContained=true;PublishSingleFile=true;IncludeNativeLibrariesForSelfExtract=true",
+        ["self-extracting-all"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true;IncludeAllContentForSelfExtract=true",
+        ["native-aot"] = "RuntimeIdentifier=linux-x64;PublishAot=true",
+    };
+
+    /// <summary>What the build wrote, for the test of a way that has not come out of it.</summary>
+    public static string Log { get; private set; } = "";
+
+    public static string Published(string way) => Workspace.At($"published/{way}");
+
+    public static async Task PublishAsync(CancellationToken token)
+    {
+        // As it would arrive elsewhere: none is beside another's files, or beside the project.
+        string build = string.Concat(Ways.Select(way => $"""
+                <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Restore" Properties="Configuration=Release;{way.Value};MSBuildRestoreSessionId={way.Key}" ContinueOnError="true" />
+                <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Publish" Properties="Configuration=Release;{way.Value};PublishDir={Published(way.Key)}/" ContinueOnError="true" />
+
+            """));
+        foreach (string way in Ways.Keys)
+            Write(way);
+        string directory = Workspace.At("consumers");
+        await File.WriteAllTextAsync(Path.Combine(directory, "publish.proj"), $"<Project><Target Name=\"Build\">\n{build}</Target></Project>", token);
+        // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that goes with the tests.
+        Log = await Repository.RunAsync(directory, "dotnet", ["msbuild", "publish.proj", "-v:minimal", "-nologo"], token, expectedStatus: null,
+            environment: new() { ["NUGET_PACKAGES"] = Workspace.At("packages") });
+        Directory.Delete(directory, recursive: true);
+    }
+
+    private static void Write(string way)
+    {
+        string project = Directory.CreateDirectory(Workspace.At($"consumers/{way}")).FullName;
+        string machine = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+        File.WriteAllText(Path.Combine(project, "Program.cs"), Program);
+        File.WriteAllText(Path.Combine(project, "Consumer.csproj"), $"""
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <OutputType>Exe</OutputType>
+                <TargetFramework>net10.0</TargetFramework>
+                <ImplicitUsings>enable</ImplicitUsings>
+                <Nullable>enable</Nullable>
+                <InvariantGlobalization>true</InvariantGlobalization>
+              </PropertyGroup>
+              <ItemGroup>
+                <PackageReference Include="Xfn.Core" Version="{Workspace.Version}" />
+              </ItemGroup>
+            </Project>
+            """);
+        // Added to the sources that the machine has.
+        File.WriteAllText(Path.Combine(project, "nuget.config"), $"""
+            <configuration>
+              <packageSources><add key="packed" value="{Workspace.Feed}" /></packageSources>
+              <fallbackPackageFolders>{(Directory.Exists(machine) ? $"<add key=\"machine\" value=\"{machine}\" />" : "")}</fallbackPackageFolders>
+            </configuration>
+            """);
+    }
+}
