@@ -6,26 +6,26 @@ namespace Xfn.Core.EndToEnd.Tests;
 internal sealed class BundleOptionTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]
-    public async Task Files_and_directories_of_the_machine_can_be_seen_read_only()
+    public async Task Files_and_directories_of_the_machine_can_be_seen_read_only(CancellationToken token)
     {
         RunFunctionResponse response = await RunShellAsync(
             "cat /data/name; ls -d /opt/bin/env; touch /opt/bin/x /data/name 2>/dev/null || echo refused",
-            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/bin", "/opt/bin")] }));
-        Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname")}/opt/bin/env\nrefused\n"));
+            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/bin", "/opt/bin")] }), token: token);
+        Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname", token)}/opt/bin/env\nrefused\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_mount_of_what_is_not_there_is_told() =>
+    public async Task A_mount_of_what_is_not_there_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/no/such/file", "/data")] })),
+            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/no/such/file", "/data")] }), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'/no/such/file'").And.Message.Contains("'/data'"));
 
     /// <summary>The kernel lets no user namespace uncover what is mounted over.</summary>
     [Test, CancelAfter(60_000)]
-    public async Task A_mount_of_what_has_others_below_it_is_told()
+    public async Task A_mount_of_what_has_others_below_it_is_told(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<ContainerEnvironmentException>(
-            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/dev", "/data")] }))))!;
+            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/dev", "/data")] }), token: token)))!;
         Assert.That(error.Message, Does.Contain("data"));
 
         // A runtime has its own words, which say less.
@@ -34,41 +34,41 @@ internal sealed class BundleOptionTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Variables_can_be_set_over_the_images()
+    public async Task Variables_can_be_set_over_the_images(CancellationToken token)
     {
         TestImage image = TestImage.Shell("echo $A $B");
         image.Config = image.Config with { Env = ["A=image", "B=image"] };
         TestRunner runner = NewRunner(o => o.WithBundleOptions(b => b with { Environment = new Dictionary<string, string> { ["B"] = "host" } }));
-        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("image host\n"));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("image host\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Tmp_can_be_larger_and_not_executable()
+    public async Task Tmp_can_be_larger_and_not_executable(CancellationToken token)
     {
         RunFunctionResponse response = await RunShellAsync(
             "head -c 80000000 /dev/zero >/tmp/f && stat -c %s /tmp/f; busybox cp /bin/busybox /tmp/true; /tmp/true 2>/dev/null; echo $?",
-            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 100 << 20, TmpExecutable = false }));
+            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 100 << 20, TmpExecutable = false }), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("80000000\n126\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Another_seccomp_profile_holds_instead_of_the_default_one()
+    public async Task Another_seccomp_profile_holds_instead_of_the_default_one(CancellationToken token)
     {
         const string script = "busybox mkdir /tmp/d 2>/dev/null || echo refused; busybox hostname 2>/dev/null >/dev/null && echo allowed";
         byte[] profile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"""u8.ToArray();
-        Assert.That(Text((await RunShellAsync(script)).Output), Is.EqualTo("allowed\n"));
-        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompProfile = profile }))).Output), Is.EqualTo("refused\nallowed\n"));
+        Assert.That(Text((await RunShellAsync(script, token: token)).Output), Is.EqualTo("allowed\n"));
+        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompProfile = profile }), token: token)).Output), Is.EqualTo("refused\nallowed\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_capability_can_be_added()
+    public async Task A_capability_can_be_added(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("busybox grep CapEff /proc/self/status", configure: o => o.WithBundleOptions(b => b with { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] }));
+        RunFunctionResponse response = await RunShellAsync("busybox grep CapEff /proc/self/status", configure: o => o.WithBundleOptions(b => b with { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] }), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("CapEff:\t0000000000000400\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Users_and_groups_are_looked_up_within_the_image_only()
+    public async Task Users_and_groups_are_looked_up_within_the_image_only(CancellationToken token)
     {
         if (!Ways.HasManyIds)
             Assert.Ignore("This user's containers have one id: there is no other user in them.");
@@ -76,13 +76,13 @@ internal sealed class BundleOptionTests : RunnerFixture
         // The links lead out of the image as the host would follow them; within it they lead to nothing, or to what the image has there.
         TestImage image = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").Directory("own").Link("etc/passwd", "/own/passwd").Link("etc/group", "../../../etc/group-of-the-host").File("own/passwd", "worker:x:4321:0::/:/bin/sh\n"));
         image.Config = image.Config with { User = "worker" };
-        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("4321\n"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("4321\n"));
 
         TestImage outside = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").Link("etc/passwd", Path.Combine(Scratch, "passwd")));
-        await File.WriteAllTextAsync(Path.Combine(Scratch, "passwd"), "worker:x:1234:0::/:/bin/sh\n");
+        await File.WriteAllTextAsync(Path.Combine(Scratch, "passwd"), "worker:x:1234:0::/:/bin/sh\n", token);
         outside.Config = outside.Config with { User = "worker" };
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(outside, "outside") }), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("'worker'"));
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(outside, "outside") }, token), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("'worker'"));
     }
 
     private static IEnumerable<TestCaseData> Nonsense()

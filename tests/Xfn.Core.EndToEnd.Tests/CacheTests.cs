@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Xfn.Core.EndToEnd.Tests.Support;
 
@@ -10,12 +9,12 @@ internal sealed class CacheTests : RunnerFixture
     [TestCase(false)]
     [TestCase(true)]
     [CancelAfter(60_000)]
-    public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again(bool streaming)
+    public async Task A_layer_that_disappears_before_it_is_mounted_is_pulled_again(bool streaming, CancellationToken token)
     {
         var bundles = new HookedBundles();
         TestRunner runner = NewRunner(o => o.WithBundleBuilder(bundles));
         string image = Write(TestImage.Command("cat"));
-        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));
         int calls = 0;
         bundles.Hook = () =>
         {
@@ -26,12 +25,12 @@ internal sealed class CacheTests : RunnerFixture
         {
             using var stdin = new MemoryStream("in"u8.ToArray());
             using var stdout = new MemoryStream();
-            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = Stream.Null });
+            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = Stream.Null }, token);
             Assert.That(Text(stdout.ToArray()), Is.EqualTo("in"));
         }
         else
         {
-            Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+            Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));
         }
 
         // Behind a prepared run another container is made ready.
@@ -39,40 +38,40 @@ internal sealed class CacheTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_run_that_cannot_start_leaves_its_input_unread()
+    public async Task A_run_that_cannot_start_leaves_its_input_unread(CancellationToken token)
     {
         string image = Write(TestImage.Command("/missing"));
         using var stdin = new MemoryStream("in"u8.ToArray());
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = Stream.Null, Stderr = Stream.Null }),
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin, Stdout = Stream.Null, Stderr = Stream.Null }, token),
             Throws.InstanceOf<XfnException>());
         Assert.That(stdin.Position, Is.Zero);
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_disappears_between_runs_is_pulled_again()
+    public async Task A_layer_that_disappears_between_runs_is_pulled_again(CancellationToken token)
     {
         TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat"));
-        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));
         TakeLayersAway();
-        Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));
     }
 
     [TestCase(0)]
     [TestCase(1)]
     [CancelAfter(60_000)]
-    public async Task A_document_that_was_damaged_on_disk_is_fetched_again(int which)
+    public async Task A_document_that_was_damaged_on_disk_is_fetched_again(int which, CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
-        await EchoAsync(NewRunner(), image);
+        await EchoAsync(NewRunner(), image, token: token);
         string blob = Directory.GetFiles(Path.Combine(Cache, "blobs")).Order(StringComparer.Ordinal).ElementAt(which);
-        byte[] good = await File.ReadAllBytesAsync(blob);
+        byte[] good = await File.ReadAllBytesAsync(blob, token);
         foreach (byte[] bad in new byte[][] { [], good[..^1], [.. good[..^1], 0] })
         {
-            await File.WriteAllBytesAsync(blob, bad);
-            Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
-            Assert.That(await File.ReadAllBytesAsync(blob), Is.EqualTo(good));
+            await File.WriteAllBytesAsync(blob, bad, token);
+            Assert.That(await EchoAsync(NewRunner(), image, token: token), Is.EqualTo("in"));
+            Assert.That(await File.ReadAllBytesAsync(blob, token), Is.EqualTo(good));
         }
     }
 
@@ -80,20 +79,20 @@ internal sealed class CacheTests : RunnerFixture
     [TestCase(10)]
     [TestCase(60)]
     [CancelAfter(60_000)]
-    public async Task What_was_read_of_an_images_users_and_is_damaged_is_read_again(int kept)
+    public async Task What_was_read_of_an_images_users_and_is_damaged_is_read_again(int kept, CancellationToken token)
     {
         int uid = Ways.HasManyIds ? 4321 : 0;
         string image = Write(new TestImage { Config = new() { Entrypoint = ["/bin/id", "-u"], User = "alice" } }.WithBusybox()
             .WithLayer(tar => tar.Directory("etc").File("etc/passwd", $"alice:x:{uid}:{uid}::/:/bin/sh\n").File("etc/group", $"alice:x:{uid}:\n")));
         var request = new RunFunctionRequest { Image = image };
-        Assert.That(Text((await NewRunner().RunFunctionAsync(request)).Output), Is.EqualTo($"{uid}\n"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(request, token)).Output), Is.EqualTo($"{uid}\n"));
         string file = Directory.GetFiles(Path.Combine(Cache, "blobs"), "*.users").Single();
-        byte[] good = await File.ReadAllBytesAsync(file);
+        byte[] good = await File.ReadAllBytesAsync(file, token);
         foreach (byte[] bad in new byte[][] { good[..kept], [.. good[..kept], .. new byte[good.Length - kept]] })
         {
-            await File.WriteAllBytesAsync(file, bad);
-            Assert.That(Text((await NewRunner().RunFunctionAsync(request)).Output), Is.EqualTo($"{uid}\n"));
-            Assert.That(await File.ReadAllBytesAsync(file), Is.EqualTo(good));
+            await File.WriteAllBytesAsync(file, bad, token);
+            Assert.That(Text((await NewRunner().RunFunctionAsync(request, token)).Output), Is.EqualTo($"{uid}\n"));
+            Assert.That(await File.ReadAllBytesAsync(file, token), Is.EqualTo(good));
         }
     }
 
@@ -125,17 +124,17 @@ internal sealed class CacheTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task When_an_image_was_last_used_is_told_by_its_lock_file()
+    public async Task When_an_image_was_last_used_is_told_by_its_lock_file(CancellationToken token)
     {
         TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat"));
-        await EchoAsync(runner, image);
+        await EchoAsync(runner, image, token: token);
         string file = Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Single();
         foreach (TimeSpan off in new[] { TimeSpan.FromDays(-3), TimeSpan.FromDays(3) })
         {
             File.SetLastWriteTimeUtc(file, DateTime.UtcNow + off);
-            await WaitUntilAsync(() => !IsLocked(file));
-            await EchoAsync(runner, image);
+            await WaitUntilUnlockedAsync(file, token);
+            await EchoAsync(runner, image, token: token);
             Assert.That(File.GetLastWriteTimeUtc(file), Is.EqualTo(DateTime.UtcNow).Within(TimeSpan.FromMinutes(1)));
         }
     }
@@ -149,39 +148,39 @@ internal sealed class CacheTests : RunnerFixture
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
         await input.Reached.WaitAsync(token);
         string file = Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Single();
-        await EchoAsync(runner, image);
-        Assert.That(IsLocked(file), Is.True);
+        await EchoAsync(runner, image, token: token);
+        Assert.That(await IsLockedAsync(file, token), Is.True);
         input.End();
         await run;
-        await WaitUntilAsync(() => !IsLocked(file));
+        await WaitUntilUnlockedAsync(file, token);
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_full_disk_is_told_with_the_directory_and_the_remedy_and_space_is_given_back()
+    public async Task A_full_disk_is_told_with_the_directory_and_the_remedy_and_space_is_given_back(CancellationToken token)
     {
         if (Environment.UserName != "root" || !Ways.IsRoot)
             Assert.Ignore("only root may mount a small file system");
         Directory.CreateDirectory(Cache);
-        Process.Start("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache]).WaitForExit();
+        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token);
         try
         {
             await using ContainerRunner runner = new(o => o.WithCacheDir(Cache));
             string small = Write(TestImage.Command("cat"), "small");
-            Assert.That(await EchoAsync(runner, small), Is.EqualTo("in"));
+            Assert.That(await EchoAsync(runner, small, token: token), Is.EqualTo("in"));
             string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", new byte[16 << 20])), "large");
             for (int i = 0; i < 2; i++)
             {
-                var error = await Assert.CatchAsync<XfnException>(() => EchoAsync(runner, image));
+                var error = await Assert.CatchAsync<XfnException>(() => EchoAsync(runner, image, token: token));
                 Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
                 Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain("No space left").IgnoreCase.And.Contain("WithCacheDir"));
             }
 
-            Assert.That(await EchoAsync(runner, small), Is.EqualTo("in"));
+            Assert.That(await EchoAsync(runner, small, token: token), Is.EqualTo("in"));
             Assert.That(Directory.GetDirectories(Path.Combine(Cache, "incoming")).SelectMany(Directory.GetDirectories), Is.Empty);
         }
         finally
         {
-            Process.Start("umount", [Cache]).WaitForExit();
+            await HostProcess.RunAsync("umount", [Cache], CancellationToken.None);
         }
     }
 
@@ -189,40 +188,40 @@ internal sealed class CacheTests : RunnerFixture
     [TestCase("{ \"Format\": 99 }")]
     [TestCase("")]
     [CancelAfter(60_000)]
-    public async Task A_layer_of_another_version_or_with_a_damaged_record_is_replaced(string record)
+    public async Task A_layer_of_another_version_or_with_a_damaged_record_is_replaced(string record, CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
-        Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(NewRunner(), image, token: token), Is.EqualTo("in"));
         string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
-        await File.WriteAllTextAsync(Path.Combine(Directory.GetDirectories(layers).Single(), "layer.json"), record);
-        Assert.That(await EchoAsync(NewRunner(), image), Is.EqualTo("in"));
+        await File.WriteAllTextAsync(Path.Combine(Directory.GetDirectories(layers).Single(), "layer.json"), record, token);
+        Assert.That(await EchoAsync(NewRunner(), image, token: token), Is.EqualTo("in"));
         Assert.That(Directory.GetDirectories(layers), Has.Length.EqualTo(1));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_was_not_on_disk_when_the_machine_went_down_is_pulled_again()
+    public async Task A_layer_that_was_not_on_disk_when_the_machine_went_down_is_pulled_again(CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
         TestRunner first = NewRunner();
-        await EchoAsync(first, image);
+        await EchoAsync(first, image, token: token);
         await first.DisposeAsync();
         string layer = Directory.GetDirectories(Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers")).Single();
         string record = Path.Combine(layer, "layer.json");
         var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
         Assert.That(BootOf(record), Is.Null, "it is on disk when the runner has ended");
 
-        SetBoot(record, (await File.ReadAllTextAsync("/proc/sys/kernel/random/boot_id")).Trim());
-        Assert.That(await EchoAsync(NewRunner(), image, never), Is.EqualTo("in"), "the machine is up since");
+        SetBoot(record, (await File.ReadAllTextAsync("/proc/sys/kernel/random/boot_id", token)).Trim());
+        Assert.That(await EchoAsync(NewRunner(), image, never, token: token), Is.EqualTo("in"), "the machine is up since");
 
         SetBoot(record, "0c2bd9ac-4b1c-4b8e-9f7d-6a2d0f3e5a11");
         if (Ways.IsRoot)
-            await File.WriteAllTextAsync(Path.Combine(layer, "fs", "bin", "busybox"), "");
-        await Assert.ThatAsync(() => EchoAsync(NewRunner(), image, never), Throws.InstanceOf<ImageNotFoundException>());
+            await File.WriteAllTextAsync(Path.Combine(layer, "fs", "bin", "busybox"), "", token);
+        await Assert.ThatAsync(() => EchoAsync(NewRunner(), image, never, token: token), Throws.InstanceOf<ImageNotFoundException>());
         TestRunner second = NewRunner();
-        Assert.That(await EchoAsync(second, image), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(second, image, token: token), Is.EqualTo("in"));
         await second.DisposeAsync();
         Assert.That(BootOf(record), Is.Null);
-        Assert.That(await EchoAsync(NewRunner(), image, never), Is.EqualTo("in"));
+        Assert.That(await EchoAsync(NewRunner(), image, never, token: token), Is.EqualTo("in"));
 
         static string? BootOf(string record) => (string?)JsonNode.Parse(File.ReadAllText(record))!["Boot"];
         static void SetBoot(string record, string boot)
@@ -234,12 +233,12 @@ internal sealed class CacheTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public void A_cache_that_cannot_be_written_is_told_with_the_directory_and_the_remedy()
+    public async Task A_cache_that_cannot_be_written_is_told_with_the_directory_and_the_remedy(CancellationToken token)
     {
         string parent = Directory.CreateDirectory(Path.Combine(Scratch, "locked")).FullName;
         string cache = Path.Combine(parent, "cache");
         if (Ways.IsRoot)
-            Process.Start("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", parent]).WaitForExit();
+            await HostProcess.RunAsync("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", parent], token);
         else
             File.SetUnixFileMode(parent, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         try
@@ -250,12 +249,12 @@ internal sealed class CacheTests : RunnerFixture
         finally
         {
             if (Ways.IsRoot)
-                Process.Start("umount", [parent]).WaitForExit();
+                await HostProcess.RunAsync("umount", [parent], CancellationToken.None);
         }
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_cache_that_became_read_only_runs_what_it_has_and_says_why_it_pulls_nothing()
+    public async Task A_cache_that_became_read_only_runs_what_it_has_and_says_why_it_pulls_nothing(CancellationToken token)
     {
         string image = Write(TestImage.Command("cat")), other = Write(TestImage.Command("cat").WithLayer(tar => tar.File("x", "x")), "other");
         TestImage withUser = TestImage.Command("cat");
@@ -263,34 +262,34 @@ internal sealed class CacheTests : RunnerFixture
         string named = Write(withUser.WithLayer(tar => tar.File("etc/passwd", Ways.HasManyIds ? "fn:x:7:7::/:\n" : "fn:x:0:0::/:\n")), "named");
         await using (var writer = new ContainerRunner(o => o.WithCacheDir(Cache)))
         {
-            await EchoAsync(writer, image);
-            await writer.PullAsync(named);
+            await EchoAsync(writer, image, token: token);
+            await writer.PullAsync(named, cancellationToken: token);
         }
 
-        SetReadOnly(true);
+        await SetReadOnlyAsync(true);
         try
         {
             await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
             for (int i = 0; i < 3; i++)
-                Assert.That(await EchoAsync(runner, image) + await EchoAsync(runner, named), Is.EqualTo("inin"));
-            Assert.That(await EchoAsync(runner, image, new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }), Is.EqualTo("in"));
-            Assert.That(await runner.GetImagesAsync(), Has.Count.EqualTo(2));
-            foreach (Func<Task> write in new Func<Task>[] { () => EchoAsync(runner, other), () => runner.PullAsync(other), () => runner.PruneAsync(new PruneOptions { MaxBytes = 0 }) })
+                Assert.That(await EchoAsync(runner, image, token: token) + await EchoAsync(runner, named, token: token), Is.EqualTo("inin"));
+            Assert.That(await EchoAsync(runner, image, new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }, token: token), Is.EqualTo("in"));
+            Assert.That(await runner.GetImagesAsync(token), Has.Count.EqualTo(2));
+            foreach (Func<Task> write in new Func<Task>[] { () => EchoAsync(runner, other, token: token), () => runner.PullAsync(other, cancellationToken: token), () => runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token) })
             {
                 var error = await Assert.CatchAsync<XfnException>(() => write());
                 Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
                 Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain(Ways.IsRoot ? "Read-only file system" : "denied").And.Contain("WithCacheDir"));
             }
 
-            Assert.That(await EchoAsync(runner, image), Is.EqualTo("in"));
+            Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));
         }
         finally
         {
-            SetReadOnly(false);
+            await SetReadOnlyAsync(false);
         }
     }
 
-    private void SetReadOnly(bool readOnly)
+    private async Task SetReadOnlyAsync(bool readOnly)
     {
         if (!Ways.IsRoot)
         {
@@ -301,26 +300,19 @@ internal sealed class CacheTests : RunnerFixture
         }
 
         foreach (string[] arguments in readOnly ? new string[][] { ["--bind", Cache, Cache], ["-o", "remount,bind,ro", Cache] } : [[Cache]])
-            Process.Start(readOnly ? "mount" : "umount", arguments).WaitForExit();
+            await HostProcess.RunAsync(readOnly ? "mount" : "umount", arguments, CancellationToken.None);
     }
 
-    private static async Task<string> EchoAsync(IContainerRunner runner, string image, ImagePullConfig? config = null) =>
-        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() })).Output);
+    private static async Task<string> EchoAsync(IContainerRunner runner, string image, ImagePullConfig? config = null, CancellationToken token = default) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() }, token)).Output);
 
-    private static bool IsLocked(string file)
-    {
-        using Process flock = Process.Start("flock", ["--nonblock", file, "true"]);
-        flock.WaitForExit();
-        return flock.ExitCode != 0;
-    }
+    private static async Task<bool> IsLockedAsync(string file, CancellationToken token) =>
+        (await HostProcess.RunAsync("flock", ["--nonblock", file, "true"], token)).ExitCode != 0;
 
-    private static async Task WaitUntilAsync(Func<bool> condition)
+    private static async Task WaitUntilUnlockedAsync(string file, CancellationToken token)
     {
-        for (int i = 0; !condition(); i++)
-        {
-            Assert.That(i, Is.LessThan(200), "in vain");
-            await Task.Delay(20);
-        }
+        while (await IsLockedAsync(file, token))
+            await Task.Delay(20, token);
     }
 
     private void TakeLayersAway()

@@ -51,19 +51,19 @@ internal sealed class ContainmentTests : RunnerFixture
     ];
 
     [Test, CancelAfter(60_000)]
-    public async Task What_is_not_a_functions_business_fails()
+    public async Task What_is_not_a_functions_business_fails(CancellationToken token)
     {
         string script = string.Concat(Forbidden.Select((command, i) => $"({command}) >/dev/null 2>&1 </dev/null && echo {i}\n")) + "echo end";
-        string[] did = Text((await RunShellAsync(script)).Output).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] did = Text((await RunShellAsync(script, token: token)).Output).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.That(did[..^1].Select(i => Forbidden[int.Parse(i, null)]), Is.Empty);
         Assert.That(did[^1], Is.EqualTo("end"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_starts_clean()
+    public async Task A_function_starts_clean(CancellationToken token)
     {
         string seen = Text((await RunShellAsync(
-            "cat /proc/self/oom_score_adj; cat /proc/keys; ulimit -Hn; ulimit -c; umask; busybox cut -d' ' -f19 /proc/self/stat; ls /proc/self/fd | wc -l; env | busybox sort; busybox grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t0' ' 0'")).Output);
+            "cat /proc/self/oom_score_adj; cat /proc/keys; ulimit -Hn; ulimit -c; umask; busybox cut -d' ' -f19 /proc/self/stat; ls /proc/self/fd | wc -l; env | busybox sort; busybox grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t0' ' 0'", token: token)).Output);
         Assert.That(seen, Is.EqualTo("1000\n1024\n" + Core(seen) + "\n0022\n0\n4\nHOME=/root\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\n"
             + "CapEff: 0\nNoNewPrivs: 1\nSeccomp: 2\n"));
 
@@ -137,18 +137,18 @@ internal sealed class ContainmentTests : RunnerFixture
     [TestCase("/dev/shm")]
     [TestCase("/dev")]
     [CancelAfter(60_000)]
-    public async Task A_directory_in_memory_is_full_at_its_size_and_at_its_number_of_files(string directory)
+    public async Task A_directory_in_memory_is_full_at_its_size_and_at_its_number_of_files(string directory, CancellationToken token)
     {
         string output = Text((await RunShellAsync(
             $"cd {directory}; i=0; while [ $i -lt 6000 ] && true >f$i; do i=$((i+1)); done 2>/dev/null; echo $i; busybox rm -f f*; dd if=/dev/zero of=f bs=64k count=2000 2>/dev/null; stat -c %s f",
-            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 2 << 20, TmpFiles = 1000 }))).Output);
+            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 2 << 20, TmpFiles = 1000 }), token: token)).Output);
         string[] lines = output.Split('\n');
         Assert.That(int.Parse(lines[0], null), Is.InRange(10, directory == "/tmp" ? 1000 : 4096), output);
         Assert.That(long.Parse(lines[1], null), Is.InRange(1, directory == "/tmp" ? 2 << 20 : 64 << 20), output);
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Files_in_memory_count_as_the_functions_memory()
+    public async Task Files_in_memory_count_as_the_functions_memory(CancellationToken token)
     {
         try
         {
@@ -156,7 +156,7 @@ internal sealed class ContainmentTests : RunnerFixture
             {
                 Image = Write(TestImage.Shell("dd if=/dev/zero of=/dev/shm/f bs=1M count=60; sleep 100")),
                 RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "24Mi" } } },
-            });
+            }, token);
             Assert.Fail("the function ended well");
         }
         catch (FunctionExitedException error)

@@ -6,9 +6,9 @@ namespace Xfn.Core.EndToEnd.Tests;
 internal sealed class FailureTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]
-    public async Task A_functions_exit_status_output_and_stderr_are_told()
+    public async Task A_functions_exit_status_output_and_stderr_are_told(CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo partial; echo 'first' >&2; echo 'no such colour' >&2; exit 42")))!;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo partial; echo 'first' >&2; echo 'no such colour' >&2; exit 42", token: token)))!;
         Assert.That((error.ExitCode, error.Signal, error.Stage), Is.EqualTo((42, (int?)null, RunStage.Run)));
         Assert.That(error.StderrTail, Is.EqualTo("first\nno such colour\n"));
         Assert.That(Text(error.Output), Is.EqualTo("partial\n"));
@@ -16,20 +16,20 @@ internal sealed class FailureTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_functions_signal_is_told()
+    public async Task A_functions_signal_is_told(CancellationToken token)
     {
         TestImage image = TestImage.Fault();
-        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)))!;
         Assert.That((error.ExitCode, error.Signal, error.OutOfMemory), Is.EqualTo((128 + 4, (int?)4, false)));
         Assert.That(error.Message, Does.Contain("signal 4"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_ignores_sigterm_ends_at_its_timeout()
+    public async Task A_function_that_ignores_sigterm_ends_at_its_timeout(CancellationToken token)
     {
         var clock = Stopwatch.StartNew();
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("trap '' TERM; echo begun >&2; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1))))!;
+            () => RunShellAsync("trap '' TERM; echo begun >&2; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1), token: token)))!;
         Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
         Assert.That(error.Timeout, Is.EqualTo(TimeSpan.FromSeconds(1)));
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
@@ -37,82 +37,82 @@ internal sealed class FailureTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_ends_in_good_order_at_its_timeout_may_say_so()
+    public async Task A_function_that_ends_in_good_order_at_its_timeout_may_say_so(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("trap 'echo bye >&2; exit 0' TERM; while :; do sleep 0.01; done", timeout: TimeSpan.FromSeconds(1))))!;
+            () => RunShellAsync("trap 'echo bye >&2; exit 0' TERM; while :; do sleep 0.01; done", timeout: TimeSpan.FromSeconds(1), token: token)))!;
         Assert.That(error.StderrTail, Is.EqualTo("bye\n"));
     }
 
     [TestCase("yes")]
     [TestCase("yes >&2")]
     [CancelAfter(60_000)]
-    public async Task A_flood_of_output_ends_the_function(string script)
+    public async Task A_flood_of_output_ends_the_function(string script, CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(1 << 20))))!;
+        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(1 << 20), token: token)))!;
         Assert.That(error.LimitBytes, Is.EqualTo(1 << 20));
         Assert.That(error.Message, Does.Contain("WithMaxStdioBytes"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Output_of_just_the_limit_is_no_error() =>
-        await Assert.ThatAsync(async () => (await RunShellAsync("head -c 1000 /dev/zero", configure: o => o.WithMaxStdioBytes(1000))).Output.Length, Is.EqualTo(1000));
+    public async Task Output_of_just_the_limit_is_no_error(CancellationToken token) =>
+        await Assert.ThatAsync(async () => (await RunShellAsync("head -c 1000 /dev/zero", configure: o => o.WithMaxStdioBytes(1000), token: token)).Output.Length, Is.EqualTo(1000));
 
     [Test, CancelAfter(60_000)]
-    public async Task An_entrypoint_that_is_missing_is_told_from_a_failing_function()
+    public async Task An_entrypoint_that_is_missing_is_told_from_a_failing_function(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<InvalidImageException>(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("/no/such/program", "--flag")) })))!;
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("/no/such/program", "--flag")) }, token)))!;
         Assert.That(error.Stage, Is.EqualTo(RunStage.Start));
         Assert.That(error.Message, Does.Contain("/no/such/program").And.Contain("entrypoint"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_entrypoint_that_is_not_executable_is_told()
+    public async Task An_entrypoint_that_is_not_executable_is_told(CancellationToken token)
     {
         TestImage image = TestImage.Command("/data").WithLayer(tar => tar.File("data", "no program"));
-        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)))!;
         Assert.That((error.Stage, error.Message), Is.EqualTo((RunStage.Start, error.Message)));
         Assert.That(error.Message, Does.Contain("/data").And.Contain("mode"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_entrypoint_for_another_processor_is_told()
+    public async Task An_entrypoint_for_another_processor_is_told(CancellationToken token)
     {
         byte[] program = File.ReadAllBytes("/usr/bin/busybox");
         program[18] = 183; // e_machine: arm64
         TestImage image = TestImage.Command("/foreign").WithLayer(tar => tar.File("foreign", program, (UnixFileMode)0b111_101_101));
-        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })))!;
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)))!;
         Assert.That(error.Message, Does.Contain("/foreign").And.Contain("platform"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_image_without_a_command_is_told() =>
+    public async Task An_image_without_a_command_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(new TestImage().WithBusybox()) }),
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(new TestImage().WithBusybox()) }, token),
             Throws.InstanceOf<InvalidImageException>().With.Message.Contains("ntrypoint"));
 
     [Test, CancelAfter(60_000)]
-    public async Task A_malformed_reference_is_told() =>
+    public async Task A_malformed_reference_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "Not A Reference" }),
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "Not A Reference" }, token),
             Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("'Not A Reference'"));
 
     [Test, CancelAfter(60_000)]
-    public async Task An_image_that_is_not_there_is_told() =>
+    public async Task An_image_that_is_not_there_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = $"oci:{Scratch}/nothing:here" }),
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = $"oci:{Scratch}/nothing:here" }, token),
             Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("nothing"));
 
     [Test, CancelAfter(60_000)]
-    public async Task An_image_that_the_cache_lacks_is_told_under_never() =>
+    public async Task An_image_that_the_cache_lacks_is_told_under_never(CancellationToken token) =>
         await Assert.ThatAsync(
             () => NewRunner().RunFunctionAsync(
-                new RunFunctionRequest { Image = "registry.invalid/fn:v1", ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }),
+                new RunFunctionRequest { Image = "registry.invalid/fn:v1", ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }, token),
             Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("Never"));
 
     [Test, CancelAfter(60_000)]
-    public async Task A_damaged_layer_is_refused_and_a_good_one_taken_later()
+    public async Task A_damaged_layer_is_refused_and_a_good_one_taken_later(CancellationToken token)
     {
         string reference = Write(TestImage.Command("cat"));
         string layer = new DirectoryInfo(Path.Combine(Scratch, "image", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
@@ -122,70 +122,71 @@ internal sealed class FailureTests : RunnerFixture
         File.WriteAllBytes(layer, bad);
 
         TestRunner runner = NewRunner();
-        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = reference })))!;
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)))!;
         Assert.That(error.Message, Does.Contain("its digest is sha256:").And.Contain($"expected sha256:{Path.GetFileName(layer)}"));
         File.WriteAllBytes(layer, good);
-        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() }, token)).Output), Is.EqualTo("x"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_claims_anothers_diffid_is_refused_and_poisons_nothing()
+    public async Task A_layer_that_claims_anothers_diffid_is_refused_and_poisons_nothing(CancellationToken token)
     {
         var good = new TarBuilder().File("greeting", "good\n").ToArray();
         var evil = new TarBuilder().File("greeting", "evil\n").ToArray();
         string evilImage = TestImage.Shell("cat /greeting").WithBlob(evil, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "evil"));
         string goodImage = TestImage.Shell("cat /greeting").WithBlob(good, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "good"));
         TestRunner runner = NewRunner();
-        await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = evilImage }), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("DiffID"));
-        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = goodImage })).Output), Is.EqualTo("good\n"));
+        await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = evilImage }, token), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("DiffID"));
+        Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = goodImage }, token)).Output), Is.EqualTo("good\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_missing_runtime_is_told() =>
+    public async Task A_missing_runtime_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithRuntime("no-such-runtime")),
+            () => RunShellAsync("true", configure: o => o.WithRuntime("no-such-runtime"), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'no-such-runtime'").And.Message.Contains("apt-get install crun"));
 
     [Test, CancelAfter(60_000)]
-    public async Task A_runtime_that_is_no_program_is_told()
+    public async Task A_runtime_that_is_no_program_is_told(CancellationToken token)
     {
         string runtime = Path.Combine(Scratch, "runtime");
         File.WriteAllText(runtime, "not a program");
         File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
         File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithRuntime(runtime)),
+            () => RunShellAsync("true", configure: o => o.WithRuntime(runtime), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(runtime).And.Message.Contains("WithRuntime"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_missing_spark_is_told() =>
+    public async Task A_missing_spark_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithSparkPath("/no/such/spark")),
+            () => RunShellAsync("true", configure: o => o.WithSparkPath("/no/such/spark"), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("WithSparkPath"));
 
     [Test, CancelAfter(60_000)]
-    public async Task A_spark_that_is_no_program_is_told()
+    public async Task A_spark_that_is_no_program_is_told(CancellationToken token)
     {
         string spark = Path.Combine(Scratch, "spark");
         File.WriteAllText(spark, "not a program");
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithSparkPath(spark)),
+            () => RunShellAsync("true", configure: o => o.WithSparkPath(spark), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("xfn-spark"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_run_that_is_cancelled_before_it_begins_does_not_begin()
+    public async Task A_run_that_is_cancelled_before_it_begins_does_not_begin(CancellationToken token)
     {
-        using var source = new CancellationTokenSource();
-        source.Cancel();
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+        await source.CancelAsync();
         await Assert.ThatAsync(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "registry.invalid/fn" }, source.Token), Throws.InstanceOf<OperationCanceledException>());
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_run_that_is_cancelled_ends_at_once()
+    public async Task A_run_that_is_cancelled_ends_at_once(CancellationToken token)
     {
-        using var source = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+        source.CancelAfter(TimeSpan.FromSeconds(1));
         var clock = Stopwatch.StartNew();
         var error = (await Assert.CatchAsync<OperationCanceledException>(() => NewRunner().RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("trap '' TERM; sleep 1000")), RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(10) } }, source.Token)))!;
@@ -194,21 +195,22 @@ internal sealed class FailureTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_pull_that_is_cancelled_leaves_nothing_and_can_be_begun_again()
+    public async Task A_pull_that_is_cancelled_leaves_nothing_and_can_be_begun_again(CancellationToken token)
     {
         string reference = Write(TestImage.Command("cat"));
-        using var source = new CancellationTokenSource();
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
         TestRunner stuck = NewRunner(o => o.WithImageFetcher(new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel)));
         await Assert.ThatAsync(() => stuck.RunFunctionAsync(new RunFunctionRequest { Image = reference }, source.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(Directory.GetFileSystemEntries(Directory.GetDirectories(Path.Combine(Cache, "incoming")).Single()), Is.Empty);
-        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() })).Output), Is.EqualTo("x"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() }, token)).Output), Is.EqualTo("x"));
     }
 
     [TestCase(0)]
     [TestCase(-1)]
-    public async Task A_timeout_that_is_none_is_refused(int seconds) =>
+    [CancelAfter(60_000)]
+    public async Task A_timeout_that_is_none_is_refused(int seconds, CancellationToken token) =>
         await Assert.ThatAsync(
-            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(seconds) } }),
+            () => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(seconds) } }, token),
             Throws.InstanceOf<InvalidRequestException>());
 
     [Test]

@@ -48,7 +48,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
 
     private static IEnumerable<string> Names => Images.Keys;
 
-    [Test, CancelAfter(900_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Overlay_flattened_directory_and_umoci_show_the_same([ValueSource(nameof(Names))] string name, CancellationToken token)
     {
         TestImage image = Images[name](TestImage.Shell("cd / && " + Lister));
@@ -61,7 +61,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
             Assert.That(flattened, Is.EqualTo(await UnpackByUmociAsync(Path.Combine(Scratch, "image"), token)));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task It_is_made_once_for_all_runs_of_all_processes(CancellationToken token)
     {
         var request = new RunFunctionRequest { Image = Write(TestImage.Command("cat")), Input = "hello"u8.ToArray() };
@@ -75,7 +75,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
         Assert.That((Flattened().Single(), Directory.GetLastWriteTimeUtc(Path.Combine(made, "fs"))), Is.EqualTo((made, time)));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task One_that_is_not_whole_is_made_anew(CancellationToken token)
     {
         var request = new RunFunctionRequest { Image = Write(TestImage.Shell("echo answer")) };
@@ -85,7 +85,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
         Assert.That(File.Exists(Path.Combine(Flattened().Single(), "layer.json")));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Runs_with_other_mounts_get_a_copy_that_has_their_places(CancellationToken token)
     {
         TestImage image = TestImage.Shell("ls /data/in/busybox; head -c 4 /data/one; pwd");
@@ -102,14 +102,14 @@ internal sealed class FlattenedImageTests : RunnerFixture
         Assert.That(Flattened(), Has.Length.EqualTo(2));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task The_root_is_read_only(CancellationToken token)
     {
         string seen = await RunAsync(Write(TestImage.Shell("touch /x || echo refused; echo x >/bin/busybox || echo refused; busybox rm /bin/cat || echo refused")), flatten: true, token);
         Assert.That(seen, Is.EqualTo("refused\nrefused\nrefused\n"));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_root_can_be_made_writable_and_what_is_kept_stays_as_it_is(CancellationToken token)
     {
         string reference = Write(WithBase(TestImage.Shell("cat /new /etc/shadow; echo x >/new; rm /etc/shadow; head -c 9000000 /dev/zero >/large || echo full")));
@@ -122,7 +122,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
             Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("secretfull\n"));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task It_counts_as_its_image_s_and_goes_with_it(CancellationToken token)
     {
         string reference = Write(TestImage.Shell("echo answer"));
@@ -145,7 +145,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("answer\n"));
     }
 
-    [Test, CancelAfter(180_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_user_is_found_through_links_that_cross_layers([Values] bool flatten, CancellationToken token)
     {
         TestImage image = TestImage.Shell("id -u")

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -96,8 +97,7 @@ internal sealed class HostConditionTests : RunnerFixture
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, gate.Streams, token);
         await gate.Reached.WaitAsync(token);
         string spark = Directory.GetDirectories("/proc").First(d => IsSparkOf(d, Path.Combine(Cache, "bin")));
-        HostResult killed = await HostProcess.RunAsync("kill", ["-9", Path.GetFileName(spark)], token);
-        if (killed.ExitCode != 0)
+        if (!Signals.Send(int.Parse(Path.GetFileName(spark), CultureInfo.InvariantCulture), Signals.Kill))
         {
             // A user may not signal what runs as another id. It ends when its stdin does, which the disposal sees to.
             await runner.DisposeAsync();

@@ -8,7 +8,7 @@ namespace Xfn.Core.EndToEnd.Tests;
 internal sealed class HostileLayerTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_means_in_each_image_what_it_means_above_that_images_base()
+    public async Task A_layer_means_in_each_image_what_it_means_above_that_images_base(CancellationToken token)
     {
         // Unpacked first where it hides, links and implies nothing, then where it does.
         byte[] upper = new TarBuilder().File(".wh.secret", "").HardLink("copy", "data").File("lib/x", "x").ToArray();
@@ -18,29 +18,29 @@ internal sealed class HostileLayerTests : RunnerFixture
         TestRunner runner = NewRunner();
         foreach ((string name, Action<TarBuilder> lower, string expected) in new[] { ("poor", poor, "poor:none\ndirectory\nx"), ("rich", rich, "rich:none\nusr/lib\nx"), ("poor", poor, "poor:none\ndirectory\nx") })
         {
-            RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Shell(script).WithLayer(lower).WithTar(upper), name) });
+            RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Shell(script).WithLayer(lower).WithTar(upper), name) }, token);
             Assert.That(Text(response.Output), Is.EqualTo(expected), name);
         }
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_needs_those_below_it_does_not_see_what_they_hide()
+    public async Task A_layer_that_needs_those_below_it_does_not_see_what_they_hide(CancellationToken token)
     {
         // The middle one hides all below it; the upper one implies directories that the hidden base has otherwise.
         TestImage image = new TestImage().WithLayer(tar => tar.Directory("usr/lib").Link("lib", "usr/lib").Directory("closed", (UnixFileMode)0b111_000_000))
             .WithLayer(tar => tar.File(".wh..wh..opq", ""));
         image = image.WithBusybox().WithLayer(tar => tar.File("lib/x", "x").File("closed/y", "y"));
         image.Config = TestImage.Shell("readlink /lib || cat /lib/x; stat -c %a /closed; ls /usr 2>/dev/null || echo :none").Config;
-        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("x755\n:none\n"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("x755\n:none\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_may_need_those_below_it_where_one_comes_twice()
+    public async Task A_layer_may_need_those_below_it_where_one_comes_twice(CancellationToken token)
     {
         Action<TarBuilder> twice = tar => tar.Directory("d", (UnixFileMode)0b111_000_111).File("d/file", "twice");
         string reference = Write(TestImage.Shell("cat /copy /d/x; stat -c %a /d").WithLayer(twice).WithLayer(tar => tar.Directory("d").File("d/file", "between"))
             .WithLayer(twice).WithLayer(tar => tar.HardLink("copy", "d/file").File("d/x", "x")));
-        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference })).Output), Is.EqualTo("twicex707\n"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("twicex707\n"));
     }
 
     [TestCase("a FIFO")]
@@ -54,10 +54,10 @@ internal sealed class HostileLayerTests : RunnerFixture
     [TestCase("../../../../../..HOST")]
     [TestCase("11 MiB")]
     [CancelAfter(60_000)]
-    public async Task An_images_user_is_looked_up_in_regular_files_of_its_own_root_only(string what)
+    public async Task An_images_user_is_looked_up_in_regular_files_of_its_own_root_only(string what, CancellationToken token)
     {
         string host = Path.Combine(Scratch, "passwd");
-        await File.WriteAllTextAsync(host, "intruder:x:0:0::/:/bin/sh\n");
+        await File.WriteAllTextAsync(host, "intruder:x:0:0::/:/bin/sh\n", token);
         foreach (string file in new[] { "etc/passwd", "etc/group" })
         {
             TestImage image = TestImage.Command("cat").WithLayer(tar =>
@@ -76,7 +76,7 @@ internal sealed class HostileLayerTests : RunnerFixture
             image.Config = image.Config with { User = file == "etc/group" ? "me:intruder" : "intruder" };
             string reference = Write(image, $"image-{file[4..]}");
             var clock = Stopwatch.StartNew();
-            var error = await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }));
+            var error = await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }, token));
             Assert.That(error!.Stage, Is.EqualTo(RunStage.Bundle), error.Message);
             Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)), "with the pull; nothing was waited for");
         }
@@ -86,35 +86,35 @@ internal sealed class HostileLayerTests : RunnerFixture
     [TestCase("real")]
     [TestCase("../../../etc/real")]
     [CancelAfter(60_000)]
-    public async Task An_images_user_is_found_through_links_inside_its_root(string target)
+    public async Task An_images_user_is_found_through_links_inside_its_root(string target, CancellationToken token)
     {
         TestImage image = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").File("etc/real", "me:x:0:0::/:/bin/sh\n").Link("etc/passwd", target));
         image.Config = image.Config with { User = "me" };
-        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) })).Output), Is.EqualTo("0\n"));
+        Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("0\n"));
     }
 
     [TestCase("a FIFO")]
     [TestCase("HOST")]
     [TestCase("../../../../../..HOST")]
     [CancelAfter(60_000)]
-    public async Task A_file_that_runs_bring_hides_whatever_the_image_has_there(string what)
+    public async Task A_file_that_runs_bring_hides_whatever_the_image_has_there(string what, CancellationToken token)
     {
         string host = Path.Combine(Scratch, "resolv.conf");
-        await File.WriteAllTextAsync(host, "untouched");
+        await File.WriteAllTextAsync(host, "untouched", token);
         TestImage image = TestImage.Shell("cat /etc/resolv.conf | wc -c; echo").WithLayer(tar =>
             _ = what == "a FIFO" ? tar.Directory("etc").Fifo("etc/resolv.conf") : tar.Directory("etc").Link("etc/resolv.conf", what.Replace("HOST", host, StringComparison.Ordinal)));
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest
         {
             Image = Write(image),
             RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner }, Timeout = TimeSpan.FromSeconds(20) },
-        });
-        long expected = File.Exists("/etc/resolv.conf") ? (await File.ReadAllBytesAsync("/etc/resolv.conf")).Length : 0;
+        }, token);
+        long expected = File.Exists("/etc/resolv.conf") ? (await File.ReadAllBytesAsync("/etc/resolv.conf", token)).Length : 0;
         Assert.That(Text(response.Output).Trim(), Is.EqualTo($"{expected}"));
-        Assert.That(await File.ReadAllTextAsync(host), Is.EqualTo("untouched"));
+        Assert.That(await File.ReadAllTextAsync(host, token), Is.EqualTo("untouched"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Setuid_and_setgid_bits_are_there_and_do_nothing()
+    public async Task Setuid_and_setgid_bits_are_there_and_do_nothing(CancellationToken token)
     {
         if (!Ways.HasManyIds)
             Assert.Ignore("With one id there is no other to become.");
@@ -125,7 +125,7 @@ internal sealed class HostileLayerTests : RunnerFixture
         async Task<string> RunAsAsync(string user)
         {
             image.Config = image.Config with { User = user };
-            return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image, $"as-{user[0]}") })).Output).ReplaceLineEndings(" ").Trim();
+            return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image, $"as-{user[0]}") }, token)).Output).ReplaceLineEndings(" ").Trim();
         }
 
         Assert.That(await RunAsAsync("1000:1000"), Is.EqualTo("4755 2755 1 1 1"));

@@ -15,39 +15,39 @@ internal sealed class ImageTests : RunnerFixture
     public void MakeFetcher() => _fetcher = new InMemoryImageFetcher();
 
     [Test, CancelAfter(60_000)]
-    public async Task The_manifest_for_this_platform_is_chosen_and_attestations_are_passed_over()
+    public async Task The_manifest_for_this_platform_is_chosen_and_attestations_are_passed_over(CancellationToken token)
     {
         AddIndex([(Add("wrong"), "linux/s390x"), (Add("attestation"), "unknown/unknown"), (Add("right"), "linux/amd64"), (Add("second"), "linux/amd64")]);
-        Assert.That(await AnswerAsync(), Is.EqualTo("right\n"));
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("right\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Another_platform_can_be_chosen()
+    public async Task Another_platform_can_be_chosen(CancellationToken token)
     {
         AddIndex([(Add("amd64"), "linux/amd64"), (Add("v7"), "linux/arm/v7")]);
-        Assert.That(await AnswerAsync(o => o.WithPlatform("linux/arm/v7")), Is.EqualTo("v7\n"));
+        Assert.That(await AnswerAsync(o => o.WithPlatform("linux/arm/v7"), token: token), Is.EqualTo("v7\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_platform_that_an_index_lacks_is_told_with_those_that_it_has()
+    public async Task A_platform_that_an_index_lacks_is_told_with_those_that_it_has(CancellationToken token)
     {
         AddIndex([(Add("x"), "linux/arm64"), (Add("y"), "windows/amd64")]);
-        await RefusedAsync<ImageNotFoundException>("linux/amd64", "linux/arm64, windows/amd64");
+        await RefusedAsync<ImageNotFoundException>(token, "linux/amd64", "linux/arm64, windows/amd64");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Indexes_within_indexes_are_followed_but_not_without_end()
+    public async Task Indexes_within_indexes_are_followed_but_not_without_end(CancellationToken token)
     {
         Descriptor inner = Add("nested");
         for (int depth = 0; depth < 3; depth++)
             inner = Index([(inner, "linux/amd64")]);
         _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [inner] }));
-        Assert.That(await AnswerAsync(), Is.EqualTo("nested\n"));
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("nested\n"));
 
         for (int depth = 0; depth < 1000; depth++)
             inner = Index([(inner, "linux/amd64")]);
         _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [inner] }));
-        await RefusedAsync<InvalidImageException>("indexes");
+        await RefusedAsync<InvalidImageException>(token, "indexes");
     }
 
     [TestCase("""{"schemaVersion":1,"fsLayers":[],"history":[]}""", "schema 1")]
@@ -68,81 +68,81 @@ internal sealed class ImageTests : RunnerFixture
     [TestCase("""{"schemaVersion":2,"config":null,"layers":[]}""", Name)]
     [TestCase("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},"layers":[null]}""", Name)]
     [CancelAfter(60_000)]
-    public async Task What_is_no_manifest_is_refused(string document, string because)
+    public async Task What_is_no_manifest_is_refused(string document, string because, CancellationToken token)
     {
         _fetcher.AddManifest(Name, document.Contains("\"manifests\":", StringComparison.Ordinal) && because == Name ? MediaTypes.OciIndex : Manifest, Encoding.UTF8.GetBytes(document));
-        await RefusedAsync<InvalidImageException>(Name, because);
+        await RefusedAsync<InvalidImageException>(token, Name, because);
         await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
-        Assert.That(await runner.GetImagesAsync(), Is.Empty, "and harms nobody else");
+        Assert.That(await runner.GetImagesAsync(token), Is.Empty, "and harms nobody else");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_manifest_that_nests_without_end_is_refused()
+    public async Task A_manifest_that_nests_without_end_is_refused(CancellationToken token)
     {
         string deep = string.Concat(Enumerable.Repeat("""{"a":""", 10_000)) + "1" + new string('}', 10_000);
         _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"annotations":{{deep}}}"""));
-        await RefusedAsync<InvalidImageException>("valid JSON");
+        await RefusedAsync<InvalidImageException>(token, "valid JSON");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_manifest_that_is_too_large_is_refused()
+    public async Task A_manifest_that_is_too_large_is_refused(CancellationToken token)
     {
         _fetcher.AddManifest(Name, Manifest, Encoding.UTF8.GetBytes("{\"schemaVersion\":2,\"a\":\"" + new string('a', 4 << 20) + "\"}"));
-        await RefusedAsync<InvalidImageException>("4194304");
+        await RefusedAsync<InvalidImageException>(token, "4194304");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_artifact_is_no_image()
+    public async Task An_artifact_is_no_image(CancellationToken token)
     {
         Descriptor config = _fetcher.AddBlob("application/vnd.cncf.helm.config.v1+json", Encoding.UTF8.GetBytes("""{"rootfs":{"diff_ids":[]}}"""));
         AddManifest(config, []);
-        await RefusedAsync<InvalidImageException>("artifact");
+        await RefusedAsync<InvalidImageException>(token, "artifact");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_image_without_layers_has_nothing_to_run()
+    public async Task An_image_without_layers_has_nothing_to_run(CancellationToken token)
     {
         AddManifest(Config([]), []);
-        await RefusedAsync<InvalidImageException>("no layers");
+        await RefusedAsync<InvalidImageException>(token, "no layers");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Layers_and_diffids_must_be_as_many()
+    public async Task Layers_and_diffids_must_be_as_many(CancellationToken token)
     {
         Descriptor layer = Layer("x");
         AddManifest(Config([layer.Digest, layer.Digest]), [layer]);
-        await RefusedAsync<InvalidImageException>("1 layers, its configuration 2");
+        await RefusedAsync<InvalidImageException>(token, "1 layers, its configuration 2");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task More_layers_than_allowed_are_refused()
+    public async Task More_layers_than_allowed_are_refused(CancellationToken token)
     {
         Descriptor layer = Layer("x");
         Descriptor[] layers = [.. Enumerable.Repeat(layer, 257)];
         AddManifest(Config([.. layers.Select(l => l.Digest)]), layers);
-        await RefusedAsync<InvalidImageException>("257 layers", "256");
+        await RefusedAsync<InvalidImageException>(token, "257 layers", "256");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task The_same_layer_may_come_twice()
+    public async Task The_same_layer_may_come_twice(CancellationToken token)
     {
         Descriptor layer = Layer("twice");
         AddManifest(Config([layer.Digest, layer.Digest]), [layer, layer]);
-        Assert.That(await AnswerAsync(), Is.EqualTo("twice\n"));
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("twice\n"));
     }
 
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]
-    public async Task Content_that_a_manifest_embeds_must_be_what_it_names(bool right)
+    public async Task Content_that_a_manifest_embeds_must_be_what_it_names(bool right, CancellationToken token)
     {
         Descriptor layer = Layer("x"), config = Config([layer.Digest]);
         byte[] data = OciJson.Serialize(Configuration([layer.Digest]));
         AddManifest(config with { Data = right ? data : [.. data.Reverse()] }, [layer]);
         if (right)
-            Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+            Assert.That(await AnswerAsync(token: token), Is.EqualTo("x\n"));
         else
-            await RefusedAsync<InvalidImageException>(config.Digest.ToString(), "embeds");
+            await RefusedAsync<InvalidImageException>(token, config.Digest.ToString(), "embeds");
     }
 
     [TestCase("")]
@@ -162,11 +162,11 @@ internal sealed class ImageTests : RunnerFixture
         ,"rootfs":{"type":"layers","diff_ids":["DIFFID"]},"config":{"Cmd":[null]}
         """)]
     [CancelAfter(60_000)]
-    public async Task A_configuration_that_makes_no_sense_is_refused(string rest)
+    public async Task A_configuration_that_makes_no_sense_is_refused(string rest, CancellationToken token)
     {
         Descriptor layer = Layer("x");
         AddManifest(_fetcher.AddBlob(MediaTypes.OciConfig, Raw(rest, layer)), [layer]);
-        await RefusedAsync<InvalidImageException>(Name);
+        await RefusedAsync<InvalidImageException>(token, Name);
     }
 
     [TestCase("StopSignal", "15")]
@@ -180,55 +180,55 @@ internal sealed class ImageTests : RunnerFixture
         "a/b"
         """)]
     [CancelAfter(60_000)]
-    public async Task What_is_not_used_of_a_configuration_may_be_anything(string name, string value)
+    public async Task What_is_not_used_of_a_configuration_may_be_anything(string name, string value, CancellationToken token)
     {
         Descriptor layer = Layer("x");
         string rest = $$""","rootfs":{"type":"layers","diff_ids":["DIFFID"]},"config":{"Entrypoint":["/bin/busybox","cat","/word"],"{{name}}":{{value}}}""";
         AddManifest(_fetcher.AddBlob(MediaTypes.OciConfig, Raw(rest, layer)), [layer]);
-        Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("x\n"));
     }
 
     private static byte[] Raw(string rest, Descriptor layer) =>
         Encoding.UTF8.GetBytes("""{"os":"linux","architecture":"amd64" """ + rest.Replace("DIFFID", layer.Digest.ToString(), StringComparison.Ordinal) + "}");
 
     [Test, CancelAfter(60_000)]
-    public async Task An_index_without_entries_is_told_and_one_without_platforms_is_used()
+    public async Task An_index_without_entries_is_told_and_one_without_platforms_is_used(CancellationToken token)
     {
         Descriptor manifest = Add("x");
         _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [] }));
-        await RefusedAsync<ImageNotFoundException>("linux/amd64");
+        await RefusedAsync<ImageNotFoundException>(token, "linux/amd64");
         _fetcher.AddManifest(Name, MediaTypes.OciIndex, OciJson.Serialize(new ImageIndex { Manifests = [manifest] }));
-        Assert.That(await AnswerAsync(), Is.EqualTo("x\n"), "the only image there is");
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("x\n"), "the only image there is");
     }
 
     [TestCase(0)]
     [TestCase(1)]
     [CancelAfter(60_000)]
-    public async Task A_manifest_of_an_index_must_have_the_size_that_the_index_says(int more)
+    public async Task A_manifest_of_an_index_must_have_the_size_that_the_index_says(int more, CancellationToken token)
     {
         Descriptor manifest = Add("x");
         AddIndex([(manifest with { Size = manifest.Size + more }, "linux/amd64")]);
         if (more == 0)
-            Assert.That(await AnswerAsync(), Is.EqualTo("x\n"));
+            Assert.That(await AnswerAsync(token: token), Is.EqualTo("x\n"));
         else
-            await RefusedAsync<InvalidImageException>(manifest.Digest.ToString(), $"{manifest.Size}", $"{manifest.Size + more}");
+            await RefusedAsync<InvalidImageException>(token, manifest.Digest.ToString(), $"{manifest.Size}", $"{manifest.Size + more}");
     }
 
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]
-    public async Task What_an_index_calls_a_manifest_is_none_of_the_other_kind(bool isIndex)
+    public async Task What_an_index_calls_a_manifest_is_none_of_the_other_kind(bool isIndex, CancellationToken token)
     {
         Descriptor child = isIndex ? Index([(Add("x"), "linux/amd64")]) : Add("x");
         AddIndex([(child with { MediaType = isIndex ? Manifest : MediaTypes.OciIndex }, "linux/amd64")]);
-        await RefusedAsync<InvalidImageException>(child.Digest.ToString(), "which it is not");
+        await RefusedAsync<InvalidImageException>(token, child.Digest.ToString(), "which it is not");
     }
 
     [TestCase("pinned")]
     [TestCase("child")]
     [TestCase("stated")]
     [CancelAfter(60_000)]
-    public async Task A_manifest_must_have_the_digest_that_it_is_asked_for_by(string which)
+    public async Task A_manifest_must_have_the_digest_that_it_is_asked_for_by(string which, CancellationToken token)
     {
         Descriptor manifest = Add("x");
         AddIndex([(manifest, "linux/amd64")]);
@@ -247,7 +247,7 @@ internal sealed class ImageTests : RunnerFixture
                 };
             });
         var error = await Assert.CatchAsync<InvalidImageException>(() => NewRunner(o => o.WithImageFetcher(lying.Object)).RunFunctionAsync(
-            new RunFunctionRequest { Image = which == "pinned" ? $"registry.example/fn@{manifest.Digest}" : Name }));
+            new RunFunctionRequest { Image = which == "pinned" ? $"registry.example/fn@{manifest.Digest}" : Name }, token));
         Assert.That(error!.Message, Does.Contain($"expected {manifest.Digest}"));
         Assert.That(Directory.GetFiles(Path.Combine(Cache, "blobs")), Is.Empty);
     }
@@ -258,27 +258,27 @@ internal sealed class ImageTests : RunnerFixture
     [TestCase(long.MinValue)]
     [TestCase(long.MaxValue)]
     [CancelAfter(60_000)]
-    public async Task A_layer_of_another_size_than_its_manifest_says_is_refused(long more)
+    public async Task A_layer_of_another_size_than_its_manifest_says_is_refused(long more, CancellationToken token)
     {
         Descriptor layer = Layer("x");
         AddManifest(Config([layer.Digest]), [layer with { Size = more is long.MinValue ? -1 : more == long.MaxValue ? more : layer.Size + more }]);
-        await RefusedAsync<XfnException>(more == long.MinValue ? Name : layer.Digest.ToString());
+        await RefusedAsync<XfnException>(token, more == long.MinValue ? Name : layer.Digest.ToString());
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_configuration_of_another_size_than_its_manifest_says_is_refused()
+    public async Task A_configuration_of_another_size_than_its_manifest_says_is_refused(CancellationToken token)
     {
         Descriptor layer = Layer("x"), config = Config([layer.Digest]);
         AddManifest(config with { Size = config.Size - 1 }, [layer]);
-        await RefusedAsync<XfnException>(config.Digest.ToString());
+        await RefusedAsync<XfnException>(token, config.Digest.ToString());
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_that_one_image_has_is_not_given_to_another_that_only_claims_it()
+    public async Task A_layer_that_one_image_has_is_not_given_to_another_that_only_claims_it(CancellationToken token)
     {
         Descriptor secret = Layer("secret");
         AddManifest(Config([secret.Digest]), [secret]);
-        Assert.That(await AnswerAsync(), Is.EqualTo("secret\n"));
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo("secret\n"));
 
         // Another's manifest names a layer that cannot be had, and the DiffID of the one in the cache.
         var other = new InMemoryImageFetcher();
@@ -286,7 +286,7 @@ internal sealed class ImageTests : RunnerFixture
         byte[] config = OciJson.Serialize(Configuration([secret.Digest]));
         other.AddManifest(Name, Manifest, OciJson.Serialize(new ImageManifest { MediaType = Manifest, Config = other.AddBlob(MediaTypes.OciConfig, config), Layers = [nothing] }));
         var error = await Assert.CatchAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(other)).RunFunctionAsync(
-            new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }));
+            new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }, token));
         Assert.That(error, Is.Not.Null);
     }
 
@@ -306,20 +306,20 @@ internal sealed class ImageTests : RunnerFixture
         Assert.That(error.Message, Does.Contain("the store sleeps").And.Contain(Name));
     }
 
-    private async Task<string> AnswerAsync(Action<ContainerRunnerOptions>? configure = null)
+    private async Task<string> AnswerAsync(Action<ContainerRunnerOptions>? configure = null, CancellationToken token = default)
     {
         TestRunner runner = NewRunner(o =>
         {
             o.WithImageFetcher(_fetcher);
             configure?.Invoke(o);
         });
-        return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } })).Output);
+        return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }, token)).Output);
     }
 
-    private async Task RefusedAsync<T>(params string[] because)
+    private async Task RefusedAsync<T>(CancellationToken token, params string[] because)
         where T : XfnException
     {
-        var error = await Assert.CatchAsync<T>(() => AnswerAsync());
+        var error = await Assert.CatchAsync<T>(() => AnswerAsync(token: token));
         foreach (string part in because)
             Assert.That(error!.Message, Does.Contain(part));
     }

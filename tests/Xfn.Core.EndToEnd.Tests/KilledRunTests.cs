@@ -9,9 +9,9 @@ internal sealed class KilledRunTests : RunnerFixture
     private const string Busy = "trap '' TERM; echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; while :; do :; done";
 
     [Test, CancelAfter(60_000)]
-    public async Task A_run_out_of_time_tells_what_it_used()
+    public async Task A_run_out_of_time_tells_what_it_used(CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => RunShellAsync(Busy, timeout: TimeSpan.FromSeconds(1))))!;
+        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => RunShellAsync(Busy, timeout: TimeSpan.FromSeconds(1), token: token)))!;
         AssertUsed(error.Statistics);
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
     }
@@ -47,10 +47,10 @@ internal sealed class KilledRunTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_run_that_wrote_too_much_tells_what_it_used()
+    public async Task A_run_that_wrote_too_much_tells_what_it_used(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
-            () => RunShellAsync("echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; yes", configure: o => o.WithMaxStdioBytes(1 << 20))))!;
+            () => RunShellAsync("echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; yes", configure: o => o.WithMaxStdioBytes(1 << 20), token: token)))!;
         AssertUsed(error.Statistics);
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
     }
@@ -58,7 +58,7 @@ internal sealed class KilledRunTests : RunnerFixture
     [TestCase("exec tail -c 200m /dev/zero", TestName = "{m}(the first process)")]
     [TestCase("tail -c 200m /dev/zero; sleep 1000", TestName = "{m}(a child)")]
     [CancelAfter(60_000)]
-    public async Task A_run_out_of_memory_tells_what_it_used(string script)
+    public async Task A_run_out_of_memory_tells_what_it_used(string script, CancellationToken token)
     {
         FunctionExitedException error;
         try
@@ -67,7 +67,7 @@ internal sealed class KilledRunTests : RunnerFixture
             {
                 Image = Write(TestImage.Shell("echo begun >&2; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; " + script)),
                 RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "32Mi" } } },
-            });
+            }, token);
             throw new AssertionException("the run ended well");
         }
         catch (ContainerEnvironmentException) when (!Ways.IsRoot)
@@ -87,22 +87,22 @@ internal sealed class KilledRunTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_has_stopped_itself_ends_at_its_timeout()
+    public async Task A_function_that_has_stopped_itself_ends_at_its_timeout(CancellationToken token)
     {
         // The first process of its namespace cannot be stopped from within, so it is a child that stops, and is waited for.
         var clock = Stopwatch.StartNew();
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("sh -c 'kill -STOP $$' & wait $!; sleep 1000", timeout: TimeSpan.FromSeconds(1))))!;
+            () => RunShellAsync("sh -c 'kill -STOP $$' & wait $!; sleep 1000", timeout: TimeSpan.FromSeconds(1), token: token)))!;
         Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(3)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Zombies_by_the_hundred_hold_up_nothing()
+    public async Task Zombies_by_the_hundred_hold_up_nothing(CancellationToken token)
     {
         // exec: whoever made them is no shell any more, and waits for none of them.
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("i=0; while [ $i -lt 150 ]; do true & i=$((i+1)); done; exec sleep 1000", timeout: TimeSpan.FromSeconds(2))))!;
+            () => RunShellAsync("i=0; while [ $i -lt 150 ]; do true & i=$((i+1)); done; exec sleep 1000", timeout: TimeSpan.FromSeconds(2), token: token)))!;
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(4)));
     }
 

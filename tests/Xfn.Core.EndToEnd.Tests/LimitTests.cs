@@ -6,43 +6,43 @@ namespace Xfn.Core.EndToEnd.Tests;
 internal sealed class LimitTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_wants_more_memory_than_it_may_is_killed_and_that_is_told()
+    public async Task A_function_that_wants_more_memory_than_it_may_is_killed_and_that_is_told(CancellationToken token)
     {
-        if (!await CanLimitAsync(new ResourceLimits { Memory = "64Mi" }))
+        if (!await CanLimitAsync(new ResourceLimits { Memory = "64Mi" }, token))
             return;
-        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunAsync("echo begun >&2; exec tail -c 200m /dev/zero", new() { Memory = "32Mi" })))!;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunAsync("echo begun >&2; exec tail -c 200m /dev/zero", new() { Memory = "32Mi" }, token)))!;
         Assert.That((error.OutOfMemory, error.ExitCode, error.Signal), Is.EqualTo((true, 137, (int?)9)));
         Assert.That(error.Message, Does.Contain("memory"));
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
-        Assert.That(Text((await RunAsync("cat", new() { Memory = "32Mi" })).Output), Is.EqualTo("in"), "the next one");
+        Assert.That(Text((await RunAsync("cat", new() { Memory = "32Mi" }, token)).Output), Is.EqualTo("in"), "the next one");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_gets_no_more_processor_time_than_it_may()
+    public async Task A_function_gets_no_more_processor_time_than_it_may(CancellationToken token)
     {
-        if (!await CanLimitAsync(new ResourceLimits { Cpu = "100m" }))
+        if (!await CanLimitAsync(new ResourceLimits { Cpu = "100m" }, token))
             return;
-        RunFunctionResponse response = await RunAsync("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done", new() { Cpu = "100m" });
+        RunFunctionResponse response = await RunAsync("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done", new() { Cpu = "100m" }, token);
         Assert.That(response.Statistics.CpuTime!.Value / response.Statistics.Run, Is.LessThan(0.4));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_limit_that_is_no_quantity_is_refused() =>
-        await Assert.ThatAsync(() => RunAsync("true", new() { Memory = "512MiB " }), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("512MiB "));
+    public async Task A_limit_that_is_no_quantity_is_refused(CancellationToken token) =>
+        await Assert.ThatAsync(() => RunAsync("true", new() { Memory = "512MiB " }, token), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("512MiB "));
 
-    private Task<RunFunctionResponse> RunAsync(string script, ResourceLimits limits) => NewRunner().RunFunctionAsync(new RunFunctionRequest
+    private Task<RunFunctionResponse> RunAsync(string script, ResourceLimits limits, CancellationToken token) => NewRunner().RunFunctionAsync(new RunFunctionRequest
     {
         Image = Write(TestImage.Shell(script)),
         Input = Encoding.UTF8.GetBytes("in"),
         RunFunctionConfig = new() { Resources = new() { Limits = limits } },
-    });
+    }, token);
 
     /// <summary>Whether a limit can be set here. Where it cannot, asking for it is an error that says so, and nothing runs; root with all its capabilities always can.</summary>
-    private async Task<bool> CanLimitAsync(ResourceLimits limits)
+    private async Task<bool> CanLimitAsync(ResourceLimits limits, CancellationToken token)
     {
         try
         {
-            await RunAsync("true", limits);
+            await RunAsync("true", limits, token);
             return true;
         }
         catch (ContainerEnvironmentException ex) when (!Ways.IsRoot)

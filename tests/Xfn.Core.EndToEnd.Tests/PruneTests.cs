@@ -13,40 +13,40 @@ internal sealed class PruneTests : RunnerFixture
     private string Layers => Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
 
     [Test, CancelAfter(60_000)]
-    public async Task Images_that_were_not_used_for_long_are_removed_with_all_that_is_theirs()
+    public async Task Images_that_were_not_used_for_long_are_removed_with_all_that_is_theirs(CancellationToken token)
     {
         TestRunner runner = NewRunner();
         string old = Image("old"), recent = Image("recent");
-        await RunAsync(runner, old);
+        await RunAsync(runner, old, token: token);
         Age(TimeSpan.FromHours(5));
-        await RunAsync(runner, recent);
-        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxAge = TimeSpan.FromHours(4) });
+        await RunAsync(runner, recent, token: token);
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxAge = TimeSpan.FromHours(4) }, token);
         Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((1, 1)), "what both have stays");
         Assert.That(report.BytesFreed, Is.GreaterThan(1 << 20).And.LessThan(2 << 20));
         Assert.That((Count("blobs"), Count("refs"), Directory.GetDirectories(Layers).Length, Directory.GetFiles(Path.Combine(Cache, "locks"), "image-*").Length), Is.EqualTo((2, 1, 2, 1)));
-        Assert.That(await RunAsync(NewRunner(), recent), Is.EqualTo("recent"));
-        Assert.That(await RunAsync(NewRunner(), old), Is.EqualTo("old"), "pulled again");
+        Assert.That(await RunAsync(NewRunner(), recent, token: token), Is.EqualTo("recent"));
+        Assert.That(await RunAsync(NewRunner(), old, token: token), Is.EqualTo("old"), "pulled again");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task The_least_recently_used_is_removed_first_until_the_rest_is_small_enough()
+    public async Task The_least_recently_used_is_removed_first_until_the_rest_is_small_enough(CancellationToken token)
     {
         TestRunner runner = NewRunner();
         string[] images = [Image("a"), Image("b"), Image("c")];
         foreach (string image in images)
         {
-            await RunAsync(runner, image);
+            await RunAsync(runner, image, token: token);
             Age(TimeSpan.FromHours(1));
         }
 
-        await RunAsync(runner, images[0]);
+        await RunAsync(runner, images[0], token: token);
         long whole = Size();
-        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxBytes = whole - 1 });
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions { MaxBytes = whole - 1 }, token);
         Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((1, 1)));
         Assert.That(Size(), Is.LessThan(whole));
         var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
-        await Assert.ThatAsync(() => RunAsync(NewRunner(), images[1], never), Throws.InstanceOf<ImageNotFoundException>());
-        Assert.That(await RunAsync(NewRunner(), images[0], never) + await RunAsync(NewRunner(), images[2], never), Is.EqualTo("ac"));
+        await Assert.ThatAsync(() => RunAsync(NewRunner(), images[1], never, token: token), Throws.InstanceOf<ImageNotFoundException>());
+        Assert.That(await RunAsync(NewRunner(), images[0], never, token: token) + await RunAsync(NewRunner(), images[2], never, token: token), Is.EqualTo("ac"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -67,26 +67,26 @@ internal sealed class PruneTests : RunnerFixture
         Assert.That(Directory.GetDirectories(Layers), Has.Length.EqualTo(2));
         input.End();
         await run;
-        Assert.That((await PruneUnusedAsync(runner, everything)).LayersRemoved, Is.EqualTo(2));
+        Assert.That((await PruneUnusedAsync(runner, everything, token)).LayersRemoved, Is.EqualTo(2));
         Assert.That((Count("blobs"), Count("refs"), Count("locks"), Directory.GetDirectories(Layers).Length), Is.EqualTo((0, 0, 0, 0)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task What_no_image_has_is_removed_without_a_limit()
+    public async Task What_no_image_has_is_removed_without_a_limit(CancellationToken token)
     {
         TestRunner runner = NewRunner();
-        await RunAsync(runner, Image("a"));
+        await RunAsync(runner, Image("a"), token: token);
         string kept = Image("b");
-        await RunAsync(runner, kept);
+        await RunAsync(runner, kept, token: token);
         foreach (string reference in Directory.GetFiles(Path.Combine(Cache, "refs")).Where(f => File.ReadAllText(f).Contains($"{Scratch}/a:", StringComparison.Ordinal)))
             File.Delete(Path.Combine(Cache, "blobs", File.ReadAllLines(reference)[3].Replace(':', '-')));
         string temporary = Path.Combine(Cache, "blobs", "x.tmp");
-        await File.WriteAllTextAsync(temporary, "");
+        await File.WriteAllTextAsync(temporary, "", token);
         File.SetLastWriteTimeUtc(temporary, DateTime.UtcNow.AddDays(-1));
-        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions());
+        PruneReport report = await PruneUnusedAsync(runner, new PruneOptions(), token);
         Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((0, 1)));
         Assert.That((Count("blobs"), Count("refs")), Is.EqualTo((2, 1)));
-        Assert.That(await RunAsync(NewRunner(), kept), Is.EqualTo("b"));
+        Assert.That(await RunAsync(NewRunner(), kept, token: token), Is.EqualTo("b"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -95,14 +95,14 @@ internal sealed class PruneTests : RunnerFixture
         TestRunner runner = NewRunner(o => o.WithCacheLimit(8 << 20));
         for (int i = 0; i < 10; i++)
         {
-            Assert.That(await RunAsync(runner, Image($"image{i}")), Is.EqualTo($"image{i}"));
+            Assert.That(await RunAsync(runner, Image($"image{i}"), token: token), Is.EqualTo($"image{i}"));
             Age(TimeSpan.FromMinutes(2));
         }
 
         while (Size() > 8 << 20)
             await Task.Delay(20, token);
         Assert.That(Size(), Is.GreaterThan(3 << 20));
-        Assert.That(await RunAsync(runner, Image("image9"), new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }), Is.EqualTo("image9"));
+        Assert.That(await RunAsync(runner, Image("image9"), new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }, token: token), Is.EqualTo("image9"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -119,7 +119,7 @@ internal sealed class PruneTests : RunnerFixture
                 await Task.Delay(20, token);
             Assert.That((await runner.GetImagesAsync(token)).Select(i => i.Reference), Is.EqualTo(new[] { image }));
             TestRunner another = NewRunner();
-            Assert.That(await RunAsync(another, image, never), Is.EqualTo(image == large ? "large" : "other"));
+            Assert.That(await RunAsync(another, image, never, token: token), Is.EqualTo(image == large ? "large" : "other"));
             await another.DisposeAsync();
         }
 
@@ -145,7 +145,7 @@ internal sealed class PruneTests : RunnerFixture
             token))];
         for (int i = 0; i < 12; i++)
         {
-            string[] said = await Task.WhenAll(images.Select(image => RunAsync(runner, image)));
+            string[] said = await Task.WhenAll(images.Select(image => RunAsync(runner, image, token: token)));
             Assert.That(string.Concat(said), Is.EqualTo("ab"));
         }
 
@@ -156,11 +156,11 @@ internal sealed class PruneTests : RunnerFixture
     [TestCase(false, TestName = "{m}(who prunes)")]
     [TestCase(true, TestName = "{m}(who begins)")]
     [CancelAfter(60_000)]
-    public async Task Copies_of_spark_that_nobody_uses_are_removed_when_nobody_has_for_a_week(bool byRun)
+    public async Task Copies_of_spark_that_nobody_uses_are_removed_when_nobody_has_for_a_week(bool byRun, CancellationToken token)
     {
         string image = Image("a");
         TestRunner user = NewRunner();
-        await RunAsync(user, image);
+        await RunAsync(user, image, token: token);
         string bin = Path.Combine(Cache, "bin"), used = Directory.GetFiles(bin).Single();
         string old = Path.Combine(bin, "spark-00"), recent = Path.Combine(bin, "spark-11");
         foreach (string copy in new[] { old, recent })
@@ -168,38 +168,38 @@ internal sealed class PruneTests : RunnerFixture
 
         // Another version, which does not use the same copy.
         string other = Path.Combine(Scratch, "xfn-spark");
-        await File.WriteAllBytesAsync(other, [.. await File.ReadAllBytesAsync(used), 0]);
+        await File.WriteAllBytesAsync(other, [.. await File.ReadAllBytesAsync(used, token), 0], token);
         File.SetUnixFileMode(other, (UnixFileMode)0b111_101_101);
         TestRunner pruner = NewRunner(o => o.WithSparkPath(other));
         if (!byRun)
-            await pruner.PruneAsync(new PruneOptions());
+            await pruner.PruneAsync(new PruneOptions(), token);
         foreach (string copy in new[] { old, used })
             File.SetLastWriteTimeUtc(copy, DateTime.UtcNow.AddDays(-8));
         if (byRun)
-            await RunAsync(pruner, image);
+            await RunAsync(pruner, image, token: token);
         else
-            await pruner.PruneAsync(new PruneOptions());
+            await pruner.PruneAsync(new PruneOptions(), token);
         await pruner.DisposeAsync();
         Assert.That(Directory.GetFiles(bin), Has.No.Member(old).And.Member(recent).And.Member(used));
 
-        Assert.That(await RunAsync(user, image), Is.EqualTo("a"));
+        Assert.That(await RunAsync(user, image, token: token), Is.EqualTo("a"));
         await user.DisposeAsync();
-        await NewRunner(o => o.WithSparkPath(other)).PruneAsync(new PruneOptions());
+        await NewRunner(o => o.WithSparkPath(other)).PruneAsync(new PruneOptions(), token);
         Assert.That(Directory.GetFiles(bin), Has.No.Member(used));
-        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        Assert.That(await RunAsync(NewRunner(), image, token: token), Is.EqualTo("a"));
         File.SetLastWriteTimeUtc(used, DateTime.UtcNow.AddDays(-8));
-        Assert.That(await RunAsync(NewRunner(), image), Is.EqualTo("a"));
+        Assert.That(await RunAsync(NewRunner(), image, token: token), Is.EqualTo("a"));
         Assert.That(File.GetLastWriteTimeUtc(used), Is.EqualTo(DateTime.UtcNow).Within(TimeSpan.FromHours(1)), "it was used");
     }
 
-    private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null) =>
-        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() })).Output);
+    private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null, CancellationToken token = default) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() }, token)).Output);
 
     /// <summary>Prunes when the last run is torn down, which goes on behind its answer: another process may prune what this one does not use.</summary>
-    private async Task<PruneReport> PruneUnusedAsync(TestRunner runner, PruneOptions options)
+    private async Task<PruneReport> PruneUnusedAsync(TestRunner runner, PruneOptions options, CancellationToken token)
     {
         await runner.DisposeAsync();
-        return await NewRunner().PruneAsync(options);
+        return await NewRunner().PruneAsync(options, token);
     }
 
     private string Image(string name) =>

@@ -48,7 +48,7 @@ internal sealed class QueueTests : RunnerFixture
         Assert.That(Text((await waiting).Output) + Text((await next).Output), Is.EqualTo("xx"));
     }
 
-    [Test, CancelAfter(300_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_thousand_runs_that_wait_all_finish_in_memory_that_their_inputs_do_not_multiply(CancellationToken token)
     {
         TestRunner runner = NewRunner(o => o.WithMaxConcurrency(8));

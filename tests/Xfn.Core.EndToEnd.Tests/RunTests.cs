@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
 
@@ -34,15 +35,25 @@ internal sealed class RunTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Streams_are_passed_on_as_they_come(CancellationToken token)
     {
-        using var stdout = new MemoryStream();
-        using var stderr = new MemoryStream();
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(TestImage.Shell("tr a-z A-Z; echo done >&2")) },
-            new FunctionStreams { Stdin = new MemoryStream("hello"u8.ToArray()), Stdout = stdout, Stderr = stderr },
+        Pipe stdin = new(), stdout = new(), stderr = new();
+        Task<RunFunctionResponse> run = NewRunner().RunFunctionAsync(
+            new RunFunctionRequest { Image = Write(TestImage.Shell("while read line; do echo \"out $line\"; echo \"err $line\" >&2; done")) },
+            new FunctionStreams { Stdin = stdin.Reader.AsStream(), Stdout = stdout.Writer.AsStream(), Stderr = stderr.Writer.AsStream() },
             token);
-        Assert.That(Encoding.UTF8.GetString(stdout.ToArray()), Is.EqualTo("HELLO"));
-        Assert.That(Encoding.UTF8.GetString(stderr.ToArray()), Is.EqualTo("done\n"));
-        Assert.That(response.StderrTail, Is.EqualTo("done\n"));
+
+        // Each line is answered before the next is given: nothing waits for the end of anything.
+        using var answers = new StreamReader(stdout.Reader.AsStream());
+        using var errors = new StreamReader(stderr.Reader.AsStream());
+        foreach (string line in new[] { "one", "two", "three" })
+        {
+            await stdin.Writer.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"), token);
+            Assert.That((await answers.ReadLineAsync(token), await errors.ReadLineAsync(token)), Is.EqualTo(($"out {line}", $"err {line}")));
+        }
+
+        Assert.That(run.IsCompleted, Is.False);
+        await stdin.Writer.CompleteAsync();
+        RunFunctionResponse response = await run;
+        Assert.That(response.StderrTail, Is.EqualTo("err one\nerr two\nerr three\n"));
         Assert.That(response.Output.IsEmpty);
     }
 
@@ -73,21 +84,21 @@ internal sealed class RunTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_root_can_be_made_writable_up_to_a_size()
+    public async Task A_root_can_be_made_writable_up_to_a_size(CancellationToken token)
     {
         RunFunctionResponse response = await RunShellAsync(
-            "echo x >/new && cat /new && head -c 9000000 /dev/zero >/large || echo full", configure: o => o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 }));
+            "echo x >/new && cat /new && head -c 9000000 /dev/zero >/large || echo full", configure: o => o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 }), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("x\nfull\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task No_user_namespace_can_be_made_by_a_function() =>
-        Assert.That(Text((await RunShellAsync("busybox unshare -U true 2>/dev/null && echo made; cat /proc/sys/user/max_user_namespaces")).Output), Is.EqualTo("0\n"));
+    public async Task No_user_namespace_can_be_made_by_a_function(CancellationToken token) =>
+        Assert.That(Text((await RunShellAsync("busybox unshare -U true 2>/dev/null && echo made; cat /proc/sys/user/max_user_namespaces", token: token)).Output), Is.EqualTo("0\n"));
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_is_alone_and_root_only_of_its_own()
+    public async Task A_function_is_alone_and_root_only_of_its_own(CancellationToken token)
     {
-        string seen = Text((await RunShellAsync("id -u; echo $$; ps | wc -l; ls /sys/class/net; cat /proc/self/uid_map; touch /x 2>&1 || true")).Output);
+        string seen = Text((await RunShellAsync("id -u; echo $$; ps | wc -l; ls /sys/class/net; cat /proc/self/uid_map; touch /x 2>&1 || true", token: token)).Output);
         string[] lines = seen.Split('\n', StringSplitOptions.TrimEntries);
         Assert.That(lines[0], Is.EqualTo("0"), seen);
         Assert.That(lines[1], Is.EqualTo("1"), seen);
@@ -99,84 +110,84 @@ internal sealed class RunTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_may_leave_its_input_unread()
+    public async Task A_function_may_leave_its_input_unread(CancellationToken token)
     {
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(TestImage.Shell("echo early")), Input = new byte[4 << 20] });
+            new RunFunctionRequest { Image = Write(TestImage.Shell("echo early")), Input = new byte[4 << 20] }, token);
         Assert.That(Text(response.Output), Is.EqualTo("early\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_closes_stdout_is_waited_for()
+    public async Task A_function_that_closes_stdout_is_waited_for(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("echo out; exec >&-; sleep 0.3; echo end >&2");
+        RunFunctionResponse response = await RunShellAsync("echo out; exec >&-; sleep 0.3; echo end >&2", token: token);
         Assert.That((Text(response.Output), response.StderrTail), Is.EqualTo(("out\n", "end\n")));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Children_that_hold_the_pipes_do_not_hold_up_the_answer()
+    public async Task Children_that_hold_the_pipes_do_not_hold_up_the_answer(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("sleep 1000 & echo answer", timeout: TimeSpan.FromSeconds(30));
+        RunFunctionResponse response = await RunShellAsync("sleep 1000 & echo answer", timeout: TimeSpan.FromSeconds(30), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("answer\n"));
         Assert.That(response.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(20)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Much_on_stderr_before_any_output_blocks_nothing()
+    public async Task Much_on_stderr_before_any_output_blocks_nothing(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("head -c 3000000 /dev/zero | tr '\\0' e >&2; echo answer");
+        RunFunctionResponse response = await RunShellAsync("head -c 3000000 /dev/zero | tr '\\0' e >&2; echo answer", token: token);
         Assert.That(Text(response.Output), Is.EqualTo("answer\n"));
         Assert.That(response.StderrTail, Has.Length.EqualTo(RunStatistics.StderrTailBytes));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task The_standard_streams_can_be_opened_by_name()
+    public async Task The_standard_streams_can_be_opened_by_name(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("cat /dev/stdin >/dev/stdout; echo oops >/dev/stderr", "in");
+        RunFunctionResponse response = await RunShellAsync("cat /dev/stdin >/dev/stdout; echo oops >/dev/stderr", "in", token: token);
         Assert.That((Text(response.Output), response.StderrTail), Is.EqualTo(("in", "oops\n")));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Another_user_than_root_can_open_the_standard_streams_by_name()
+    public async Task Another_user_than_root_can_open_the_standard_streams_by_name(CancellationToken token)
     {
         if (!Ways.HasManyIds)
             Assert.Ignore("This user's containers have one id: there is no other user in them.");
         TestImage image = TestImage.Shell("id; cat /dev/stdin >/dev/stdout; echo oops >/dev/stderr")
             .WithLayer(tar => tar.Directory("etc").File("etc/passwd", "root:x:0:0::/:/bin/sh\nworker:x:1000:1001::/home/worker:/bin/sh\n").File("etc/group", "audio:x:29:worker\n"));
         image.Config = image.Config with { User = "worker" };
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image), Input = "in"u8.ToArray() });
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image), Input = "in"u8.ToArray() }, token);
         Assert.That(Text(response.Output), Does.StartWith("uid=1000(worker) gid=1001 groups=29(audio)").Or.StartsWith("uid=1000(worker) gid=1001 groups=1001,29(audio)"));
         Assert.That(Text(response.Output), Does.EndWith("\nin"));
         Assert.That(response.StderrTail, Is.EqualTo("oops\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_upper_layer_replaces_and_deletes_what_lower_ones_have()
+    public async Task An_upper_layer_replaces_and_deletes_what_lower_ones_have(CancellationToken token)
     {
         TestImage image = TestImage.Shell("cat /d/kept /d/changed; ls /d /gone 2>&1 || true")
             .WithLayer(tar => tar.Directory("d").File("d/kept", "kept\n").File("d/changed", "old\n").File("d/deleted", "x").Directory("gone").File("gone/x", "x"))
             .WithLayer(tar => tar.File("d/changed", "new\n").File("d/.wh.deleted", "").File(".wh.gone", ""));
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) });
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token);
         Assert.That(Text(response.Output), Is.EqualTo("kept\nnew\nls: /gone: No such file or directory\n/d:\nchanged\nkept\n").Or.EqualTo("kept\nnew\n/d:\nchanged\nkept\nls: /gone: No such file or directory\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_layer_may_link_to_files_of_lower_layers()
+    public async Task A_layer_may_link_to_files_of_lower_layers(CancellationToken token)
     {
         TestImage image = TestImage.Shell("cat /b").WithLayer(tar => tar.File("a", "below\n")).WithLayer(tar => tar.HardLink("b", "a"));
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) });
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token);
         Assert.That(Text(response.Output), Is.EqualTo("below\n"));
     }
 
     [TestCase(140)]
     [TestCase(256)]
-    [CancelAfter(240_000)]
-    public async Task Images_of_many_layers_run(int layers)
+    [CancelAfter(120_000)]
+    public async Task Images_of_many_layers_run(int layers, CancellationToken token)
     {
         TestImage image = TestImage.Shell("ls /many | wc -l");
         for (int i = 1; i < layers; i++)
             image.WithLayer(tar => tar.Directory("many").File($"many/{i}", ""));
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) });
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token);
         Assert.That(Text(response.Output).Trim(), Is.EqualTo($"{layers - 1}"));
     }
 
@@ -208,9 +219,10 @@ internal sealed class RunTests : RunnerFixture
     public async Task A_disposed_runner_ends_what_runs_and_takes_no_more(CancellationToken token)
     {
         var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
-        var request = new RunFunctionRequest { Image = Write(TestImage.Shell("sleep 1000")) };
-        Task<RunFunctionResponse> run = runner.RunFunctionAsync(request, token);
-        await Task.Delay(500, token);
+        var request = new RunFunctionRequest { Image = Write(TestImage.Command("cat")) };
+        await using var input = new GatedInput();
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(request, input.Streams, token);
+        await input.Reached.WaitAsync(token);
         await runner.DisposeAsync();
         await Assert.ThatAsync(async () => await run, Throws.InstanceOf<ObjectDisposedException>());
         await Assert.ThatAsync(async () => await runner.RunFunctionAsync(request, token), Throws.InstanceOf<ObjectDisposedException>());

@@ -29,15 +29,15 @@ internal sealed class RuntimeTests : RunnerFixture
     [TestCase("while [ $# -gt 1 ]; do [ $1 = --log ] && echo '{\"msg\":\"create keyring `xfn`: Disk quota exceeded\",\"level\":\"error\"}' >$2; shift; done; exit 1", "kernel.keys.maxkeys")]
     [TestCase("exit 0", "pid")]
     [CancelAfter(60_000)]
-    public async Task A_runtime_that_fails_is_told_as_such(string script, string found) =>
+    public async Task A_runtime_that_fails_is_told_as_such(string script, string found, CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithRuntime(WriteRuntime(script))),
+            () => RunShellAsync("true", configure: o => o.WithRuntime(WriteRuntime(script)), token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(found).And.Property(nameof(XfnException.Stage)).EqualTo(RunStage.Start));
 
     [Test, CancelAfter(60_000)]
-    public async Task Warnings_of_a_runtime_do_not_keep_a_function_from_answering()
+    public async Task Warnings_of_a_runtime_do_not_keep_a_function_from_answering(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("cat; echo mine >&2", "in", o => o.WithRuntime(WriteRuntime("echo 'a warning' >&2; exec /usr/bin/crun \"$@\"")));
+        RunFunctionResponse response = await RunShellAsync("cat; echo mine >&2", "in", o => o.WithRuntime(WriteRuntime("echo 'a warning' >&2; exec /usr/bin/crun \"$@\"")), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("in"));
         Assert.That(response.StderrTail, Does.EndWith("mine\n"));
     }
@@ -54,20 +54,20 @@ internal sealed class RuntimeTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_bundle_with_what_only_a_runtime_knows_is_run_by_crun()
+    public async Task A_bundle_with_what_only_a_runtime_knows_is_run_by_crun(CancellationToken token)
     {
         var log = new Logged();
         RunFunctionResponse response = await RunShellAsync(
-            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", configure: o => (o.Runtime, o.BundleBuilder, o.Logger) = (null, new Changed(AddSysctl), log));
+            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", configure: o => (o.Runtime, o.BundleBuilder, o.Logger) = (null, new Changed(AddSysctl), log), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("7\n"));
         Assert.That(log.Lines, Has.Exactly(1).Match("^Debug: .*left to crun: xfn-spark does not know 'linux.sysctl'"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task An_ordinary_bundle_is_left_to_nobody()
+    public async Task An_ordinary_bundle_is_left_to_nobody(CancellationToken token)
     {
         var log = new Logged();
-        await RunShellAsync("true", configure: o => (o.Runtime, o.Logger) = (null, log));
+        await RunShellAsync("true", configure: o => (o.Runtime, o.Logger) = (null, log), token: token);
         Assert.That(log.Lines, Has.None.Contains("left to"));
     }
 

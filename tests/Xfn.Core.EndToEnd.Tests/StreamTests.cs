@@ -15,25 +15,25 @@ internal sealed class StreamTests : RunnerFixture
     [TestCase("head -c 200000 /dev/zero >&2; cat /dev/zero", TestName = "{m}(stderr first)")]
     [TestCase("i=0; while [ $i -lt 20 ]; do yes & i=$((i+1)); done; wait", TestName = "{m}(by many processes)")]
     [CancelAfter(90_000)]
-    public async Task A_flood_ends_the_function(string script)
+    public async Task A_flood_ends_the_function(string script, CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
-            () => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(300_000).WithProcessLimit(64), timeout: TimeSpan.FromSeconds(60))))!;
+            () => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(300_000).WithProcessLimit(64), timeout: TimeSpan.FromSeconds(60), token: token)))!;
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(50)));
         Assert.That(error.StderrTail.Length, Is.LessThanOrEqualTo(RunStatistics.StderrTailBytes));
     }
 
     [Test, CancelAfter(90_000)]
-    public async Task A_flood_into_a_stream_that_takes_its_time_is_held_up_and_ends_at_the_timeout()
+    public async Task A_flood_into_a_stream_that_takes_its_time_is_held_up_and_ends_at_the_timeout(CancellationToken token)
     {
         // Its pipe is full, its readers wait: the function waits too, and nothing is kept in memory.
         await using var slow = new SlowStream();
         string image = Write(TestImage.Shell("yes"));
         TestRunner runner = NewRunner();
-        await runner.PullAsync(image);
+        await runner.PullAsync(image, cancellationToken: token);
         long before = GC.GetTotalAllocatedBytes();
         await Assert.ThrowsAsync<FunctionTimedOutException>(() => runner.RunFunctionAsync(
-            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } }, new FunctionStreams { Stdout = slow }));
+            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } }, new FunctionStreams { Stdout = slow }, token));
         Assert.That(slow.Taken, Is.LessThan(16 << 20));
         Assert.That(GC.GetTotalAllocatedBytes() - before, Is.LessThan(16 << 20));
     }
@@ -43,57 +43,57 @@ internal sealed class StreamTests : RunnerFixture
     [TestCase("head -c 30000000 >/dev/null; echo early", TestName = "{m}(reads half)")]
     [TestCase("exec echo early", TestName = "{m}(exits at once)")]
     [CancelAfter(60_000)]
-    public async Task Input_that_is_not_wanted_is_no_error(string script)
+    public async Task Input_that_is_not_wanted_is_no_error(string script, CancellationToken token)
     {
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(TestImage.Shell(script)), Input = new byte[64 << 20], RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(40) } });
+            new RunFunctionRequest { Image = Write(TestImage.Shell(script)), Input = new byte[64 << 20], RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(40) } }, token);
         Assert.That(Text(response.Output), Is.EqualTo("early\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_that_closes_all_its_streams_and_goes_on_ends_at_its_timeout()
+    public async Task A_function_that_closes_all_its_streams_and_goes_on_ends_at_its_timeout(CancellationToken token)
     {
         var clock = Stopwatch.StartNew();
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("exec <&- >&- 2>&-; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1))))!;
+            () => RunShellAsync("exec <&- >&- 2>&-; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1), token: token)))!;
         Assert.That(error.Statistics.Run, Is.InRange(TimeSpan.FromSeconds(0.9), TimeSpan.FromSeconds(4)));
         Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_daemon_that_holds_the_pipes_is_dead_when_the_answer_comes()
+    public async Task A_daemon_that_holds_the_pipes_is_dead_when_the_answer_comes(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("(sh -c 'while :; do echo late; sleep 0.01; done' &) & sleep 0.1; exit 0", timeout: TimeSpan.FromSeconds(30));
+        RunFunctionResponse response = await RunShellAsync("(sh -c 'while :; do echo late; sleep 0.01; done' &) & sleep 0.1; exit 0", timeout: TimeSpan.FromSeconds(30), token: token);
         Assert.That(Text(response.Output).Split('\n'), Has.Length.LessThan(1000));
         Assert.That(response.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(20)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task No_output_is_an_answer()
+    public async Task No_output_is_an_answer(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("true");
+        RunFunctionResponse response = await RunShellAsync("true", token: token);
         Assert.That((response.Output.Length, response.StderrTail), Is.EqualTo((0, "")));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Output_before_a_failure_is_told_with_it_and_a_broken_pipe_within_is_the_functions_own()
+    public async Task Output_before_a_failure_is_told_with_it_and_a_broken_pipe_within_is_the_functions_own(CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo whole; exit 255")))!;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync("echo whole; exit 255", token: token)))!;
         Assert.That((error.ExitCode, Text(error.Output)), Is.EqualTo((255, "whole\n")));
-        Assert.That(Text((await RunShellAsync("yes | head -n 1")).Output), Is.EqualTo("y\n"));
+        Assert.That(Text((await RunShellAsync("yes | head -n 1", token: token)).Output), Is.EqualTo("y\n"));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Exit_statuses_are_exact([Values(1, 2, 125, 126, 127, 128, 137, 254)] int status)
+    public async Task Exit_statuses_are_exact([Values(1, 2, 125, 126, 127, 128, 137, 254)] int status, CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync($"exit {status}")))!;
+        var error = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunShellAsync($"exit {status}", token: token)))!;
         Assert.That((error.ExitCode, error.Signal), Is.EqualTo((status, (int?)null)));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Bytes_that_are_no_text_are_kept_in_output_and_replaced_in_the_tail_of_stderr()
+    public async Task Bytes_that_are_no_text_are_kept_in_output_and_replaced_in_the_tail_of_stderr(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("cat; printf '\\377x\\n' >&2".Replace("printf", "busybox printf"), input: "in");
+        RunFunctionResponse response = await RunShellAsync("cat; printf '\\377x\\n' >&2".Replace("printf", "busybox printf"), input: "in", token: token);
         Assert.That(Encoding.UTF8.GetString(response.Output.Span), Is.EqualTo("in"));
         Assert.That(response.StderrTail, Is.EqualTo("\uFFFDx\n"));
     }
@@ -152,13 +152,13 @@ internal sealed class StreamTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task All_that_a_function_wrote_is_taken_however_slowly_when_it_has_ended()
+    public async Task All_that_a_function_wrote_is_taken_however_slowly_when_it_has_ended(CancellationToken token)
     {
         // More than a pipe and a buffer hold: there is some in the pipe when the function ends, and the stream takes its time over what came before.
         await using var slow = new SlowStream { Delay = TimeSpan.FromMilliseconds(400) };
         await NewRunner().RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("dd if=/dev/zero bs=4096 count=48 2>/dev/null")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(50) } },
-            new FunctionStreams { Stdout = slow });
+            new FunctionStreams { Stdout = slow }, token);
         Assert.That(slow.Taken, Is.EqualTo(48 * 4096));
     }
 

@@ -38,7 +38,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
     [TestCase(nameof(UnpackLimits.MaxNameBytes), "30")]
     [TestCase(nameof(UnpackLimits.MaxDepth), "3")]
     [CancelAfter(60_000)]
-    public async Task A_layer_over_a_limit_is_refused_and_the_next_image_runs(string option, string value)
+    public async Task A_layer_over_a_limit_is_refused_and_the_next_image_runs(string option, string value, CancellationToken token)
     {
         string image = Write(TestImage.Shell("true").WithLayer(tar => _ = option switch
         {
@@ -47,13 +47,13 @@ internal sealed class UnpackLimitTests : RunnerFixture
             nameof(UnpackLimits.MaxNameBytes) => tar.Link("link", new string('x', 31)),
             _ => tar.File("a/b/c/d/e", ""),
         }));
-        await RefusedAsync(image, Small, option, value, "layer sha256:");
+        await RefusedAsync(image, Small, token, option, value, "layer sha256:");
         Assert.That(Directory.GetDirectories(Path.Combine(Cache, "store"), "fs", SearchOption.AllDirectories), Has.Length.LessThanOrEqualTo(1), "none but the good layer");
-        await RunAsync(Write(TestImage.Shell("true").WithLayer(tar => tar.File("a/b/small", "x")), "good"), Small);
+        await RunAsync(Write(TestImage.Shell("true").WithLayer(tar => tar.File("a/b/small", "x")), "good"), Small, token);
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Layers_that_are_too_much_together_are_refused_also_when_the_cache_has_them()
+    public async Task Layers_that_are_too_much_together_are_refused_also_when_the_cache_has_them(CancellationToken token)
     {
         Action<TarBuilder>[] layers = [t => t.File("a", Random(3 * Mebibyte)), t => t.File("b", Random(3 * Mebibyte))];
         string together = Write(TestImage.Shell("true").WithLayer(layers[0]).WithLayer(layers[1]), "together");
@@ -62,28 +62,28 @@ internal sealed class UnpackLimitTests : RunnerFixture
         foreach (string image in new[] { together, together, first, second, together })
         {
             if (image == together)
-                await RefusedAsync(image, Tight, nameof(UnpackLimits.MaxImageBytes), "6291456", together);
+                await RefusedAsync(image, Tight, token, nameof(UnpackLimits.MaxImageBytes), "6291456", together);
             else
-                await RunAsync(image, Tight);
+                await RunAsync(image, Tight, token);
         }
 
-        await RunAsync(together, Small);
-        await RefusedAsync(together, Tight, nameof(UnpackLimits.MaxImageBytes));
+        await RunAsync(together, Small, token);
+        await RefusedAsync(together, Tight, token, nameof(UnpackLimits.MaxImageBytes));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Entries_of_all_layers_are_added_up()
+    public async Task Entries_of_all_layers_are_added_up(CancellationToken token)
     {
         TestImage image = TestImage.Shell("true");
         for (int layer = 0; layer < 4; layer++)
             image.WithLayer(tar => Fill(tar, 20, $"l{layer}-"));
-        await RefusedAsync(Write(image), l => Small(l) with { MaxImageEntries = 100 }, nameof(UnpackLimits.MaxImageEntries), "100");
+        await RefusedAsync(Write(image), l => Small(l) with { MaxImageEntries = 100 }, token, nameof(UnpackLimits.MaxImageEntries), "100");
     }
 
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]
-    public async Task A_layer_that_grows_too_much_is_refused_long_before_it_is_whole(bool gzip)
+    public async Task A_layer_that_grows_too_much_is_refused_long_before_it_is_whole(bool gzip, CancellationToken token)
     {
         byte[] tar = new TarBuilder().File("zeros", new byte[200 * Mebibyte]).ToArray();
         using var packed = new MemoryStream();
@@ -94,13 +94,13 @@ internal sealed class UnpackLimitTests : RunnerFixture
         }
 
         string image = Write(TestImage.Shell("wc -c < /zeros").WithBlob(packed.ToArray(), Digest.Compute(tar), MediaTypes.OciLayerGzip));
-        await RefusedAsync(image, l => l with { MaxCompressionRatio = 20, CompressionSlackBytes = 10 * Mebibyte }, nameof(UnpackLimits.MaxCompressionRatio), "20 times");
-        Assert.That(Text(await RunAsync(image, l => l)), Is.EqualTo($"{200 * Mebibyte}\n"), "by default that much is no attack");
+        await RefusedAsync(image, l => l with { MaxCompressionRatio = 20, CompressionSlackBytes = 10 * Mebibyte }, token, nameof(UnpackLimits.MaxCompressionRatio), "20 times");
+        Assert.That(Text(await RunAsync(image, l => l, token)), Is.EqualTo($"{200 * Mebibyte}\n"), "by default that much is no attack");
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task What_stands_behind_an_archives_end_counts_as_well() => await RefusedAsync(
-        Write(TestImage.Shell("true").WithTar([.. new TarBuilder().File("a", "a").ToArray(), .. new byte[8 * Mebibyte]])), Small, nameof(UnpackLimits.MaxLayerBytes), "archive");
+    public async Task What_stands_behind_an_archives_end_counts_as_well(CancellationToken token) => await RefusedAsync(
+        Write(TestImage.Shell("true").WithTar([.. new TarBuilder().File("a", "a").ToArray(), .. new byte[8 * Mebibyte]])), Small, token, nameof(UnpackLimits.MaxLayerBytes), "archive");
 
     private static UnpackLimits Small(UnpackLimits limits) => limits with { MaxLayerBytes = 4 * Mebibyte, MaxLayerEntries = 40, MaxNameBytes = 30, MaxDepth = 3 };
 
@@ -118,12 +118,12 @@ internal sealed class UnpackLimitTests : RunnerFixture
         return content;
     }
 
-    private async Task<ReadOnlyMemory<byte>> RunAsync(string image, Func<UnpackLimits, UnpackLimits> limits) =>
-        (await NewRunner(o => o.WithUnpackLimits(limits)).RunFunctionAsync(new RunFunctionRequest { Image = image })).Output;
+    private async Task<ReadOnlyMemory<byte>> RunAsync(string image, Func<UnpackLimits, UnpackLimits> limits, CancellationToken token) =>
+        (await NewRunner(o => o.WithUnpackLimits(limits)).RunFunctionAsync(new RunFunctionRequest { Image = image }, token)).Output;
 
-    private async Task RefusedAsync(string image, Func<UnpackLimits, UnpackLimits> limits, params string[] because)
+    private async Task RefusedAsync(string image, Func<UnpackLimits, UnpackLimits> limits, CancellationToken token, params string[] because)
     {
-        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => RunAsync(image, limits)))!;
+        var error = (await Assert.ThrowsAsync<InvalidImageException>(() => RunAsync(image, limits, token)))!;
         Assert.That(error.Stage, Is.EqualTo(RunStage.Unpack), error.Message);
         foreach (string part in because.Append("WithUnpackLimits"))
             Assert.That(error.Message, Does.Contain(part));

@@ -80,11 +80,11 @@ internal sealed class ServiceTests : ServedFixture
     [TestCase("Bundle:AddedCapabilities:0", "CAP_SYS_ADMIN", "CAP_SYS_ADMIN")]
     [TestCase("Registry:CertificateAuthorities", "/nonexistent.pem", "Registry:CertificateAuthorities")]
     [CancelAfter(30_000)]
-    public async Task A_host_with_a_wrong_option_does_not_start_and_names_it(string key, string value, string named)
+    public async Task A_host_with_a_wrong_option_does_not_start_and_names_it(string key, string value, string named, CancellationToken token)
     {
         IConfiguration configuration = Configure(($"Xfn:{key}", value));
         using IHost host = Build(services => services.AddContainerRunner(configuration.GetSection("Xfn"), o => o.WithCacheDir(Cache)));
-        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync());
+        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(token));
         Assert.That(error.Message, Does.Contain(named));
     }
 
@@ -108,11 +108,11 @@ internal sealed class ServiceTests : ServedFixture
     [TestCase("Adresses:0", "http://127.0.0.1:1", "Adresses")]
     [TestCase("ClientKey", "/k.pem", "ClientCertificate")]
     [CancelAfter(30_000)]
-    public async Task A_host_with_a_wrong_option_of_a_remote_runner_does_not_start(string key, string value, string named)
+    public async Task A_host_with_a_wrong_option_of_a_remote_runner_does_not_start(string key, string value, string named, CancellationToken token)
     {
         IConfiguration configuration = Configure(($"Xfn:{key}", value));
         using IHost host = Build(services => services.AddRemoteContainerRunner(configuration.GetSection("Xfn")));
-        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync());
+        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(token));
         Assert.That(error.Message, Does.Contain(named));
     }
 

@@ -30,11 +30,11 @@ public class CommandLineTests
     [TearDown]
     public void ForgetRegistry() => Environment.SetEnvironmentVariable("REGISTRY", null);
 
-    [Test]
-    public async Task Run_passes_image_and_file_with_the_defaults()
+    [Test, CancelAfter(60_000)]
+    public async Task Run_passes_image_and_file_with_the_defaults(CancellationToken token)
     {
-        Assert.That(await Invoke("run", "team/fn:v1", "/etc/hostname"), Is.Zero);
-        Assert.That(_stdin, Is.EqualTo(await File.ReadAllTextAsync("/etc/hostname")));
+        Assert.That(await Invoke(token, "run", "team/fn:v1", "/etc/hostname"), Is.Zero);
+        Assert.That(_stdin, Is.EqualTo(await File.ReadAllTextAsync("/etc/hostname", token)));
         Assert.That(_request, Is.EqualTo(new RunFunctionRequest
         {
             Image = "team/fn:v1",
@@ -46,10 +46,10 @@ public class CommandLineTests
         _runner.Verify(runner => runner.DisposeAsync());
     }
 
-    [Test]
-    public async Task Every_flag_reaches_the_runner()
+    [Test, CancelAfter(60_000)]
+    public async Task Every_flag_reaches_the_runner(CancellationToken token)
     {
-        Assert.That(await Invoke("-r", "reg.example.org", "run", "-c", "/tmp/cache", "--timeout=1m30s", "--image-pull-policy=Always", "--network-policy", "Runner",
+        Assert.That(await Invoke(token, "-r", "reg.example.org", "run", "-c", "/tmp/cache", "--timeout=1m30s", "--image-pull-policy=Always", "--network-policy", "Runner",
             "--map-root-uid=200000", "--memory=512Mi", "--cpu", "500m", "fn", "/dev/null"), Is.Zero);
         Assert.That((_options!.DefaultRegistry, _options.CacheDirectory, _options.RootUid, _options.RootGid), Is.EqualTo(("reg.example.org", "/tmp/cache", 200_000u, 100_000u)));
         Assert.That(_request!.ImagePullConfig.PullPolicy, Is.EqualTo(ImagePullPolicy.Always));
@@ -61,55 +61,55 @@ public class CommandLineTests
         }));
     }
 
-    [Test]
-    public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one()
+    [Test, CancelAfter(60_000)]
+    public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one(CancellationToken token)
     {
         Environment.SetEnvironmentVariable("REGISTRY", "");
-        await Invoke("run", "fn", "/dev/null");
+        await Invoke(token, "run", "fn", "/dev/null");
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
         Environment.SetEnvironmentVariable("REGISTRY", "env.example.org");
-        await Invoke("run", "fn", "/dev/null");
+        await Invoke(token, "run", "fn", "/dev/null");
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("env.example.org"));
-        await Invoke("run", "fn", "/dev/null", "--registry=flag.example.org");
+        await Invoke(token, "run", "fn", "/dev/null", "--registry=flag.example.org");
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("flag.example.org"));
     }
 
-    [Test]
-    public async Task The_functions_exit_status_is_xfns()
+    [Test, CancelAfter(60_000)]
+    public async Task The_functions_exit_status_is_xfns(CancellationToken token)
     {
         OnRun((_, _) => throw new FunctionExitedException("cannot run function 'fn': it exited with status 3.") { ExitCode = 3 });
-        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(3));
+        Assert.That(await Invoke(token, "run", "fn", "/dev/null"), Is.EqualTo(3));
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot run function 'fn': it exited with status 3.\n"));
     }
 
-    [Test]
-    public async Task A_function_that_timed_out_is_124()
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_that_timed_out_is_124(CancellationToken token)
     {
         OnRun((_, _) => throw new FunctionTimedOutException("too long"));
-        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(124));
+        Assert.That(await Invoke(token, "run", "fn", "/dev/null"), Is.EqualTo(124));
     }
 
-    [Test]
-    public async Task What_xfn_could_not_do_is_125_and_one_line()
+    [Test, CancelAfter(60_000)]
+    public async Task What_xfn_could_not_do_is_125_and_one_line(CancellationToken token)
     {
         OnRun((_, _) => throw new ImageNotFoundException("cannot find image 'fn':\n  no such thing.\n"));
-        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(125));
+        Assert.That(await Invoke(token, "run", "fn", "/dev/null"), Is.EqualTo(125));
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot find image 'fn': no such thing.\n"));
     }
 
-    [Test]
-    public async Task Words_of_others_do_not_steer_the_terminal()
+    [Test, CancelAfter(60_000)]
+    public async Task Words_of_others_do_not_steer_the_terminal(CancellationToken token)
     {
         OnRun((_, _) => throw new ImageNotFoundException("cannot find image 'fn': \u001b[2J\u0007it says\r\u009b1A."));
-        Assert.That(await Invoke("run", "fn", "/dev/null"), Is.EqualTo(125));
+        Assert.That(await Invoke(token, "run", "fn", "/dev/null"), Is.EqualTo(125));
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot find image 'fn': \uFFFD[2J\uFFFDit says \uFFFD1A.\n"));
     }
 
-    [Test]
-    public async Task Messages_name_no_parameters_of_methods()
+    [Test, CancelAfter(60_000)]
+    public async Task Messages_name_no_parameters_of_methods(CancellationToken token)
     {
-        OnRun((_, _) => throw new ArgumentException("cannot use it.", nameof(_options)));
-        await Invoke("run", "fn", "/dev/null");
+        OnRun((_, _) => throw new ArgumentException("cannot use it.", nameof(token)));
+        await Invoke(token, "run", "fn", "/dev/null");
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot use it.\n"));
     }
 
@@ -138,27 +138,28 @@ public class CommandLineTests
     [TestCase("Argument 'Sometimes' not recognized.", "run", "fn", "/dev/null", "--image-pull-policy=Sometimes")]
     [TestCase("Argument 'Unspecified' not recognized.", "run", "fn", "/dev/null", "--network-policy=Unspecified")]
     [TestCase("Unrecognized command or argument '--bogus'", "run", "fn", "/dev/null", "--bogus")]
+    [CancelAfter(60_000)]
     public async Task A_wrong_command_line_is_125_and_one_line(string message, params string[] arguments)
     {
-        Assert.That(await Invoke(arguments), Is.EqualTo(125));
+        Assert.That(await Invoke(TestContext.CurrentContext.CancellationToken, arguments), Is.EqualTo(125));
         Assert.That(_error.ToString(), Does.StartWith("xfn: error: " + message).And.EndsWith("\n").And.Matches(@"\A[^\n]*\n\z"));
         _runner.VerifyNoOtherCalls();
     }
 
     [Test, CancelAfter(30_000)]
-    public async Task To_look_at_a_cache_or_to_prune_it_makes_none([Values("images", "prune")] string command, [Values("missing", "empty", "other", "file")] string what)
+    public async Task To_look_at_a_cache_or_to_prune_it_makes_none([Values("images", "prune")] string command, [Values("missing", "empty", "other", "file")] string what, CancellationToken token)
     {
         string scratch = Directory.CreateTempSubdirectory("xfn-test-").FullName, directory = Path.Combine(scratch, what);
         if (what == "file")
-            await File.WriteAllTextAsync(directory, "");
+            await File.WriteAllTextAsync(directory, "", token);
         else if (what != "missing")
             Directory.CreateDirectory(directory);
         if (what == "other")
-            await File.WriteAllTextAsync(Path.Combine(directory, "passwd"), "");
+            await File.WriteAllTextAsync(Path.Combine(directory, "passwd"), "", token);
         string[] before = Directory.GetFileSystemEntries(scratch, "*", SearchOption.AllDirectories);
         try
         {
-            Assert.That(await Invoke(command, "-c", directory), Is.Zero);
+            Assert.That(await Invoke(token, command, "-c", directory), Is.Zero);
             Assert.That(_output.ToString(), command == "images" ? Does.Match(@"\AREFERENCE[^\n]*\n\z") : Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
             Assert.That(_error.ToString(), Is.EqualTo($"xfn: there is no cache in '{directory}', so there are no images.\n"));
             Assert.That(Directory.GetFileSystemEntries(scratch, "*", SearchOption.AllDirectories), Is.EqualTo(before));
@@ -169,12 +170,12 @@ public class CommandLineTests
         }
     }
 
-    [Test]
-    public async Task Help_and_version_go_to_stdout_and_need_nothing_else()
+    [Test, CancelAfter(60_000)]
+    public async Task Help_and_version_go_to_stdout_and_need_nothing_else(CancellationToken token)
     {
-        Assert.That(await Invoke("run", "--help"), Is.Zero);
+        Assert.That(await Invoke(token, "run", "--help"), Is.Zero);
         Assert.That(_output.ToString(), Does.Contain("--image-pull-policy"));
-        Assert.That(await Invoke("-v"), Is.Zero);
+        Assert.That(await Invoke(token, "-v"), Is.Zero);
         Assert.That(_output.ToString(), Does.Contain("0.1.0"));
         Assert.That(_error.ToString(), Is.Empty);
     }
@@ -182,17 +183,18 @@ public class CommandLineTests
     [TestCase("st", "start")]
     [TestCase("run --im", "--image-pull-policy")]
     [TestCase("start --network ", "unix")]
-    public async Task Shells_are_told_what_may_come_next(string typed, string expected)
+    [CancelAfter(60_000)]
+    public async Task Shells_are_told_what_may_come_next(string typed, string expected, CancellationToken token)
     {
-        Assert.That(await Invoke($"[suggest:{typed.Length}]", typed), Is.Zero);
+        Assert.That(await Invoke(token, $"[suggest:{typed.Length}]", typed), Is.Zero);
         Assert.That(_output.ToString().Split('\n'), Does.Contain(expected));
     }
 
-    [Test]
-    public async Task Debug_says_what_the_run_took()
+    [Test, CancelAfter(60_000)]
+    public async Task Debug_says_what_the_run_took(CancellationToken token)
     {
         OnRun((_, _) => new RunFunctionResponse { Statistics = new RunStatistics { FromCache = true, Total = TimeSpan.FromMilliseconds(12.34) } });
-        await Invoke("-d", "run", "fn", "/dev/null");
+        await Invoke(token, "-d", "run", "fn", "/dev/null");
         Assert.That(_error.ToString(), Does.Contain("from the cache; 12.3 ms = "));
     }
 
@@ -225,13 +227,13 @@ public class CommandLineTests
     [TestCase("٣s")]
     public void What_is_no_duration_is_refused(string text) => Assert.That(Duration.TryParse(text, out _), Is.False);
 
-    private Task<int> Invoke(params string[] arguments) =>
+    private Task<int> Invoke(CancellationToken token, params string[] arguments) =>
         new CommandLine(options =>
         {
             _options = options;
             return _runner.Object;
         })
-        { Output = _output, Error = _error }.InvokeAsync(arguments);
+        { Output = _output, Error = _error }.InvokeAsync(arguments).WaitAsync(token);
 
     private void OnRun(Func<RunFunctionRequest, FunctionStreams, RunFunctionResponse> run) =>
         _runner.Setup(runner => runner.RunFunctionAsync(It.IsAny<RunFunctionRequest>(), It.IsAny<FunctionStreams>(), It.IsAny<CancellationToken>()))

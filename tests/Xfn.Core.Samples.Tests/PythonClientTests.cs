@@ -7,9 +7,8 @@ namespace Xfn.Core.Samples.Tests;
 internal sealed class PythonClientTests
 {
     [Test]
-    public async Task A_program_in_Python_has_functions_run()
+    public async Task A_program_in_Python_has_functions_run(CancellationToken token)
     {
-        CancellationToken token = TestContext.CurrentContext.CancellationToken;
         using var images = new BusyboxImage();
         await using var runner = new ContainerRunner(o => o.WithCacheDir(Path.Combine(images.Directory, "cache")));
         string name = $"xfn-test/{Guid.NewGuid():N}.sock";

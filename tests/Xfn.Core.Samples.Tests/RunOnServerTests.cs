@@ -28,27 +28,27 @@ internal sealed class RunOnServerTests
     }
 
     [Test]
-    public async Task Stdin_stdout_and_stderr_are_the_functions() =>
-        Assert.That(await RunAsync("from stdin", _images.Write("cat; echo to stderr >&2"), "-"), Is.EqualTo((0, "from stdin", "to stderr\n")));
+    public async Task Stdin_stdout_and_stderr_are_the_functions(CancellationToken token) =>
+        Assert.That(await RunAsync("from stdin", token, _images.Write("cat; echo to stderr >&2"), "-"), Is.EqualTo((0, "from stdin", "to stderr\n")));
 
     [Test]
-    public async Task The_functions_exit_status_and_output_are_xfns()
+    public async Task The_functions_exit_status_and_output_are_xfns(CancellationToken token)
     {
-        (int status, string output, string error) = await RunAsync("", _images.Write("echo half; exit 3"), "-");
+        (int status, string output, string error) = await RunAsync("", token, _images.Write("echo half; exit 3"), "-");
         Assert.That((status, output), Is.EqualTo((3, "half\n")));
         Assert.That(error, Does.StartWith("xfn: error: ").And.Contain("exited with status 3"));
     }
 
     [Test]
-    public async Task A_server_that_is_not_there_is_told_in_one_line()
+    public async Task A_server_that_is_not_there_is_told_in_one_line(CancellationToken token)
     {
-        (int status, string _, string error) = await RunAsync("", "image", "-", "--server", $"unix:{_images.Directory}/none.sock");
+        (int status, string _, string error) = await RunAsync("", token, "image", "-", "--server", $"unix:{_images.Directory}/none.sock");
         Assert.That(status, Is.EqualTo(125));
         Assert.That(error, Does.Match(@"\Axfn: error: cannot reach server '[^\n]*none\.sock'[^\n]*\n\z"));
     }
 
     [Test]
-    public async Task A_server_with_TLS_is_called_with_certificates()
+    public async Task A_server_with_TLS_is_called_with_certificates(CancellationToken token)
     {
         // One certificate is everybody's, and its own authority.
         using var key = RSA.Create(2048);
@@ -59,36 +59,35 @@ internal sealed class RunOnServerTests
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         using X509Certificate2 certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddMinutes(-5), DateTimeOffset.UtcNow.AddHours(1));
         string file = Path.Combine(_images.Directory, "all.pem"), keyFile = Path.Combine(_images.Directory, "key.pem");
-        await File.WriteAllTextAsync(file, certificate.ExportCertificatePem());
-        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem());
+        await File.WriteAllTextAsync(file, certificate.ExportCertificatePem(), token);
+        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem(), token);
         await using ContainerRunnerServer server = await ContainerRunnerServer.StartAsync(
-            _runner, "tcp", "127.0.0.1:0", new ContainerRunnerServerOptions { AllowLocalImages = true, CertificateFile = file, CertificateKeyFile = keyFile, ClientCertificateAuthoritiesFile = file });
+            _runner, "tcp", "127.0.0.1:0", new ContainerRunnerServerOptions { AllowLocalImages = true, CertificateFile = file, CertificateKeyFile = keyFile, ClientCertificateAuthoritiesFile = file }, token);
         string port = server.Address.Split(':')[1], image = _images.Write("cat");
         foreach (string address in new[] { "https://localhost:", "dns:///localhost:" })
-            Assert.That(await RunAsync("hi", "--server", address + port, "--tls-ca", file, "--tls-cert", file, "--tls-key", keyFile, image, "-"), Is.EqualTo((0, "hi", "")));
-        Assert.That((await RunAsync("hi", "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).Status, Is.EqualTo(125));
+            Assert.That(await RunAsync("hi", token, "--server", address + port, "--tls-ca", file, "--tls-cert", file, "--tls-key", keyFile, image, "-"), Is.EqualTo((0, "hi", "")));
+        Assert.That((await RunAsync("hi", token, "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).Status, Is.EqualTo(125));
     }
 
     [TestCase("--cache-dir", "/tmp/x")]
     [TestCase("--map-root-uid", "5")]
     [TestCase("--outer-proc", "true")]
-    public async Task What_is_the_servers_own_matter_is_refused(string option, string value)
+    public async Task What_is_the_servers_own_matter_is_refused(string option, string value, CancellationToken token)
     {
-        (int status, string _, string error) = await RunAsync("", "image", "-", option, value);
+        (int status, string _, string error) = await RunAsync("", token, "image", "-", option, value);
         Assert.That((status, error), Is.EqualTo((125, $"xfn: error: cannot use {option} with --server: it is the server's own matter.\n")));
     }
 
     [Test]
-    public async Task The_registry_of_the_command_line_is_that_of_the_image()
+    public async Task The_registry_of_the_command_line_is_that_of_the_image(CancellationToken token)
     {
-        (int status, string _, string error) = await RunAsync("", "function", "-", "--registry", "127.0.0.1:1", "--image-pull-policy=Never");
+        (int status, string _, string error) = await RunAsync("", token, "function", "-", "--registry", "127.0.0.1:1", "--image-pull-policy=Never");
         Assert.That(status, Is.EqualTo(125));
         Assert.That(error, Does.Contain("'127.0.0.1:1/function"));
     }
 
-    private async Task<(int Status, string Output, string Error)> RunAsync(string input, params string[] arguments)
+    private async Task<(int Status, string Output, string Error)> RunAsync(string input, CancellationToken token, params string[] arguments)
     {
-        CancellationToken token = TestContext.CurrentContext.CancellationToken;
         string[] server = arguments.Contains("--server") ? [] : ["--server", "unix:" + _server.Address];
         using Process xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["run", .. server, .. arguments])
         {

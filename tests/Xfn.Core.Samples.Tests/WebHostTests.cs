@@ -9,9 +9,8 @@ namespace Xfn.Core.Samples.Tests;
 internal sealed class WebHostTests
 {
     [Test]
-    public async Task A_web_application_runs_functions_tells_its_health_and_shows_what_it_did()
+    public async Task A_web_application_runs_functions_tells_its_health_and_shows_what_it_did(CancellationToken token)
     {
-        CancellationToken token = TestContext.CurrentContext.CancellationToken;
         using var images = new BusyboxImage();
         var output = new StringBuilder();
         var listening = new TaskCompletionSource<string>();
@@ -39,12 +38,14 @@ internal sealed class WebHostTests
             Assert.That((await RunAsync(client, "UPPER", "")).Status, Is.EqualTo(HttpStatusCode.BadRequest));
             Assert.That(await client.GetStringAsync("/health", token), Is.AnyOf("Healthy", "Degraded"));
         }
-        finally
+        catch
         {
-            using Process terminate = Process.Start("kill", ["-TERM", $"{host.Id}"]);
-            await host.WaitForExitAsync(token);
+            host.Kill(entireProcessTree: true);
+            throw;
         }
 
+        Signals.Send(host.Id, Signals.Terminate);
+        await host.WaitForExitAsync(token);
         Assert.That(host.ExitCode, Is.Zero);
         string[] shown = ["xfn.run.pull", "xfn.run.start", "error.type: Xfn.Core.FunctionExitedException", "xfn.run.duration", "xfn.run.stage.duration", "xfn.image.lookups", "xfn.run.active"];
         lock (output)

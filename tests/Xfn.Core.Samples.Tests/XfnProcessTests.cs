@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using ImageWriter;
 
 namespace Xfn.Core.Samples.Tests;
@@ -24,46 +25,45 @@ public class XfnProcessTests
     }
 
     [Test]
-    public async Task Stdin_stdout_and_stderr_are_the_functions()
+    public async Task Stdin_stdout_and_stderr_are_the_functions(CancellationToken token)
     {
-        Finished xfn = await RunAsync("cat; echo to stderr >&2", "from stdin");
+        Finished xfn = await RunAsync("cat; echo to stderr >&2", "from stdin", token);
         Assert.That(xfn, Is.EqualTo(new Finished(0, "from stdin", "to stderr\n")));
     }
 
     [Test]
-    public async Task The_functions_exit_status_is_xfns()
+    public async Task The_functions_exit_status_is_xfns(CancellationToken token)
     {
-        Finished xfn = await RunAsync("exit 3");
+        Finished xfn = await RunAsync("exit 3", "", token);
         Assert.That(xfn.Status, Is.EqualTo(3));
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain("exited with status 3"));
     }
 
     [Test]
-    public async Task A_function_that_does_not_end_is_killed_and_xfn_exits_with_124()
+    public async Task A_function_that_does_not_end_is_killed_and_xfn_exits_with_124(CancellationToken token)
     {
         var took = Stopwatch.StartNew();
-        Assert.That((await RunAsync("sleep 60", "", "--timeout=500ms")).Status, Is.EqualTo(124));
+        Assert.That((await RunAsync("sleep 60", "", token, "--timeout=500ms")).Status, Is.EqualTo(124));
         Assert.That(took.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)));
     }
 
     [Test]
-    public async Task What_xfn_cannot_do_is_125_and_one_line()
+    public async Task What_xfn_cannot_do_is_125_and_one_line(CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Start("run", "--cache-dir", At("cache"), $"oci:{At("nowhere")}", "-"));
+        Finished xfn = await WaitAsync(Start("run", "--cache-dir", At("cache"), $"oci:{At("nowhere")}", "-"), token);
         Assert.That(xfn.Status, Is.EqualTo(125));
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(At("nowhere")).And.Matches(@"\A[^\n]*\n\z"));
     }
 
-    [TestCase("INT", 130)]
-    [TestCase("TERM", 143)]
-    public async Task A_signal_ends_the_run(string signal, int status)
+    [TestCase(Signals.Interrupt, 130)]
+    [TestCase(Signals.Terminate, 143)]
+    public async Task A_signal_ends_the_run(int signal, int status, CancellationToken token)
     {
         // The input stays open, as a terminal does: xfn must not wait for it.
         using Process xfn = StartFunction("echo started; sleep 60");
-        Assert.That(await xfn.StandardOutput.ReadLineAsync(TestContext.CurrentContext.CancellationToken), Is.EqualTo("started"));
-        using (Process kill = Process.Start("sh", ["-c", $"kill -{signal} {xfn.Id}"]))
-            await kill.WaitForExitAsync();
-        await xfn.WaitForExitAsync(TestContext.CurrentContext.CancellationToken);
+        Assert.That(await xfn.StandardOutput.ReadLineAsync(token), Is.EqualTo("started"));
+        Signals.Send(xfn.Id, signal);
+        await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.EqualTo(status));
     }
 
@@ -73,9 +73,9 @@ public class XfnProcessTests
     [TestCase("--version </dev/null 2>&-", 0, "")]
     [TestCase("--bogus 2>&-", 125, "")]
     [TestCase("--bogus 2>/dev/full", 125, "")]
-    public async Task What_cannot_be_written_is_told_where_there_is_somebody_to_tell(string command, int status, string said)
+    public async Task What_cannot_be_written_is_told_where_there_is_somebody_to_tell(string command, int status, string said, CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Shell($"$0 {command}"));
+        Finished xfn = await WaitAsync(Shell($"$0 {command}"), token);
         Assert.That((xfn.Status, xfn.Error), Is.EqualTo((status, said)));
     }
 
@@ -87,83 +87,87 @@ public class XfnProcessTests
     [TestCase("wc -c", "<&-", 0, "0\n", "")]
 #endif
     [TestCase("cat; echo said >&2; exit 3", "2>/dev/full", 125, "hello", "")]
-    public async Task Output_of_a_function_that_cannot_be_written_fails_its_run(string script, string redirection, int status, string output, string said)
+    public async Task Output_of_a_function_that_cannot_be_written_fails_its_run(string script, string redirection, int status, string output, string said, CancellationToken token)
     {
         Process xfn = Shell($"$0 run --cache-dir {At("cache")} {Function(script)} - {redirection}");
         await xfn.StandardInput.WriteAsync("hello");
-        Assert.That(await WaitAsync(xfn), Is.EqualTo(new Finished(status, output, said)));
+        Assert.That(await WaitAsync(xfn, token), Is.EqualTo(new Finished(status, output, said)));
     }
 
     [TestCase("yes", "")]
     [TestCase("yes >&2", "2>&1 >/dev/null")]
-    public async Task A_function_whose_output_nobody_reads_any_more_is_ended(string script, string redirection)
+    public async Task A_function_whose_output_nobody_reads_any_more_is_ended(string script, string redirection, CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Shell($"{{ $0 run --timeout=100s --cache-dir {At("cache")} {Function(script)} - {redirection}; echo $? >{At("status")}; }} | head -n 1"));
+        Finished xfn = await WaitAsync(Shell($"{{ $0 run --timeout=100s --cache-dir {At("cache")} {Function(script)} - {redirection}; echo $? >{At("status")}; }} | head -n 1"), token);
         Assert.That(xfn, Is.EqualTo(new Finished(0, "y\n", "")));
-        Assert.That(await File.ReadAllTextAsync(At("status")), Is.EqualTo("141\n"));
+        Assert.That(await File.ReadAllTextAsync(At("status"), token), Is.EqualTo("141\n"));
     }
 
     [Test]
-    public async Task A_signal_ends_a_run_whose_reader_does_not_read()
+    public async Task A_signal_ends_a_run_whose_reader_does_not_read(CancellationToken token)
     {
         using Process xfn = StartFunction("yes", "--timeout=100s");
 
-        // The pipe is full soon after.
-        await xfn.StandardOutput.ReadLineAsync(TestContext.CurrentContext.CancellationToken);
-        await Task.Delay(TimeSpan.FromSeconds(1));
-        using (Process kill = Process.Start("sh", ["-c", $"kill -TERM {xfn.Id}"]))
-            await kill.WaitForExitAsync();
-        await xfn.WaitForExitAsync(TestContext.CurrentContext.CancellationToken);
+        // Until the pipe is full: xfn has written what fits, and writes nothing more.
+        await xfn.StandardOutput.ReadLineAsync(token);
+        for (long before = -1, now; (now = Written(xfn)) < 65536 || now != before; before = now)
+            await Task.Delay(50, token);
+        Signals.Send(xfn.Id, Signals.Terminate);
+        await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.EqualTo(143));
     }
 
     [Test]
-    public async Task A_function_that_reads_nothing_ends_although_stdin_stays_open()
+    public async Task A_function_that_reads_nothing_ends_although_stdin_stays_open(CancellationToken token)
     {
         using Process xfn = StartFunction("echo done");
-        Assert.That(await xfn.StandardOutput.ReadToEndAsync(TestContext.CurrentContext.CancellationToken), Is.EqualTo("done\n"));
-        await xfn.WaitForExitAsync(TestContext.CurrentContext.CancellationToken);
+        Assert.That(await xfn.StandardOutput.ReadToEndAsync(token), Is.EqualTo("done\n"));
+        await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero);
     }
 
     [Test]
-    public async Task What_was_pulled_is_listed_and_pruned()
+    public async Task What_was_pulled_is_listed_and_pruned(CancellationToken token)
     {
         Digest digest = new ProgramImage(Busybox()) { Arguments = ["true"] }.WriteTo(OciLayout.OpenOrCreate(At("pulled")), "v1");
-        Finished pull = await InCacheAsync("pull", $"oci:{At("pulled")}:v1");
+        Finished pull = await InCacheAsync("pull", token, $"oci:{At("pulled")}:v1");
         Assert.That((pull.Status, pull.Error), Is.EqualTo((0, "")));
         Assert.That(pull.Output, Does.Contain(" downloading ").And.Contain(" done ").And.EndWith($"{digest}\n"));
-        Assert.That((await InCacheAsync("images")).Output, Does.StartWith("REFERENCE ").And.Contain($"oci:{At("pulled")}:v1  {digest}  "));
-        Assert.That((await InCacheAsync("prune", "--max-size=1Gi", "--max-age", "1h")).Output, Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
-        Assert.That((await InCacheAsync("prune", "--max-size=0")).Output, Does.StartWith("Removed 1 images and 1 layers: ").And.EndWith(" MiB freed.\n").Or.EndWith(" KiB freed.\n"));
-        Assert.That((await InCacheAsync("images")).Output.Split('\n'), Has.Length.EqualTo(2));
+        Assert.That((await InCacheAsync("images", token)).Output, Does.StartWith("REFERENCE ").And.Contain($"oci:{At("pulled")}:v1  {digest}  "));
+        Assert.That((await InCacheAsync("prune", token, "--max-size=1Gi", "--max-age", "1h")).Output, Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
+        Assert.That((await InCacheAsync("prune", token, "--max-size=0")).Output, Does.StartWith("Removed 1 images and 1 layers: ").And.EndWith(" MiB freed.\n").Or.EndWith(" KiB freed.\n"));
+        Assert.That((await InCacheAsync("images", token)).Output.Split('\n'), Has.Length.EqualTo(2));
     }
 
     [TestCase("prune", "--max-size=much", "cannot parse size 'much'")]
     [TestCase("prune", "--max-age=5", "cannot parse age '5'")]
-    public async Task A_limit_that_is_none_is_told(string command, string option, string message) =>
-        Assert.That((await InCacheAsync(command, option)).Error, Does.StartWith("xfn: error: " + message));
+    public async Task A_limit_that_is_none_is_told(string command, string option, string message, CancellationToken token) =>
+        Assert.That((await InCacheAsync(command, token, option)).Error, Does.StartWith("xfn: error: " + message));
 
     [Test]
-    public async Task Doctor_says_what_a_run_would_fail_for()
+    public async Task Doctor_says_what_a_run_would_fail_for(CancellationToken token)
     {
-        Finished well = await InCacheAsync("doctor");
+        Finished well = await InCacheAsync("doctor", token);
         Assert.That((well.Status, well.Error), Is.EqualTo((0, "")));
         Assert.That(well.Output, Does.StartWith("CHECK ").And.Contain(" ok "));
-        Finished ill = await WaitAsync(Start("doctor", "--cache-dir", "/proc/nowhere"));
+        Finished ill = await WaitAsync(Start("doctor", "--cache-dir", "/proc/nowhere"), token);
         Assert.That(ill.Status, Is.EqualTo(1));
         Assert.That(ill.Output, Does.Contain(" failed "));
     }
 
-    private Task<Finished> InCacheAsync(string command, params string[] options) => WaitAsync(Start([command, "--cache-dir", At("own-cache"), .. options]));
+    /// <summary>How many bytes a process has written so far, wherever to.</summary>
+    private static long Written(Process process) =>
+        long.Parse(File.ReadLines($"/proc/{process.Id}/io").First(l => l.StartsWith("wchar: ", StringComparison.Ordinal))[7..], CultureInfo.InvariantCulture);
+
+    private Task<Finished> InCacheAsync(string command, CancellationToken token, params string[] options) => WaitAsync(Start([command, "--cache-dir", At("own-cache"), .. options]), token);
 
     private string At(string name) => Path.Combine(_directory, name);
 
-    private async Task<Finished> RunAsync(string script, string stdin = "", params string[] options)
+    private async Task<Finished> RunAsync(string script, string stdin, CancellationToken token, params string[] options)
     {
         Process xfn = StartFunction(script, options);
-        await xfn.StandardInput.WriteAsync(stdin);
-        return await WaitAsync(xfn);
+        await xfn.StandardInput.WriteAsync(stdin.AsMemory(), token);
+        return await WaitAsync(xfn, token);
     }
 
     private string Busybox()
@@ -202,11 +206,10 @@ public class XfnProcessTests
             RedirectStandardError = true,
         })!;
 
-    private static async Task<Finished> WaitAsync(Process xfn)
+    private static async Task<Finished> WaitAsync(Process xfn, CancellationToken token)
     {
         using (xfn)
         {
-            CancellationToken token = TestContext.CurrentContext.CancellationToken;
             xfn.StandardInput.Close();
             Task<string> error = xfn.StandardError.ReadToEndAsync(token);
             string output = await xfn.StandardOutput.ReadToEndAsync(token);

@@ -20,7 +20,7 @@ internal sealed class ForeignClientTests : ServerFixture
             byte[] input = new byte[size];
             new Random(size).NextBytes(input);
             RunFunctionResponse local = await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = input }, token);
-            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(image, input));
+            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(image, input), token);
 
             Assert.That(answer.Code, Is.EqualTo("OK"), answer.Details);
             Assert.That(answer.Output.AsSpan().SequenceEqual(local.Output.Span), $"{size} bytes");
@@ -33,7 +33,7 @@ internal sealed class ForeignClientTests : ServerFixture
     public async Task A_failed_function_is_told_with_its_status_and_the_end_of_stderr(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync();
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("echo out; echo wrong >&2; exit 3"))));
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("echo out; echo wrong >&2; exit 3"))), token);
 
         Assert.That((answer.Code, answer.Details), Is.EqualTo(("ABORTED", answer.Details)));
         Assert.That(answer.Details, Does.Contain("exited with status 3").And.Contain("wrong"));
@@ -50,7 +50,7 @@ internal sealed class ForeignClientTests : ServerFixture
         ContainerRunnerServer server = await ServeAsync();
         foreach (string end in new[] { "exit 0", "exit 7" })
         {
-            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell($"yes 0123456789 | head -c 52428800 >&2; echo; echo done; echo the end >&2; {end}"), end[^1..])));
+            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell($"yes 0123456789 | head -c 52428800 >&2; echo; echo done; echo the end >&2; {end}"), end[^1..])), token);
             Assert.That(answer.Code, Is.EqualTo(end == "exit 0" ? "OK" : "ABORTED"), answer.Details);
             Assert.That(answer.StderrTail, Does.EndWith("the end\n").And.Length.GreaterThan(2000));
             Assert.That(int.Parse(answer.Trailers["xfn-stderr-cut-bytes"], null), Is.EqualTo(RunStatistics.StderrTailBytes - answer.StderrTail.Length));
@@ -63,9 +63,9 @@ internal sealed class ForeignClientTests : ServerFixture
         ContainerRunnerServer server = await ServeAsync();
         string image = Write(TestImage.Shell("sleep 1000"));
         var clock = Stopwatch.StartNew();
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(image, timeout: 60_000, deadline: 1.5));
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(image, timeout: 60_000, deadline: 1.5), token);
         Assert.That(answer.Code, Is.EqualTo("DEADLINE_EXCEEDED"));
-        await Eventually(() => !IsRunning("sleep 1000"), TimeSpan.FromSeconds(1), "the function still runs");
+        await Eventually(() => !IsRunning("sleep 1000"), TimeSpan.FromSeconds(1), "the function still runs", token);
         Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(10)));
     }
 
@@ -73,7 +73,7 @@ internal sealed class ForeignClientTests : ServerFixture
     public async Task A_function_that_runs_out_of_its_own_time_is_told_as_such(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync();
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("echo waiting >&2; sleep 1000")), timeout: 300, deadline: 30));
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("echo waiting >&2; sleep 1000")), timeout: 300, deadline: 30), token);
         Assert.That(answer.Code, Is.EqualTo("DEADLINE_EXCEEDED"));
         Assert.That(answer.Trailers["xfn-error"], Is.EqualTo("timed-out"));
         Assert.That(answer.Trailers["xfn-timeout"], Is.EqualTo("0.3"));
@@ -88,12 +88,12 @@ internal sealed class ForeignClientTests : ServerFixture
         if (how == "cancel")
             call["cancel"] = 2;
         using Process client = ForeignClient.Start(Target(server), call);
-        await Eventually(() => IsRunning("sleep 1001"), TimeSpan.FromSeconds(20), "the function does not start");
+        await Eventually(() => IsRunning("sleep 1001"), TimeSpan.FromSeconds(20), "the function does not start", token);
         if (how == "kill")
             client.Kill();
         using StreamReader stdout = client.StandardOutput, stderr = client.StandardError;
         await client.WaitForExitAsync(token);
-        await Eventually(() => !IsRunning("sleep 1001"), TimeSpan.FromSeconds(1), "the function still runs");
+        await Eventually(() => !IsRunning("sleep 1001"), TimeSpan.FromSeconds(1), "the function still runs", token);
     }
 
     [Test, CancelAfter(60_000)]
@@ -113,7 +113,7 @@ internal sealed class ForeignClientTests : ServerFixture
         ];
         foreach (string raw in wrong)
         {
-            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), new JsonObject { ["raw"] = Convert.ToBase64String(Convert.FromHexString(raw)) });
+            ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), new JsonObject { ["raw"] = Convert.ToBase64String(Convert.FromHexString(raw)) }, token);
             Assert.That(answer.Code, Is.EqualTo("INVALID_ARGUMENT"), raw[..Math.Min(40, raw.Length)] + ": " + answer.Details);
         }
     }
@@ -125,7 +125,7 @@ internal sealed class ForeignClientTests : ServerFixture
         string image = Write(TestImage.Command("cat"));
         byte[] name = Encoding.UTF8.GetBytes(image);
         byte[] raw = [0x0a, (byte)name.Length, .. name, 0x12, 2, (byte)'h', (byte)'i', 0xfa, 0x3f, 3, 1, 2, 3];
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), new JsonObject { ["raw"] = Convert.ToBase64String(raw) });
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), new JsonObject { ["raw"] = Convert.ToBase64String(raw) }, token);
         Assert.That(answer.Output, Is.EqualTo("hi"u8.ToArray()), answer.Details);
     }
 
@@ -134,9 +134,9 @@ internal sealed class ForeignClientTests : ServerFixture
     {
         ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(4 << 20)), "unix", AbstractName());
         string image = Write(TestImage.Command("cat"));
-        ForeignAnswer allowed = await ForeignClient.CallAsync(Target(server), Call(image, new byte[4 << 20]));
-        ForeignAnswer over = await ForeignClient.CallAsync(Target(server), Call(image, new byte[(4 << 20) + 1]));
-        ForeignAnswer farOver = await ForeignClient.CallAsync(Target(server), Call(image, new byte[40 << 20]));
+        ForeignAnswer allowed = await ForeignClient.CallAsync(Target(server), Call(image, new byte[4 << 20]), token);
+        ForeignAnswer over = await ForeignClient.CallAsync(Target(server), Call(image, new byte[(4 << 20) + 1]), token);
+        ForeignAnswer farOver = await ForeignClient.CallAsync(Target(server), Call(image, new byte[40 << 20]), token);
         Assert.Multiple(() =>
         {
             Assert.That((allowed.Code, allowed.Output?.Length), Is.EqualTo(("OK", 4 << 20)));
@@ -152,7 +152,7 @@ internal sealed class ForeignClientTests : ServerFixture
         ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(1 << 20)), "unix", AbstractName());
         JsonObject call = Call(Write(TestImage.Command("cat")), new byte[50 << 20]);
         call["gzip"] = true;
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), call);
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), call, token);
         Assert.That(answer.Code, Is.EqualTo("RESOURCE_EXHAUSTED"), answer.Details);
     }
 
@@ -160,7 +160,7 @@ internal sealed class ForeignClientTests : ServerFixture
     public async Task Output_over_the_limit_is_told_with_the_limit(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(1 << 20)), "unix", AbstractName());
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("yes"))));
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("yes"))), token);
         Assert.That((answer.Code, answer.Trailers["xfn-error"], answer.Trailers["xfn-limit-bytes"]), Is.EqualTo(("RESOURCE_EXHAUSTED", "output-limit", "1048576")));
     }
 }

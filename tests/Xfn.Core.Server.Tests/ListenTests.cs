@@ -8,32 +8,32 @@ internal sealed class ListenTests : ServerFixture
 {
     private string Socket => Path.Combine(Scratch, "fn.sock");
 
-    [Test]
-    public async Task A_socket_with_a_path_is_its_owners_alone_and_goes_with_the_server()
+    [Test, CancelAfter(60_000)]
+    public async Task A_socket_with_a_path_is_its_owners_alone_and_goes_with_the_server(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", Path.Combine(Scratch, "run", "fn.sock"));
         Assert.That(File.GetUnixFileMode(server.Address), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite));
         Assert.That(File.GetUnixFileMode(Path.GetDirectoryName(server.Address)!), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
-        await server.StopAsync();
+        await server.StopAsync(token);
         Assert.That(Directory.GetFileSystemEntries(Path.Combine(Scratch, "run")), Is.Empty);
     }
 
-    [Test]
-    public async Task A_socket_that_a_killed_server_left_is_replaced()
+    [Test, CancelAfter(60_000)]
+    public async Task A_socket_that_a_killed_server_left_is_replaced(CancellationToken token)
     {
         LeaveStaleSocket();
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", Socket);
-        Assert.That((await ForeignClient.CallAsync(Target(server), Call("x"))).Code, Is.EqualTo("OK"));
+        Assert.That((await ForeignClient.CallAsync(Target(server), Call("x"), token)).Code, Is.EqualTo("OK"));
     }
 
-    [Test]
-    public async Task A_second_server_does_not_take_the_firsts_place()
+    [Test, CancelAfter(60_000)]
+    public async Task A_second_server_does_not_take_the_firsts_place(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", Socket);
         Assert.That(() => ServeAsync(new StubRunner(), "unix", Socket), Throws.InstanceOf<IOException>().With.Message.Contains("another server does"));
         ContainerRunnerServer named = await ServeAsync(new StubRunner(), "unix", AbstractName());
         Assert.That(() => ServeAsync(new StubRunner(), "unix", named.Address), Throws.InstanceOf<IOException>().With.Message.Contains("cannot listen on"));
-        Assert.That((await ForeignClient.CallAsync(Target(server), Call("x"))).Code, Is.EqualTo("OK"));
+        Assert.That((await ForeignClient.CallAsync(Target(server), Call("x"), token)).Code, Is.EqualTo("OK"));
     }
 
     [Test]
@@ -73,14 +73,15 @@ internal sealed class ListenTests : ServerFixture
     }
 
     [TestCase(107, true), TestCase(108, false)]
-    public async Task A_name_is_as_long_as_the_kernel_takes_or_refused(int bytes, bool fits)
+    [CancelAfter(60_000)]
+    public async Task A_name_is_as_long_as_the_kernel_takes_or_refused(int bytes, bool fits, CancellationToken token)
     {
         string path = Socket + new string('x', bytes - Encoding.UTF8.GetByteCount(Socket));
         string name = "@" + Guid.NewGuid().ToString("N") + new string('é', (bytes - 32) / 2) + new string('x', bytes % 2);
         foreach (string address in new[] { path, name })
         {
             if (fits)
-                await ServeAsync(new StubRunner(), "unix", address);
+                await ServeAsync(new StubRunner(), "unix", address).WaitAsync(token);
             else
                 Assert.That(() => ServeAsync(new StubRunner(), "unix", address), Throws.ArgumentException.With.Message.Contains("107 is the most"));
         }
@@ -99,11 +100,12 @@ internal sealed class ListenTests : ServerFixture
     }
 
     [TestCase("127.0.0.1:0"), TestCase("localhost:0"), TestCase("127.1.2.3:0")]
-    public async Task A_loopback_address_tells_the_port_it_got(string address)
+    [CancelAfter(60_000)]
+    public async Task A_loopback_address_tells_the_port_it_got(string address, CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", address);
         Assert.That(server.Address, Does.Match(@"^127\.[\d.]+:[1-9]\d*$"));
-        Assert.That((await ForeignClient.CallAsync(server.Address, Call("x"))).Code, Is.EqualTo("OK"));
+        Assert.That((await ForeignClient.CallAsync(server.Address, Call("x"), token)).Code, Is.EqualTo("OK"));
         Assert.That(() => ServeAsync(new StubRunner(), "tcp", server.Address), Throws.InstanceOf<IOException>().With.Message.Contains("cannot listen on"));
     }
 

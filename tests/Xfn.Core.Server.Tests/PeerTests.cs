@@ -17,10 +17,10 @@ internal sealed class PeerTests : ServerFixture
     {
         Assume.That(Ways.IsRoot, "only root can be somebody else");
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName());
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", deadline: 5), AsNobody);
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", deadline: 5), token, AsNobody);
         Assert.That(answer.Code, Is.EqualTo("UNAVAILABLE").Or.EqualTo("DEADLINE_EXCEEDED"), answer.Details);
-        Assert.That(await FirstBytesAsync(server, AsNobody), Is.EqualTo("0"));
-        Assert.That(await FirstBytesAsync(server), Is.Not.EqualTo("0"), "the server speaks first to those who may call");
+        Assert.That(await FirstBytesAsync(server, token, AsNobody), Is.EqualTo("0"));
+        Assert.That(await FirstBytesAsync(server, token), Is.Not.EqualTo("0"), "the server speaks first to those who may call");
     }
 
     [Test, CancelAfter(60_000)]
@@ -28,7 +28,7 @@ internal sealed class PeerTests : ServerFixture
     {
         Assume.That(Ways.IsRoot, "only root can be somebody else");
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.AllowedUids.Add(65534));
-        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", [1]), AsNobody);
+        ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call("x", [1]), token, AsNobody);
         Assert.That((answer.Code, answer.Details), Is.EqualTo(("OK", "")));
     }
 
@@ -36,14 +36,14 @@ internal sealed class PeerTests : ServerFixture
     public async Task A_process_in_another_user_namespace_is_refused_though_its_user_is_the_servers(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName());
-        Assert.That(await FirstBytesAsync(server, InUserNamespace), Is.EqualTo("0"));
+        Assert.That(await FirstBytesAsync(server, token, InUserNamespace), Is.EqualTo("0"));
     }
 
     [Test, CancelAfter(60_000)]
     public async Task The_namespace_need_not_be_the_servers_where_that_is_said(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.RequireOwnUserNamespace = false);
-        Assert.That(await FirstBytesAsync(server, InUserNamespace), Is.Not.EqualTo("0"));
+        Assert.That(await FirstBytesAsync(server, token, InUserNamespace), Is.Not.EqualTo("0"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -88,7 +88,7 @@ internal sealed class PeerTests : ServerFixture
     }
 
     /// <summary>How many bytes a caller gets that says nothing: a server that speaks HTTP/2 sends its settings.</summary>
-    private static Task<string> FirstBytesAsync(ContainerRunnerServer server, params string[] prefix)
+    private static Task<string> FirstBytesAsync(ContainerRunnerServer server, CancellationToken token, params string[] prefix)
     {
         const string Script = """
             import socket, sys
@@ -101,15 +101,15 @@ internal sealed class PeerTests : ServerFixture
             except (ConnectionResetError, BrokenPipeError):
                 print(0)
             """;
-        return ReadAsync([.. prefix, "/usr/bin/python3", "-c", Script, server.Address[1..]]);
+        return ReadAsync([.. prefix, "/usr/bin/python3", "-c", Script, server.Address[1..]], token);
     }
 
-    private static async Task<string> ReadAsync(string[] command)
+    private static async Task<string> ReadAsync(string[] command, CancellationToken token)
     {
         using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true })!;
         using StreamReader output = process.StandardOutput;
-        string text = await output.ReadToEndAsync();
-        await process.WaitForExitAsync();
+        string text = await output.ReadToEndAsync(token);
+        await process.WaitForExitAsync(token);
         return text.Trim();
     }
 }

@@ -48,7 +48,7 @@ internal sealed class ServiceTests : ServerFixture
     public async Task What_breaks_in_the_server_is_not_told_to_callers(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner((_, _) => throw new InvalidOperationException("password=secret")), "unix", AbstractName());
-        RpcException told = (await Assert.ThrowsAsync<RpcException>(() => Client(server).RunFunctionAsync(new() { Image = "x" }).ResponseAsync))!;
+        RpcException told = (await Assert.ThrowsAsync<RpcException>(() => Client(server).RunFunctionAsync(new() { Image = "x" }, cancellationToken: token).ResponseAsync))!;
         Assert.That(told.StatusCode, Is.EqualTo(StatusCode.Internal));
         Assert.That(told.ToString(), Does.Not.Contain("secret"));
     }
@@ -57,7 +57,7 @@ internal sealed class ServiceTests : ServerFixture
     public async Task What_a_server_does_not_allow_is_permission_denied(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.AllowLocalImages = false);
-        RpcException told = (await Assert.ThrowsAsync<RpcException>(() => Client(server).RunFunctionAsync(new() { Image = "oci:/etc" }).ResponseAsync))!;
+        RpcException told = (await Assert.ThrowsAsync<RpcException>(() => Client(server).RunFunctionAsync(new() { Image = "oci:/etc" }, cancellationToken: token).ResponseAsync))!;
         Assert.That(told.StatusCode, Is.EqualTo(StatusCode.PermissionDenied));
         Assert.That(WireErrors.FromRpc(told.Status, told.Trailers), Is.TypeOf<InvalidRequestException>());
     }
@@ -76,7 +76,7 @@ internal sealed class ServiceTests : ServerFixture
         var health = new Health.HealthClient(Connect(server));
         Assert.That((await health.CheckAsync(new(), cancellationToken: token)).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
         Task<Protocol.RunFunctionResponse> call = client.RunFunctionAsync(new() { Image = "x", Input = Google.Protobuf.ByteString.CopyFromUtf8("in") }, cancellationToken: token).ResponseAsync;
-        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come");
+        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come", token);
 
         Task stop = server.StopAsync(token);
         Assert.That((await health.CheckAsync(new(), cancellationToken: token)).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
@@ -99,7 +99,7 @@ internal sealed class ServiceTests : ServerFixture
         });
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName(), o => o.DrainTime = how == "drain time" ? TimeSpan.FromMilliseconds(300) : TimeSpan.FromMinutes(5));
         Task call = Client(server).RunFunctionAsync(new() { Image = "x" }, cancellationToken: token).ResponseAsync;
-        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come");
+        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come", token);
         using var second = new CancellationTokenSource();
         Task stop = server.StopAsync(second.Token);
         if (how == "second signal")
@@ -161,7 +161,7 @@ internal sealed class ServiceTests : ServerFixture
         var request = new Protocol.RunFunctionRequest { Image = "x", Input = Google.Protobuf.ByteString.CopyFrom(new byte[600]) };
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(token);
         Task first = client.RunFunctionAsync(request, cancellationToken: cancel.Token).ResponseAsync;
-        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come");
+        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(10), "the call does not come", token);
         RpcException told = (await Assert.ThrowsAsync<RpcException>(() => client.RunFunctionAsync(request, cancellationToken: token).ResponseAsync))!;
         Assert.That(told.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
         Assert.That(WireErrors.FromRpc(told.Status, told.Trailers), Is.TypeOf<RunnerBusyException>());
@@ -221,7 +221,7 @@ internal sealed class ServiceTests : ServerFixture
             }
         });
         Assert.That(closed, Is.LessThan(500));
-        await Eventually(() => runner.Running == 0, TimeSpan.FromSeconds(5), "runs go on");
+        await Eventually(() => runner.Running == 0, TimeSpan.FromSeconds(5), "runs go on", token);
         await server.StopAsync(token).WaitAsync(TimeSpan.FromSeconds(10), token);
     }
 
@@ -231,7 +231,7 @@ internal sealed class ServiceTests : ServerFixture
         using var stop = new CancellationTokenSource();
         string name = AbstractName();
         Task serving = new StubRunner().ListenAndServeAsync("unix", name, o => o.AllowLocalImages = true, stop.Token);
-        ForeignAnswer answer = await ForeignClient.CallAsync("unix-abstract:" + name[1..], Call("x", [5]));
+        ForeignAnswer answer = await ForeignClient.CallAsync("unix-abstract:" + name[1..], Call("x", [5]), token);
         Assert.That(answer.Output, Is.EqualTo((byte[])[5]));
         await stop.CancelAsync();
         await serving.WaitAsync(TimeSpan.FromSeconds(10), token);
@@ -250,8 +250,8 @@ internal sealed class ServiceTests : ServerFixture
         application.MapContainerRunner();
         await application.StartAsync(token);
         string target = new Uri(application.Urls.First()).Authority;
-        Assert.That((await ForeignClient.CallAsync(target, Call("registry.example.org/x", [9]))).Output, Is.EqualTo((byte[])[9]));
-        Assert.That((await ForeignClient.CallAsync(target, Call("elsewhere.example.org/x"))).Code, Is.EqualTo("PERMISSION_DENIED"));
+        Assert.That((await ForeignClient.CallAsync(target, Call("registry.example.org/x", [9]), token)).Output, Is.EqualTo((byte[])[9]));
+        Assert.That((await ForeignClient.CallAsync(target, Call("elsewhere.example.org/x"), token)).Code, Is.EqualTo("PERMISSION_DENIED"));
     }
 
     [Test]

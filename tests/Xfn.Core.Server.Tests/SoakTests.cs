@@ -20,9 +20,10 @@ internal sealed class SoakTests : ServerFixture
 
     private static readonly int Seconds = int.Parse(Environment.GetEnvironmentVariable("XFN_SOAK_SECONDS") ?? "20", CultureInfo.InvariantCulture);
 
-    [Test]
-    public async Task Memory_and_descriptors_stay_level_and_health_is_answered_throughout()
+    [Test, CancelAfter(120_000)]
+    public async Task Memory_and_descriptors_stay_level_and_health_is_answered_throughout(CancellationToken token)
     {
+        token = Limit(token);
         (string Name, StatusCode Status, Protocol.RunFunctionRequest Request)[] kinds = Kinds();
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--max-timeout=20s");
         GrpcChannel channel = Connect(xfn.Address);
@@ -30,9 +31,10 @@ internal sealed class SoakTests : ServerFixture
 
         // Every image is in the cache, and every path of the code has been taken once, before anything is measured.
         foreach ((string name, StatusCode status, Protocol.RunFunctionRequest request) in kinds)
-            Assert.That(await CallAsync(client, name, request, CancellationToken.None), Is.EqualTo(status), name);
+            Assert.That(await CallAsync(client, name, request, token), Is.EqualTo(status), name);
 
-        using var end = new CancellationTokenSource(TimeSpan.FromSeconds(Seconds));
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(token);
+        end.CancelAfter(TimeSpan.FromSeconds(Seconds));
         var times = new ConcurrentDictionary<string, ConcurrentBag<double>>();
         var wrong = new ConcurrentQueue<string>();
         Task[] callers = [.. Enumerable.Range(0, Callers).Select(caller => Task.Run(async () =>
@@ -43,7 +45,7 @@ internal sealed class SoakTests : ServerFixture
                 // Half of the calls are of the usual kind.
                 (string name, StatusCode status, Protocol.RunFunctionRequest request) = kinds[random.Next(2) == 0 ? 0 : random.Next(kinds.Length)];
                 long begun = Stopwatch.GetTimestamp();
-                StatusCode answer = await CallAsync(client, name, request, CancellationToken.None);
+                StatusCode answer = await CallAsync(client, name, request, token);
                 times.GetOrAdd(name, _ => []).Add(Stopwatch.GetElapsedTime(begun).TotalMilliseconds);
                 if (answer != status)
                     wrong.Enqueue($"{name}: {answer}");
@@ -71,15 +73,15 @@ internal sealed class SoakTests : ServerFixture
         int third = samples.Count / 3;
         long middle = samples.Skip(third).Take(third).Max(s => s.Memory), late = samples.Skip(2 * third).Max(s => s.Memory);
         Assert.That(late, Is.LessThan(middle + (64 << 20)));
-        await Eventually(() => xfn.Descriptors <= samples[0].Descriptors, TimeSpan.FromSeconds(10), "descriptors stay open");
+        await Eventually(() => xfn.Descriptors <= samples[0].Descriptors, TimeSpan.FromSeconds(10), "descriptors stay open", token: token);
 
-        xfn.Signal("TERM");
-        await xfn.WaitAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(60));
+        xfn.Terminate();
+        await xfn.WaitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero);
     }
 
-    [Test]
-    public async Task The_socket_adds_little_to_a_run()
+    [Test, CancelAfter(60_000)]
+    public async Task The_socket_adds_little_to_a_run(CancellationToken token)
     {
         ContainerRunner runner = NewRunner();
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName());
@@ -92,9 +94,9 @@ internal sealed class SoakTests : ServerFixture
         for (int i = -10; i < runs; i++)
         {
             long begun = Stopwatch.GetTimestamp();
-            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = input });
+            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = input }, token);
             long between = Stopwatch.GetTimestamp();
-            await client.RunFunctionAsync(new Protocol.RunFunctionRequest { Image = image, Input = ByteString.CopyFrom(input) });
+            await client.RunFunctionAsync(new Protocol.RunFunctionRequest { Image = image, Input = ByteString.CopyFrom(input) }, cancellationToken: token);
             if (i < 0)
                 continue;
             local.Add(Stopwatch.GetElapsedTime(begun, between).TotalMilliseconds);
@@ -108,6 +110,9 @@ internal sealed class SoakTests : ServerFixture
         // Of the fastest, because other tests' programs may keep the processors busy.
         Assert.That(remote.Order().ElementAt(runs / 10), Is.LessThan(local.Order().ElementAt(runs / 10) + 20));
     }
+
+    /// <summary>The token of a test that takes no longer than usual.</summary>
+    private static CancellationToken Limit(CancellationToken token) => Seconds > 20 ? CancellationToken.None : token;
 
     private static async Task<List<(double Second, long Memory, int Descriptors, double Health)>> SampleAsync(XfnProcess xfn, CancellationToken end)
     {

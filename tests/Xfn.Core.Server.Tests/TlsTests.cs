@@ -36,7 +36,7 @@ internal sealed class TlsTests : ServerFixture
             (tls["certificate"], tls["key"]) = (Pem("c.pem", caller.ExportCertificatePem()), Pem("k.pem", caller.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem()));
         call["tls"] = tls;
 
-        ForeignAnswer answer = await ForeignClient.CallAsync("localhost:" + server.Address.Split(':')[1], call);
+        ForeignAnswer answer = await ForeignClient.CallAsync("localhost:" + server.Address.Split(':')[1], call, token);
         Assert.That(answer.Code == "DEADLINE_EXCEEDED" && code != "OK" ? code : answer.Code, Is.EqualTo(code), answer.Details);
     }
 
@@ -88,18 +88,18 @@ internal sealed class TlsTests : ServerFixture
                 ["certificate"] = Pem("c.pem", who.ExportCertificatePem()),
                 ["key"] = Pem("k.pem", who.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem()),
             };
-            return (await ForeignClient.CallAsync("localhost:" + server.Address.Split(':')[1], call)).Code;
+            return (await ForeignClient.CallAsync("localhost:" + server.Address.Split(':')[1], call, token)).Code;
         }
     }
 
-    [Test]
-    public async Task A_file_with_certificate_key_and_what_is_between_serves_all_of_it()
+    [Test, CancelAfter(60_000)]
+    public async Task A_file_with_certificate_key_and_what_is_between_serves_all_of_it(CancellationToken token)
     {
         using X509Certificate2 authority = Authority("Ours"), between = Between(authority), served = Signed(between, ServerAuthentication);
         string file = Pem("all.pem", served.ExportCertificatePem() + "\n" + served.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem() + "\n" + between.ExportCertificatePem());
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o => o.CertificateFile = file);
         string[] sent = [];
-        await ServedAsync(server, CancellationToken.None, chain => sent = [.. chain.ChainPolicy.ExtraStore.Select(c => c.Thumbprint)]);
+        await ServedAsync(server, token, chain => sent = [.. chain.ChainPolicy.ExtraStore.Select(c => c.Thumbprint)]);
         Assert.That(sent, Does.Contain(between.Thumbprint));
     }
 

@@ -12,9 +12,9 @@ internal sealed class XfnStartTests : ServerFixture
     public async Task Xfn_without_a_command_serves_and_ends_well_on_SIGTERM_when_its_functions_have(CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--log-format=json");
-        Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("touch /tmp/x; sleep 3; echo done")), deadline: 60));
-        await Eventually(() => IsRunning("sleep 3"), TimeSpan.FromSeconds(30), "the function does not start");
-        xfn.Signal("TERM");
+        Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("touch /tmp/x; sleep 3; echo done")), deadline: 60), token);
+        await Eventually(() => IsRunning("sleep 3"), TimeSpan.FromSeconds(30), "the function does not start", token);
+        xfn.Terminate();
         ForeignAnswer answer = await call;
         Assert.That((answer.Code, answer.Output), Is.EqualTo(("OK", "done\n"u8.ToArray())), answer.Details);
         await xfn.WaitAsync(token);
@@ -30,13 +30,13 @@ internal sealed class XfnStartTests : ServerFixture
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache);
         using Process client = ForeignClient.Start("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("sleep 1003")), timeout: 100_000));
         using StreamReader stdout = client.StandardOutput, stderr = client.StandardError;
-        await Eventually(() => IsRunning("sleep 1003"), TimeSpan.FromSeconds(30), "the function does not start");
-        xfn.Signal("TERM");
-        await Eventually(() => xfn.Log.Contains("Stopping: 1 calls"), TimeSpan.FromSeconds(10), "the signal is not heeded");
+        await Eventually(() => IsRunning("sleep 1003"), TimeSpan.FromSeconds(30), "the function does not start", token);
+        xfn.Terminate();
+        await Eventually(() => xfn.Log.Contains("Stopping: 1 calls"), TimeSpan.FromSeconds(10), "the signal is not heeded", token);
         Assert.That(IsRunning("sleep 1003"));
-        xfn.Signal("TERM");
+        xfn.Terminate();
         await xfn.WaitAsync(token).WaitAsync(TimeSpan.FromSeconds(20), token);
-        await Eventually(() => !IsRunning("sleep 1003"), TimeSpan.FromSeconds(5), "the function outlives xfn");
+        await Eventually(() => !IsRunning("sleep 1003"), TimeSpan.FromSeconds(5), "the function outlives xfn", token);
         await client.WaitForExitAsync(token);
 
         // What it left in the cache is cleared away by the next one.
@@ -48,15 +48,15 @@ internal sealed class XfnStartTests : ServerFixture
     {
         string image = Write(TestImage.Command("cat"));
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache, "--max-timeout=50s", $"--prepare={image}=2");
-        await Eventually(() => xfn.Log.Contains("2 containers wait"), TimeSpan.FromSeconds(30), "the image is not prepared");
+        await Eventually(() => xfn.Log.Contains("2 containers wait"), TimeSpan.FromSeconds(30), "the image is not prepared", token);
         string target = "unix-abstract:" + xfn.Address[1..];
 
-        ForeignAnswer prepared = await ForeignClient.CallAsync(target, Call(image, "hello"u8.ToArray(), timeout: 40_000));
+        ForeignAnswer prepared = await ForeignClient.CallAsync(target, Call(image, "hello"u8.ToArray(), timeout: 40_000), token);
         Assert.That((prepared.Code, prepared.Output), Is.EqualTo(("OK", "hello"u8.ToArray())), prepared.Details);
         Assert.That(prepared.Trailers.GetValueOrDefault("xfn-prepared"), Is.EqualTo("true"));
-        ForeignAnswer other = await ForeignClient.CallAsync(target, Call(Write(TestImage.Command("true"), "other")));
+        ForeignAnswer other = await ForeignClient.CallAsync(target, Call(Write(TestImage.Command("true"), "other")), token);
         Assert.That((other.Code, other.Trailers.ContainsKey("xfn-prepared")), Is.EqualTo(("OK", false)), other.Details);
-        xfn.Signal("TERM");
+        xfn.Terminate();
         await xfn.WaitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero, xfn.Log);
     }
@@ -72,13 +72,12 @@ internal sealed class XfnStartTests : ServerFixture
     {
         string socket = Path.Combine(Scratch, "fn.sock");
         using var xfn = Process.Start("/bin/sh", ["-c", $"exec $0 start --cache-dir {Cache} --address {socket} --allow-local-images {redirection}", Path.Combine(AppContext.BaseDirectory, "xfn")]);
-        await Eventually(() => File.Exists(socket), TimeSpan.FromSeconds(60), "it does not listen");
+        await Eventually(() => File.Exists(socket), TimeSpan.FromSeconds(60), "it does not listen", token);
 
         // A failed run is logged.
-        ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Shell("exit 3")), deadline: 60));
+        ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Shell("exit 3")), deadline: 60), token);
         Assert.That((answer.Code, answer.Trailers.GetValueOrDefault("xfn-exit-code")), Is.EqualTo(("ABORTED", "3")), answer.Details);
-        using (Process kill = Process.Start("sh", ["-c", $"kill -TERM {xfn.Id}"]))
-            await kill.WaitForExitAsync(token);
+        Signals.Send(xfn.Id, Signals.Terminate);
         await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero);
     }

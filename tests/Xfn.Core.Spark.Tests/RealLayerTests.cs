@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Tests.Support;
 namespace Xfn.Core.Spark.Tests;
 
 /// <summary>What GNU tar makes of real archives is what we make of them.</summary>
-[CancelAfter(600_000)]
+[CancelAfter(120_000)]
 internal sealed class RealLayerTests
 {
     private static readonly string[] Installed = ["bash", "coreutils", "libc6", "passwd", "tzdata", "util-linux"];

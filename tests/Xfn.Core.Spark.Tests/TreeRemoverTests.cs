@@ -7,7 +7,6 @@ namespace Xfn.Core.Spark.Tests;
 internal sealed class TreeRemoverTests
 {
     [Test]
-    [CancelAfter(60_000)]
     public unsafe void A_tree_of_20000_levels_is_removed()
     {
         using var sandbox = new Sandbox();

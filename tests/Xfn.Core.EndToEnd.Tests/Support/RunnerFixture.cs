@@ -56,13 +56,13 @@ internal abstract class RunnerFixture
     protected string Write(TestImage image, string name = "image") => image.WriteTo(Path.Combine(Scratch, name));
 
     /// <summary>Runs a shell script as a function.</summary>
-    protected async Task<RunFunctionResponse> RunShellAsync(string script, string input = "", Action<ContainerRunnerOptions>? configure = null, TimeSpan? timeout = null) =>
+    protected async Task<RunFunctionResponse> RunShellAsync(string script, string input = "", Action<ContainerRunnerOptions>? configure = null, TimeSpan? timeout = null, CancellationToken token = default) =>
         await NewRunner(configure).RunFunctionAsync(new RunFunctionRequest
         {
             Image = Write(TestImage.Shell(script)),
             Input = Encoding.UTF8.GetBytes(input),
             RunFunctionConfig = new() { Timeout = timeout },
-        });
+        }, token);
 
     protected static string Text(ReadOnlyMemory<byte> bytes) => Encoding.UTF8.GetString(bytes.Span);
 

@@ -45,10 +45,10 @@ internal sealed class ParityTests : ServedFixture
     }
 
     [TestCaseSource(nameof(Errors)), CancelAfter(30_000)]
-    public async Task An_error_is_the_same_in_every_property(XfnException error)
+    public async Task An_error_is_the_same_in_every_property(XfnException error, CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(error), "unix", $"@xfn-test/{Guid.NewGuid():N}");
-        Exception? remote = await CatchAsync(Call(server).RunFunctionAsync(Request()));
+        Exception? remote = await CatchAsync(Call(server).RunFunctionAsync(Request(), token));
         AssertSame(error, remote);
     }
 
@@ -90,13 +90,13 @@ internal sealed class ParityTests : ServedFixture
     [TestCase("yes")]
     [TestCase("head -c 300000 /dev/zero | tr '\\0' x >&2")]
     [CancelAfter(60_000)]
-    public async Task A_function_ends_as_it_does_locally(string script)
+    public async Task A_function_ends_as_it_does_locally(string script, CancellationToken token)
     {
         var images = new InMemoryImageFetcher();
         images.AddImage(
             "function",
             new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "sh", "-c", script] },
-            InMemoryImageFetcher.Layer(new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox") }));
+            InMemoryImageFetcher.Layer(new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox", token) }));
         TestRunner local = NewRunner(o => o.WithMaxStdioBytes(1 << 20).WithImageFetcher(images));
         RunFunctionRequest request = Request("input", "function") with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } };
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
@@ -123,11 +123,11 @@ internal sealed class ParityTests : ServedFixture
     }
 
     [TestCaseSource(nameof(BadRequests)), CancelAfter(30_000)]
-    public async Task A_request_that_cannot_be_run_fails_as_it_does_locally(RunFunctionRequest request)
+    public async Task A_request_that_cannot_be_run_fails_as_it_does_locally(RunFunctionRequest request, CancellationToken token)
     {
         TestRunner local = NewRunner();
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
-        Exception? here = await CatchAsync(local.RunFunctionAsync(request)), there = await CatchAsync(Call(server).RunFunctionAsync(request));
+        Exception? here = await CatchAsync(local.RunFunctionAsync(request, token)), there = await CatchAsync(Call(server).RunFunctionAsync(request, token));
         Assert.That(here, Is.InstanceOf<XfnException>());
         Assert.That((there?.GetType(), (there as XfnException)?.Stage), Is.EqualTo((here!.GetType(), ((XfnException)here).Stage)), there?.ToString());
     }

@@ -12,14 +12,24 @@ internal static class ForeignClient
     /// <summary>Makes a call.</summary>
     /// <param name="target">As gRPC writes it: <c>unix-abstract:NAME</c>, <c>unix:PATH</c>, <c>HOST:PORT</c>.</param>
     /// <param name="call">What client.py understands.</param>
+    /// <param name="token">Ends the client.</param>
     /// <param name="prefix">A program, with its arguments, to start Python by.</param>
-    public static async Task<ForeignAnswer> CallAsync(string target, JsonObject call, params string[] prefix)
+    public static async Task<ForeignAnswer> CallAsync(string target, JsonObject call, CancellationToken token = default, params string[] prefix)
     {
         using Process client = Start(target, call, prefix);
         using StreamReader stdout = client.StandardOutput, stderr = client.StandardError;
-        Task<string> errors = stderr.ReadToEndAsync();
-        string output = await stdout.ReadToEndAsync();
-        await client.WaitForExitAsync();
+        Task<string> errors = stderr.ReadToEndAsync(token);
+        string output;
+        try
+        {
+            output = await stdout.ReadToEndAsync(token);
+            await client.WaitForExitAsync(token);
+        }
+        finally
+        {
+            client.Kill(entireProcessTree: true);
+        }
+
         Assert.That(output, Is.Not.Empty, await errors);
         JsonNode answer = JsonNode.Parse(output)!;
         var trailers = new Dictionary<string, string>();

@@ -97,9 +97,9 @@ internal abstract class ServerFixture : RunnerFixture
     }
 
     /// <summary>Waits until something is so.</summary>
-    protected static async Task Eventually(Func<bool> condition, TimeSpan within, string what)
+    protected static async Task Eventually(Func<bool> condition, TimeSpan within, string what, CancellationToken token = default)
     {
-        for (DateTime end = DateTime.UtcNow + within; !condition(); await Task.Delay(10))
+        for (DateTime end = DateTime.UtcNow + within; !condition(); await Task.Delay(10, token))
             Assert.That(DateTime.UtcNow, Is.LessThan(end), what);
     }
 

@@ -56,11 +56,7 @@ internal sealed class XfnProcess : IAsyncDisposable
         return xfn;
     }
 
-    public void Signal(string signal)
-    {
-        using Process kill = Process.Start("sh", ["-c", $"kill -{signal} {Id}"]);
-        kill.WaitForExit();
-    }
+    public void Terminate() => Signals.Send(Id, Signals.Terminate);
 
     public Task WaitAsync(CancellationToken token) => _process.WaitForExitAsync(token);
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests.Attacks;
@@ -28,6 +29,8 @@ internal sealed class MetadataTests
         {
             using var sandbox = new Sandbox(place);
             sandbox.Unpack(new TarBuilder().Pax(("mtime", time)).File("x").Pax(("mtime", time)).SymbolicLink("l", "x").Pax(("mtime", time)).Directory("d/"));
+            Int128 clamped = Clamped(Int128.Parse(time.Split('.')[0], CultureInfo.InvariantCulture), place);
+            Assert.That(TreeListing.Of(sandbox.Root, root: false).Split('\n').Select(Seconds), Is.EqualTo((Int128[])[clamped, clamped, clamped]), place);
         }
     }
 
@@ -36,7 +39,10 @@ internal sealed class MetadataTests
     {
         using var sandbox = new Sandbox("/tmp");
         foreach (Int128 time in new Int128[] { -62135596901, 1L << 60, -1, Int128.One << 80, -(Int128.One << 80) })
+        {
             sandbox.Unpack(new TarBuilder().Entry(new TarItem("x", '0') { Mtime = TarBuilder.Binary(time, 12) }));
+            Assert.That(Seconds(TreeListing.Of(sandbox.Root, root: false)), Is.EqualTo(Clamped(time, "/tmp")), $"{time}");
+        }
     }
 
     [TestCase("-1")]
@@ -112,15 +118,37 @@ internal sealed class MetadataTests
         Assert.That(TreeListing.Of(sandbox.Root), Does.Contain("x mode=" + mode));
     }
 
-    [Test]
-    public void The_same_layer_makes_the_same_tree()
+    [Test, CancelAfter(20_000)]
+    public void The_same_layer_makes_the_same_tree(CancellationToken token)
     {
         using var one = new Sandbox();
         using var two = new Sandbox();
         TarBuilder archive = new TarBuilder().File("a/b/c").SymbolicLink("l", "a").File("l/d/e").File("a/.wh.gone").File("a/b/.wh..wh..opq");
         one.Unpack(archive);
-        Thread.Sleep(20);
+        // At another time of the file system's clock, which moves with the kernel's tick.
+        using var clock = new Sandbox();
+        for (DateTime first = TouchedAt(clock["f"]); TouchedAt(clock["f"]) == first;)
+            token.ThrowIfCancellationRequested();
         two.Unpack(archive);
         Assert.That(TreeListing.Of(one.Root, root: false), Is.EqualTo(TreeListing.Of(two.Root, root: false)));
+    }
+
+    /// <summary>The nearest time that spark asks for, and of these the nearest that the file system keeps.</summary>
+    private static Int128 Clamped(Int128 time, string place) => Int128.Clamp(
+        Int128.Clamp(time, long.MinValue / 2, long.MaxValue / 2), TimeOf(place, "@-9223372036854775808"), TimeOf(place, "@9223372036854775807"));
+
+    private static Int128 TimeOf(string place, string time)
+    {
+        using var sandbox = new Sandbox(place);
+        Tool.Run("touch", "-d", time, sandbox["t"]);
+        return Seconds(TreeListing.Of(sandbox.Root, root: false));
+    }
+
+    private static Int128 Seconds(string line) => Int128.Parse(line.Split(" mtime=")[1].Split('.')[0], CultureInfo.InvariantCulture);
+
+    private static DateTime TouchedAt(string file)
+    {
+        File.WriteAllText(file, "");
+        return File.GetLastWriteTimeUtc(file);
     }
 }

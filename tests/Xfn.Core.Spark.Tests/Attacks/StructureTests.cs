@@ -180,7 +180,11 @@ internal sealed class StructureTests
     {
         using var sandbox = new Sandbox();
         foreach (string blank in new[] { "\0\0\0\0\0\0\0\0", "        ", "      0 ", "0\0\0\0\0\0\0\0" })
+        {
             sandbox.Unpack(new TarBuilder().Entry(new TarItem("x", '0') { Uid = blank, Gid = blank, Size = (blank + "    ")[..12], Mtime = "            " }));
+            Assert.That(TreeListing.Of(sandbox.Root, root: false), Does.Contain("x mode=100644 owner=0:0 links=1 mtime=0.000000000 size=0 "), $"'{blank}'");
+            File.Delete(sandbox["x"]);
+        }
     }
 
     [Test]

@@ -9,6 +9,8 @@ internal static class Tool
     {
         using var process = new Process { StartInfo = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true } };
         process.Start();
+        // Blocked here, a test does not see that its time is over.
+        using CancellationTokenRegistration end = LongMode.Limit(TestContext.CurrentContext.CancellationToken).Register(() => process.Kill(entireProcessTree: true));
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
         if (!process.WaitForExit(TimeSpan.FromMinutes(5)))

@@ -1,7 +1,7 @@
-using System.Diagnostics;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Preflight;
 using Xfn.Core.Preflight.Checks;
+using Xfn.Core.Tests.Registry;
 
 namespace Xfn.Core.Tests.Preflight;
 
@@ -126,8 +126,7 @@ public class EnvironmentCheckTests
         if (Environment.IsPrivilegedProcess)
         {
             other = Directory.CreateDirectory(Path.Combine(_directory, "other")).FullName;
-            using Process chown = Process.Start("/bin/chown", ["12345", other]);
-            chown.WaitForExit();
+            Tool.Run("chown", "12345", other);
         }
 
         AssertCache(other, new SystemFiles(), EnvironmentStatus.Failed, "belongs to user id");

@@ -226,19 +226,26 @@ public class AuthenticationTests
         Assert.That(other.Requests, Has.Count.EqualTo(post ? 0 : 1));
     }
 
-    [TestCase("Basic realm=\"x\", Bearer realm=\"REALM\"")]
-    [TestCase("Negotiate, Bearer realm=\"REALM\",service=\"x\"")]
-    [TestCase("bearer Realm=\"REALM\" , error=\"invalid_token\"")]
-    [TestCase("Bearer realm=REALM")]
-    [TestCase("Bearer realm=\"REALM\",scope=\"a:b:c d:e:f\",x=\"quoted \\\" , comma\"")]
-    public async Task A_challenge_is_understood_in_all_its_forms(string challenge, CancellationToken token)
+    [TestCase("Basic realm=\"x\", Bearer realm=\"REALM\"", "scope=repository%3Afn%3Apull")]
+    [TestCase("Negotiate, Bearer realm=\"REALM\",service=\"x\"", "service=x&scope=repository%3Afn%3Apull")]
+    [TestCase("bearer Realm=\"REALM\" , error=\"invalid_token\"", "scope=repository%3Afn%3Apull")]
+    [TestCase("Bearer realm=REALM", "scope=repository%3Afn%3Apull")]
+    [TestCase("Bearer realm=\"REALM\",scope=\"a:b:c d:e:f\",x=\"quoted \\\" , comma\"", "scope=a%3Ab%3Ac&scope=d%3Ae%3Af")]
+    public async Task A_challenge_is_understood_in_all_its_forms(string challenge, string query, CancellationToken token)
     {
         using var tokens = new FaultyServer((_, response) => response.SendAsync(200, "{\"token\":\"good\"}"));
         using var registry = new FaultyServer((request, response) => request["Authorization"] == "Bearer good"
             ? FaultyRegistry.ServeAsync(request, response)
             : response.SendAsync(401, "", "WWW-Authenticate: " + challenge.Replace("REALM", $"http://{tokens.Host}/token", StringComparison.Ordinal)));
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
-        await fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token);
+        FetchedManifest manifest = await fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token);
+        Assert.That(manifest.Digest, Is.EqualTo(Digest.Compute(manifest.Content.Span)));
+
+        // The token server was asked once, with what the challenge names, and the registry with the token.
+        ServedRequest asked = tokens.Requests.Single();
+        string basic = "Basic " + Convert.ToBase64String(Encoding.UTF8.GetBytes($"user:{Secret}"));
+        Assert.That((asked.Target, asked["Authorization"]), Is.EqualTo(("/token?" + query, basic)));
+        Assert.That(registry.Requests.Last()["Authorization"], Is.EqualTo("Bearer good"));
     }
 
     [TestCase("")]

@@ -21,7 +21,7 @@ public class CredentialFileTests
     public void Delete_it() => _home.Dispose();
 
     [Test]
-    public async Task The_first_file_that_knows_the_registry_counts()
+    public async Task The_first_file_that_knows_the_registry_counts(CancellationToken token)
     {
         string[] files = ["docker/config.json", "run/containers/auth.json", "xdg/containers/auth.json", ".config/containers/auth.json", ".dockercfg"];
         _environment["DOCKER_CONFIG"] = _home["docker"];
@@ -32,21 +32,21 @@ public class CredentialFileTests
 
         foreach (string file in files)
         {
-            Assert.That((await FindAsync("r.test", "fn"))?.Username, Is.EqualTo(file));
+            Assert.That((await FindAsync("r.test", "fn", token))?.Username, Is.EqualTo(file));
             File.Delete(_home[file]);
         }
 
-        Assert.That(await FindAsync("r.test", "fn"), Is.Null);
+        Assert.That(await FindAsync("r.test", "fn", token), Is.Null);
     }
 
     [Test]
-    public async Task The_file_that_is_named_for_it_is_the_only_one()
+    public async Task The_file_that_is_named_for_it_is_the_only_one(CancellationToken token)
     {
         Write(".docker/config.json", $$$"""{"auths":{{{Entry("r.test", "docker")}}}}""");
         Write("own.json", $$$"""{"auths":{{{Entry("other.test", "own")}}}}""");
         _environment["REGISTRY_AUTH_FILE"] = _home["own.json"];
-        Assert.That(await FindAsync("r.test", "fn"), Is.Null);
-        Assert.That((await FindAsync("other.test", "fn"))?.Username, Is.EqualTo("own"));
+        Assert.That(await FindAsync("r.test", "fn", token), Is.Null);
+        Assert.That((await FindAsync("other.test", "fn", token))?.Username, Is.EqualTo("own"));
     }
 
     [TestCase("r.test", "r.test", "fn", true)]
@@ -64,31 +64,31 @@ public class CredentialFileTests
     [TestCase("https://index.docker.io/v1/", "index.docker.io", "library/busybox", true)]
     [TestCase("docker.io", "index.docker.io", "library/busybox", true)]
     [TestCase("docker.io/library", "index.docker.io", "library/busybox", true)]
-    public async Task An_entry_is_for_the_registry_it_names(string key, string registry, string repository, bool found)
+    public async Task An_entry_is_for_the_registry_it_names(string key, string registry, string repository, bool found, CancellationToken token)
     {
         Write(".docker/config.json", $$$"""{"auths":{{{Entry(key, "user")}}}}""");
-        Assert.That((await FindAsync(registry, repository))?.Username, Is.EqualTo(found ? "user" : null));
+        Assert.That((await FindAsync(registry, repository, token))?.Username, Is.EqualTo(found ? "user" : null));
     }
 
     [Test]
-    public async Task The_longest_name_counts()
+    public async Task The_longest_name_counts(CancellationToken token)
     {
         Write("run/containers/auth.json", """{"auths":{"r.test":{"username":"all","password":"p"},"r.test/team":{"username":"team","password":"p"}}}""");
-        Assert.That((await FindAsync("r.test", "team/fn"))?.Username, Is.EqualTo("team"));
-        Assert.That((await FindAsync("r.test", "else/fn"))?.Username, Is.EqualTo("all"));
+        Assert.That((await FindAsync("r.test", "team/fn", token))?.Username, Is.EqualTo("team"));
+        Assert.That((await FindAsync("r.test", "else/fn", token))?.Username, Is.EqualTo("all"));
     }
 
     [Test]
-    public async Task Tokens_are_read()
+    public async Task Tokens_are_read(CancellationToken token)
     {
         Write(".docker/config.json", """{"auths":{"i.test":{"auth":"dXNlcjo=","identitytoken":"it"},"r.test":{"registrytoken":"rt"},"e.test":{}}}""");
-        Assert.That((await FindAsync("i.test", "fn"))?.IdentityToken, Is.EqualTo("it"));
-        Assert.That((await FindAsync("r.test", "fn"))?.RegistryToken, Is.EqualTo("rt"));
-        Assert.That(await FindAsync("e.test", "fn"), Is.Null);
+        Assert.That((await FindAsync("i.test", "fn", token))?.IdentityToken, Is.EqualTo("it"));
+        Assert.That((await FindAsync("r.test", "fn", token))?.RegistryToken, Is.EqualTo("rt"));
+        Assert.That(await FindAsync("e.test", "fn", token), Is.Null);
     }
 
     [Test]
-    public async Task A_helper_of_the_registry_comes_before_the_helper_of_all_and_that_before_the_file()
+    public async Task A_helper_of_the_registry_comes_before_the_helper_of_all_and_that_before_the_file(CancellationToken token)
     {
         Helper("own", """echo '{"ServerURL":"x","Username":"own","Secret":"s1"}'""");
         Helper("all", """read -r url; [ "$url" = all.test ] && echo '{"Username":"all","Secret":"s2"}' || { echo 'credentials not found in native keychain'; exit 1; }""");
@@ -96,17 +96,17 @@ public class CredentialFileTests
             {"credsStore":"all","credHelpers":{"own.test":"own"},
              "auths":{"own.test":{"username":"file","password":"p"},"all.test":{},"file.test":{"username":"file","password":"p"}}}
             """);
-        Assert.That((await FindAsync("own.test", "fn"))?.Password, Is.EqualTo("s1"));
-        Assert.That((await FindAsync("all.test", "fn"))?.Password, Is.EqualTo("s2"));
-        Assert.That((await FindAsync("file.test", "fn"))?.Password, Is.EqualTo("p"));
+        Assert.That((await FindAsync("own.test", "fn", token))?.Password, Is.EqualTo("s1"));
+        Assert.That((await FindAsync("all.test", "fn", token))?.Password, Is.EqualTo("s2"));
+        Assert.That((await FindAsync("file.test", "fn", token))?.Password, Is.EqualTo("p"));
     }
 
     [Test]
-    public async Task A_helper_is_told_what_docker_tells_it()
+    public async Task A_helper_is_told_what_docker_tells_it(CancellationToken token)
     {
         Helper("all", $$"""cat > {{_home["told"]}}; echo "$@" >> {{_home["told"]}}; echo '{"Username":"<token>","Secret":"t"}'""");
         Write(".docker/config.json", """{"credsStore":"all"}""");
-        Assert.That((await FindAsync("index.docker.io", "library/x"))?.IdentityToken, Is.EqualTo("t"));
+        Assert.That((await FindAsync("index.docker.io", "library/x", token))?.IdentityToken, Is.EqualTo("t"));
         Assert.That(File.ReadAllLines(_home["told"]).Take(2), Is.EqualTo(["https://index.docker.io/v1/", "get"]).AsCollection);
     }
 
@@ -116,33 +116,33 @@ public class CredentialFileTests
     [TestCase("yes secret-hunter2", "more than 65536 bytes")]
     [TestCase("echo secret-hunter2 >&2; exit 1", "exited with status 1")]
     [TestCase(null, "no such program in PATH")]
-    public void A_helper_that_fails_is_named_and_not_quoted(string? script, string why)
+    public void A_helper_that_fails_is_named_and_not_quoted(string? script, string why, CancellationToken token)
     {
         if (script is not null)
             Helper("bad", script);
         Write(".docker/config.json", """{"credsStore":"bad"}""");
         Assert.That(
-            () => FindAsync("r.test", "fn"),
+            () => FindAsync("r.test", "fn", token),
             Throws.TypeOf<XfnException>().With.Message.Contains("'docker-credential-bad'").And.Message.Contains(why).And.Not.Message.Contains("hunter2"));
     }
 
     [TestCase("../../tmp/evil")]
     [TestCase("a b")]
     [TestCase("x;id")]
-    public void A_helper_has_a_name_and_no_path(string name)
+    public void A_helper_has_a_name_and_no_path(string name, CancellationToken token)
     {
         Write(".docker/config.json", $$"""{"credsStore":"{{name}}"}""");
-        Assert.That(() => FindAsync("r.test", "fn"), Throws.TypeOf<XfnException>().With.Message.Contains("its name is no program's"));
+        Assert.That(() => FindAsync("r.test", "fn", token), Throws.TypeOf<XfnException>().With.Message.Contains("its name is no program's"));
     }
 
     [TestCase("{\"auths\":{\"r.test\":{\"password\":\"hunter2\"")]
     [TestCase("hunter2")]
     [TestCase("{\"auths\":{\"r.test\":\"hunter2\"}}")]
     [TestCase("")]
-    public void A_malformed_file_is_named_and_not_quoted(string content)
+    public void A_malformed_file_is_named_and_not_quoted(string content, CancellationToken token)
     {
         Write(".docker/config.json", content);
-        XfnException e = Assert.ThrowsAsync<XfnException>(() => FindAsync("r.test", "fn")).GetAwaiter().GetResult()!;
+        XfnException e = Assert.ThrowsAsync<XfnException>(() => FindAsync("r.test", "fn", token)).GetAwaiter().GetResult()!;
         Assert.That(e.ToString(), Does.Contain(_home[".docker/config.json"]).And.Not.Contain("hunter2"));
     }
 
@@ -158,7 +158,7 @@ public class CredentialFileTests
         Assert.That((credentials.Username, credentials.Password), Is.EqualTo(("user", "a:b:c")));
     }
 
-    private async Task<ImagePullAuth?> FindAsync(string registry, string repository) => (await new CredentialFiles(
+    private async Task<ImagePullAuth?> FindAsync(string registry, string repository, CancellationToken token) => (await new CredentialFiles(
         FaultyRegistry.Options with { GetEnvironmentVariable = _environment.GetValueOrDefault }).FindAsync(registry, repository, CancellationToken.None)).Auth;
 
     private static string Entry(string key, string user) => $$$"""{"{{{key}}}":{"username":"{{{user}}}","password":"p"}}""";

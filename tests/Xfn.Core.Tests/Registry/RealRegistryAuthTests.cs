@@ -64,9 +64,12 @@ public class RealRegistryAuthTests
     {
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
         _tokens.KnowsOAuth = false;
+        int before = _tokens.Requests.Count;
         try
         {
-            await fetcher.WholeImageAsync($"{_tokenRegistry.Host}/team/fn:v1", new FetchContext { Auth = Password with { IdentityToken = "unused" } }, token);
+            ImageManifest manifest = await fetcher.WholeImageAsync($"{_tokenRegistry.Host}/team/fn:v1", new FetchContext { Auth = Password with { IdentityToken = "unused" } }, token);
+            Assert.That(manifest.Layers, Is.Not.Empty);
+            Assert.That(_tokens.Requests.Skip(before).Select(r => r.Method), Is.EqualTo((string[])["POST", "GET"]));
         }
         finally
         {

@@ -49,7 +49,7 @@ internal sealed class SparkFrameTests
 
     private static IEnumerable<SparkContainer> Containers() => [_container, _least, _container with { OomScoreAdjustment = 0 }];
 
-    [TestCaseSource(nameof(Containers)), CancelAfter(20_000)]
+    [TestCaseSource(nameof(Containers))]
     public void A_container_is_read_as_it_was_written(SparkContainer container)
     {
         ReadOnlyMemory<byte> frame = SparkFrame.Write(container);
@@ -60,7 +60,7 @@ internal sealed class SparkFrameTests
         Assert.That(read, Is.EqualTo(container with { Filter = read.Filter }).UsingPropertiesComparer());
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test]
     public void A_container_within_a_run_is_read_as_it_was_written()
     {
         var run = new SparkRun
@@ -86,7 +86,7 @@ internal sealed class SparkFrameTests
         Assert.That(((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, read.Container.Span)).Arguments, Is.EqualTo(_container.Arguments));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test]
     public void A_container_that_is_cut_off_or_goes_on_is_refused()
     {
         byte[] body = SparkFrame.Write(_container)[SparkFrame.HeaderBytes..].ToArray();
