@@ -235,13 +235,13 @@ internal static class Targets
     /// <summary>What a server sends a client: the status, a line break, trailers as lines, an empty line, and the message.</summary>
     private static void Answer(byte[] input)
     {
-        int end = input.AsSpan().IndexOf("\n\n"u8);
-        string[] lines = Encoding.Latin1.GetString(input.AsSpan(0, Math.Max(0, end))).Split('\n');
+        int end = Math.Max(0, input.AsSpan().IndexOf("\n\n"u8));
+        string[] lines = Encoding.Latin1.GetString(input.AsSpan(0, end)).Split('\n');
         var trailers = new Metadata();
         foreach (string line in lines.Skip(1))
         {
             int colon = line.IndexOf(':');
-            if (colon <= 0 || !line.AsSpan(0, colon).ContainsAnyExceptInRange('a', 'z') is false && line[..colon].Any(c => !char.IsAsciiLetterLower(c) && c != '-'))
+            if (colon <= 0 || line[..colon].Any(c => !char.IsAsciiLetterLower(c) && c != '-'))
                 continue;
             if (line[..colon].EndsWith("-bin", StringComparison.Ordinal))
                 trailers.Add(line[..colon], Encoding.Latin1.GetBytes(line[(colon + 1)..]));
@@ -251,7 +251,7 @@ internal static class Targets
 
         WireTrailers.ReadStatistics(trailers);
         WireErrors.FromRpc(new Status((StatusCode)(lines[0].Length == 0 ? 0 : lines[0][0] % 17), "detail"), trailers);
-        WireMessages.FromMessage(Xfn.Core.Remote.Protocol.RunFunctionResponse.Parser.ParseFrom(input.AsSpan(Math.Max(0, end))), trailers);
+        WireMessages.FromMessage(Xfn.Core.Remote.Protocol.RunFunctionResponse.Parser.ParseFrom(input.AsSpan(end).TrimStart((byte)'\n')), trailers);
     }
 
     /// <summary>A policy wants a runner to take defaults from, and asks it nothing else.</summary>
