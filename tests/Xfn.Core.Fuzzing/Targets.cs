@@ -10,7 +10,6 @@ using Xfn.Core.Registry;
 using Xfn.Core.Remote;
 using Xfn.Core.Server;
 using Xfn.Core.Spark;
-using Xfn.Core.Spark.Unpack;
 using Metadata = Grpc.Core.Metadata;
 
 namespace Xfn.Core.Fuzzing;
@@ -216,7 +215,9 @@ internal static class Targets
         };
         ImageUser user = ImageUser.Resolve(context);
         Demand(user.Uid < 65_536 && user.Gid < 65_536, "a user is one that is mapped");
-        Demand(user.Uid != 0 || config.Config?.User is not { Length: > 0 } name || "0r".Contains(name[0], StringComparison.Ordinal) || passwd.Length > 0, "root is named");
+        string name = (config.Config?.User ?? "").Split(':')[0];
+        bool isOtherNumber = name.Trim('0').Length > 0 && name.All(char.IsAsciiDigit);
+        Demand(user.Uid != 0 || !isOtherNumber, "only the number 0 is root");
     }
 
     private static void Quantity(byte[] input)
