@@ -23,7 +23,7 @@ ERRNO = 0x00050000
 KILL_PROCESS = 0x80000000
 X32_BIT = 0x40000000
 FLTATR_ACT_BADARCH, FLTATR_CTL_OPTIMIZE = 2, 8
-CMP_MASKED_EQ = 7
+CMP_NE, CMP_EQ, CMP_MASKED_EQ = 1, 4, 7
 
 VERSION = (2, 5, 4)
 
@@ -69,25 +69,44 @@ def complement(values, bits=32, depth=0, prefix=0):
             yield from complement([v for v in values if v >> (bits - depth - 1) == branch], bits, depth + 1, branch)
 
 
+def action_of(answer):
+    """The filter's return value for a word of the profile."""
+    return {"allow": ALLOW, "success": ERRNO}.get(answer) or ERRNO | getattr(errno, answer)
+
+
+def paths(decision):
+    """Every way through a decision, as libseccomp knows rules: (answer, comparisons that hold at once). No two hold for the same arguments."""
+    if isinstance(decision, str):
+        yield decision, []
+    elif "without_bits" in decision:
+        index, seen = decision["argument"], 0
+        for bit in (int(b, 0) for b in decision["without_bits"]):
+            yield decision["else"], [(index, CMP_MASKED_EQ, seen | bit, bit)]
+            seen |= bit
+        yield "allow", [(index, CMP_MASKED_EQ, seen, 0)]
+    elif "null" in decision:
+        for operator, answer in ((CMP_EQ, decision["null"]), (CMP_NE, decision["else"])):
+            yield answer, [(decision["pointer"], operator, 0, 0)]
+    else:
+        index, bits = decision["argument"], decision.get("bits", 32)
+        values = []
+        for case in decision["cases"]:
+            for value in (int(v, 0) for v in case["values"]):
+                values.append(value)
+                for answer, more in paths(case["then"]):
+                    yield answer, [(index, CMP_MASKED_EQ, (1 << bits) - 1, value), *more]
+        for mask, datum in complement(sorted(values), bits):
+            for answer, more in paths(decision["else"]):
+                yield answer, [(index, CMP_MASKED_EQ, mask, datum), *more]
+
+
 def rules(profile):
-    """(names, errno or None to allow, argument comparison or None)"""
-    yield sorted(name for names in profile["allow"].values() for name in names), None, None
-    yield sorted(name for names in profile["refuse"].values() for name in names), errno.EPERM, None
+    """(names, action, argument comparisons)"""
+    yield sorted(name for names in profile["allow"].values() for name in names), ALLOW, []
+    yield sorted(name for names in profile["refuse"].values() for name in names), ERRNO | errno.EPERM, []
     for rule in profile["arguments"]:
-        names, index, otherwise = [rule["call"]], rule["argument"], getattr(errno, rule["else"])
-        if "without_bits" in rule:
-            seen = 0
-            for bit in (int(b, 0) for b in rule["without_bits"]):
-                yield names, otherwise, (index, seen | bit, bit)
-                seen |= bit
-            yield names, None, (index, seen, 0)
-            continue
-        values = sorted(int(v, 0) for v in rule.get("values") or rule["not_values"])
-        inside, outside = (None, otherwise) if "values" in rule else (otherwise, None)
-        for value in values:
-            yield names, inside, (index, 0xFFFFFFFF, value)
-        for mask, datum in complement(values):
-            yield names, outside, (index, mask, datum)
+        for answer, comparisons in paths(rule):
+            yield [rule["call"]], action_of(answer), comparisons
 
 
 def check_complete(profile):
@@ -102,30 +121,41 @@ def check_complete(profile):
 
 
 def write_profile(profile, path):
+    operators = {CMP_NE: "SCMP_CMP_NE", CMP_EQ: "SCMP_CMP_EQ", CMP_MASKED_EQ: "SCMP_CMP_MASKED_EQ"}
     syscalls = []
-    for names, error, comparison in rules(profile):
-        entry = {"names": names, "action": "SCMP_ACT_ALLOW"} if error is None else {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": error}
-        if comparison:
-            index, mask, datum = comparison
-            entry["args"] = [{"index": index, "value": mask, "valueTwo": datum, "op": "SCMP_CMP_MASKED_EQ"}]
+    for names, action, comparisons in rules(profile):
+        entry = {"names": names, "action": "SCMP_ACT_ALLOW"} if action == ALLOW else {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": action - ERRNO}
+        if comparisons:
+            entry["args"] = [{"index": index, "value": a, "valueTwo": b, "op": operators[operator]} for index, operator, a, b in comparisons]
         syscalls.append(json.dumps(entry, separators=(",", ":")))
     head = json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.ENOSYS}, separators=(",", ":"))
     path.write_text(head[:-1] + ',"syscalls":[\n' + ",\n".join(syscalls) + "\n]}\n")
 
 
-LOAD, EQUAL, AT_LEAST, ANY_BIT, JUMP, RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06
+LOAD, AND, EQUAL, AT_LEAST, ANY_BIT, JUMP, RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x05, 0x06
 
 
-def check_argument(rule):
-    """Loads the lower half of an argument, as the kernel does with an int, and decides."""
-    otherwise = ERRNO | getattr(errno, rule["else"])
-    code = [(LOAD, 0, 0, 16 + 8 * rule["argument"])]
-    if "without_bits" in rule:
-        return code + [(ANY_BIT, 0, 1, sum(int(b, 0) for b in rule["without_bits"])), (RETURN, 0, 0, otherwise), (RETURN, 0, 0, ALLOW)]
-    found, other = (ALLOW, otherwise) if "values" in rule else (otherwise, ALLOW)
-    values = [int(v, 0) for v in rule.get("values") or rule["not_values"]]
-    code += [(EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return code + [(RETURN, 0, 0, other), (RETURN, 0, 0, found)]
+def compile_decision(decision):
+    """Instructions that end in an answer. Of an argument the lower half is loaded, as the kernel does with an int; a pointer is looked at whole."""
+    if isinstance(decision, str):
+        return [(RETURN, 0, 0, action_of(decision))]
+    if "without_bits" in decision:
+        any_of = sum(int(b, 0) for b in decision["without_bits"])
+        return [(LOAD, 0, 0, 16 + 8 * decision["argument"]), (ANY_BIT, 0, 1, any_of), *compile_decision(decision["else"]), *compile_decision("allow")]
+    if "null" in decision:
+        half = 16 + 8 * decision["pointer"]
+        null = compile_decision(decision["null"])
+        return [(LOAD, 0, 0, half), (EQUAL, 0, 2 + len(null), 0), (LOAD, 0, 0, half + 4), (EQUAL, 0, len(null), 0), *null, *compile_decision(decision["else"])]
+    code = [(LOAD, 0, 0, 16 + 8 * decision["argument"])]
+    if "bits" in decision:
+        code += [(AND, 0, 0, (1 << decision["bits"]) - 1)]
+    blocks = compile_decision(decision["else"])
+    targets = []
+    for case in decision["cases"]:
+        targets += [(int(value, 0), len(blocks)) for value in case["values"]]
+        blocks += compile_decision(case["then"])
+    code += [(EQUAL, len(targets) - 1 - i + target, 0, value) for i, (value, target) in enumerate(targets)]
+    return code + blocks
 
 
 def decisions(profile, arch):
@@ -133,7 +163,7 @@ def decisions(profile, arch):
     calls = {}
     for part, action in (("allow", ALLOW), ("refuse", ERRNO | errno.EPERM)):
         calls |= {name: [(RETURN, 0, 0, action)] for names in profile[part].values() for name in names}
-    calls |= {rule["call"]: check_argument(rule) for rule in profile["arguments"]}
+    calls |= {rule["call"]: compile_decision(rule) for rule in profile["arguments"]}
     numbers = {lib.seccomp_syscall_resolve_name_arch(arch, name.encode()): code for name, code in calls.items()}
     unknown = [(RETURN, 0, 0, ERRNO | errno.ENOSYS)]
     starts = []
@@ -170,14 +200,13 @@ def write_reference(profile, arch, path):
     if arch != lib.seccomp_arch_native():
         check(lib.seccomp_arch_add(context, arch), "add an architecture")
         check(lib.seccomp_arch_remove(context, lib.seccomp_arch_native()), "remove the native architecture")
-    for names, error, comparison in rules(profile):
-        action = ALLOW if error is None else ERRNO | error
-        array = (ArgCmp * 1)(ArgCmp(comparison[0], CMP_MASKED_EQ, *comparison[1:])) if comparison else None
+    for names, action, comparisons in rules(profile):
+        array = (ArgCmp * len(comparisons))(*(ArgCmp(*comparison) for comparison in comparisons))
         for name in (n.encode() for n in names):
             if lib.seccomp_syscall_resolve_name_arch(arch, name) < 0:
                 continue
             number = lib.seccomp_syscall_resolve_name(name)
-            check(lib.seccomp_rule_add_array(context, action, number, 1 if array else 0, array), f"add a rule for {name.decode()}")
+            check(lib.seccomp_rule_add_array(context, action, number, len(comparisons), array), f"add a rule for {name.decode()}")
     with open(path, "wb") as file:
         check(lib.seccomp_export_bpf(context, file.fileno()), "export the filter")
     lib.seccomp_release(context)

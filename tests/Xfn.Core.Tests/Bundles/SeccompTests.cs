@@ -11,8 +11,15 @@ namespace Xfn.Core.Tests.Bundles;
 internal sealed class SeccompTests
 {
     private const int EPERM = 1;
+    private const int ENOMEM = 12;
+    private const int EINVAL = 22;
     private const int ENOSYS = 38;
+    private const int EPROTONOSUPPORT = 93;
+    private const int ESOCKTNOSUPPORT = 94;
     private const int EAFNOSUPPORT = 97;
+
+    /// <summary>Success without effect.</summary>
+    private const int Nothing = -1;
 
     private static readonly string Here = Path.Combine(AppContext.BaseDirectory, "Bundles");
     private static readonly string[] Architectures = ["x86_64", "aarch64"];
@@ -39,8 +46,12 @@ internal sealed class SeccompTests
             {
                 string expected = name switch
                 {
-                    "clone3" or "nonexistent" or "negative" => $"{ENOSYS}",
+                    "clone3" or "io_setup" or "nonexistent" or "negative" => $"{ENOSYS}",
                     "x32" or "i386" => "killed",
+                    "huge-memory" or "huge-shared-memory" => $"{ENOMEM}",
+                    "huge-file" => $"{EINVAL}",
+                    _ when name.StartsWith("type-", StringComparison.Ordinal) => $"{ESOCKTNOSUPPORT}",
+                    _ when name.StartsWith("protocol-", StringComparison.Ordinal) => $"{EPROTONOSUPPORT}",
                     _ when name.StartsWith("af_", StringComparison.Ordinal) || name == "socketpair-tipc" => $"{EAFNOSUPPORT}",
                     _ => $"{EPERM}",
                 };
@@ -135,9 +146,9 @@ internal sealed class SeccompTests
                     if (!numbers.TryGetValue(name, out int number))
                         continue;
                     ulong[] arguments = new ulong[6];
-                    if (rule["args"]?[0] is { } argument)
-                        arguments[(int)argument["index"]!] = (ulong)argument["valueTwo"]!;
-                    Assert.That(filter.Run(number, arguments), Is.EqualTo(expected), $"{name} {arguments[0]:x} {arguments[1]:x}");
+                    foreach (JsonNode? argument in rule["args"]?.AsArray() ?? [])
+                        arguments[(int)argument!["index"]!] = (string)argument["op"]! == "SCMP_CMP_NE" ? 1UL << 32 : (ulong)argument["valueTwo"]!;
+                    Assert.That(filter.Run(number, arguments), Is.EqualTo(expected), $"{name} {string.Join(' ', arguments.Select(a => $"{a:x}"))}");
                     decided++;
                     conditional.Add(name);
                 }
@@ -163,18 +174,60 @@ internal sealed class SeccompTests
         using (Assert.EnterMultipleScope())
         {
             foreach (uint request in Sample(random, 0x5412, 0x541c))
-                Check("ioctl", 1, request, request is 0x5412 or 0x541c ? EPERM : 0);
+                Check("ioctl", request is 0x5412 or 0x541c or 0x5423 ? EPERM : 0, 0, request);
+            foreach (uint command in Sample(random, 1024))
+                Check("fcntl", command == 1024 ? EPERM : 0, 0, command);
             foreach (uint family in Sample(random, [.. Enumerable.Range(0, 64).Select(i => (uint)i)]))
-                Check("socket", 0, family, family is 1 or 2 or 10 or 16 ? 0 : EAFNOSUPPORT);
+            {
+                foreach (uint type in (ReadOnlySpan<uint>)[0, 1, 2, 3, 4, 5, 6, 10, 0x80001, 0x802, 0xfffffff1])
+                {
+                    Check("socketpair", family != 1 ? EAFNOSUPPORT : (type & 15) is 1 or 2 or 5 ? 0 : ESOCKTNOSUPPORT, family, type);
+                    foreach (uint protocol in (ReadOnlySpan<uint>)[0, 1, 6, 9, 17, 58, 132, 136, 255, 262, 1U << 31])
+                        Check("socket", Socket(family, type & 15, protocol), family, type, protocol);
+                }
+            }
+
+            foreach (uint level in Sample(random, 1, 6, 41))
+            {
+                foreach (uint option in Sample(random, 26, 50, 51, 52))
+                    Check("setsockopt", level == 1 && (option is 26 or 50 or 51 or 52) ? EPERM : 0, 3, level, option);
+            }
+
+            foreach (uint limit in Sample(random, [.. Enumerable.Range(0, 16).Select(i => (uint)i)]))
+            {
+                Check("setrlimit", limit == 4 ? Nothing : 0, limit);
+                Check("prlimit64", limit == 4 && upper != 0 ? Nothing : 0, 0, limit, 0);
+                Check("prlimit64", limit == 4 ? Nothing : 0, 0, limit, 1);
+            }
+
             foreach (uint flags in Sample(random, [.. Enumerable.Range(0, 32).Select(i => 1U << i)]))
-                Check("clone", 0, flags, (flags & 0x7e020000) == 0 ? 0 : EPERM);
+            {
+                Check("clone", (flags & 0x7e020000) == 0 ? 0 : EPERM, flags);
+                Check("mmap", (flags & 0x40000) == 0 ? 0 : ENOMEM, 0, 4096, 3, flags);
+                Check("memfd_create", (flags & 4) == 0 ? 0 : EINVAL, 0, flags);
+                Check("shmget", (flags & 0x800) == 0 ? 0 : ENOMEM, 0, 4096, flags);
+            }
         }
 
-        void Check(string call, int index, uint value, int errno)
+        static int Socket(uint family, uint type, uint protocol) => (family, type) switch
+        {
+            (1, 1 or 2 or 5) => 0,
+            (2 or 10, 1) => protocol is 0 or 6 ? 0 : EPROTONOSUPPORT,
+            (2 or 10, 2) => protocol is 0 or 17 ? 0 : EPROTONOSUPPORT,
+            (16, 2 or 3) => protocol == 0 ? 0 : EPROTONOSUPPORT,
+            (1 or 2 or 10 or 16, _) => ESOCKTNOSUPPORT,
+            _ => EAFNOSUPPORT,
+        };
+
+        void Check(string call, int errno, params ReadOnlySpan<uint> values)
         {
             var arguments = new ulong[6];
-            arguments[index] = upper | value;
-            Assert.That(filter.Run(numbers[call], arguments), Is.EqualTo(errno == 0 ? BpfFilter.Allow : BpfFilter.Errno(errno)), $"{call} {value:x}");
+            for (int i = 0; i < values.Length; i++)
+                arguments[i] = upper | values[i];
+            uint expected = errno switch { 0 => BpfFilter.Allow, Nothing => BpfFilter.Errno(0), _ => BpfFilter.Errno(errno) };
+            uint decided = filter.Run(numbers[call], arguments);
+            if (decided != expected)
+                Assert.Fail($"{call} {string.Join(' ', arguments.Select(a => $"{a:x}"))}: {decided:x}, expected {expected:x}");
         }
 
         static IEnumerable<uint> Sample(Random random, params uint[] values) =>
@@ -195,8 +248,9 @@ internal sealed class SeccompTests
         ulong[] values =
         [
             .. Enumerable.Range(0, 50).Select(v => (ulong)v), .. Enumerable.Range(0, 64).Select(bit => 1UL << bit), 0x5411, 0x5412, 0x5413, 0x541b, 0x541c, 0x541d,
-            0xffffffff, ulong.MaxValue, 0x7e020000, 0x7e020011, 0x81ffffff,
+            0xffffffff, ulong.MaxValue, 0x7e020000, 0x7e020011, 0x81ffffff, 0x5423, 0x80001, 0x80802, 132, 136, 262, 0x40022,
         ];
+        var random = new Random(1);
         uint[] numbers = [.. Enumerable.Range(0, 600).Select(n => (uint)n), 0x3fffffff, 0x40000000, 0x40000001, 0x400001ff, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff];
         foreach (string architecture in Architectures)
         {
@@ -206,10 +260,18 @@ internal sealed class SeccompTests
             {
                 foreach (ulong value in values.SelectMany(v => new[] { v, v | 1UL << 32, v | 0xffffffffUL << 32 }))
                 {
-                    ulong[] arguments = [value, value, 0, 0, 0, 0];
-                    uint expected = theirs.Run((int)number, arguments);
-                    if (ours.Run((int)number, arguments) != expected)
-                        Assert.Fail($"{architecture} {number:x} {value:x}: expected {expected:x}");
+                    // Of the calls with arguments some look at one, some at three.
+                    ulong[][] all =
+                    [
+                        [value, value, 0, value, 0, 0],
+                        [values[random.Next(20)], values[random.Next(20)], value, 0, 0, 0],
+                    ];
+                    foreach (ulong[] arguments in all)
+                    {
+                        uint expected = theirs.Run((int)number, arguments);
+                        if (ours.Run((int)number, arguments) != expected)
+                            Assert.Fail($"{architecture} {number:x} {string.Join(' ', arguments.Select(a => $"{a:x}"))}: expected {expected:x}");
+                    }
                 }
             }
         }

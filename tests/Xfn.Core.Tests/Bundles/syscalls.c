@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -112,6 +113,27 @@ int main(void) {
   tell("af_packet", SYS_socket, 17, SOCK_DGRAM, 0, 0, 0);
   tell("af_xdp", SYS_socket, 44, SOCK_RAW, 0, 0, 0);
   tell("socketpair-tipc", SYS_socketpair, 30, SOCK_STREAM, 0, z, 0);
+  tell("type-raw", SYS_socket, AF_INET, SOCK_RAW, 1, 0, 0);
+  tell("type-sctp", SYS_socket, AF_INET, SOCK_SEQPACKET, 132, 0, 0);
+  tell("type-dccp", SYS_socket, AF_INET6, 6, 33, 0, 0);
+  tell("type-high", SYS_socket, AF_INET, HIGH | SOCK_RAW | SOCK_CLOEXEC, 1, 0, 0);
+  tell("type-socketpair-raw", SYS_socketpair, AF_UNIX, SOCK_RAW, 0, z, 0);
+  tell("protocol-mptcp", SYS_socket, AF_INET, SOCK_STREAM, 262, 0, 0);
+  tell("protocol-sctp", SYS_socket, AF_INET6, SOCK_STREAM, 132, 0, 0);
+  tell("protocol-udplite", SYS_socket, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 136, 0, 0);
+  tell("protocol-netlink-audit", SYS_socket, AF_NETLINK, SOCK_RAW, 9, 0, 0);
+  tell("protocol-netlink-xfrm-high", SYS_socket, AF_NETLINK, SOCK_DGRAM, HIGH | 6, 0, 0);
+  tell("attach-filter", SYS_setsockopt, 0, SOL_SOCKET, SO_ATTACH_FILTER, z, 16);
+  tell("attach-bpf-high", SYS_setsockopt, 0, HIGH | SOL_SOCKET, HIGH | 50, z, 4);
+  tell("attach-reuseport-filter", SYS_setsockopt, 0, SOL_SOCKET, 51, z, 16);
+  tell("setlease", SYS_fcntl, 0, 1024, 0, 0, 0);
+  tell("setlease-high", SYS_fcntl, 0, HIGH | 1024, 1, 0, 0);
+  tell("vmsplice", SYS_vmsplice, pipes[1], z, 0, 0, 0);
+  tell("io_setup", SYS_io_setup, 1, z, 0, 0, 0);
+  tell("huge-memory", SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
+  tell("huge-shared-memory", SYS_shmget, 0, 2 << 20, 01600 | 04000, 0, 0);
+  tell("huge-file", SYS_memfd_create, (long)"m", 4, 0, 0, 0);
+  tell("tiocsetd", SYS_ioctl, 0, 0x5423, z, 0, 0);
   tell("tiocsti", SYS_ioctl, 0, 0x5412, z, 0, 0);
   tell("tiocsti-high", SYS_ioctl, 0, HIGH | 0x5412, z, 0, 0);
   tell("tiocsti-negative", SYS_ioctl, 0, (long)0xffffffff00005412, z, 0, 0);
@@ -155,8 +177,21 @@ int main(void) {
   tell("membarrier", SYS_membarrier, 0, 0, 0, 0, 0);
   tell("sched_getaffinity", SYS_sched_getaffinity, 0, sizeof zeros, z, 0, 0);
   tell("prlimit64", SYS_prlimit64, 0, 7, 0, z, 0);
+  tell("af_unix-packets", SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0);
+  tell("af_inet-tcp", SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 6, 0, 0);
+  tell("af_inet6-udp", SYS_socket, AF_INET6, SOCK_DGRAM, 17, 0, 0);
+  tell("setsockopt", SYS_setsockopt, socket(AF_INET, SOCK_STREAM, 0), SOL_SOCKET, SO_REUSEADDR, z, 4);
+  tell("getfl", SYS_fcntl, pipes[0], F_GETFL, 0, 0, 0);
+
+  // The limit that keeps core handlers away stays what it is, whatever a program says.
+  struct { unsigned long soft, hard; } before, after, none = {0, 0};
+  syscall(SYS_prlimit64, 0, RLIMIT_CORE, 0, &before);
+  tell("setrlimit-core", SYS_setrlimit, RLIMIT_CORE, (long)&none, 0, 0, 0);
+  tell("prlimit64-core", SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0);
+  tell("prlimit64-core-high", SYS_prlimit64, 0, HIGH | RLIMIT_CORE, (long)&none, 0, 0);
+  syscall(SYS_prlimit64, 0, RLIMIT_CORE, 0, &after);
+  printf("core-limit-changed %d\n", memcmp(&before, &after, sizeof before) != 0);
   tell("mknod-fifo", SYS_mknodat, AT_FDCWD, (long)"/tmp/fifo", 0010644, 0, 0);
-  tell("io_setup", SYS_io_setup, 1, z, 0, 0, 0);
   tell("shmget", SYS_shmget, 0, 4096, 01600, 0, 0);
   tell("setpriority", SYS_setpriority, 0, 0, 5, 0, 0);
   tell("statx", SYS_statx, AT_FDCWD, (long)"/", 0, 0x7ff, z);
