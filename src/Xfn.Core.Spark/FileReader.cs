@@ -29,6 +29,9 @@ internal static class FileReader
         if (length > maxBytes)
             throw new SparkException(SparkFailureKind.Image, $"cannot read '{path}' in the image: it has {length} bytes, at most {maxBytes} are allowed");
         var content = new byte[length];
-        return content.AsMemory(0, RandomAccess.Read(file, content, 0));
+        int read = 0;
+        for (int count; read < length && (count = RandomAccess.Read(file, content.AsSpan(read), read)) > 0;)
+            read += count;
+        return content.AsMemory(0, read);
     }
 }

@@ -29,6 +29,19 @@ internal sealed class OuterProcTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_is_mounted_below_the_outer_proc_is_read_only_too(CancellationToken token)
+    {
+        HostResult result = await HostProcess.RunUnderAsync(
+            $"{Mask} && mount -t tmpfs -o mode=1777 tmpfs /proc/tty && echo here >/proc/tty/file && chmod 666 /proc/tty/file",
+            [
+                HostProcess.Xfn, "run", "--cache-dir", Cache, "--outer-proc",
+                Write(TestImage.Shell("cat /proc/tty/file; (echo changed >/proc/tty/file) 2>/dev/null || echo kept; touch /proc/tty/new 2>/dev/null || echo kept")), "/dev/null",
+            ],
+            token);
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "here\nkept\nkept\n")), result.Error);
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task Under_a_masked_proc_a_failing_function_is_told_from_one_that_cannot_start(CancellationToken token)
     {
         HostResult failed = await RunMaskedAsync(TestImage.Shell("exit 7"), ["--outer-proc"], token);

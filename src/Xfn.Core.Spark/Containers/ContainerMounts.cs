@@ -21,7 +21,7 @@ internal static unsafe class ContainerMounts
             return false;
         for (int i = 0; i < plan->MountCount; i++)
         {
-            if (plan->Mounts[i].IsReadOnlyInTheEnd && !SetFlags(plan, ContainerStage.Mount, root, plan->Mounts[i].Destination, Libc.MS_RDONLY))
+            if (plan->Mounts[i].IsReadOnlyInTheEnd && !SetFlags(plan, ContainerStage.Mount, root, plan->Mounts[i].Destination, Libc.MS_RDONLY, recursively: false))
                 return false;
         }
 
@@ -64,15 +64,15 @@ internal static unsafe class ContainerMounts
         {
             const nuint atOnce = Libc.MS_BIND | Libc.MS_REC;
             done = ContainerProcess.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
-                && SetFlags(plan, ContainerStage.Mount, root, destination, mount->Flags & ~atOnce);
+                && SetFlags(plan, ContainerStage.Mount, root, destination, mount->Flags & ~atOnce, (mount->Flags & Libc.MS_REC) != 0);
         }
 
         _ = Raw.close(target);
         return done;
     }
 
-    /// <summary>The flags of a bind mount take a call of their own.</summary>
-    private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags)
+    /// <summary>The flags of a bind mount take a call of their own, and those of the mounts that came with it another.</summary>
+    private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags, bool recursively)
     {
         // What was mounted there is opened now, and has what its source has; that the machine's owner set may not be taken away here.
         const int flagsOffset = 80;
@@ -84,6 +84,17 @@ internal static unsafe class ContainerMounts
             && ContainerProcess.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
             && ContainerProcess.Check(plan, stage, destination,
                 Raw.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
+        if (done && recursively)
+        {
+            const int emptyPath = 0x1000, below = 0x8000;
+
+            // Its numbers for these four are those of mount(2). Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
+            var attributes = new Libc.MountAttributes { Set = flags & locked };
+            byte none = 0;
+            done = Raw.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
+                || Raw.Error == Libc.ENOSYS || ContainerProcess.Check(plan, stage, destination, -1);
+        }
+
         _ = Raw.close(mounted);
         return done;
     }
@@ -161,7 +172,7 @@ internal static unsafe class ContainerMounts
         byte* path = stackalloc byte[PathBytes];
         bool done = ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, target)
             && ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, Raw.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
-            && SetFlags(plan, ContainerStage.ReadOnly, root, readOnly, Libc.MS_RDONLY);
+            && SetFlags(plan, ContainerStage.ReadOnly, root, readOnly, Libc.MS_RDONLY, recursively: true);
         _ = Raw.close(target);
         return done;
     }

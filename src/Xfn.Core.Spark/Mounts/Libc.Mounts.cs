@@ -21,6 +21,7 @@ internal static unsafe partial class Libc
     public const nint SYS_fsconfig = 431;
     public const nint SYS_fsmount = 432;
     public const nint SYS_openat2 = 437;
+    public const nint SYS_mount_setattr = 442;
 
     public const int FSOPEN_CLOEXEC = 1;
     public const int FSMOUNT_CLOEXEC = 1;
@@ -79,6 +80,16 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int statx(int directory, string path, int flags, uint mask, byte* buffer);
+
+    /// <summary>struct mount_attr of mount_setattr(2).</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct MountAttributes
+    {
+        public ulong Set;
+        public ulong Clear;
+        public ulong Propagation;
+        public ulong UserNamespace;
+    }
 
     /// <summary>open_how of openat2(2).</summary>
     [StructLayout(LayoutKind.Sequential)]

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>The machine's file systems as this spark's mount namespace has them.</summary>
@@ -10,34 +8,23 @@ internal static unsafe class MachineFiles
     /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
     public static void MakeReadOnly(bool outerProc)
     {
-        var attributes = new MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
+        var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
 
         // Before Linux 5.12 there is no such call; there the kernel lets nobody write to what is being executed, as it does again since 6.13.
         if (Change("/", recursive: true, &attributes) != 0 && Libc.Errno != Libc.ENOSYS)
             throw SparkException.FromErrno("cannot make the machine's file systems read-only for the function");
         if (!outerProc)
             return;
-        attributes = new MountAttributes { Clear = (ulong)Libc.MOUNT_ATTR_RDONLY };
+        attributes = new Libc.MountAttributes { Clear = (ulong)Libc.MOUNT_ATTR_RDONLY };
 
         // One that was read-only before stays so.
         _ = Change("/proc", recursive: false, &attributes);
     }
 
-    private static nint Change(string path, bool recursive, MountAttributes* attributes)
+    private static nint Change(string path, bool recursive, Libc.MountAttributes* attributes)
     {
-        const nint mountSetattr = 442;
         const int recursively = 0x8000;
         fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(path + '\0'))
-            return Libc.syscall(mountSetattr, Libc.AT_FDCWD, (nint)name, recursive ? recursively : 0, (nint)attributes, sizeof(MountAttributes));
-    }
-
-    /// <summary>struct mount_attr.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct MountAttributes
-    {
-        public ulong Set;
-        public ulong Clear;
-        public ulong Propagation;
-        public ulong UserNamespace;
+            return Libc.syscall(Libc.SYS_mount_setattr, Libc.AT_FDCWD, (nint)name, recursive ? recursively : 0, (nint)attributes, sizeof(Libc.MountAttributes));
     }
 }

@@ -11,7 +11,8 @@ internal sealed class RuntimeProgram(SparkRun run, Workspace workspace) : IConta
         int[] descriptors = gate?.DescriptorsForRuntime(run.GateArguments, run.GateEnvironment) ?? [];
         string log = workspace["log"];
         string pidFile = workspace["pid"];
-        Libc.chdir("/");
+        if (Libc.chdir("/") != 0)
+            throw SparkException.FromErrno("cannot enter '/'");
         ChildProcess runtime = ChildProcess.Start(
             run.Runtime,
             [
