@@ -33,6 +33,10 @@ internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers 
             CgroupFile.Write(directory, "memory.memsw.limit_in_bytes", bytes);
         else
             CgroupFile.Write(directory, "memory.swappiness", 0);
+
+        // What waits in connections is not part of the memory that is limited above: version 1 has a limit of its own for it, if the kernel has any.
+        if (File.Exists($"{directory}/memory.kmem.tcp.limit_in_bytes"))
+            CgroupFile.Write(directory, "memory.kmem.tcp.limit_in_bytes", bytes);
     }
 
     protected override void ApplyCpu(string directory, long quotaMicroseconds, long shares)
