@@ -8,10 +8,14 @@ internal static class Capabilities
 {
     private const int CapSetGid = 6;
     private const int CapSetUid = 7;
+    private const int CapSysResource = 24;
 
     public static bool HasSetUid => Effective(CapSetUid);
 
     public static bool HasSetGid => Effective(CapSetGid);
+
+    /// <summary>Whether it may give what the kernel gives to the machine's administrator only; looked up once.</summary>
+    public static bool HasSysResource { get; } = Effective(CapSysResource);
 
     private static bool Effective(int capability)
     {

@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Globalization;
+using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Spark;
 
@@ -52,6 +54,7 @@ internal sealed class SparkProcess : IAsyncDisposable
             spark.ProcessId = hello.ProcessId;
             spark.ReleaseDescriptor = hello.Release;
             spark.Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
+            spark.RaiseOomScore();
             await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
             return spark;
         }
@@ -116,6 +119,27 @@ internal sealed class SparkProcess : IAsyncDisposable
     public void Kill() => _namespace.Kill();
 
     public ValueTask DisposeAsync() => _namespace.DisposeAsync();
+
+    /// <summary>A function starts with an OOM score of 1,000, and may go back to the least that was ever set for it by a process with CAP_SYS_RESOURCE: this one may raise that.</summary>
+    private void RaiseOomScore()
+    {
+        if (!Capabilities.HasSysResource)
+            return;
+
+        // Above other programs, below the function: a run is to end by the end of its largest process, not of the spark, which tells how that ended.
+        const int leastScore = 500;
+        int own = int.Parse(File.ReadAllText("/proc/self/oom_score_adj"), CultureInfo.InvariantCulture);
+        try
+        {
+            // Anything but ReadWrite would make .NET lock the file.
+            using SafeFileHandle file = File.OpenHandle($"/proc/{ProcessId}/oom_score_adj", FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+            RandomAccess.Write(file, Encoding.ASCII.GetBytes(Math.Max(own, leastScore).ToString(CultureInfo.InvariantCulture)), 0);
+        }
+        catch (IOException)
+        {
+            // It has ended, which is told next.
+        }
+    }
 
     private async Task<bool> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken) =>
         await _namespace.Output.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) == buffer.Length;
