@@ -14,7 +14,7 @@ unprepared=(Allocation CacheFault Compression HostileLayer Image Prepared Pull Q
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
-by_runtime=(BundleOption Containment Failure KilledRun Limit Prepared Run)
+by_runtime=(Attack BundleOption Containment Failure KilledRun Limit Prepared Run)
 runtime_filter="&($(printf "|FullyQualifiedName~$end_to_end.%sTests" "${by_runtime[@]}" | cut -c2-))"
 
 # run_way WAY FILTER VARIABLE...: runs the tests that the filter chooses, in one way, in directories that are its user's own, with nothing of the environment but our own variables.

@@ -21,6 +21,10 @@ stage() { # PROJECT: builds it and takes a copy
   dotnet build "tests/$1" -v quiet --nologo
   mkdir "$copy/$1"
   cp -r "tests/$1/bin/Debug/net10.0/." "$copy/$1"
+  # The machine has no compiler.
+  for program in "$copy/$1"/{attack,probe,syscalls}.c; do
+    [ ! -e "$program" ] || cc -static -O1 -pthread -o "${program%.c}" "$program"
+  done
   chmod -R a+rX "$copy"
 }
 
@@ -46,18 +50,19 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
 
 # What a function is, and what becomes of it when it fails. Not: much data or much computing in a given time, which is the emulator's speed.
 core='FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests|FullyQualifiedName~.PreparedTests'
-core="($core|FullyQualifiedName~.ContainmentTests|FullyQualifiedName~.BundleOptionTests)"
+core="($core|FullyQualifiedName~.AttackTests|FullyQualifiedName~.ContainmentTests|FullyQualifiedName~.BundleOptionTests|FullyQualifiedName~.OuterProcTests)"
 core="$core&FullyQualifiedName!~copies_much&FullyQualifiedName!~passed_byte_for_byte&FullyQualifiedName!~no_more_processor_time"
 # 80 MB into a directory in memory; a hundred turns of a shell around all processes' programs.
 core="$core&FullyQualifiedName!~Tmp_can_be_larger&FullyQualifiedName!~cannot_be_overwritten"
-# A program is compiled for it, and the machine has no compiler.
-core="$core&FullyQualifiedName!~System_calls_of_an_attack"
 # How long it takes until a function is killed.
 core="$core&FullyQualifiedName!~ignores_sigterm"
+# Root has capabilities that root in another container has not.
+attacks='FullyQualifiedName~.AttackTests'
 if [[ $parts == *e2e* ]]; then
   stage Xfn.Core.EndToEnd.Tests
   for kernel in "" ${XFN_VM_KERNELS:-}; do
     run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --session service
+    run "attacks as root ${kernel}" some Xfn.Core.EndToEnd.Tests "$attacks" 1200 ${kernel:+--kernel "$kernel"} --mem 3G --user root
   done
 fi
 

@@ -74,10 +74,7 @@ internal sealed class ContainmentTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task System_calls_of_an_attack_fail_with_an_error(CancellationToken token)
     {
-        string program = Path.Combine(Scratch, "syscalls");
-        HostResult built = await HostProcess.RunAsync("cc", ["-static", "-O1", "-o", program, Path.Combine(AppContext.BaseDirectory, "syscalls.c")], token);
-        Assert.That(built.ExitCode, Is.Zero, built.Error);
-        byte[] content = await File.ReadAllBytesAsync(program, token);
+        byte[] content = await TestProgram.BuildAsync("syscalls", Scratch, token);
         TestImage image = TestImage.Command("/syscalls").WithLayer(tar => tar.File("syscalls", content, (UnixFileMode)0b111_101_101));
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token);
         string[] parts = Text(response.Output).Split("ordinary\n");

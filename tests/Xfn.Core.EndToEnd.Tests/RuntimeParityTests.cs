@@ -200,7 +200,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             Assert.Ignore("There is no crun to compare with.");
         if (_probe.Length > 0)
             return;
-        (_probe, _syscalls) = (await BuildAsync("probe.c"), await BuildAsync("syscalls.c"));
+        (_probe, _syscalls) = (await TestProgram.BuildAsync("probe", Scratch, CancellationToken.None), await TestProgram.BuildAsync("syscalls", Scratch, CancellationToken.None));
     }
 
     [TestCaseSource(nameof(Looks))]
@@ -304,14 +304,6 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         };
         (fields[6], fields[^1]) = (options, own);
         return string.Join(' ', fields);
-    }
-
-    private async Task<byte[]> BuildAsync(string source)
-    {
-        string program = Path.Combine(Scratch, source + ".out");
-        HostResult built = await HostProcess.RunAsync("cc", ["-static", "-O1", "-o", program, Path.Combine(AppContext.BaseDirectory, source)], CancellationToken.None);
-        Assert.That(built.ExitCode, Is.Zero, built.Error);
-        return await File.ReadAllBytesAsync(program);
     }
 
     private static byte[] Foreign()

@@ -36,8 +36,7 @@ internal static class ContainerRun
             RootFileSystem.Mount(workspace, Root, run.LowerDirectories, skeleton, run.WritableRootBytes);
         }
 
-        // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
-        ForbidUserNamespaces(run.OuterProc);
+        NamespaceLimits.Set(run.OuterProc);
 
         IContainerRuntime runtime = run.Container.IsEmpty ? new RuntimeProgram(run, workspace) : new SparkRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span));
         Gate? gate = run.HasGate ? Gate.Make(stdio.Release, workspace["gate"]) : null;
@@ -63,16 +62,5 @@ internal static class ContainerRun
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         long setup = gate?.Check() ?? container.SetupMicroseconds;
         Control.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));
-    }
-
-    private static unsafe void ForbidUserNamespaces(bool outerProc)
-    {
-        int file = Libc.open("/proc/sys/user/max_user_namespaces", Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
-        byte zero = (byte)'0';
-
-        // A container engine has the outer /proc/sys read-only, for good. What remains there is the seccomp profile, which forbids them too.
-        if ((file < 0 || Libc.write(file, &zero, 1) != 1) && !outerProc)
-            throw SparkException.FromErrno("cannot forbid user namespaces to the function");
-        Libc.close(file);
     }
 }

@@ -26,6 +26,8 @@ internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Har
             Limit("RLIMIT_FSIZE", 4UL << 30),
             Limit("RLIMIT_MEMLOCK", 64 << 10),
             Limit("RLIMIT_MSGQUEUE", 0),
+            // Timers too. The kernel counts them for the runner's user as well, of whom other programs need some: the C library changes the ids of all threads by such signals.
+            Limit("RLIMIT_SIGPENDING", 512),
             Limit("RLIMIT_RTPRIO", 0),
             Limit("RLIMIT_NICE", 0),
             Limit("RLIMIT_STACK", 8 << 20, 64 << 20),
@@ -64,6 +66,7 @@ internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Har
         ["Max file size"] = "RLIMIT_FSIZE",
         ["Max locked memory"] = "RLIMIT_MEMLOCK",
         ["Max msgqueue size"] = "RLIMIT_MSGQUEUE",
+        ["Max pending signals"] = "RLIMIT_SIGPENDING",
         ["Max realtime priority"] = "RLIMIT_RTPRIO",
         ["Max nice priority"] = "RLIMIT_NICE",
         ["Max stack size"] = "RLIMIT_STACK",

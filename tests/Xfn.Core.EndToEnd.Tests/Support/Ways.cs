@@ -4,7 +4,7 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 internal static class Ways
 {
     /// <summary>Whether this process may do everything.</summary>
-    public static bool IsRoot { get; } = Capability(1);
+    public static bool IsRoot { get; } = HasCapability(1);
 
     /// <summary>Whether containers have many ids here.</summary>
     public static bool HasManyIds { get; } = ContainerRunner.HasCapSetUID() || HasSubordinateIds();
@@ -22,9 +22,10 @@ internal static class Ways
             Assert.Ignore(why);
     }
 
+    /// <summary>Whether this process has a capability in effect.</summary>
+    public static bool HasCapability(int number) =>
+        ((Convert.ToUInt64(File.ReadLines("/proc/self/status").First(l => l.StartsWith("CapEff:", StringComparison.Ordinal))[7..].Trim(), 16) >> number) & 1) != 0;
+
     private static bool HasSubordinateIds() =>
         File.Exists("/etc/subuid") && File.ReadLines("/etc/subuid").Any(l => l.StartsWith(Environment.UserName + ":", StringComparison.Ordinal));
-
-    private static bool Capability(int number) =>
-        ((Convert.ToUInt64(File.ReadLines("/proc/self/status").First(l => l.StartsWith("CapEff:", StringComparison.Ordinal))[7..].Trim(), 16) >> number) & 1) != 0;
 }

@@ -1,0 +1,22 @@
+namespace Xfn.Core.EndToEnd.Tests.Support;
+
+/// <summary>Programs of the tests' own in C, which need nothing of the image that they run in.</summary>
+internal static class TestProgram
+{
+    /// <summary>Builds a program of the file <c>NAME.c</c> beside the tests, or takes the program <c>NAME</c> that is there already: not every machine has a compiler.</summary>
+    public static async Task<byte[]> BuildAsync(string name, string scratch, CancellationToken token)
+    {
+        string ready = Path.Combine(AppContext.BaseDirectory, name), program = Path.Combine(scratch, name);
+        if (File.Exists(ready))
+        {
+            File.Copy(ready, program, overwrite: true);
+        }
+        else
+        {
+            HostResult built = await HostProcess.RunAsync("clang", ["-static", "-O1", "-pthread", "-o", program, ready + ".c"], token);
+            Assert.That(built.ExitCode, Is.Zero, built.Error);
+        }
+
+        return await File.ReadAllBytesAsync(program, token);
+    }
+}
