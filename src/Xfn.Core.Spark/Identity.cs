@@ -5,6 +5,14 @@ namespace Xfn.Core.Spark;
 /// <summary>Turns this process, whose ids the namespace did not know when it started, into the namespace's root.</summary>
 internal static unsafe class Identity
 {
+    /// <param name="name">What this process is called in listings, ended by a zero.</param>
+    public static void NameProcess(ReadOnlySpan<byte> name)
+    {
+        const int setName = 15;
+        fixed (byte* bytes = name)
+            _ = Libc.prctl(setName, (nint)bytes);
+    }
+
     public static void BecomeRoot()
     {
         // Where one id is mapped the kernel denies setgroups; the caller's groups then stay, and mean nothing inside.
@@ -30,6 +38,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     public static partial int setresuid(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc")]
+    public static partial int prctl(int option, nint argument);
 
     [LibraryImport("libc")]
     public static partial uint umask(uint mask);

@@ -8,6 +8,10 @@ if (args is ["gate"])
     return GateProcess.Pass();
 try
 {
+    // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
+    _ = Libc.close(Xfn.Core.NamespaceRequest.ExecutableDescriptor);
+    Identity.NameProcess("xfn-spark\0"u8);
+
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
     Libc.signal(Libc.SIGCHLD, 0);
     Stdio? stdio = args is ["run" or "prepare"] ? new Stdio(args[0] == "prepare") : null;

@@ -127,7 +127,7 @@ public sealed partial class ContainerRunner
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw CacheErrors.Refused(RunStage.Pull, _cache.Root, ex);
+            throw CacheErrors.Refused(RunStage.Pull, _cache, ex);
         }
     }
 }

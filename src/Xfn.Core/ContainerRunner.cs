@@ -71,11 +71,11 @@ public sealed partial class ContainerRunner : IContainerRunner
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
         var locator = new SparkLocator(_cache, _settings.Time);
-        SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.Provide(_settings.SparkPath), _settings.Mapping);
+        SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
         _ready = new ReadyPool<RunSpark>(
-            token => RunSpark.StartAsync("run", sparks, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
-        _startPrepared = token => RunSpark.StartAsync("prepare", sparks, piper, _cgroups, _settings.ProcessLimit, token);
+            token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+        _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token);
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
@@ -85,7 +85,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
         _planner = new ContainerPlanner(
-            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull), _cache.Store);
+            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull));
         _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
 
         // Disposal waits for it: the next program may be no longer there than this one.

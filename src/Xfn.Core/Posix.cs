@@ -1,106 +1,111 @@
-using System.ComponentModel;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Mono.Unix.Native;
 
 namespace Xfn.Core;
 
-/// <summary>The POSIX calls that .NET lacks. The only file that uses the Mono.Unix namespaces; failures carry the system's error number.</summary>
-internal static partial class Posix
+/// <summary>The POSIX calls that .NET lacks. Failures are <see cref="IOException"/>s whose HResult is the system's error number.</summary>
+/// <remarks>The only file that uses Mono.Unix, and only what that calls in the C library directly: a program that is copied without the native helper of Mono.Unix works as well.</remarks>
+internal static unsafe partial class Posix
 {
     public const int SigKill = 9;
     public const int SigTerm = 15;
+
+    /// <summary>The kernel's error numbers that are looked at.</summary>
+    public const int ENOENT = 2;
+    public const int ESRCH = 3;
+    private const int EINTR = 4;
+    private const int ECHILD = 10;
+    private const int EAGAIN = 11;
+    public const int EEXIST = 17;
+    private const int ENODEV = 19;
+    private const int ENOTDIR = 20;
+    private const int EINVAL = 22;
+    private const int EROFS = 30;
+    private const int EOPNOTSUPP = 95;
+
+    private const int OpenForReading = 0;
+    private const int OpenForWriting = 1;
+    private const int OpenWithoutBlocking = 0x800;
+    private const int CloseOnExec = 0x80000;
 
     public static uint EffectiveUserId => Syscall.geteuid();
 
     public static uint EffectiveGroupId => Syscall.getegid();
 
     public static int OpenNonBlocking(string path, FileAccess access) => Check(
-        Syscall.open(path, OpenFlags.O_NONBLOCK | OpenFlags.O_CLOEXEC | (access == FileAccess.Read ? OpenFlags.O_RDONLY : OpenFlags.O_WRONLY)),
-        "open",
-        path);
+        open(path, OpenWithoutBlocking | CloseOnExec | (access == FileAccess.Read ? OpenForReading : OpenForWriting)), "open", path);
 
     /// <summary>Opens a file to be read; null when there is none.</summary>
     public static SafeFileHandle? TryOpen(string path)
     {
-        int fd = Syscall.open(path, OpenFlags.O_RDONLY | OpenFlags.O_CLOEXEC);
-        return fd < 0 && Stdlib.GetLastError() is Errno.ENOENT or Errno.ENOTDIR or Errno.ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
+        int fd = open(path, OpenForReading | CloseOnExec);
+        return fd < 0 && Marshal.GetLastPInvokeError() is ENOENT or ENOTDIR or ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
     }
 
     /// <summary>Writes a byte.</summary>
     /// <returns>Whether it was taken.</returns>
-    public static unsafe bool TryWrite(SafeFileHandle file, byte value) => Syscall.write((int)file.DangerousGetHandle(), &value, 1) == 1;
+    public static bool TryWrite(SafeFileHandle file, byte value) => write(file, &value, 1) == 1;
 
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
-    public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, uid, gid) == 0;
+    public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, (int)uid, (int)gid) == 0;
 
     /// <summary>The user that a file or directory belongs to.</summary>
     public static uint OwnerOf(string path)
     {
-        Check(Syscall.stat(path, out Stat stat), "look at", path);
-        return stat.st_uid;
+        Check(statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status), "look at", path);
+        return status.Uid;
     }
 
     /// <summary>Whether an open file is the one that a path leads to.</summary>
-    public static bool IsFileAt(SafeFileHandle file, string path) =>
-        Syscall.fstat((int)file.DangerousGetHandle(), out Stat open) == 0 && Syscall.stat(path, out Stat there) == 0 && (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino);
+    public static bool IsFileAt(SafeFileHandle file, string path) => IdentityOf(file) is { } open && IdentityOf(path) is { } there && open == there;
 
     /// <summary>Which file a path leads to; null when it leads nowhere, or the caller may not know.</summary>
-    public static FileIdentity? IdentityOf(string path) => Syscall.stat(path, out Stat stat) == 0 ? new FileIdentity(stat.st_dev, stat.st_ino) : null;
+    public static FileIdentity? IdentityOf(string path) => statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
 
     /// <summary>Which file an open one is.</summary>
-    public static FileIdentity? IdentityOf(SafeFileHandle file) => Syscall.fstat((int)file.DangerousGetHandle(), out Stat stat) == 0 ? new FileIdentity(stat.st_dev, stat.st_ino) : null;
+    public static FileIdentity? IdentityOf(SafeFileHandle file) => statx(file, "", EmptyPath, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
 
-    /// <summary>Owner and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
+    /// <summary>Owner, kind and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
     /// <exception cref="IOException">The system does not tell.</exception>
     public static (uint Owner, UnixFileKind Kind, uint Mode)? LookAt(string path)
     {
-        const Errno nothing = Errno.ENOENT;
-        if (Syscall.lstat(path, out Stat stat) != 0 && Stdlib.GetLastError() == nothing)
+        int result = statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status);
+        if (result != 0 && Marshal.GetLastPInvokeError() == ENOENT)
             return null;
-        Check(stat.st_nlink == 0 ? -1 : 0, "look at", path);
-        UnixFileKind kind = (stat.st_mode & FilePermissions.S_IFMT) switch
-        {
-            FilePermissions.S_IFDIR => UnixFileKind.Directory,
-            FilePermissions.S_IFSOCK => UnixFileKind.Socket,
-            FilePermissions.S_IFLNK => UnixFileKind.Link,
-            _ => UnixFileKind.Other,
-        };
-        return (stat.st_uid, kind, (uint)(stat.st_mode & FilePermissions.ALLPERMS));
+        Check(result, "look at", path);
+        return (status.Uid, status.Kind, status.Permissions);
+    }
+
+    /// <summary>Owner, group, kind and mode of an open file.</summary>
+    /// <param name="file">The file, which may be a link that was opened itself.</param>
+    /// <param name="path">Its name, for an error.</param>
+    public static (uint Owner, uint Group, UnixFileKind Kind, uint Mode) LookAt(SafeFileHandle file, string path)
+    {
+        Check(statx(file, "", EmptyPath, BasicStatus, out FileStatus status), "look at", path);
+        return (status.Uid, status.Gid, status.Kind, status.Permissions);
     }
 
     /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
     public static bool IsSpecialFile(string path) =>
-        Syscall.stat(path, out Stat stat) == 0 && (stat.st_mode & FilePermissions.S_IFMT) is not (FilePermissions.S_IFREG or FilePermissions.S_IFDIR);
+        statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 && status.Kind is not (UnixFileKind.Regular or UnixFileKind.Directory);
 
     public static void Close(int fd) => _ = Syscall.close(fd);
 
-    /// <summary>Sends a signal; that there is no such process any more is no error.</summary>
-    public static void Kill(int pid, int signal) => _ = Syscall.kill(pid, (Signum)signal);
-
-    /// <summary>Waits for a child of this process, if it has ended.</summary>
-    /// <param name="pid">The child.</param>
-    /// <param name="exitCode">Its exit status; 128 and the signal when one ended it; null when the system kept none.</param>
-    /// <returns>Whether it has ended; true also when it is no child, or has been waited for.</returns>
-    public static bool TryReap(int pid, out int? exitCode)
+    /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
+    public static bool CanWrite(string path)
     {
-        exitCode = null;
-        int reaped = Syscall.waitpid(pid, out int status, WaitOptions.WNOHANG);
-        if (reaped == pid)
-            exitCode = Syscall.WIFEXITED(status) ? Syscall.WEXITSTATUS(status) : 128 + (int)Syscall.WTERMSIG(status);
-        return reaped == pid || reaped < 0 && Stdlib.GetLastError() == Errno.ECHILD;
+        const int toWrite = 2;
+        return access(path, toWrite) == 0;
     }
 
-    /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
-    public static bool CanWrite(string path) => Syscall.access(path, AccessModes.W_OK) == 0;
-
     /// <summary>Whether a file has an extended attribute that the caller may see.</summary>
-    public static bool HasAttribute(string path, string name) => Syscall.getxattr(path, name, [], 0) >= 0;
+    public static bool HasAttribute(string path, string name) => getxattr(path, name, null, 0) >= 0;
 
     /// <summary>What is free on a path's file system: bytes, and files where it counts them; null when it cannot be asked.</summary>
-    public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => Syscall.statvfs(path, out Statvfs space) == 0
-        ? (space.f_bavail * space.f_frsize, space.f_files == 0 ? null : space.f_favail)
+    public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => statvfs(path, out FileSystemStatus space) == 0
+        ? (space.AvailableBlocks * space.FragmentBytes, space.Files == 0 ? null : space.AvailableFiles)
         : null;
 
     /// <summary>Waits until a file's content is on disk. FileStream.Flush does so too, and tells nobody when the disk refuses.</summary>
@@ -108,13 +113,13 @@ internal static partial class Posix
     {
         while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)
         {
-            Errno error = Stdlib.GetLastError();
+            int error = Marshal.GetLastPInvokeError();
 
             // Some file systems know no such call.
-            if (error is Errno.EINVAL or Errno.EROFS or Errno.EOPNOTSUPP)
+            if (error is EINVAL or EROFS or EOPNOTSUPP)
                 return;
-            if (error != Errno.EINTR)
-                throw new IOException($"cannot write '{file.Name}' to disk: {new Win32Exception((int)error).Message}", (int)error);
+            if (error != EINTR)
+                throw Failed("write to disk", file.Name, error);
         }
     }
 
@@ -122,8 +127,7 @@ internal static partial class Posix
     public static void SyncFileSystem(string path)
     {
         using var file = new SafeFileHandle(OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
-        if (syncfs(file) != 0)
-            throw new IOException($"cannot write what is cached of '{path}' to disk: {Marshal.GetLastPInvokeErrorMessage()}");
+        Check(syncfs(file), "write to disk what is cached of", path);
     }
 
     /// <summary>Takes a lock on an open file, which lasts until it is closed by all who have it.</summary>
@@ -140,28 +144,55 @@ internal static partial class Posix
         while (flock(file, (shared ? sharedLock : exclusiveLock) | atOnce) != 0)
         {
             int error = Marshal.GetLastPInvokeError();
-            if (error == (int)Errno.EAGAIN)
+            if (error == EAGAIN)
                 return false;
-            if (error != (int)Errno.EINTR)
-                throw new IOException($"cannot lock '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error);
+            if (error != EINTR)
+                throw Failed("lock", path, error);
         }
 
         return true;
     }
 
-    // Mono.Unix lacks these.
+    private static int Check(int result, string verb, string path) => result >= 0 ? result : throw Failed(verb, path, Marshal.GetLastPInvokeError());
+
+    private static IOException Failed(string verb, string path, int error) => new($"cannot {verb} '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int open(string path, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint write(SafeFileHandle file, byte* bytes, nuint count);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int access(string path, int mode);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial nint getxattr(string path, string name, byte* value, nuint size);
+
     [LibraryImport("libc", SetLastError = true)]
     private static partial int syncfs(SafeFileHandle file);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int flock(SafeFileHandle file, int operation);
 
-    private static int Check(int result, string verb, string path)
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int statvfs(string path, out FileSystemStatus status);
+
+    /// <summary>struct statvfs, as all C libraries for 64 bits have it.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
+    private struct FileSystemStatus
     {
-        if (result >= 0)
-            return result;
-        var error = new Win32Exception((int)Stdlib.GetLastError());
-        throw new IOException($"cannot {verb} '{path}': {error.Message}", error);
+        [FieldOffset(8)]
+        public ulong FragmentBytes;
+
+        [FieldOffset(32)]
+        public ulong AvailableBlocks;
+
+        [FieldOffset(40)]
+        public ulong Files;
+
+        [FieldOffset(56)]
+        public ulong AvailableFiles;
     }
 }
 
@@ -172,6 +203,7 @@ internal readonly record struct FileIdentity(ulong Device, ulong Inode);
 internal enum UnixFileKind
 {
     Other,
+    Regular,
     Directory,
     Socket,
     Link,

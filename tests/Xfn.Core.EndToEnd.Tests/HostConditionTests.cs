@@ -96,7 +96,7 @@ internal sealed class HostConditionTests : RunnerFixture
         TestRunner runner = NewRunner(o => o.WithReadyNamespaces(0));
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, gate.Streams, token);
         await gate.Reached.WaitAsync(token);
-        string spark = Directory.GetDirectories("/proc").First(d => IsSparkOf(d, Path.Combine(Cache, "bin")));
+        string spark = Directory.GetDirectories("/proc").First(IsSpark);
         if (!Signals.Send(int.Parse(Path.GetFileName(spark), CultureInfo.InvariantCulture), Signals.Kill))
         {
             // A user may not signal what runs as another id. It ends when its stdin does, which the disposal sees to.
@@ -109,15 +109,23 @@ internal sealed class HostConditionTests : RunnerFixture
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat"), "next"), Input = "x"u8.ToArray() }, token)).Output), Is.EqualTo("x"));
     }
 
-    private static bool IsSparkOf(string process, string bin)
+    /// <summary>Whether a process is a spark of this one's: a child of the unshare that made its namespaces.</summary>
+    private static bool IsSpark(string process) =>
+        Stat(process) is ("xfn-spark", var unshare) && Stat($"/proc/{unshare}") is ("unshare", var parent) && parent == $"{Environment.ProcessId}";
+
+    private static (string Name, string Parent)? Stat(string process)
     {
+        if (!int.TryParse(Path.GetFileName(process), out _))
+            return null;
         try
         {
-            return File.ReadAllText(Path.Combine(process, "cmdline")).StartsWith(bin, StringComparison.Ordinal);
+            string stat = File.ReadAllText(Path.Combine(process, "stat"));
+            int close = stat.LastIndexOf(')');
+            return (stat[(stat.IndexOf('(') + 1)..close], stat[(close + 4)..].Split(' ')[0]);
         }
         catch (IOException)
         {
-            return false;
+            return null;
         }
     }
 

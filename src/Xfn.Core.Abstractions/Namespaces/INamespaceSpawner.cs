@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Xfn.Core;
 
 /// <summary>Starts programs in a user, mount and PID namespace of their own.</summary>
@@ -14,13 +16,21 @@ public interface INamespaceSpawner
 /// <summary>What to start in new namespaces.</summary>
 public sealed record NamespaceRequest
 {
-    /// <summary>The program's absolute path.</summary>
-    public required string Executable { get; init; }
+    /// <summary>The descriptor by which the new process has <see cref="Executable"/>.</summary>
+    public const int ExecutableDescriptor = 3;
+
+    /// <summary>The path by which the new process executes <see cref="Executable"/>.</summary>
+    public const string ExecutablePath = "/proc/self/fd/3";
+
+    /// <summary>The program, open. Its content was compared with what is to be run, so it is this file that must be executed, and not what has its name by then: hand it on to the new process as
+    /// <see cref="ExecutableDescriptor"/>, without close-on-exec, and have that execute <see cref="ExecutablePath"/>. The program closes the descriptor before anything else. The handle stays the caller's.</summary>
+    public required SafeFileHandle Executable { get; init; }
 
     /// <summary>Its arguments.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 
-    /// <summary>Its working directory, which only the caller need be able to reach.</summary>
+    /// <summary>Its working directory, as an absolute path that holds in the caller's process alone: it may lead through <c>/proc/self/fd</c>. The new process enters it as a child of the caller, before it executes
+    /// anything.</summary>
     public required string WorkingDirectory { get; init; }
 
     /// <summary>The ids of the user namespace.</summary>

@@ -74,7 +74,7 @@ internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int E
 /// <summary>Mount an image's root and run a bundle in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
 {
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
     public required string StoreDirectory { get; init; }
 
     /// <summary>The image's layers below <see cref="StoreDirectory"/>, the uppermost first.</summary>
@@ -163,7 +163,7 @@ internal sealed record SparkUnpack
     /// or is a link of theirs, so that such a layer cannot be unpacked without them.</summary>
     public bool LayersBelow { get; init; }
 
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
     public string StoreDirectory { get; init; } = "";
 
     /// <summary>The layers below this one, the uppermost first; only for a layer that links to their files, else empty.</summary>
@@ -204,7 +204,7 @@ internal sealed record SparkUnpacked
 /// <summary>Read regular files of an image's root, following links inside of it only.</summary>
 internal sealed record SparkReadFiles
 {
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
     public required string StoreDirectory { get; init; }
 
     /// <summary>The image's layers, the uppermost first.</summary>
@@ -231,7 +231,7 @@ internal sealed record SparkRemoved;
 /// <summary>Copy an image's layers over one another into <c>fs</c> in the working directory: what can be seen there is what <see cref="SparkRun"/> would mount of them.</summary>
 internal sealed record SparkFlatten
 {
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
     public required string StoreDirectory { get; init; }
 
     /// <summary>The image's layers, the uppermost first.</summary>

@@ -1,8 +1,13 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Xfn.Core.Cgroups;
 
 /// <summary>How a cgroup ends.</summary>
 internal static class CgroupRemoval
 {
+    /// <summary>How many processes are killed at a time: each takes a descriptor.</summary>
+    private const int Together = 64;
+
     /// <summary>Sends SIGKILL to every process of a cgroup, of either version. That it is gone already is no error.</summary>
     public static void Kill(string directory)
     {
@@ -20,16 +25,38 @@ internal static class CgroupRemoval
                 CgroupFile.Write(directory, "cgroup.freeze", 1);
             if (File.Exists($"{directory}/pids.max"))
                 CgroupFile.Write(directory, "pids.max", 0);
-            foreach (int process in CgroupFile.ReadProcesses(directory))
-            {
-                // 0 stands for a process that this PID namespace does not see, and killed it would be this one's group.
-                if (process > 0)
-                    Posix.Kill(process, Posix.SigKill);
-            }
+            // 0 stands for a process that this PID namespace does not see.
+            foreach (int[] processes in CgroupFile.ReadProcesses(directory).Where(id => id > 0).Chunk(Together))
+                Kill(directory, processes);
         }
         catch (Exception e) when (CgroupFile.IsGone(e))
         {
             // Removed meanwhile.
+        }
+    }
+
+    /// <summary>Kills those of some processes that are in a cgroup. One may have ended since it was listed, and its id be another's: it is looked for again when it is held.</summary>
+    private static void Kill(string directory, int[] processes)
+    {
+        var held = new Dictionary<int, SafeFileHandle>(processes.Length);
+        try
+        {
+            foreach (int id in processes)
+            {
+                if (Posix.TryOpenProcess(id) is { } process)
+                    held.Add(id, process);
+            }
+
+            foreach (int id in CgroupFile.ReadProcesses(directory))
+            {
+                if (held.TryGetValue(id, out SafeFileHandle? process))
+                    Posix.Signal(process, Posix.SigKill);
+            }
+        }
+        finally
+        {
+            foreach (SafeFileHandle process in held.Values)
+                process.Dispose();
         }
     }
 

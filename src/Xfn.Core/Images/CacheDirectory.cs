@@ -2,7 +2,7 @@ namespace Xfn.Core.Images;
 
 /// <summary>The directories that a runner keeps, and who may do what in them.</summary>
 /// <remarks>Everything is the caller's, except for <c>layers/ID/fs</c> and <c>flat/ID/fs</c>, which are the mapped root's: so neither a hostile layer nor a function that broke out can reach another
-/// layer, spark, or the reference map. docs/architecture.md has the table.</remarks>
+/// layer, spark, or the reference map. docs/architecture.md has the table. All paths lead through the descriptor of a <see cref="HeldDirectory"/>; <see cref="Named"/> makes them readable.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
     /// <summary>What the names of files end with that are not whole.</summary>
@@ -15,6 +15,7 @@ internal sealed class CacheDirectory : IDisposable
 
     private static readonly string[] Parts = ["blobs", "refs", "locks", "sessions", "store"];
 
+    private readonly HeldDirectory _directory;
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly FileStream? _sessionLock;
 
@@ -22,13 +23,20 @@ internal sealed class CacheDirectory : IDisposable
     /// <exception cref="ContainerEnvironmentException">The directory cannot be made, or is not the caller's alone.</exception>
     public CacheDirectory(string root, IdMapping mapping)
     {
-        Root = Path.GetFullPath(root);
+        try
+        {
+            _directory = HeldDirectory.Open(root);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or UntrustedPathException)
+        {
+            throw Unusable(Path.GetFullPath(root), ex.Message, ex);
+        }
+
         Store = Path.Combine(Root, "store", mapping.Key);
         Cgroups = Path.Combine(Root, "cgroups");
         try
         {
-            MakePrivate(Root);
-            CheckOwned();
+            _directory.CheckOwned();
             if (IsReadOnly())
             {
                 // Only for as long as this process lives, so what it does not come to clear is not found later.
@@ -49,17 +57,19 @@ internal sealed class CacheDirectory : IDisposable
             MakePrivate(Path.GetDirectoryName(Incoming)!);
             MakePrivate(Incoming);
         }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or UntrustedPathException)
         {
-            throw new ContainerEnvironmentException(
-                RunStage.Validate, $"cannot use cache directory '{Root}': {ex.Message} Choose one that this user may write (WithCacheDir), on a file system with space left.", ex);
+            _sessionLock?.Dispose();
+            _directory.Dispose();
+            throw Unusable(_directory.Name, _directory.Named(ex.Message), ex);
         }
     }
 
     /// <summary>Whether a directory is one: has what the constructor makes.</summary>
     public static bool Exists(string root) => Parts.All(part => Directory.Exists(Path.Combine(root, part)));
 
-    public string Root { get; }
+    /// <summary>Its path, for messages.</summary>
+    public string Name => _directory.Name;
 
     /// <summary>Copies of xfn-spark.</summary>
     public string Bin => Path.Combine(Root, "bin");
@@ -82,9 +92,17 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Whether anything can be written to it.</summary>
     public bool IsWritable => _sessionLock is not null;
 
+    private string Root => _directory.Path;
+
     private string Sessions => Path.Combine(Root, "sessions");
 
     private string Incoming => Path.Combine(Root, "incoming", _session);
+
+    /// <summary>Says by its ordinary path what a message says by a path that leads through the cache's descriptor.</summary>
+    public string Named(string message) => _directory.Named(message);
+
+    /// <summary>The store, from a directory that <see cref="NewIncoming"/> made: what works there is not to need the cache's own path.</summary>
+    public string StoreFromIncoming => Path.Combine("../../..", Path.GetRelativePath(Root, Store));
 
     /// <summary>A new directory in which a spark may write.</summary>
     public string NewIncoming() => Make(Path.Combine(Incoming, Guid.NewGuid().ToString("N")), Open);
@@ -139,12 +157,16 @@ internal sealed class CacheDirectory : IDisposable
         if (_sessionLock is null)
         {
             TryDelete(Cgroups);
-            return;
+        }
+        else
+        {
+            TryDelete(Incoming);
+            TryDelete(_sessionLock.Name, File.Delete);
+            _sessionLock.Dispose();
         }
 
-        TryDelete(Incoming);
-        File.Delete(_sessionLock.Name);
-        _sessionLock.Dispose();
+        // Last: the paths of all the rest lead through it.
+        _directory.Dispose();
     }
 
     private static string SessionMark(string session) => $".{session}.";
@@ -166,15 +188,15 @@ internal sealed class CacheDirectory : IDisposable
         }
     }
 
-    private static void TryDelete(string directory)
+    private static void TryDelete(string path, Action<string>? delete = null)
     {
         try
         {
-            Directory.Delete(directory);
+            (delete ?? Directory.Delete)(path);
         }
-        catch (IOException)
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            // Not empty: something could not be removed when its turn was. The next process to start sweeps it.
+            // Not empty: something could not be removed when its turn was. Or it may not be written any more. The next process to start sweeps it.
         }
     }
 
@@ -194,16 +216,8 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Whether images can be had from the cache but nothing can be written to it, as when it is part of a machine's or a container's read-only image.</summary>
     private bool IsReadOnly() => Directory.Exists(Path.Combine(Store, "layers")) && Directory.Exists(Sessions) && !Posix.CanWrite(Sessions);
 
-    private void CheckOwned()
-    {
-        const UnixFileMode others = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
-        UnixFileMode mode = File.GetUnixFileMode(Root);
-        uint owner = Posix.OwnerOf(Root);
-        if (owner == Posix.EffectiveUserId && (mode & others) == 0)
-            return;
-        throw new ContainerEnvironmentException(
-            RunStage.Validate,
-            $"cannot use cache directory '{Root}': it belongs to user {owner} with mode {Convert.ToString((int)mode, 8)}, expected user {Posix.EffectiveUserId} and no right to write for "
-            + "others, who could plant files in it. Choose another (WithCacheDir), or mend owner and mode.");
-    }
+    private static ContainerEnvironmentException Unusable(string name, string found, Exception cause) => new(
+        RunStage.Validate,
+        $"cannot use cache directory '{name}': {found.TrimEnd('.')}.{(cause is UntrustedPathException ? "" : " Choose one that this user may write (WithCacheDir), on a file system with space left.")}",
+        cause);
 }

@@ -9,10 +9,10 @@ internal static class CacheErrors
 
     /// <summary>The error of a run.</summary>
     /// <param name="stage">Where the run was.</param>
-    /// <param name="directory">The cache directory.</param>
+    /// <param name="cache">The cache.</param>
     /// <param name="exception">What the system said.</param>
-    public static ContainerEnvironmentException Refused(RunStage stage, string directory, Exception exception) =>
-        new(stage, $"cannot use cache directory '{directory}': {exception.Message.TrimEnd('.')}. {RemedyFor(exception.HResult)}", exception);
+    public static ContainerEnvironmentException Refused(RunStage stage, CacheDirectory cache, Exception exception) =>
+        new(stage, $"cannot use cache directory '{cache.Name}': {cache.Named(exception.Message).TrimEnd('.')}. {RemedyFor(exception.HResult)}", exception);
 
     /// <summary>Whether an error number says that there is no space.</summary>
     public static bool IsFull(int errno) => errno is NoSpace or OverQuota;

@@ -22,11 +22,11 @@ internal sealed class ImageStore(CacheDirectory cache)
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw CacheErrors.Refused(RunStage.Pull, cache.Root, ex);
+            throw CacheErrors.Refused(RunStage.Pull, cache, ex);
         }
         catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure.Errno: > 0 and var errno } && CacheErrors.IsFull(errno))
         {
-            throw new ContainerEnvironmentException(ex.Stage, $"cannot write to cache directory '{cache.Root}': {ex.Message.TrimEnd('.')}. {CacheErrors.RemedyFor(errno)}", ex);
+            throw new ContainerEnvironmentException(ex.Stage, $"cannot write to cache directory '{cache.Name}': {ex.Message.TrimEnd('.')}. {CacheErrors.RemedyFor(errno)}", ex);
         }
     }
 

@@ -23,7 +23,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
         await using (spark.ConfigureAwait(false))
         {
             await spark.SendAsync(
-                new SparkReadFiles { StoreDirectory = cache.Store, LowerDirectories = image.LowerDirectories, Paths = Paths, MaxBytes = MaxBytes }, cancellationToken)
+                new SparkReadFiles { StoreDirectory = ".", LowerDirectories = image.LowerDirectories, Paths = Paths, MaxBytes = MaxBytes }, cancellationToken)
                 .ConfigureAwait(false);
             try
             {

@@ -69,7 +69,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
             await spark.SendAsync(
                 new SparkFlatten
                 {
-                    StoreDirectory = cache.Store,
+                    StoreDirectory = cache.StoreFromIncoming,
                     LowerDirectories = image.LowerDirectories,
                     MountPoints = bundle.MountPoints,
                     FileMountPoints = bundle.FileMountPoints,

@@ -258,7 +258,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         }
         catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
         {
-            RunnerLog.NotRemoved(logger, directory, ex);
+            RunnerLog.NotRemoved(logger, cache.Named(directory), ex);
             return false;
         }
     }
@@ -359,7 +359,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         string incoming = cache.NewIncoming();
         try
         {
-            SparkUnpacked unpacked = await _unpacker.UnpackAsync(source, incoming, cache.Store, below, cancellationToken).ConfigureAwait(false);
+            SparkUnpacked unpacked = await _unpacker.UnpackAsync(source, incoming, cache.StoreFromIncoming, below, cancellationToken).ConfigureAwait(false);
             var record = new LayerRecord
             {
                 DiffId = source.DiffId.ToString(),

@@ -42,7 +42,7 @@ internal sealed class LayerSync(CacheDirectory cache, ILogger logger)
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            RunnerLog.NotSynced(logger, cache.Root, ex);
+            RunnerLog.NotSynced(logger, cache.Name, ex);
         }
     }
 

@@ -31,7 +31,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
     /// <summary>Unpacks into <c>fs</c> below a directory. What is there counts for nothing unless this returns.</summary>
     /// <param name="source">The layer.</param>
     /// <param name="directory">Where to.</param>
-    /// <param name="storeDirectory">What <paramref name="below"/> starts from.</param>
+    /// <param name="storeDirectory">What <paramref name="below"/> starts from, as it is seen from <paramref name="directory"/>.</param>
     /// <param name="below">The layers below it, the uppermost first, in which there may be none; null to unpack it without regard to what lies below.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to what lies below.</exception>

@@ -11,13 +11,20 @@ internal sealed class ChildProcess
     private const int MaxErrorBytes = 64 << 10;
 
     private readonly Lock _lock = new();
+    private readonly SafeFileHandle? _process;
     private readonly AnonymousPipeServerStream _errors;
     private bool _reaped;
     private int? _exitCode;
 
-    private ChildProcess(int id, Stream? input, Stream? output, AnonymousPipeServerStream errors)
+    /// <param name="id">Its process id.</param>
+    /// <param name="process">The process; null where the system did not keep it to be waited for, and it has ended.</param>
+    /// <param name="input">Its stdin.</param>
+    /// <param name="output">Its stdout.</param>
+    /// <param name="errors">Its stderr.</param>
+    private ChildProcess(int id, SafeFileHandle? process, Stream? input, Stream? output, AnonymousPipeServerStream errors)
     {
-        (Id, Input, Output, _errors) = (id, input, output, errors);
+        (Id, _process, Input, Output, _errors) = (id, process, input, output, errors);
+        _reaped = process is null;
         Ended = EndAsync();
     }
 
@@ -48,9 +55,13 @@ internal sealed class ChildProcess
     /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
     /// <param name="workingDirectory">Where it starts.</param>
     /// <param name="talks">Whether its stdin and stdout are to be pipes; else both are <c>/dev/null</c>.</param>
+    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; null for nothing.</param>
     /// <exception cref="Win32Exception">The system did not start it.</exception>
-    public static ChildProcess Start(string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, bool talks)
+    /// <exception cref="IOException">There are no descriptors left.</exception>
+    public static ChildProcess Start(
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, bool talks, SafeFileHandle? inherited = null)
     {
+        bool isHeld = false;
         AnonymousPipeServerStream? input = null, output = null, errors = null;
         SafeFileHandle? nothing = null;
         try
@@ -69,15 +80,16 @@ internal sealed class ChildProcess
 
             int stdin = DescriptorOf(input, nothing);
             int stdout = DescriptorOf(output, nothing);
-            int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdin, stdout, DescriptorOf(errors, null), out int id);
+            int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdin, stdout, DescriptorOf(errors, null), Hold(inherited, ref isHeld), out int id);
             if (error != 0)
                 throw new Win32Exception(error);
+            SafeFileHandle? process = OpenChild(id);
 
             // Its ends of the pipes are its own now: they end with it.
             input?.DisposeLocalCopyOfClientHandle();
             output?.DisposeLocalCopyOfClientHandle();
             errors.DisposeLocalCopyOfClientHandle();
-            return new ChildProcess(id, input, output, errors);
+            return new ChildProcess(id, process, input, output, errors);
         }
         catch
         {
@@ -89,16 +101,37 @@ internal sealed class ChildProcess
         finally
         {
             nothing?.Dispose();
+            if (isHeld)
+                inherited!.DangerousRelease();
         }
     }
 
-    /// <summary>Sends SIGKILL to the program, or to one that it waits for, unless it has ended: until then neither id can be anybody else's.</summary>
-    public void Kill(int processId)
+    /// <summary>Sends SIGKILL to the program, unless it has ended.</summary>
+    public void Kill()
     {
         lock (_lock)
         {
-            if (!TryReap())
-                Posix.Kill(processId, Posix.SigKill);
+            if (!_reaped)
+                Posix.Signal(_process!, Posix.SigKill);
+        }
+    }
+
+    private static int Hold(SafeFileHandle? file, ref bool isHeld)
+    {
+        file?.DangerousAddRef(ref isHeld);
+        return (int?)file?.DangerousGetHandle() ?? -1;
+    }
+
+    private static SafeFileHandle? OpenChild(int id)
+    {
+        try
+        {
+            return Posix.TryOpenProcess(id);
+        }
+        catch (IOException)
+        {
+            Posix.KillChild(id);
+            throw;
         }
     }
 
@@ -119,7 +152,12 @@ internal sealed class ChildProcess
     private bool TryReap()
     {
         lock (_lock)
-            return _reaped = _reaped || Posix.TryReap(Id, out _exitCode);
+        {
+            if (_reaped || !Posix.TryReap(_process!, out _exitCode))
+                return _reaped;
+            _process!.Dispose();
+            return _reaped = true;
+        }
     }
 
     /// <summary>Reads to the end, which comes when the last process that holds the stream ends.</summary>

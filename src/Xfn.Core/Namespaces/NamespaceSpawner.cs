@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace Xfn.Core.Namespaces;
 
@@ -22,7 +23,7 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
             RunStage.Spawn, "cannot find 'unshare' in PATH. Install util-linux 2.36 or later (Debian: apt-get install util-linux).");
         try
         {
-            ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", request.Executable, .. request.Arguments], Environment, request.WorkingDirectory, talks: true);
+            ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", NamespaceRequest.ExecutablePath, .. request.Arguments], Environment, request.WorkingDirectory, talks: true, request.Executable);
             return Task.FromResult<SpawnedNamespace>(new Spawned(process, request.Mapping));
         }
         catch (Exception ex) when (ex is Win32Exception or IOException)
@@ -31,14 +32,22 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
             _unshare = null;
             throw new ContainerEnvironmentException(
                 RunStage.Spawn,
-                $"cannot start '{unshare}' in '{request.WorkingDirectory}': {ex.Message}. See that both are there, and that this user has processes and descriptors left (ulimit -u, ulimit -n).",
+                $"cannot start '{unshare}' in '{Named(request.WorkingDirectory)}': {ex.Message}. See that both are there, and that this user has processes and descriptors left (ulimit -u, ulimit -n).",
                 ex);
         }
     }
 
+    /// <summary>What a directory is called that a descriptor leads to.</summary>
+    private static string Named(string directory)
+    {
+        string[] parts = directory.Split('/', 6);
+        return parts is ["", "proc", "self", "fd", _, ..] && new FileInfo(string.Join('/', parts[..5])).LinkTarget is { } held ? Path.Combine([held, .. parts[5..]]) : directory;
+    }
+
     private sealed class Spawned(ChildProcess process, IdMapping mapping) : SpawnedNamespace
     {
-        private int _processId;
+        private readonly Lock _lock = new();
+        private SafeFileHandle? _program;
 
         public override Stream Input => process.Input!;
 
@@ -48,7 +57,7 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
 
         public override async Task MapIdsAsync(int processId, CancellationToken cancellationToken = default)
         {
-            _processId = processId;
+            Hold(processId);
             if (mapping.Method == IdMappingMethod.SubordinateIds)
             {
                 await Task.WhenAll(
@@ -76,7 +85,16 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
         }
 
         // unshare waits for the program and ends right after it.
-        public override void Kill() => process.Kill(_processId != 0 ? _processId : process.Id);
+        public override void Kill()
+        {
+            lock (_lock)
+            {
+                if (_program is null)
+                    process.Kill();
+                else if (!_program.IsClosed)
+                    Posix.Signal(_program, Posix.SigKill);
+            }
+        }
 
         public override async ValueTask DisposeAsync()
         {
@@ -86,6 +104,24 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
             await Input.DisposeAsync().ConfigureAwait(false);
             await Ended.ConfigureAwait(false);
             await Output.DisposeAsync().ConfigureAwait(false);
+            lock (_lock)
+                _program?.Dispose();
+        }
+
+        /// <summary>From now on the program is killed by a descriptor: when it has ended, its id may be another's before unshare has noticed.</summary>
+        private void Hold(int processId)
+        {
+            try
+            {
+                // One that has ended already is not there to be killed; unshare is.
+                SafeFileHandle? program = Posix.TryOpenProcess(processId);
+                lock (_lock)
+                    _program = program;
+            }
+            catch (IOException ex)
+            {
+                throw new ContainerEnvironmentException(RunStage.Spawn, $"{ex.Message}. See that this user has descriptors left (ulimit -n).", ex);
+            }
         }
 
         private static string Lines(IReadOnlyList<IdRange> ranges) => string.Concat(ranges.Select(r => $"{r.Inside} {r.Outside} {r.Count}\n"));

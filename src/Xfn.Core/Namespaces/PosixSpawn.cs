@@ -22,10 +22,11 @@ internal static unsafe partial class PosixSpawn
     /// <param name="stdin">Its stdin; other descriptors that are not to be handed on must close on exec.</param>
     /// <param name="stdout">Likewise.</param>
     /// <param name="stderr">Likewise.</param>
+    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; -1 for nothing.</param>
     /// <param name="processId">Its process id; it is the caller's to wait for.</param>
     /// <returns>0, or the error number.</returns>
     public static int Start(
-        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, int stdin, int stdout, int stderr, out int processId)
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, int stdin, int stdout, int stderr, int inherited, out int processId)
     {
         byte* actions = stackalloc byte[ObjectBytes];
         byte* attributes = stackalloc byte[ObjectBytes];
@@ -45,6 +46,10 @@ internal static unsafe partial class PosixSpawn
             error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdin, 0);
             error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdout, 1);
             error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stderr, 2);
+
+            // Last: what the others come from may have its number.
+            if (inherited >= 0)
+                error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, inherited, NamespaceRequest.ExecutableDescriptor);
             error = error != 0 ? error : posix_spawn_file_actions_addchdir_np(actions, workingDirectory);
 
             // What this process ignores or holds back is its own affair.

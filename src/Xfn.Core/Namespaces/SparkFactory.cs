@@ -4,21 +4,24 @@ namespace Xfn.Core.Namespaces;
 /// <param name="spawner">Makes their namespaces.</param>
 /// <param name="executable">Gives xfn-spark, open: nobody removes it while it is.</param>
 /// <param name="mapping">Their ids.</param>
-internal sealed class SparkFactory(INamespaceSpawner spawner, Func<FileStream> executable, IdMapping mapping) : IDisposable
+internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFile>> executable, IdMapping mapping) : IDisposable
 {
     private const int Attempts = 5;
 
+    private readonly Lock _lock = new();
+
     // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
-    private readonly Lazy<FileStream> _executable = new(executable);
+    private Task<SparkFile>? _executable;
 
     /// <inheritdoc cref="SparkProcess.StartAsync"/>
     public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken)
     {
+        SparkFile file = await ProvideAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
         for (int attempt = 1; ; attempt++)
         {
             try
             {
-                return await SparkProcess.StartAsync(spawner, _executable.Value.Name, mode, workingDirectory, mapping, cancellationToken).ConfigureAwait(false);
+                return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, mapping, cancellationToken).ConfigureAwait(false);
             }
             catch (ContainerEnvironmentException ex) when (attempt < Attempts && ex.Message.Contains("Text file busy", StringComparison.Ordinal))
             {
@@ -31,7 +34,22 @@ internal sealed class SparkFactory(INamespaceSpawner spawner, Func<FileStream> e
     /// <summary>To be called when no spark runs any more.</summary>
     public void Dispose()
     {
-        if (_executable.IsValueCreated)
-            _executable.Value.Dispose();
+        if (_executable?.IsCompletedSuccessfully == true)
+            _executable.Result.Dispose();
     }
+
+    /// <summary>One copies it, and others wait for that. A disk that was full then may not be when the next one asks.</summary>
+    private Task<SparkFile> ProvideAsync()
+    {
+        lock (_lock)
+            return _executable is null or { IsFaulted: true } or { IsCanceled: true } ? _executable = Task.Run(executable) : _executable;
+    }
+}
+
+/// <summary>xfn-spark, open and locked.</summary>
+/// <param name="File">The file, whose content was compared.</param>
+/// <param name="Name">Its path, for messages.</param>
+internal sealed record SparkFile(FileStream File, string Name) : IDisposable
+{
+    public void Dispose() => File.Dispose();
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Xfn.Core.Images;
@@ -10,6 +11,7 @@ namespace Xfn.Core.Namespaces;
 internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
 {
     private const string Prefix = "spark-";
+    private const int BufferBytes = 256 << 10;
 
     // Two programs of different versions that take turns with a cache should not copy each time.
     private static readonly TimeSpan LongestUnused = TimeSpan.FromDays(7);
@@ -19,10 +21,10 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
     private const UnixFileMode Executable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
         | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
-    /// <summary>Gives an executable copy in the cache's <c>bin</c>.</summary>
+    /// <summary>Gives an executable copy in the cache's <c>bin</c>, after comparing it with what was found.</summary>
     /// <param name="configured">Where the user says it is; null to search.</param>
-    /// <returns>The copy, by whose name it can be executed; nobody removes it before this is disposed.</returns>
-    public FileStream Provide(string? configured)
+    /// <returns>The copy; nobody removes it before this is disposed.</returns>
+    public async Task<SparkFile> ProvideAsync(string? configured)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
@@ -30,7 +32,7 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
         byte[] content;
         try
         {
-            content = File.ReadAllBytes(source);
+            content = await File.ReadAllBytesAsync(source).ConfigureAwait(false);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
@@ -40,25 +42,37 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
         string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
         try
         {
-            while (true)
+            for (bool copied = false; ;)
             {
-                if (!File.Exists(target) || new FileInfo(target).Length != content.Length)
-                    Copy(content, target, cache.NewTemporary(target));
                 if (FileLock.TryExecutable(target, shared: true) is { } held)
                 {
-                    Note(held);
-                    return held;
+                    if (IsSame(held, content))
+                    {
+                        Note(held);
+                        return new SparkFile(held, cache.Named(target));
+                    }
+
+                    // Damaged, or planted. It is left to those who run it, and loses its name.
+                    await held.DisposeAsync().ConfigureAwait(false);
+                    if (copied)
+                        throw new IOException($"'{target}' is not what was written to it.");
+                }
+                else if (File.Exists(target))
+                {
+                    // Whoever has the lock alone removes it and lets go.
+                    await Task.Delay(RetryDelay, time).ConfigureAwait(false);
+                    continue;
                 }
 
-                // Whoever has the lock alone removes it and lets go.
-                Thread.Sleep(RetryDelay);
+                Copy(content, target, cache.NewTemporary(target));
+                copied = true;
             }
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
             throw new ContainerEnvironmentException(
                 RunStage.Spawn,
-                $"cannot write xfn-spark to '{cache.Bin}': {ex.Message} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                $"cannot write xfn-spark to '{cache.Named(cache.Bin)}': {cache.Named(ex.Message)} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
                 ex);
         }
     }
@@ -84,6 +98,28 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
         return bytes;
     }
 
+    private static bool IsSame(FileStream copy, ReadOnlySpan<byte> content)
+    {
+        if (copy.Length != content.Length)
+            return false;
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        try
+        {
+            int offset = 0;
+            for (int count; (count = RandomAccess.Read(copy.SafeFileHandle, buffer, offset)) > 0; offset += count)
+            {
+                if (!content[offset..].StartsWith(buffer.AsSpan(0, count)))
+                    return false;
+            }
+
+            return offset == content.Length;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
     private void Note(FileStream copy)
     {
         DateTimeOffset now = time.GetUtcNow();
@@ -107,8 +143,6 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
             using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
             {
                 file.Write(content);
-
-                // Its length is all that is looked at later.
                 Posix.SyncFile(file);
             }
 

@@ -15,7 +15,9 @@ internal sealed class SparkProcess : IAsyncDisposable
     private readonly SpawnedNamespace _namespace;
     private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
 
-    private SparkProcess(SpawnedNamespace @namespace, IdMapping mapping) => (_namespace, Mapping) = (@namespace, mapping);
+    private readonly string _executable;
+
+    private SparkProcess(SpawnedNamespace @namespace, string executable, IdMapping mapping) => (_namespace, _executable, Mapping) = (@namespace, executable, mapping);
 
     public IdMapping Mapping { get; }
 
@@ -38,16 +40,16 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <param name="spawner">What makes its namespaces.</param>
     /// <param name="executable">xfn-spark.</param>
     /// <param name="mode"><c>run</c> or <c>work</c>.</param>
-    /// <param name="workingDirectory">Where it may write, in mode <c>work</c>.</param>
+    /// <param name="workingDirectory">Where it may write, in mode <c>work</c>; else the store.</param>
     /// <param name="mapping">The ids it will have.</param>
     /// <param name="cancellationToken">Ends the start.</param>
     public static async Task<SparkProcess> StartAsync(
-        INamespaceSpawner spawner, string executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
+        INamespaceSpawner spawner, SparkFile executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
     {
         SpawnedNamespace spawned = await spawner.SpawnAsync(
-            new NamespaceRequest { Executable = executable, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
+            new NamespaceRequest { Executable = executable.File.SafeFileHandle, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
             .ConfigureAwait(false);
-        var spark = new SparkProcess(spawned, mapping);
+        var spark = new SparkProcess(spawned, executable.Name, mapping);
         try
         {
             SparkHello hello = await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
@@ -104,7 +106,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         if (body is null)
         {
             string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
-            throw NamespaceErrors.Ended(stage, said);
+            throw NamespaceErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
         }
 
         return SparkFrame.Read((SparkMessageKind)_header[4], body) switch

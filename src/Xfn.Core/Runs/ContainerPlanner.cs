@@ -8,7 +8,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Runs;
 
 /// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
-internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages, string storeDirectory)
+internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages)
 {
     private const string Crun = "crun";
 
@@ -17,16 +17,19 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     // What is read of a bundle is kept as long as that: the same image gets the same one.
     private readonly ConditionalWeakTable<Bundle, Way> _ways = [];
 
-    private readonly Lazy<string> _runtime = new(() => Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
+    private string? _runtime;
+
+    /// <summary>The OCI runtime. One that is not there is looked for again: it may be installed meanwhile.</summary>
+    private string Runtime => _runtime ??= Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
         RunStage.Start,
-        $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime)."));
+        $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
 
     /// <summary>Looks whether the OCI runtime that was asked for is there.</summary>
     /// <exception cref="ContainerEnvironmentException">It is not.</exception>
     public void CheckRuntime()
     {
         if (settings.Runtime is not null)
-            _ = _runtime.Value;
+            _ = Runtime;
     }
 
     /// <summary>Whether a runtime is crun, which takes a compiled seccomp filter; another would run nothing with it.</summary>
@@ -53,7 +56,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
         (uint mode, uint uid, uint gid) = image.Root;
         return new SparkRun
         {
-            StoreDirectory = storeDirectory,
+            StoreDirectory = ".",
             LowerDirectories = image.LowerDirectories,
             FlattenedDirectory = flattened?.Files ?? "",
             MountPoints = bundle.MountPoints,
@@ -86,13 +89,13 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     private Way FindWay(Bundle bundle)
     {
         if (settings.Runtime is not null)
-            return new Way(_runtime.Value, default);
+            return new Way(Runtime, default);
         if (RuntimeConfigReader.Read(bundle.RuntimeConfig, bundle.WritableRootBytes > 0, out string unknown) is { } container)
             return new Way("", SparkFrame.Write(container)[SparkFrame.HeaderBytes..]);
         RunnerLog.LeftToRuntime(settings.Logger, Crun, unknown);
         try
         {
-            return new Way(_runtime.Value, default);
+            return new Way(Runtime, default);
         }
         catch (ContainerEnvironmentException ex)
         {

@@ -24,14 +24,15 @@ internal sealed class RunSpark : IReady
     /// <summary>Makes one.</summary>
     /// <param name="mode"><c>run</c>, or <c>prepare</c> for a container that is to wait for its release.</param>
     /// <param name="sparks">What starts it.</param>
+    /// <param name="storeDirectory">The store, where it starts.</param>
     /// <param name="piper">What opens its pipes.</param>
     /// <param name="cgroups">Where its cgroup is made.</param>
     /// <param name="processLimit">How many processes and threads may be in that.</param>
     /// <param name="cancellationToken">Ends the making.</param>
     public static async Task<RunSpark> StartAsync(
-        string mode, SparkFactory sparks, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
+        string mode, SparkFactory sparks, string storeDirectory, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
     {
-        SparkProcess process = await sparks.StartAsync(mode, "/", cancellationToken).ConfigureAwait(false);
+        SparkProcess process = await sparks.StartAsync(mode, storeDirectory, cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
         SafeFileHandle? release = null;
         Cgroup? cgroup = null;

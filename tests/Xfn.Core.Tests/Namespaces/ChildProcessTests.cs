@@ -65,10 +65,10 @@ internal sealed class ChildProcessTests
     public async Task A_program_can_be_killed_and_one_that_has_ended_is_left_alone(CancellationToken token)
     {
         ChildProcess process = Start("exec sleep 30", talks: true);
-        process.Kill(process.Id);
+        process.Kill();
         await process.Ended.WaitAsync(token);
         Assert.That(process.ExitCode, Is.EqualTo(137));
-        process.Kill(Environment.ProcessId);
+        process.Kill();
         await process.Input!.DisposeAsync();
         await process.Output!.DisposeAsync();
     }

@@ -1,10 +1,12 @@
+using Xfn.Core.Images;
+
 namespace Xfn.Core.Preflight.Checks;
 
 /// <summary>The cache is this user's alone, on a file system that programs can be run from.</summary>
 internal static class CacheDirectoryCheck
 {
     private const string Name = "cache directory";
-    private const string Wanted = "this user's own, writable by nobody else, on a local file system without noexec";
+    private const string Wanted = "this user's own, writable by nobody else, on a path that nobody else can change, on a local file system without noexec";
 
     private static readonly string[] NetworkTypes = ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "afs"];
 
@@ -12,13 +14,18 @@ internal static class CacheDirectoryCheck
     {
         string directory = Path.GetFullPath(options.CacheDirectory);
         bool exists = Directory.Exists(directory);
+        try
+        {
+            HeldDirectory.Check(directory);
+        }
+        catch (UntrustedPathException ex)
+        {
+            return Failed(ex.Found, ex.Remedy);
+        }
+
         string nearest = directory;
         while (!Directory.Exists(nearest))
-        {
-            if (File.Exists(nearest))
-                return Failed($"'{nearest}' is a file", "Name a directory (WithCacheDir).");
             nearest = Path.GetDirectoryName(nearest)!;
-        }
 
         if (exists)
         {
