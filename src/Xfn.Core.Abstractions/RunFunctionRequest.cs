@@ -35,7 +35,8 @@ public enum ImagePullPolicy
     /// <summary>As <see cref="IfNotPresent"/>.</summary>
     Unspecified = 0,
 
-    /// <summary>From the cache; from the registry when the cache lacks it.</summary>
+    /// <summary>From the cache; from the registry when the cache lacks it. A source that says nothing of how long its names keep their meaning (files, memory, a fetcher of
+    /// one's own) is asked what a name means at each run all the same: <see cref="IImageFetcher.IsStable"/>.</summary>
     IfNotPresent = 1,
 
     /// <summary>The registry is asked for the manifest every time; layers that the cache holds are not fetched again.</summary>

@@ -79,10 +79,11 @@ public sealed partial class ContainerRunner : IContainerRunner
         var store = new ImageStore(_cache);
         var layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
-        _catalog = new CacheCatalog(store, layers, uses);
-        _pruner = new CachePruner(_catalog, store, layers, uses, locator, _settings.Time);
-        _images = new ImageProvider(
-            fetcher, store, layers, uses, new UserFileReader(_cache, store, sparks), options.Platform ?? PlatformSelector.Host);
+        Platform platform = options.Platform ?? PlatformSelector.Host;
+        var references = new ReferenceMap(_cache, fetcher, platform);
+        _catalog = new CacheCatalog(store, references, layers, uses);
+        _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, _settings.Time);
+        _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
         _planner = new ContainerPlanner(
             _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull));

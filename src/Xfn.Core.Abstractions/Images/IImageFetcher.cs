@@ -3,7 +3,10 @@ namespace Xfn.Core;
 /// <summary>Where images come from: a registry, a directory, a dictionary.</summary>
 /// <remarks>
 /// <para>An implementation answers two questions and decides nothing. Pull policy, the choice from an index, verification of digests and
-/// sizes, decompression, caching, and taking up a broken stream again are the runner's, whatever the fetcher; a warm run asks it nothing.</para>
+/// sizes, decompression, caching, and taking up a broken stream again are the runner's, whatever the fetcher.</para>
+/// <para>By default each run asks what its reference means now, and a fetcher that finds the manifest unchanged answers at once
+/// (<see cref="FetchedManifest.NotModified"/>). One whose names keep their meaning says so by <see cref="IsStable"/>: a warm run asks it nothing. One that wraps
+/// another passes on what that says, unless it changes what a reference means.</para>
 /// <para>Failures are told by type: <see cref="ImageNotFoundException"/>, <see cref="UnauthorizedException"/>, otherwise <see cref="XfnException"/>
 /// or any other exception, which the runner wraps. Implementations are called concurrently.</para>
 /// </remarks>
@@ -24,6 +27,19 @@ public interface IImageFetcher
     /// <param name="cancellationToken">Ends the opening; reads of the stream get tokens of their own.</param>
     /// <returns>A stream of the blob's bytes, as they are stored (compressed layers stay so). The caller disposes it.</returns>
     Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default);
+
+    /// <summary>Names the source that a reference is fetched from. The cache remembers what the reference led to for all runners, of any process, whose
+    /// fetchers give the same name, and for no others. Called at each run; it does not throw.</summary>
+    /// <param name="reference">The image, by tag or by digest.</param>
+    /// <returns>A text that no other source has: a kind and an address, say. Null, the default, for a source without a name: each runner
+    /// remembers for itself, as long as it lives.</returns>
+    string? SourceOf(ImageReference reference) => null;
+
+    /// <summary>Whether a reference may be taken to mean what it meant when it was last fetched, without asking. <see cref="ImagePullPolicy.Always"/> asks all the
+    /// same. Called at each run; it does not throw.</summary>
+    /// <param name="reference">The image, by tag or by digest.</param>
+    /// <returns>False, the default, to be asked at each run.</returns>
+    bool IsStable(ImageReference reference) => false;
 }
 
 /// <summary>What else is known of a fetch.</summary>

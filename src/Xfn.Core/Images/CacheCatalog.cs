@@ -4,7 +4,7 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Tells which images the cache has, and what each of them takes.</summary>
-internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUses uses)
+internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses)
 {
     /// <summary>Looks at what is there now.</summary>
     public CacheContent Read()
@@ -54,12 +54,12 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
     public IReadOnlyList<CachedImage> List()
     {
         CacheContent content = Read();
-        ILookup<Digest, KnownReference> references = store.ListReferences();
+        ILookup<Digest, string> names = references.ListNames();
         return
         [
             .. content.Images
                 .Where(image => image.IsWhole)
-                .SelectMany(image => references[image.Digest].Select(r => r.Name).DefaultIfEmpty("").Select(name =>
+                .SelectMany(image => names[image.Digest].DefaultIfEmpty("").Select(name =>
                     new CachedImage { Reference = name, Digest = image.Digest, Bytes = content.SizeOf(image), LastUsed = image.LastUsed }))
                 .OrderBy(image => image.Reference, StringComparer.Ordinal),
         ];
@@ -69,10 +69,10 @@ internal sealed class CacheCatalog(ImageStore store, LayerStore layers, ImageUse
     public IEnumerable<(string Name, Digest Digest, long Bytes)> LargerThan(long bytes, IReadOnlySet<Digest> images)
     {
         CacheContent content = Read();
-        ILookup<Digest, KnownReference> references = store.ListReferences();
+        ILookup<Digest, string> names = references.ListNames();
         return content.Images
             .Where(image => images.Contains(image.Digest) && content.LayersOf([image]) > bytes)
-            .Select(image => (references[image.Digest].FirstOrDefault()?.Name ?? image.Digest.ToString(), image.Digest, content.LayersOf([image])));
+            .Select(image => (names[image.Digest].FirstOrDefault() ?? image.Digest.ToString(), image.Digest, content.LayersOf([image])));
     }
 
     /// <summary>The names of all layers that images want, in the cache or not.</summary>

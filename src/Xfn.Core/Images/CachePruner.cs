@@ -4,7 +4,7 @@ using Xfn.Core.Namespaces;
 namespace Xfn.Core.Images;
 
 /// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerStore layers, ImageUses uses, SparkLocator sparks, TimeProvider time)
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, SparkLocator sparks, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
 
@@ -68,8 +68,8 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
 
     private void Remove(Digest digest)
     {
-        foreach (KnownReference reference in store.ListReferences()[digest])
-            ImageStore.RemoveReference(reference);
+        foreach (KnownReference reference in references.List()[digest])
+            ReferenceMap.Remove(reference);
         store.RemoveBlob(digest);
     }
 
@@ -87,7 +87,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, LayerS
         }
 
         IReadOnlyDictionary<Digest, long> left = store.ListBlobs();
-        foreach (Digest image in uses.List().Concat(store.ListReferences().Select(r => r.Key)).Distinct().Where(d => !left.ContainsKey(d)).ToArray())
+        foreach (Digest image in uses.List().Concat(references.List().Select(r => r.Key)).Distinct().Where(d => !left.ContainsKey(d)).ToArray())
         {
             using FileStream? held = uses.TryTake(image);
             if (held is null || store.ListBlobs().ContainsKey(image))

@@ -5,7 +5,8 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
-internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, LayerStore layers, ImageUses uses, UserFileReader users, Platform platform)
+internal sealed class ImageProvider(
+    IImageFetcher fetcher, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, UserFileReader users, Platform platform)
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
@@ -46,9 +47,13 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
     }
 
     /// <summary>Whether the fetcher is asked for an image that the cache holds, because it may be another by now.</summary>
-    /// <remarks>What lies on this machine may have been made anew a moment ago, and asking costs next to nothing.</remarks>
-    public static bool Asks(ImageReference reference, ImagePullConfig config) =>
-        config.PullPolicy == ImagePullPolicy.Always || reference.IsLocal && config.PullPolicy != ImagePullPolicy.Never;
+    /// <remarks>A digest means the same for ever; a path's does not say that there still is something.</remarks>
+    public bool Asks(ImageReference reference, ImagePullConfig config) => config.PullPolicy switch
+    {
+        ImagePullPolicy.Always => true,
+        ImagePullPolicy.Never => false,
+        _ => (reference.Digest.IsEmpty || reference.IsLocal) && !fetcher.IsStable(reference),
+    };
 
     /// <summary>Whether a reference still leads to where it led; the fetcher is asked, and nothing else is looked at.</summary>
     /// <param name="reference">Which.</param>
@@ -107,7 +112,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
             StoredImage? unchanged = Load(current.Manifest);
             StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, progress, cancellationToken).ConfigureAwait(false);
             if (unchanged is null || current != resolved)
-                store.WriteReference(reference, platform, current);
+                references.Write(reference, current);
             return new UsedImage(image, unchanged is not null, use!, current);
         }
         catch
@@ -117,7 +122,7 @@ internal sealed class ImageProvider(IImageFetcher fetcher, ImageStore store, Lay
         }
     }
 
-    private ResolvedReference? Resolve(ImageReference reference) => store.ReadReference(reference, platform)
+    private ResolvedReference? Resolve(ImageReference reference) => references.Read(reference)
         ?? (reference.Digest.IsEmpty || reference.IsLocal ? null : new ResolvedReference(reference.Digest, reference.Digest));
 
     /// <summary>Whether an image that was found still has all its layers. Who takes one away changes the directory that they are in, so that one look is enough while nothing

@@ -31,6 +31,10 @@ public sealed class ArchiveImageFetcher : IImageFetcher
             }).ConfigureAwait(false);
     }
 
+    /// <summary>Names the path itself. It is asked at each run: a file may have been written anew a moment ago, and asking costs next to nothing.</summary>
+    /// <param name="reference">The image.</param>
+    public string? SourceOf(ImageReference reference) => NamedSource.Itself;
+
     /// <inheritdoc/>
     public async Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
     {

@@ -22,20 +22,26 @@ public sealed class CompositeImageFetcher : IImageFetcher, IDisposable
         For(reference).OpenBlobAsync(reference, blob, offset, context, cancellationToken);
 
     /// <inheritdoc/>
+    public string? SourceOf(ImageReference reference) => Find(reference)?.SourceOf(reference);
+
+    /// <inheritdoc/>
+    public bool IsStable(ImageReference reference) => Find(reference)?.IsStable(reference) ?? false;
+
+    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (IDisposable fetcher in _fetchers.Values.Distinct().OfType<IDisposable>())
             fetcher.Dispose();
     }
 
-    private IImageFetcher For(ImageReference reference)
+    private IImageFetcher? Find(ImageReference reference)
     {
         ArgumentNullException.ThrowIfNull(reference);
-        return _fetchers.TryGetValue(reference.Transport, out IImageFetcher? fetcher)
-            ? fetcher
-            : throw new XfnException(
-                RunStage.Resolve,
-                $"cannot fetch image '{reference}': no fetcher serves '{reference.Transport}', expected one of {string.Join(", ", _fetchers.Keys.Order())}. "
-                + "Add a fetcher for it or name the image otherwise.");
+        return _fetchers.GetValueOrDefault(reference.Transport);
     }
+
+    private IImageFetcher For(ImageReference reference) => Find(reference) ?? throw new XfnException(
+        RunStage.Resolve,
+        $"cannot fetch image '{reference}': no fetcher serves '{reference.Transport}', expected one of {string.Join(", ", _fetchers.Keys.Order())}. "
+        + "Add a fetcher for it or name the image otherwise.");
 }

@@ -15,6 +15,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     private readonly RegistryOptions _options;
     private readonly RegistryTransport _transport;
     private readonly Dictionary<string, RegistryEndpoint[]> _mirrors;
+    private readonly Dictionary<string, string> _sources;
 
     /// <summary>Makes a fetcher.</summary>
     /// <param name="options">How registries are reached; defaults when null.</param>
@@ -25,7 +26,8 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         _options = options ?? new RegistryOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(_options.MaxRetries);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.NoProgressTimeout, TimeSpan.Zero);
-        _mirrors = _options.Mirrors.ToDictionary(m => m.Key is "docker.io" ? ImageReference.DefaultRegistry : m.Key, m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
+        _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
+        _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
         _transport = new RegistryTransport(_options);
     }
 
@@ -80,8 +82,24 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             request => OpenAsync(request, blob, cancellationToken)).ConfigureAwait(false);
     }
 
+    /// <summary>Names the registry itself, or the mirrors that are asked before it, which may answer otherwise than it would.</summary>
+    /// <param name="reference">The image.</param>
+    /// <returns>Null where <see cref="RegistryOptions.HttpHandler"/> is set: only its owner knows whom it asks.</returns>
+    public string? SourceOf(ImageReference reference)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        return _options.HttpHandler is null ? _sources.GetValueOrDefault(reference.Registry, NamedSource.Itself) : null;
+    }
+
+    /// <summary>Whether a tag may be taken to mean what it meant: so it is for registries.</summary>
+    /// <param name="reference">The image.</param>
+    /// <returns>True.</returns>
+    public bool IsStable(ImageReference reference) => true;
+
     /// <inheritdoc/>
     public void Dispose() => _transport.Dispose();
+
+    private static string RegistryOf(string host) => host is "docker.io" ? ImageReference.DefaultRegistry : host;
 
     private static RegistryEndpoint Own(ImageReference reference) => reference.IsLocal
         ? throw new XfnException(RunStage.Resolve, $"cannot fetch image '{reference}' from a registry: it is a file or directory. Use a fetcher for '{reference.Transport}'.")

@@ -51,7 +51,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
     public async ValueTask<PreparedContainer?> TryTakeAsync(RunPlan plan, CancellationToken cancellationToken)
     {
         Digest? wanted = null;
-        if (_pool.Count > 0 && ImageProvider.Asks(plan.Reference, plan.Request.ImagePullConfig))
+        if (_pool.Count > 0 && _images.Asks(plan.Reference, plan.Request.ImagePullConfig))
         {
             // What waits holds its layers, so where the reference leads is all there is to know.
             ResolvedReference newest = _newest!;

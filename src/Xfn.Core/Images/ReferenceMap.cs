@@ -1,0 +1,137 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Registry;
+
+namespace Xfn.Core.Images;
+
+/// <summary>What references led to when their source was last asked: in the cache by the source's name, so that no source answers for another; here alone where the source has none.</summary>
+internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, Platform platform)
+{
+    /// <summary>More than the longest path and two digests.</summary>
+    private const int MaxBytes = 8 << 10;
+
+    // More references than a program runs again and again.
+    private const int MostKept = 1024;
+
+    private readonly ConcurrentDictionary<ImageReference, ResolvedReference> _unnamed = new();
+    private readonly ConcurrentDictionary<string, string> _headers = new();
+
+    /// <summary>What a reference was resolved to when it was last; null when it never was.</summary>
+    public ResolvedReference? Read(ImageReference reference)
+    {
+        if (fetcher.SourceOf(reference) is not { } source)
+            return _unnamed.GetValueOrDefault(reference);
+        byte[] content = ArrayPool<byte>.Shared.Rent(MaxBytes);
+        try
+        {
+            // Read anew each time, for another process may have resolved it anew. Anything but ReadWrite would make .NET lock the file.
+            using SafeFileHandle file = File.OpenHandle(PathOf(reference, source), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            return ResolvedReference.Parse(content.AsSpan(0, RandomAccess.Read(file, content.AsSpan(0, MaxBytes), 0)), HeaderOf(source));
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(content);
+        }
+    }
+
+    public void Write(ImageReference reference, ResolvedReference resolved)
+    {
+        if (fetcher.SourceOf(reference) is { } source)
+        {
+            cache.Write(PathOf(reference, source), Encoding.UTF8.GetBytes($"{HeaderOf(source)}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
+            return;
+        }
+
+        if (_unnamed.Count >= MostKept)
+            _unnamed.Clear();
+        _unnamed[reference] = resolved;
+    }
+
+    /// <summary>What the cache says of references, whichever source they are of, by the manifest that each leads to.</summary>
+    public ILookup<Digest, KnownReference> List() => Directory.EnumerateFiles(cache.References)
+        .Select(path => (Path: path, Lines: ReadLines(path)))
+        .Where(r => r.Lines is [_, _, _, _] && r.Lines[0].StartsWith(ResolvedReference.FormatStart, StringComparison.Ordinal) && r.Lines[1].Contains(' ', StringComparison.Ordinal))
+        .Select(r => (Reference: new KnownReference(r.Lines![1][..r.Lines[1].LastIndexOf(' ')], r.Lines[0], r.Path), Valid: Digest.TryParse(r.Lines[3], out Digest manifest), Manifest: manifest))
+        .Where(r => r.Valid)
+        .ToLookup(r => r.Manifest, r => r.Reference);
+
+    /// <summary>The names by which this runner knows images, by their manifests.</summary>
+    public ILookup<Digest, string> ListNames() => List()
+        .SelectMany(image => image.Where(IsOfOurSource).Select(reference => (Manifest: image.Key, reference.Name)))
+        .Concat(_unnamed.Select(reference => (reference.Value.Manifest, Name: reference.Key.ToString())))
+        .ToLookup(reference => reference.Manifest, reference => reference.Name);
+
+    /// <summary>Forgets what a reference was resolved to.</summary>
+    public static void Remove(KnownReference reference) => File.Delete(reference.Path);
+
+    private bool IsOfOurSource(KnownReference known) =>
+        ImageReference.TryParse(known.Name, ImageReference.DefaultRegistry, out ImageReference? reference, out _)
+        && fetcher.SourceOf(reference) is { } source && HeaderOf(source) == known.Header;
+
+    /// <summary>A source's name may be long, or hold line ends; its digest does not.</summary>
+    private string HeaderOf(string source) => source == NamedSource.Itself
+        ? ResolvedReference.Format
+        : _headers.GetOrAdd(source, static s => $"{ResolvedReference.FormatStart}2 {Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(s)))}");
+
+    private string PathOf(ImageReference reference, string source) => Path.Combine(
+        cache.References,
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source == NamedSource.Itself ? $"{reference} {platform}" : $"{reference} {platform}\n{source}"))));
+
+    private static string[]? ReadLines(string path)
+    {
+        try
+        {
+            return File.ReadAllLines(path);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+}
+
+/// <summary>What a reference was resolved to.</summary>
+/// <param name="Top">The digest of the manifest or index that the source has under the reference.</param>
+/// <param name="Manifest">The digest of the manifest that was chosen; the same where there was nothing to choose.</param>
+internal sealed record ResolvedReference(Digest Top, Digest Manifest)
+{
+    /// <summary>What the first of the four lines in which one is kept begins with; the reference, and what it was resolved to, follow.</summary>
+    public const string FormatStart = "xfn reference ";
+
+    /// <summary>That line, where the source is the one that the reference itself names.</summary>
+    public const string Format = FormatStart + "1";
+
+    /// <summary>Reads what is kept of one; null when it is something else.</summary>
+    /// <param name="content">The four lines.</param>
+    /// <param name="header">What the first must be.</param>
+    public static ResolvedReference? Parse(ReadOnlySpan<byte> content, string header = Format)
+    {
+        Span<Range> lines = stackalloc Range[6];
+        char[] text = ArrayPool<char>.Shared.Rent(content.Length);
+        try
+        {
+            ReadOnlySpan<char> all = text.AsSpan(0, Encoding.UTF8.GetChars(content, text));
+            return all.Split(lines, '\n') == 5 && all[lines[0]].SequenceEqual(header) && all[lines[4]].IsEmpty
+                && Digest.TryParse(all[lines[2]], out Digest top) && Digest.TryParse(all[lines[3]], out Digest manifest)
+                ? new ResolvedReference(top, manifest)
+                : null;
+        }
+        finally
+        {
+            ArrayPool<char>.Shared.Return(text);
+        }
+    }
+}
+
+/// <summary>A reference that was resolved.</summary>
+/// <param name="Name">The reference.</param>
+/// <param name="Header">Tells its source from others.</param>
+/// <param name="Path">The file that says what to.</param>
+internal sealed record KnownReference(string Name, string Header, string Path);
