@@ -15,7 +15,6 @@ public class FunctionTests
         echo "$input" | wc -w
         """;
 
-    private string _cache = "";
     private ContainerRunner _runner = null!;
 
     [OneTimeSetUp]
@@ -31,17 +30,11 @@ public class FunctionTests
                 new LayerFile("bin/cat") { SymbolicLink = "busybox" },
                 new LayerFile("bin/wc") { SymbolicLink = "busybox" }),
             InMemoryImageFetcher.Layer(new LayerFile("count") { Content = Encoding.UTF8.GetBytes(Script) }));
-        _cache = Directory.CreateTempSubdirectory("function-tests-").FullName;
-        _runner = new ContainerRunner(o => o.WithImageFetcher(images).WithCacheDir(_cache));
+        _runner = new ContainerRunner(o => o.WithImageFetcher(images).WithEphemeralCache());
     }
 
     [OneTimeTearDown]
-    public async Task DisposeRunner()
-    {
-        await _runner.PruneAsync(new PruneOptions { MaxBytes = 0 });
-        await _runner.DisposeAsync();
-        Directory.Delete(_cache, recursive: true);
-    }
+    public async Task DisposeRunner() => await _runner.DisposeAsync();
 
     [TestCase("one", "1")]
     [TestCase("one two  three", "3")]

@@ -16,6 +16,11 @@ internal sealed class PruneCommand : Command
         CustomParser = ParseSize,
     };
 
+    private readonly Option<bool> _all = new("--all")
+    {
+        Description = "Remove the whole cache: every image, whatever ids it was unpacked with, and the directory itself. Only when nobody else uses it.",
+    };
+
     private readonly GlobalOptions _globals;
     private readonly TextWriter _output;
 
@@ -26,14 +31,20 @@ internal sealed class PruneCommand : Command
         _runner.AddTo(this);
         Options.Add(_maxAge);
         Options.Add(_maxSize);
+        Options.Add(_all);
+        Validators.Add(result =>
+        {
+            if (result.GetValue(_all) && (result.GetResult(_maxAge) ?? result.GetResult(_maxSize)) is not null)
+                result.AddError("cannot keep a part of the cache and remove all of it. Leave out --all, or --max-age and --max-size.");
+        });
         SetAction(PruneAsync);
     }
 
     private async Task<int> PruneAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         await using ContainerRunner? runner = _runner.MakeForCache(parsed, _globals);
-        PruneReport report = runner is null
-            ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
+        PruneReport report = runner is null ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
+            : parsed.GetValue(_all) ? await runner.DeleteCacheAsync(cancellationToken)
             : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
         _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Size.Format(report.BytesFreed)} freed.");
         return 0;

@@ -5,6 +5,8 @@ internal sealed class ContainerRunnerSettings
 {
     public string? CacheDirectory { get; set; }
 
+    public string? EphemeralCacheParent { get; set; }
+
     public long? CacheLimit { get; set; }
 
     public string? DefaultRegistry { get; set; }
@@ -39,6 +41,7 @@ internal sealed class ContainerRunnerSettings
     public void Apply(ContainerRunnerOptions options)
     {
         options.CacheDirectory = CacheDirectory ?? options.CacheDirectory;
+        options.EphemeralCacheParent = EphemeralCacheParent ?? options.EphemeralCacheParent;
         options.CacheLimit = CacheLimit ?? options.CacheLimit;
         options.DefaultRegistry = DefaultRegistry ?? options.DefaultRegistry;
         options.Runtime = Runtime ?? options.Runtime;

@@ -51,9 +51,8 @@ internal static class StoreWork
     {
         Identity.BecomeRoot();
         int here = Directories.Open(".");
-        TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below));
-        TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(request.Name));
-        return new SparkRemoved();
+        return new SparkRemoved(
+            TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below)) + TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(request.Name)));
     }
 
     /// <summary>What the layers below make together: an overlay of them, or a copy where the kernel lets there be none.</summary>

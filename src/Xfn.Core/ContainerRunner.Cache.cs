@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Xfn.Core.Images;
+using Xfn.Core.Layers;
 using Xfn.Core.Runs;
 
 namespace Xfn.Core;
@@ -41,7 +42,7 @@ public sealed partial class ContainerRunner
             {
                 using UsedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
                 if (!used.FromCache)
-                    PruneAfterPull(used.Image.ManifestDigest);
+                    AfterPull(used.Image.ManifestDigest);
                 return _catalog.Describe(used.Image, reference.ToString());
             },
             cancellationToken);
@@ -54,7 +55,8 @@ public sealed partial class ContainerRunner
     public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) =>
         OperateAsync(token => Task.Run(_catalog.List, token), cancellationToken);
 
-    /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses.</summary>
+    /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses, nor what containers are prepared of. What this
+    /// runner's runs leave behind their answers is waited for first, so that they use nothing any more.</summary>
     /// <param name="options">What to remove.</param>
     /// <param name="cancellationToken">Ends the pruning; what is removed by then stays so.</param>
     /// <returns>What was removed.</returns>
@@ -66,12 +68,67 @@ public sealed partial class ContainerRunner
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAge ?? TimeSpan.Zero, TimeSpan.Zero, "options.MaxAge");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBytes ?? 0, "options.MaxBytes");
-        return OperateAsync(token => Task.Run(() => _pruner.PruneAsync(options, null, token), token), cancellationToken);
+        return OperateAsync(
+            async token =>
+            {
+                await _clearUps.WaitAsync().WaitAsync(token).ConfigureAwait(false);
+
+                // Who has layers on disk marks them so, and nobody removes them in that moment.
+                await _images.FinishAsync().WaitAsync(token).ConfigureAwait(false);
+                PruneReport report = await Task.Run(() => _pruner.PruneAsync(options, null, token), token).ConfigureAwait(false);
+                long swept = await _sweeper.SweepAsync().WaitAsync(token).ConfigureAwait(false);
+                return report with { BytesFreed = report.BytesFreed + swept };
+            },
+            cancellationToken);
     }
 
-    /// <summary>Prunes behind what has just pulled or flattened an image, where there is a limit. The image itself stays, however large it is: who pulled it wants to run it, and would pull it each time.</summary>
-    private void PruneAfterPull(Digest image)
+    /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of other mappings of ids, and the directory itself where nothing else is
+    /// in it and its parent may be written.
+    /// Nobody but this runner may be using the cache.</summary>
+    /// <param name="cancellationToken">Ends the wait for a place to begin; what was begun is done to its end.</param>
+    /// <returns>What was removed.</returns>
+    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was removed, and this runner goes on. Or something belongs to ids that this user
+    /// does not have: the rest is gone, and the runner has ended.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public async Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default)
     {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        cancellationToken.ThrowIfCancellationRequested();
+        try
+        {
+            if (!_cache.IsWritable)
+                throw new ContainerEnvironmentException(RunStage.Validate, $"cannot delete cache directory '{_cache.Name}': it may not be written. Make it writable, or leave it to who may.");
+            if (_cache.IsUsedByOthers())
+            {
+                throw new ContainerEnvironmentException(
+                    RunStage.Validate, $"cannot delete cache directory '{_cache.Name}': another runner uses it. End it first, or remove what it does not use (xfn prune --max-size 0, PruneAsync).");
+            }
+
+            ObjectDisposedException.ThrowIf(Interlocked.Exchange(ref _disposed, 1) != 0, this);
+            try
+            {
+                await EndAsync().ConfigureAwait(false);
+                int images = _catalog.List().DistinctBy(image => image.Digest).Count();
+                RemovedLayers removed = await _remover.RemoveAsync(_cache).ConfigureAwait(false);
+                _ephemeral?.Remove();
+                return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = removed.Bytes };
+            }
+            finally
+            {
+                Close();
+            }
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw CacheErrors.Refused(RunStage.Validate, _cache, ex);
+        }
+    }
+
+    /// <summary>Sweeps behind what has just pulled or flattened an image, and prunes where there is a limit. The image itself stays, however large it is: who pulled it wants to run it, and would pull it
+    /// each time.</summary>
+    private void AfterPull(Digest image)
+    {
+        _background.Add(_sweeper.SweepAsync());
         if (_settings.CacheLimit is not { } limit)
             return;
         _pulled[image] = 0;

@@ -31,7 +31,7 @@ public sealed partial class ContainerRunner
             async token =>
             {
                 var containers = new PreparedContainers(
-                    options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, PruneAfterPull, t), _images, PruneAfterPull, _settings.Time);
+                    options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, AfterPull, t), _images, AfterPull, _settings.Time);
                 var function = new PreparedFunction(this, plan, containers);
                 _prepared.TryAdd(function, 0);
                 try

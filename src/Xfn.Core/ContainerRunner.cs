@@ -39,9 +39,15 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
     private readonly RunPlaces _places;
-    private readonly Lazy<Task> _sweep;
+    private readonly LayerStore _layers;
+    private readonly EphemeralCache? _ephemeral;
+    private readonly CacheRemover _remover;
+    private readonly Sweeper _sweeper;
     private readonly CancellationTokenSource _disposal = new();
     private readonly BackgroundTasks _background = new();
+
+    // What is left to do of runs that have answered.
+    private readonly BackgroundTasks _clearUps = new();
     private int _disposed;
 
     /// <summary>Makes a runner.</summary>
@@ -69,7 +75,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(BundleFor(options));
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
-        _cache = new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
+        _ephemeral = _settings.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
+        _cache = new CacheDirectory(_ephemeral?.Path ?? _settings.CacheDirectory, _settings.Mapping);
         var locator = new SparkLocator(_cache, _settings.Time);
         SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
@@ -77,7 +84,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
         _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token);
         var store = new ImageStore(_cache);
-        var layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
+        LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
         var uses = new ImageUses(_cache, _settings.Time);
         Platform platform = options.Platform ?? PlatformSelector.Host;
         var references = new ReferenceMap(_cache, fetcher, platform);
@@ -86,12 +93,16 @@ public sealed partial class ContainerRunner : IContainerRunner
         _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
         _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
         _planner = new ContainerPlanner(
-            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, PruneAfterPull));
-        _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _background) { Pulled = PruneAfterPull };
+            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, AfterPull));
+        _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
 
-        // Disposal waits for it: the next program may be no longer there than this one.
-        _sweep = new Lazy<Task>(() => Task.Run(() => Task.WhenAll(
-            layers.SweepAsync(CancellationToken.None), CgroupManager.SweepAsync(_cache.Cgroups), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0))));
+        _remover = new CacheRemover(sparks);
+        _sweeper = new Sweeper(async () =>
+        {
+            Task<long> swept = layers.SweepAsync(CancellationToken.None);
+            await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0)).ConfigureAwait(false);
+            return await swept.ConfigureAwait(false);
+        });
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
@@ -123,7 +134,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         return EnvironmentChecker.CheckAsync(
             new EnvironmentCheckOptions
             {
-                CacheDirectory = options.CacheDirectory,
+                CacheDirectory = options.EphemeralCacheParent is { } parent ? EphemeralCache.PathIn(parent) : options.CacheDirectory,
                 Runtime = options.Runtime,
                 AllowOuterProc = options.Bundle.OuterProc,
                 MappingMethod = options.UseSetUID switch { true => IdMappingMethod.Capabilities, false => IdMappingMethod.Self, null => null },
@@ -164,26 +175,22 @@ public sealed partial class ContainerRunner : IContainerRunner
         return WhileAliveAsync(token => _runs.RunAsync(plan, copied, () => default, prepared, token), cancellationToken);
     }
 
-    /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
+    /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>. An ephemeral cache is gone with it
+    /// (<see cref="ContainerRunnerOptions.WithEphemeralCache"/>).</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        await _disposal.CancelAsync().ConfigureAwait(false);
-
-        // Every run holds a place until nothing of it is left.
-        await _places.DisposeAsync().ConfigureAwait(false);
-        await _background.WaitAsync().ConfigureAwait(false);
-        await _ready.DisposeAsync().ConfigureAwait(false);
-        foreach (PreparedFunction function in _prepared.Keys)
-            await function.DisposeAsync().ConfigureAwait(false);
-        if (_sweep.IsValueCreated)
-            await _sweep.Value.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _cgroups.DisposeAsync().ConfigureAwait(false);
-        await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        _ownFetcher?.Dispose();
-        _sparks.Dispose();
-        _cache.Dispose();
+        try
+        {
+            await EndAsync().ConfigureAwait(false);
+            if (_ephemeral is not null)
+                await RemoveAsync(_ephemeral, _cache).ConfigureAwait(false);
+        }
+        finally
+        {
+            Close();
+        }
     }
 
     /// <summary>Checks options without making a runner of them.</summary>
@@ -191,6 +198,63 @@ public sealed partial class ContainerRunner : IContainerRunner
     {
         _ = RunnerSettings.From(options);
         BundleOptionsValidator.Validate(options.Bundle);
+    }
+
+    private async Task EndAsync()
+    {
+        await _disposal.CancelAsync().ConfigureAwait(false);
+
+        // Every run holds a place until nothing of it is left.
+        await _places.DisposeAsync().ConfigureAwait(false);
+        await _background.WaitAsync().ConfigureAwait(false);
+        await _clearUps.WaitAsync().ConfigureAwait(false);
+        await _ready.DisposeAsync().ConfigureAwait(false);
+        foreach (PreparedFunction function in _prepared.Keys)
+            await function.DisposeAsync().ConfigureAwait(false);
+
+        // The next program may be no longer there than this one.
+        if (_sweeper.HasBegun || _ephemeral is not null)
+            await ((Task)_sweeper.SweepAsync()).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _cgroups.DisposeAsync().ConfigureAwait(false);
+        await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _layers.ClearAsync().ConfigureAwait(false);
+    }
+
+    private void Close()
+    {
+        _ownFetcher?.Dispose();
+        _sparks.Dispose();
+        _cache.Dispose();
+        _ephemeral?.Dispose();
+    }
+
+    /// <summary>Removes the ephemeral caches of this user's runners that were killed, where this one has such a cache itself.</summary>
+    private async Task SweepEphemeralAsync()
+    {
+        if (_settings.EphemeralCacheParent is not { } parent)
+            return;
+        foreach (EphemeralCache dead in EphemeralCache.FindDead(parent))
+        {
+            using (dead)
+            {
+                using var cache = new CacheDirectory(dead.Path, _settings.Mapping);
+                await RemoveAsync(dead, cache).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Removes an ephemeral cache; one that cannot be removed is left to the next who tries.</summary>
+    private async Task RemoveAsync(EphemeralCache ephemeral, CacheDirectory cache)
+    {
+        try
+        {
+            await _remover.RemoveAsync(cache).ConfigureAwait(false);
+            ephemeral.Remove();
+        }
+        catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
+        {
+            RunnerLog.NotRemoved(_settings.Logger, ephemeral.Path, ex);
+        }
     }
 
     private static ContainerRunnerOptions Configured(Action<ContainerRunnerOptions>? configure)
@@ -204,7 +268,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private async Task<T> WhileAliveAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        _ = _sweep.Value;
+        _sweeper.Begin();
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
         try
         {

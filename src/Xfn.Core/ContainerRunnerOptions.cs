@@ -21,6 +21,10 @@ public sealed class ContainerRunnerOptions
     /// <summary>The directory for images and runs: the caller's, and writable by nobody else. By default <see cref="ContainerRunner.DefaultCacheDirectory"/>.</summary>
     public string CacheDirectory { get; set; } = ContainerRunner.DefaultCacheDirectory;
 
+    /// <summary>The directory in which a cache is made that is this runner's alone, and gone with it: <see cref="WithEphemeralCache"/>. Null, the default, to use <see cref="CacheDirectory"/>, which
+    /// counts for nothing otherwise.</summary>
+    public string? EphemeralCacheParent { get; set; }
+
     /// <summary>How many bytes the layers in the cache may take: a pull that goes over it has images pruned behind the run, the least recently used first, never what a run uses,
     /// nor the image just pulled: one that is larger by itself is kept until another is pulled, and a warning is logged. Null, the default, for no limit.</summary>
     public long? CacheLimit { get; set; }
@@ -91,6 +95,11 @@ public sealed class ContainerRunnerOptions
     /// <summary>Sets <see cref="CacheDirectory"/>.</summary>
     /// <param name="directory">The directory; made when it does not exist.</param>
     public ContainerRunnerOptions WithCacheDir(string directory) => Set(() => CacheDirectory = directory);
+
+    /// <summary>Gives the runner a cache of its own, which is gone when it is disposed; when the process was killed, when another such runner of the same user with the same parent is next used or
+    /// disposed. Every image is pulled anew: for tests, and for programs that are to leave nothing at all.</summary>
+    /// <param name="parent">The directory to make it in, with room for the images, and where programs may be executed (no noexec); null for the temporary directory (TMPDIR, else <c>/tmp</c>).</param>
+    public ContainerRunnerOptions WithEphemeralCache(string? parent = null) => Set(() => EphemeralCacheParent = parent ?? Path.GetTempPath());
 
     /// <summary>Sets <see cref="CacheLimit"/>.</summary>
     /// <param name="bytes">The limit, in bytes; at least 0.</param>

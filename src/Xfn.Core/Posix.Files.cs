@@ -76,6 +76,9 @@ internal static unsafe partial class Posix
         [FieldOffset(32)]
         public ulong Inode;
 
+        [FieldOffset(48)]
+        public ulong Blocks;
+
         [FieldOffset(136)]
         public uint DeviceMajor;
 

@@ -58,6 +58,13 @@ internal static unsafe partial class Posix
         return status.Uid;
     }
 
+    /// <summary>How many bytes of the disk a file or directory takes, itself when it is a link; 0 when there is none, or the system does not tell.</summary>
+    public static long DiskBytesOf(string path)
+    {
+        const long blockBytes = 512;
+        return statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status) == 0 ? (long)status.Blocks * blockBytes : 0;
+    }
+
     /// <summary>Whether an open file is the one that a path leads to.</summary>
     public static bool IsFileAt(SafeFileHandle file, string path) => IdentityOf(file) is { } open && IdentityOf(path) is { } there && open == there;
 

@@ -136,12 +136,10 @@ internal sealed class FlattenedImageTests : RunnerFixture
         await runner.PruneAsync(new PruneOptions { MaxAge = TimeSpan.FromHours(1) }, token);
         Assert.That(Flattened(), Has.Length.EqualTo(1));
 
-        // What is left of a run holds its image for a moment.
-        PruneReport report;
-        while ((report = await runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token)).ImagesRemoved == 0)
-            await Task.Delay(10, token);
+        PruneReport report = await runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
         Assert.That(Flattened(), Is.Empty);
-        Assert.That((report.ImagesRemoved, report.LayersRemoved, report.BytesFreed >= flattened), Is.EqualTo((1, 1, true)));
+        Assert.That((report.ImagesRemoved, report.LayersRemoved), Is.EqualTo((1, 1)));
+        Assert.That(report.BytesFreed, Is.GreaterThan(2 * new FileInfo("/bin/busybox").Length), "the layer and the image flattened");
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("answer\n"));
     }
 

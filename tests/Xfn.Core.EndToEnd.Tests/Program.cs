@@ -13,6 +13,8 @@ if (args is [var command, ..] && !command.StartsWith('-'))
         options.Runtime = Ways.Runtime;
         if (Environment.GetEnvironmentVariable("XFN_TEST_SECCOMP") is { } profile)
             options.Bundle = options.Bundle with { SeccompProfile = Encoding.UTF8.GetBytes(profile) };
+        if (Environment.GetEnvironmentVariable("XFN_TEST_EPHEMERAL") is { } parent)
+            options.WithEphemeralCache(parent);
         return new TestRunner(new ContainerRunner(options));
     }).InvokeAsync(args);
 }

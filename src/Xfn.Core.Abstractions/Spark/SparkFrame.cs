@@ -151,7 +151,8 @@ internal static class SparkFrame
                 var remove = (SparkRemove?)m;
                 return new SparkRemove(c.Text(remove?.Name));
             case SparkMessageKind.Removed:
-                return new SparkRemoved();
+                var removed = (SparkRemoved?)m;
+                return new SparkRemoved(c.Number(removed?.Bytes));
             case SparkMessageKind.Flatten:
                 var flatten = (SparkFlatten?)m;
                 return new SparkFlatten

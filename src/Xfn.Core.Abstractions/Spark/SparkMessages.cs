@@ -226,7 +226,8 @@ internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);
 internal sealed record SparkRemove(string Name);
 
 /// <summary>It is gone.</summary>
-internal sealed record SparkRemoved;
+/// <param name="Bytes">How many bytes of the disk that gave back.</param>
+internal sealed record SparkRemoved(long Bytes);
 
 /// <summary>Copy an image's layers over one another into <c>fs</c> in the working directory: what can be seen there is what <see cref="SparkRun"/> would mount of them.</summary>
 internal sealed record SparkFlatten

@@ -4,16 +4,22 @@ namespace Xfn.Core.Spark.Unpack;
 /// <remarks>One descriptor is open at a time: it goes down by name and up by <c>..</c>, and checks that it came to where it was before.</remarks>
 internal sealed unsafe class TreeRemover
 {
+    private const int BlockBytes = 512;
+
     private readonly DirectoryListing _listing = new();
     private readonly Stack<Level> _levels = new();
     private int _at = -1;
+    private long _blocks;
 
     /// <summary>Deletes a file, or a directory with all that is in it. It is no error when there is none.</summary>
-    public static void Remove(int directoryFd, ReadOnlySpan<byte> name)
+    /// <returns>How many bytes of the disk that gave back: those of a file that has another name elsewhere are none.</returns>
+    public static long Remove(int directoryFd, ReadOnlySpan<byte> name)
     {
         byte[] terminated = [.. name, 0];
-        if (!TryUnlink(directoryFd, terminated, out bool missing) && !missing)
-            new TreeRemover().RemoveDirectory(directoryFd, terminated);
+        var remover = new TreeRemover();
+        if (!remover.TryUnlink(directoryFd, terminated, out bool missing) && !missing)
+            remover.RemoveDirectory(directoryFd, terminated);
+        return remover._blocks * BlockBytes;
     }
 
     /// <summary>Deletes what is in a directory.</summary>
@@ -143,21 +149,31 @@ internal sealed unsafe class TreeRemover
 
     /// <summary>Deletes a file or an empty directory.</summary>
     /// <returns>False when it is a directory that is not empty, or when it is missing.</returns>
-    private static bool TryUnlink(int parent, ReadOnlySpan<byte> terminated, out bool missing)
+    private bool TryUnlink(int parent, ReadOnlySpan<byte> terminated, out bool missing)
     {
         missing = false;
         fixed (byte* name = terminated)
         {
+            // What cannot be looked at counts for nothing; why not is told by what fails next.
+            long blocks = Libc.Status(parent, name, out Libc.FileStatus status) == 0 && (status.Links <= 1 || status.Type == Libc.S_IFDIR) ? (long)status.Blocks : 0;
             bool writable = false;
             while (true)
             {
                 if (Libc.unlinkat(parent, name, 0) == 0)
+                {
+                    _blocks += blocks;
                     return true;
+                }
+
                 int errno = Libc.Errno;
                 if (errno is Libc.EISDIR or Libc.EPERM)
                 {
                     if (Libc.unlinkat(parent, name, Libc.AT_REMOVEDIR) == 0)
+                    {
+                        _blocks += blocks;
                         return true;
+                    }
+
                     // EPERM can also be an immutable file; then it is no directory.
                     if (Libc.Errno != Libc.ENOTDIR)
                         errno = Libc.Errno;

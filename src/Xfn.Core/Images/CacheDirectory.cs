@@ -14,10 +14,14 @@ internal sealed class CacheDirectory : IDisposable
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
     private static readonly string[] Parts = ["blobs", "refs", "locks", "sessions", "store"];
+    private static readonly string[] MoreParts = ["bin", "cgroups", "incoming"];
 
     private readonly HeldDirectory _directory;
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly FileStream? _sessionLock;
+
+    // Sessions of which something could not be removed: each attempt takes a second. One sweeps at a time.
+    private readonly HashSet<string> _left = [];
 
     /// <summary>Makes what is missing.</summary>
     /// <exception cref="ContainerEnvironmentException">The directory cannot be made, or is not the caller's alone.</exception>
@@ -122,13 +126,18 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>What a directory's mode becomes when its layer is whole.</summary>
     public static void Seal(string directory) => File.SetUnixFileMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
 
+    /// <summary>The directories that <see cref="NewIncoming"/> has made and that are still there.</summary>
+    public string[] ListIncoming() => _sessionLock is null ? [] : Directory.GetDirectories(Incoming);
+
     /// <summary>Clears what processes that have ended left behind.</summary>
-    /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made; false when it cannot.</param>
-    public async Task SweepAsync(Func<string, Task<bool>> removeIncoming)
+    /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made, and says how many bytes that gave back; null when it cannot.</param>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public async Task<long> SweepAsync(Func<string, Task<long?>> removeIncoming)
     {
+        long bytes = 0;
         if (_sessionLock is null)
-            return;
-        foreach (string path in Directory.GetFiles(Sessions).Where(p => Path.GetFileName(p) != _session))
+            return bytes;
+        foreach (string path in Directory.GetFiles(Sessions).Where(p => Path.GetFileName(p) != _session && !_left.Contains(Path.GetFileName(p))))
         {
             // Whoever holds the lock is alive.
             using FileStream? held = FileLock.Try(path);
@@ -139,17 +148,44 @@ internal sealed class CacheDirectory : IDisposable
             if (Directory.Exists(incoming))
             {
                 foreach (string directory in Directory.GetDirectories(incoming))
-                    clear &= await removeIncoming(directory).ConfigureAwait(false);
+                {
+                    long? freed = await removeIncoming(directory).ConfigureAwait(false);
+                    bytes += freed ?? 0;
+                    clear &= freed is not null;
+                }
             }
 
             // What belongs to another mapping's ids is left to a runner of that mapping.
             if (!clear)
+            {
+                _left.Add(Path.GetFileName(path));
                 continue;
+            }
+
             if (Directory.Exists(incoming))
-                Directory.Delete(incoming, recursive: true);
-            RemoveTemporaries(Path.GetFileName(path));
-            File.Delete(path);
+                bytes += CountedRemoval.RemoveTree(incoming);
+            bytes += RemoveTemporaries(Path.GetFileName(path)) + CountedRemoval.RemoveFile(path);
         }
+
+        return bytes;
+    }
+
+    /// <summary>Whether another runner uses the cache, of this process or of another.</summary>
+    public bool IsUsedByOthers() => Directory.GetFiles(Sessions).Any(path => Path.GetFileName(path) != _session && IsHeld(path));
+
+    /// <summary>The stores of all mappings.</summary>
+    public string[] ListStores() => Directory.GetDirectories(Path.GetDirectoryName(Store)!);
+
+    /// <summary>The directories that <see cref="NewIncoming"/> has made for anyone.</summary>
+    public IEnumerable<string> ListAllIncoming() => Directory.GetDirectories(Path.GetDirectoryName(Incoming)!).SelectMany(Directory.GetDirectories);
+
+    /// <summary>Removes what runners make in it; and itself, where nothing else is in it and its parent may be written. It is of no use after that.</summary>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public long Remove()
+    {
+        long bytes = Parts.Concat(MoreParts).Select(part => Path.Combine(Root, part)).Where(Directory.Exists).Sum(CountedRemoval.RemoveTree);
+        long own = Posix.DiskBytesOf(Name);
+        return TryDelete(Name) ? bytes + own : bytes;
     }
 
     public void Dispose()
@@ -169,34 +205,44 @@ internal sealed class CacheDirectory : IDisposable
         _directory.Dispose();
     }
 
+    private static bool IsHeld(string path)
+    {
+        using FileStream? held = FileLock.Try(path);
+        return held is null;
+    }
+
     private static string SessionMark(string session) => $".{session}.";
 
-    private void RemoveTemporaries(string session)
+    private long RemoveTemporaries(string session)
     {
+        long bytes = 0;
         IEnumerable<string> layers = Directory.GetDirectories(Path.Combine(Store, "layers")).Concat(Directory.GetDirectories(Path.Combine(Store, "flat")));
         foreach (string directory in new[] { Bin, Blobs, References }.Concat(layers))
         {
             try
             {
-                foreach (string file in Directory.GetFiles(directory, "*" + TemporarySuffix).Where(f => f.Contains(SessionMark(session), StringComparison.Ordinal)))
-                    File.Delete(file);
+                bytes += Directory.GetFiles(directory, "*" + TemporarySuffix).Where(f => f.Contains(SessionMark(session), StringComparison.Ordinal)).Sum(CountedRemoval.RemoveFile);
             }
             catch (DirectoryNotFoundException)
             {
                 // A layer that another prunes right now.
             }
         }
+
+        return bytes;
     }
 
-    private static void TryDelete(string path, Action<string>? delete = null)
+    private static bool TryDelete(string path, Action<string>? delete = null)
     {
         try
         {
             (delete ?? Directory.Delete)(path);
+            return true;
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
             // Not empty: something could not be removed when its turn was. Or it may not be written any more. The next process to start sweeps it.
+            return false;
         }
     }
 

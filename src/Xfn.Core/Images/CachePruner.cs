@@ -26,24 +26,20 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
             cancellationToken.ThrowIfCancellationRequested();
             bool old = time.GetUtcNow() - image.LastUsed > options.MaxAge;
             bool much = image.Layers.Count > 0 && content.LayersOf(kept) > options.MaxBytes;
-            if (!(old || much) || spared?.Contains(image.Digest) == true || !TryRemove(image))
+            if (!(old || much) || spared?.Contains(image.Digest) == true || TryRemove(image) is not { } freed)
                 continue;
             kept.Remove(image);
-            images++;
-            bytes += content.Blobs.GetValueOrDefault(image.Digest);
+            images += image.IsWhole ? 1 : 0;
+            bytes += freed;
         }
 
         bytes += RemoveDocuments(content, kept);
         HashSet<string> wanted = [.. kept.SelectMany(i => i.Layers)];
         IEnumerable<string> unwanted = UsesAreKnown(content) ? content.Layers.Keys.Where(id => !wanted.Contains(id)) : [];
-        IReadOnlyList<string> removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
+        RemovedLayers removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
-        store.RemoveTemporaries(time.GetUtcNow() - LongestWrite);
-        bytes += sparks.RemoveUnused();
-
-        // Who lives long begins seldom.
-        await layers.SweepAsync(cancellationToken).ConfigureAwait(false);
-        return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count(id => !LayerStore.IsFlattened(id)), BytesFreed = bytes + removed.Sum(id => content.Layers[id]) };
+        bytes += removed.Bytes + store.RemoveTemporaries(time.GetUtcNow() - LongestWrite) + sparks.RemoveUnused();
+        return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes };
     }
 
     /// <summary>Whether it is known which layers the images in use have; not so when the documents of one were damaged while it runs.</summary>
@@ -53,37 +49,27 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
         return uses.List().Where(d => !known.Contains(d)).All(d => !uses.IsHeld(d));
     }
 
-    private bool TryRemove(ListedImage image)
+    /// <returns>How many bytes of the disk that gave back; null when it stays.</returns>
+    private long? TryRemove(ListedImage image)
     {
         // Used since it was listed.
         if (uses.LastUseOf(image.Digest) > image.LastUsed)
-            return false;
+            return null;
         using FileStream? held = uses.TryTake(image.Digest);
-        if (held is null)
-            return false;
-        Remove(image.Digest);
-        File.Delete(held.Name);
-        return true;
+        return held is null ? null : Remove(image.Digest) + CountedRemoval.RemoveFile(held.Name);
     }
 
-    private void Remove(Digest digest)
-    {
-        foreach (KnownReference reference in references.List()[digest])
-            ReferenceMap.Remove(reference);
-        store.RemoveBlob(digest);
-    }
+    private long Remove(Digest digest) => references.List()[digest].Sum(ReferenceMap.Remove) + store.RemoveBlob(digest);
 
     /// <summary>Removes what no image refers to: configurations, documents that are damaged, references that lead nowhere, lock files.</summary>
     private long RemoveDocuments(CacheContent content, List<ListedImage> kept)
     {
         long bytes = 0;
         HashSet<Digest> wanted = [.. kept.Select(i => i.Digest), .. kept.Select(i => i.Config)];
-        foreach ((Digest digest, long size) in content.Blobs)
+        foreach (Digest digest in content.Blobs.Keys)
         {
-            if (wanted.Contains(digest) || content.Images.Any(i => i.Digest == digest))
-                continue;
-            store.RemoveBlob(digest);
-            bytes += size;
+            if (!wanted.Contains(digest) && content.Images.All(i => i.Digest != digest))
+                bytes += store.RemoveBlob(digest);
         }
 
         IReadOnlyDictionary<Digest, long> left = store.ListBlobs();
@@ -92,8 +78,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
             using FileStream? held = uses.TryTake(image);
             if (held is null || store.ListBlobs().ContainsKey(image))
                 continue;
-            Remove(image);
-            File.Delete(held.Name);
+            bytes += Remove(image) + CountedRemoval.RemoveFile(held.Name);
         }
 
         return bytes;

@@ -69,21 +69,15 @@ internal sealed class ImageStore(CacheDirectory cache)
     }
 
     /// <summary>Removes a document, and what was read of it.</summary>
-    public void RemoveBlob(Digest digest)
-    {
-        File.Delete(UserFilesPath(digest));
-        File.Delete(BlobPath(digest));
-    }
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public long RemoveBlob(Digest digest) => CountedRemoval.RemoveFile(UserFilesPath(digest)) + CountedRemoval.RemoveFile(BlobPath(digest));
 
     /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
-    public void RemoveTemporaries(DateTimeOffset before)
-    {
-        foreach (FileInfo file in new[] { cache.Blobs, cache.References, cache.Bin }.SelectMany(d => new DirectoryInfo(d).EnumerateFiles("*" + CacheDirectory.TemporarySuffix)))
-        {
-            if (file.LastWriteTimeUtc < before)
-                file.Delete();
-        }
-    }
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public long RemoveTemporaries(DateTimeOffset before) => new[] { cache.Blobs, cache.References, cache.Bin }
+        .SelectMany(d => new DirectoryInfo(d).GetFiles("*" + CacheDirectory.TemporarySuffix))
+        .Where(file => file.LastWriteTimeUtc < before)
+        .Sum(file => CountedRemoval.RemoveFile(file.FullName));
 
     /// <summary>An image's user files, as they were read once; null when they were not, or are not there as they were written.</summary>
     public SparkFiles? ReadUserFiles(Digest manifest)

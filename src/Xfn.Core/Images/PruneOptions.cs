@@ -13,12 +13,13 @@ public sealed record PruneOptions
 /// <summary>What was removed from the cache.</summary>
 public sealed record PruneReport
 {
-    /// <summary>How many images.</summary>
+    /// <summary>How many images; those of which the cache had a part only do not count.</summary>
     public required int ImagesRemoved { get; init; }
 
     /// <summary>How many layers: those that no remaining image has.</summary>
     public required int LayersRemoved { get; init; }
 
-    /// <summary>How many bytes of files were removed, those of old versions' xfn-spark included.</summary>
+    /// <summary>How many bytes of the disk are free again, counted by blocks as <c>du</c> does: of layers, of what is known of images, of old versions' xfn-spark, and of what processes left
+    /// that were killed.</summary>
     public required long BytesFreed { get; init; }
 }

@@ -69,7 +69,8 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
         .ToLookup(reference => reference.Manifest, reference => reference.Name);
 
     /// <summary>Forgets what a reference was resolved to.</summary>
-    public static void Remove(KnownReference reference) => File.Delete(reference.Path);
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public static long Remove(KnownReference reference) => CountedRemoval.RemoveFile(reference.Path);
 
     private bool IsOfOurSource(KnownReference known) =>
         ImageReference.TryParse(known.Name, ImageReference.DefaultRegistry, out ImageReference? reference, out _)

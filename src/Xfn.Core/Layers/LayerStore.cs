@@ -156,7 +156,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         }
         catch
         {
-            await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
+            await TryRemoveAsync(incoming).ConfigureAwait(false);
             throw;
         }
     }
@@ -165,16 +165,20 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     /// <param name="ids">The layers.</param>
     /// <param name="wanted">Gives those of all layers that images want by now. It is asked when the layers are out of sight: whoever wanted one before that is found so,
     /// and whoever wants one later finds it missing.</param>
-    /// <param name="cancellationToken">Ends the removal; what is out of sight by then is left to the next sweep.</param>
-    /// <returns>Those that were removed.</returns>
-    public async Task<IReadOnlyList<string>> RemoveAsync(IEnumerable<string> ids, Func<IReadOnlySet<string>> wanted, CancellationToken cancellationToken)
+    /// <param name="cancellationToken">Ends the removal; what is out of sight by then is removed all the same.</param>
+    /// <returns>What was removed.</returns>
+    public async Task<RemovedLayers> RemoveAsync(IEnumerable<string> ids, Func<IReadOnlySet<string>> wanted, CancellationToken cancellationToken)
     {
         var taken = new List<(string Id, string Directory, FileStream Held)>();
-        var removed = new List<string>();
+        var removed = new HashSet<string>();
+        long bytes = 0;
         try
         {
             foreach (string id in ids)
             {
+                if (cancellationToken.IsCancellationRequested)
+                    break;
+
                 // Who pulls it, or removes it, has the lock.
                 if (FileLock.Try(LockOf(id)) is not { } held)
                     continue;
@@ -207,11 +211,14 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         foreach ((string id, string directory, FileStream _) in taken.Where(t => Directory.Exists(t.Directory)))
         {
             CacheDirectory.Unseal(directory);
-            if (!await TryRemoveAsync(directory, cancellationToken).ConfigureAwait(false))
+            if (await TryRemoveAsync(directory).ConfigureAwait(false) is { } freed)
+                bytes += freed;
+            else
                 removed.Remove(id);
         }
 
-        return removed;
+        cancellationToken.ThrowIfCancellationRequested();
+        return new RemovedLayers(removed.Count(id => !IsFlattened(id)), bytes);
     }
 
     /// <summary>Removes the lock files of layers that are not in the cache.</summary>
@@ -228,17 +235,24 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     }
 
     /// <summary>Clears what processes that have ended left behind.</summary>
-    public Task SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => SweepAsync(directory, cancellationToken));
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public Task<long> SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => SweepAsync(directory, cancellationToken));
+
+    /// <summary>Removes what this process could not remove when its turn was; to be called when nothing is unpacked any more.</summary>
+    public async Task ClearAsync()
+    {
+        foreach (string directory in cache.ListIncoming())
+            await TryRemoveAsync(directory).ConfigureAwait(false);
+    }
 
     /// <summary>A spark whose runner was killed ends within moments, and may write its last while this goes on.</summary>
-    private async Task<bool> SweepAsync(string directory, CancellationToken cancellationToken)
+    private async Task<long?> SweepAsync(string directory, CancellationToken cancellationToken)
     {
         for (int attempt = 1; attempt < SweepAttempts; attempt++)
         {
             try
             {
-                await _unpacker.RemoveAsync(directory, cancellationToken).ConfigureAwait(false);
-                return true;
+                return await _unpacker.RemoveAsync(directory, sparks.Mapping, cancellationToken).ConfigureAwait(false);
             }
             catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
             {
@@ -246,20 +260,21 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             }
         }
 
-        return await TryRemoveAsync(directory, cancellationToken).ConfigureAwait(false);
+        return await TryRemoveAsync(directory).ConfigureAwait(false);
     }
 
-    private async Task<bool> TryRemoveAsync(string directory, CancellationToken cancellationToken)
+    /// <summary>Removes a directory with a layer that nobody sees. It takes moments, and what is half removed is nobody's: it cannot be cancelled.</summary>
+    /// <returns>How many bytes of the disk that gave back; null when it cannot be removed, which is logged.</returns>
+    private async Task<long?> TryRemoveAsync(string directory)
     {
         try
         {
-            await _unpacker.RemoveAsync(directory, cancellationToken).ConfigureAwait(false);
-            return true;
+            return await _unpacker.RemoveAsync(directory, sparks.Mapping, CancellationToken.None).ConfigureAwait(false);
         }
         catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
         {
             RunnerLog.NotRemoved(logger, cache.Named(directory), ex);
-            return false;
+            return null;
         }
     }
 
@@ -379,7 +394,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         catch
         {
             // Not with the caller's token: what was begun is cleared also when it was cancelled.
-            await TryRemoveAsync(incoming, CancellationToken.None).ConfigureAwait(false);
+            await TryRemoveAsync(incoming).ConfigureAwait(false);
             throw;
         }
     }
@@ -400,7 +415,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         if (stale is not null)
         {
             CacheDirectory.Unseal(stale);
-            await TryRemoveAsync(stale, CancellationToken.None).ConfigureAwait(false);
+            await TryRemoveAsync(stale).ConfigureAwait(false);
         }
 
         return new StoredLayer(id, record);
@@ -427,3 +442,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             File.Delete(held.Name);
     }
 }
+
+/// <summary>Layers that were removed.</summary>
+/// <param name="Count">How many; what was made of them does not count.</param>
+/// <param name="Bytes">How many bytes of the disk that gave back.</param>
+internal sealed record RemovedLayers(int Count, long Bytes);

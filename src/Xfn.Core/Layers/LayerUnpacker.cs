@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Security.Cryptography;
+using Xfn.Core.Images;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
@@ -111,22 +112,25 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
     }
 
     /// <summary>Removes a directory in which a spark has written, with all that is in it.</summary>
-    public async Task RemoveAsync(string directory, CancellationToken cancellationToken)
+    /// <param name="directory">The directory, in which sparks may write.</param>
+    /// <param name="mapping">The ids of that spark.</param>
+    /// <param name="cancellationToken">Ends the removal.</param>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public async Task<long> RemoveAsync(string directory, IdMapping mapping, CancellationToken cancellationToken)
     {
-        if (Path.Exists(Path.Combine(directory, "fs")))
-            await RemoveFilesAsync(directory, cancellationToken).ConfigureAwait(false);
-        Directory.Delete(directory, recursive: true);
+        long bytes = Path.Exists(Path.Combine(directory, "fs")) ? await RemoveFilesAsync(directory, mapping, cancellationToken).ConfigureAwait(false) : 0;
+        return bytes + CountedRemoval.RemoveTree(directory);
     }
 
-    private async Task RemoveFilesAsync(string directory, CancellationToken cancellationToken)
+    private async Task<long> RemoveFilesAsync(string directory, IdMapping mapping, CancellationToken cancellationToken)
     {
-        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
+        SparkProcess spark = await sparks.StartAsync("work", directory, mapping, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
             await spark.SendAsync(new SparkRemove("fs"), cancellationToken).ConfigureAwait(false);
             try
             {
-                await spark.ReceiveAsync<SparkRemoved>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
+                return (await spark.ReceiveAsync<SparkRemoved>(RunStage.Unpack, cancellationToken).ConfigureAwait(false)).Bytes;
             }
             catch (SparkFailedException ex)
             {

@@ -13,15 +13,22 @@ internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFil
     // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
     private Task<SparkFile>? _executable;
 
+    /// <summary>The ids of sparks.</summary>
+    public IdMapping Mapping => mapping;
+
     /// <inheritdoc cref="SparkProcess.StartAsync"/>
-    public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken)
+    public Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken) => StartAsync(mode, workingDirectory, mapping, cancellationToken);
+
+    /// <summary>Starts one with ids of its own.</summary>
+    /// <inheritdoc cref="SparkProcess.StartAsync"/>
+    public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, IdMapping ids, CancellationToken cancellationToken)
     {
         SparkFile file = await ProvideAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
         for (int attempt = 1; ; attempt++)
         {
             try
             {
-                return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, mapping, cancellationToken).ConfigureAwait(false);
+                return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, ids, cancellationToken).ConfigureAwait(false);
             }
             catch (ContainerEnvironmentException ex) when (attempt < Attempts && ex.Message.Contains("Text file busy", StringComparison.Ordinal))
             {

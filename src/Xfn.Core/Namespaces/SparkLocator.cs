@@ -78,7 +78,7 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
     }
 
     /// <summary>Removes copies that no process uses and none has for long: other versions'.</summary>
-    /// <returns>How many bytes they had.</returns>
+    /// <returns>How many bytes of the disk that gave back.</returns>
     public long RemoveUnused()
     {
         long bytes = 0;
@@ -91,8 +91,7 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
             // Used since it was listed, and let go of.
             if (held is null || time.GetUtcNow() - File.GetLastWriteTimeUtc(held.SafeFileHandle) < LongestUnused)
                 continue;
-            bytes += held.Length;
-            File.Delete(copy.FullName);
+            bytes += CountedRemoval.RemoveFile(copy.FullName);
         }
 
         return bytes;

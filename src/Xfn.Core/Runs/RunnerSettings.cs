@@ -16,6 +16,9 @@ internal sealed record RunnerSettings
 
     public required string CacheDirectory { get; init; }
 
+    /// <summary>Where an ephemeral cache is made; null to use <see cref="CacheDirectory"/>.</summary>
+    public required string? EphemeralCacheParent { get; init; }
+
     public required long? CacheLimit { get; init; }
 
     public required string DefaultRegistry { get; init; }
@@ -50,6 +53,8 @@ internal sealed record RunnerSettings
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentException.ThrowIfNullOrWhiteSpace(options.CacheDirectory);
+        if (options.EphemeralCacheParent is not null)
+            ArgumentException.ThrowIfNullOrWhiteSpace(options.EphemeralCacheParent);
         if (options.Runtime is not null)
             ArgumentException.ThrowIfNullOrWhiteSpace(options.Runtime);
         ArgumentNullException.ThrowIfNull(options.Logger);
@@ -73,6 +78,7 @@ internal sealed record RunnerSettings
         {
             Mapping = mapping,
             CacheDirectory = options.CacheDirectory,
+            EphemeralCacheParent = options.EphemeralCacheParent,
             CacheLimit = options.CacheLimit,
             DefaultRegistry = options.DefaultRegistry!,
             Logger = options.Logger,

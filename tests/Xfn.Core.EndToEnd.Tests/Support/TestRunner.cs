@@ -30,6 +30,8 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
 
     public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default) => runner.PruneAsync(options, cancellationToken);
 
+    public Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default) => runner.DeleteCacheAsync(cancellationToken);
+
     public ValueTask DisposeAsync() => runner.DisposeAsync();
 
     /// <summary>A run that found no container waiting is an ordinary one, and would show nothing of prepared ones.</summary>

@@ -1,0 +1,97 @@
+using System.Globalization;
+using Xfn.Core.Cgroups;
+using Xfn.Core.Layers;
+using Xfn.Core.Namespaces;
+
+namespace Xfn.Core.Images;
+
+/// <summary>Removes whole caches, also what belongs to ids that the caller is not: by a spark that has them.</summary>
+internal sealed class CacheRemover(SparkFactory sparks)
+{
+    private readonly LayerUnpacker _unpacker = new(sparks);
+
+    /// <summary>Removes all of a cache that no runner uses.</summary>
+    /// <param name="cache">The cache, of which only disposal is left after this.</param>
+    /// <returns>How many layers were removed, and how many bytes of the disk all of it gave back.</returns>
+    /// <exception cref="ContainerEnvironmentException">Something belongs to ids that neither the caller has nor a spark of the caller's; all else is gone.</exception>
+    public async Task<RemovedLayers> RemoveAsync(CacheDirectory cache)
+    {
+        // Where the cgroups of runners are that were killed is known here alone.
+        await CgroupManager.SweepAsync(cache.Cgroups).ConfigureAwait(false);
+        int layers = 0;
+        long bytes = 0;
+        IdMapping[] mappings = [sparks.Mapping, .. cache.ListStores().Select(store => MappingOf(Path.GetFileName(store))).OfType<IdMapping>().Where(m => m.Key != sparks.Mapping.Key)];
+        foreach (string store in cache.ListStores())
+        {
+            IdMapping[] likely = [.. mappings.OrderBy(m => m.Key == Path.GetFileName(store) ? 0 : 1)];
+            foreach (string directory in Directory.GetDirectories(store).SelectMany(Directory.GetDirectories))
+            {
+                bytes += await RemoveAsync(cache, directory, likely).ConfigureAwait(false);
+                layers += LayerStore.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
+            }
+        }
+
+        foreach (string directory in cache.ListAllIncoming())
+            bytes += await RemoveAsync(cache, directory, mappings).ConfigureAwait(false);
+        return new RemovedLayers(layers, bytes + cache.Remove());
+    }
+
+    private async Task<long> RemoveAsync(CacheDirectory cache, string directory, IEnumerable<IdMapping> mappings)
+    {
+        CacheDirectory.Unseal(directory);
+        Exception? refused = null;
+        foreach (IdMapping mapping in mappings)
+        {
+            try
+            {
+                return await _unpacker.RemoveAsync(directory, mapping, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
+            {
+                refused ??= ex;
+            }
+        }
+
+        try
+        {
+            // Root of the machine may whatever a spark may.
+            return CountedRemoval.RemoveTree(directory);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Pull, $"cannot delete '{cache.Named(directory)}': {cache.Named((refused ?? ex).Message).TrimEnd('.')}. It was unpacked with other ids: delete the cache with a runner that has those, or as root.", refused ?? ex);
+        }
+    }
+
+    /// <summary>The mapping that a store is named after; null where it is none's name.</summary>
+    private static IdMapping? MappingOf(string key)
+    {
+        if (key.Split('-') is not [string uids, string gids] || RangesOf(uids) is not { } u || RangesOf(gids) is not { } g)
+            return null;
+        return new IdMapping
+        {
+            Uids = u,
+            Gids = g,
+            Method = Capabilities.HasSetUid && Capabilities.HasSetGid ? IdMappingMethod.Capabilities
+                : u is [{ Count: 1 } own] && own.Outside == Posix.EffectiveUserId ? IdMappingMethod.Self
+                : IdMappingMethod.SubordinateIds,
+        };
+    }
+
+    private static List<IdRange>? RangesOf(string names)
+    {
+        var ranges = new List<IdRange>();
+        uint inside = 0;
+        foreach (string name in names.Split('_'))
+        {
+            if (name.Split('+') is not [string first, string count]
+                || !uint.TryParse(first, NumberStyles.None, CultureInfo.InvariantCulture, out uint outside) || !uint.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out uint ids))
+                return null;
+            ranges.Add(new IdRange(inside, outside, ids));
+            inside += ids;
+        }
+
+        return ranges;
+    }
+}
