@@ -76,7 +76,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         _ephemeral = _settings.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
-        _cache = new CacheDirectory(_ephemeral?.Path ?? _settings.CacheDirectory, _settings.Mapping);
+        _cache = OpenCache();
         var locator = new SparkLocator(_cache, _settings.Time);
         SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
         _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
@@ -105,18 +105,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         });
     }
 
-    /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root, <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others.</summary>
-    public static string DefaultCacheDirectory
-    {
-        get
-        {
-            if (!OperatingSystem.IsLinux() || Posix.EffectiveUserId == 0)
-                return "/xfn";
-            string? cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
-            return Path.Combine(
-                Path.IsPathRooted(cache) ? cache : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "xfn");
-        }
-    }
+    /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root; <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others; for one without a home a private directory in
+    /// <c>$XDG_RUNTIME_DIR</c>, else in the temporary directory, of which the log warns.</summary>
+    public static string DefaultCacheDirectory => DefaultCache.Find().Directory;
 
     /// <summary>Whether this process holds CAP_SETUID.</summary>
     public static bool HasCapSetUID() => Capabilities.HasSetUid;
@@ -198,6 +189,22 @@ public sealed partial class ContainerRunner : IContainerRunner
     {
         _ = RunnerSettings.From(options);
         BundleOptionsValidator.Validate(options.Bundle);
+    }
+
+    private CacheDirectory OpenCache()
+    {
+        if (_ephemeral is not null)
+            return new CacheDirectory(_ephemeral.Path, _settings.Mapping);
+        try
+        {
+            if (DefaultCache.Find() is { Warning: { } warning } found && found.Directory == _settings.CacheDirectory)
+                RunnerLog.OddDefaultCache(_settings.Logger, found.Directory, warning);
+            return new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
+        }
+        catch (ContainerEnvironmentException ex)
+        {
+            throw DefaultCache.Explain(_settings.CacheDirectory, ex);
+        }
     }
 
     private async Task EndAsync()

@@ -28,4 +28,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(8, LogLevel.Warning, "Image {Image} ({Digest}) takes {Bytes} bytes, which is more than the cache may take, {Limit}: it is kept until another image is pulled, and pulled again when it is run after that. Raise the limit (WithCacheLimit).")]
     public static partial void ImageOverLimit(ILogger logger, string image, Digest digest, long bytes, long limit);
+
+    [LoggerMessage(10, LogLevel.Warning, "Images are kept in '{Directory}': {Reason}")]
+    public static partial void OddDefaultCache(ILogger logger, string directory, string reason);
 }
