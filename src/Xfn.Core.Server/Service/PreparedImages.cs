@@ -91,10 +91,11 @@ internal sealed class PreparedImages : IContainerRunner
                 ServerLog.Prepared(_logger, _wanted[i].Request.Image, _wanted[i].Count);
                 return;
             }
-            catch (XfnException ex)
+            catch (Exception ex) when (!_disposal.IsCancellationRequested && ex is not ObjectDisposedException)
             {
+                // Whatever it was, a part of the host's own included: it may have passed by then, and somebody is to know until it has.
                 ServerLog.NotPrepared(_logger, _wanted[i].Request.Image, RetryTime, ex);
-                await Task.Delay(RetryTime, _disposal.Token).ConfigureAwait(false);
+                await Task.Delay(RetryTime, _runner.Settings.Time, _disposal.Token).ConfigureAwait(false);
             }
         }
     }
