@@ -1,21 +1,25 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Namespaces;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Runs in a row, a third of which fail, each kind of failure in turn. 300; <c>XFN_FUZZ_FACTOR</c> of 34 makes 10,200 of them.</summary>
+/// <summary>Runs in a row, a third of which fail, each kind of failure in turn. 300, and 75 where the user is not root; <c>XFN_FUZZ_FACTOR</c> of 34, or 134, makes more than 10,000 of them.</summary>
 internal sealed class SoakTests : RunnerFixture
 {
     private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
+
+    private readonly KillableSpawner _spawner = new();
 
     [Test, CancelAfter(120_000)]
     public async Task Runs_that_end_in_every_way_leave_everything_as_it_was(CancellationToken token)
     {
         token = LongMode.Limit(token);
         Census before = Census.Take(Cache);
-        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
-        (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner);
+        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000).WithNamespaceSpawner(_spawner));
+        (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner, token);
         int rounds = Effort.Rounds(300) / (3 * kinds.Length) + 1;
         string good = Write(TestImage.Command("cat"), "good");
         var counts = new SortedDictionary<string, int>();
@@ -29,6 +33,7 @@ internal sealed class SoakTests : RunnerFixture
         for (int i = 0; i < rounds; i++)
             await RoundAsync();
         clock.Stop();
+        await runner.PruneAsync(new PruneOptions(), token);
         Census last = Census.Take(Cache);
         // What goes on behind the last answers comes to its end.
         for (var settling = Stopwatch.StartNew(); last.Processes > first.Processes + 4 && settling.Elapsed < TimeSpan.FromSeconds(10); last = Census.Take(Cache))
@@ -46,6 +51,7 @@ internal sealed class SoakTests : RunnerFixture
             Assert.That(last.Mounts, Is.EqualTo(first.Mounts), "mounts");
             Assert.That(last.Descriptors, Is.LessThanOrEqualTo(first.Descriptors + 30), "descriptors");
             Assert.That(last.Cgroups, Is.LessThanOrEqualTo(first.Cgroups + 4), "cgroups");
+            Assert.That(last.Keys, Is.LessThanOrEqualTo(first.Keys + 50), "keys, of which other programs of this machine have some");
             Assert.That(last.Files, Is.EqualTo(first.Files), "files");
             Assert.That(last.ManagedBytes, Is.LessThan(first.ManagedBytes + (4 << 20)), "managed memory");
             Assert.That(last.ResidentBytes, Is.LessThan(first.ResidentBytes + (80 << 20)), "resident memory");
@@ -72,7 +78,7 @@ internal sealed class SoakTests : RunnerFixture
     }
 
     /// <summary>The ways in which a run may end, each of which must be told as what it is.</summary>
-    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner)
+    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner, CancellationToken token)
     {
         string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", new byte[100_000])), "damaged");
         string layer = new DirectoryInfo(Path.Combine(Scratch, "damaged", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
@@ -85,8 +91,9 @@ internal sealed class SoakTests : RunnerFixture
         string unread = Write(TestImage.Command("true"), "unread");
         string sleep = Write(TestImage.Shell("sleep 1000"), "sleep");
         string streams = Write(TestImage.Shell("yes"), "streams");
+        string killed = Write(TestImage.Command("cat"), "killed");
         // Cancelled at odd moments: what the pull of it leaves would come late.
-        await runner.PullAsync(sleep);
+        await runner.PullAsync(sleep, cancellationToken: token);
         var kinds = new List<(string, Func<Task>)>
         {
             Kind<FunctionExitedException>("exit status", new() { Image = Write(TestImage.Shell("echo oops >&2; exit 3"), "exit") }),
@@ -100,9 +107,10 @@ internal sealed class SoakTests : RunnerFixture
             Kind<ImageNotFoundException>("no such image", new() { Image = $"oci:{Scratch}/nothing:here" }),
             Kind<InvalidRequestException>("bad request", new() { Image = "Not A Reference" }),
             ("cancelled", CancelledAsync),
-            ("children left", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = children })),
-            ("input unread", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = unread, Input = new byte[90_000] })),
+            ("children left", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = children }, token)),
+            ("input unread", async () => await runner.RunFunctionAsync(new RunFunctionRequest { Image = unread, Input = new byte[90_000] }, token)),
             ("stream failed", StreamFailedAsync),
+            ("spark killed", SparkKilledAsync),
         };
         (string Name, Func<Task> Run) memory = Kind<FunctionExitedException>("out of memory", new()
         {
@@ -126,7 +134,7 @@ internal sealed class SoakTests : RunnerFixture
         {
             try
             {
-                await runner.RunFunctionAsync(request.RunFunctionConfig.Timeout is null ? request with { RunFunctionConfig = new() { Timeout = Long } } : request);
+                await runner.RunFunctionAsync(request.RunFunctionConfig.Timeout is null ? request with { RunFunctionConfig = new() { Timeout = Long } } : request, token);
             }
             catch (TException)
             {
@@ -141,12 +149,13 @@ internal sealed class SoakTests : RunnerFixture
 
         async Task CancelledAsync()
         {
-            using var source = new CancellationTokenSource(Random.Shared.Next(0, 30));
+            using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+            source.CancelAfter(Random.Shared.Next(0, 30));
             try
             {
                 await runner.RunFunctionAsync(new RunFunctionRequest { Image = sleep }, source.Token);
             }
-            catch (OperationCanceledException)
+            catch (OperationCanceledException) when (!token.IsCancellationRequested)
             {
             }
         }
@@ -155,11 +164,41 @@ internal sealed class SoakTests : RunnerFixture
         {
             try
             {
-                await runner.RunFunctionAsync(new RunFunctionRequest { Image = streams }, new FunctionStreams { Stdout = new MemoryStream(new byte[10], writable: false) });
+                await runner.RunFunctionAsync(new RunFunctionRequest { Image = streams }, new FunctionStreams { Stdout = new MemoryStream(new byte[10], writable: false) }, token);
             }
             catch (NotSupportedException)
             {
             }
+        }
+
+        async Task SparkKilledAsync()
+        {
+            await using var input = new GatedInput();
+            Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = killed }, input.Streams, token);
+            await Task.WhenAny(input.Reached, run);
+            _spawner.KillAll();
+            await Assert.ThatAsync(() => run, Throws.InstanceOf<XfnException>());
+        }
+    }
+
+    /// <summary>Remembers the sparks that run, to kill them as the machine might when it is out of memory.</summary>
+    private sealed class KillableSpawner : INamespaceSpawner
+    {
+        private readonly NamespaceSpawner _spawner = new();
+        private readonly ConcurrentDictionary<SpawnedNamespace, byte> _living = new();
+
+        public void KillAll()
+        {
+            foreach (SpawnedNamespace living in _living.Keys)
+                living.Kill();
+        }
+
+        public async Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
+        {
+            SpawnedNamespace spawned = await _spawner.SpawnAsync(request, cancellationToken);
+            _living.TryAdd(spawned, 0);
+            _ = spawned.Ended.ContinueWith(_ => _living.TryRemove(spawned, out byte _), TaskScheduler.Default);
+            return spawned;
         }
     }
 }

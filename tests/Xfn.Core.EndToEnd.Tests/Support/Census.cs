@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
 /// <summary>How many there are of what a run could leave: of this process, and in a cache directory.</summary>
-internal sealed record Census(int Processes, int Mounts, int Descriptors, int Threads, int Cgroups, int Files, long ManagedBytes, long ResidentBytes)
+internal sealed record Census(int Processes, int Mounts, int Descriptors, int Threads, int Cgroups, int Keys, int Files, long ManagedBytes, long ResidentBytes)
 {
     public static Census Take(string cache) => new(
         Leftovers.Take().Processes.Count,
@@ -11,12 +11,17 @@ internal sealed record Census(int Processes, int Mounts, int Descriptors, int Th
         Leftovers.Take().Descriptors,
         Directory.GetDirectories("/proc/self/task").Length,
         CountCgroups(Path.Combine(cache, "cgroups")),
+        CountKeys(),
         Directory.Exists(cache) ? Directory.EnumerateFileSystemEntries(cache, "*", Enumeration).Count() : 0,
         GC.GetTotalMemory(forceFullCollection: true),
         long.Parse(File.ReadLines("/proc/self/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal))[6..^3].Trim(), CultureInfo.InvariantCulture) << 10);
 
     /// <summary>What belongs to mapped ids cannot be looked into by every user; a layer's own directory can.</summary>
     private static EnumerationOptions Enumeration => new() { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = 0, MaxRecursionDepth = 5 };
+
+    /// <summary>Those that count against any user's quota; the kernel tells them by user: <c>UID: USAGE KEYS/INSTANTIATED OWN/MOST …</c>.</summary>
+    private static int CountKeys() => File.ReadLines("/proc/key-users")
+        .Sum(line => int.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2].Split('/')[0], CultureInfo.InvariantCulture));
 
     /// <summary>Those of the living owners of a cache: the names of the owners' files are in the cgroups' names, and where those are is in the files.</summary>
     private static int CountCgroups(string state)
