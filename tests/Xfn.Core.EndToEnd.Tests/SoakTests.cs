@@ -28,6 +28,7 @@ internal sealed class SoakTests : RunnerFixture
         await RoundAsync();
         await RoundAsync();
         counts.Clear();
+        await runner.PruneAsync(new PruneOptions(), token);
         Census first = Census.Take(Cache);
         var clock = Stopwatch.StartNew();
         for (int i = 0; i < rounds; i++)
