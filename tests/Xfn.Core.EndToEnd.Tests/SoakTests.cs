@@ -49,7 +49,7 @@ internal sealed class SoakTests : RunnerFixture
         {
             // Two sparks are ready, or being made.
             Assert.That(last.Processes, Is.LessThanOrEqualTo(first.Processes + 4), "processes");
-            Assert.That(last.Mounts, Is.EqualTo(first.Mounts), "mounts");
+            Assert.That(last.Mounts, Is.LessThanOrEqualTo(first.Mounts), "mounts");
             Assert.That(last.Descriptors, Is.LessThanOrEqualTo(first.Descriptors + 30), "descriptors");
             Assert.That(last.Cgroups, Is.LessThanOrEqualTo(first.Cgroups + 4), "cgroups");
             Assert.That(last.Keys, Is.LessThanOrEqualTo(first.Keys + 50), "keys, of which other programs of this machine have some");
@@ -57,7 +57,7 @@ internal sealed class SoakTests : RunnerFixture
             Assert.That(last.ManagedBytes, Is.LessThan(first.ManagedBytes + (4 << 20)), "managed memory");
             Assert.That(last.ResidentBytes, Is.LessThan(first.ResidentBytes + (80 << 20)), "resident memory");
             Assert.That(after.Processes, Is.EqualTo(before.Processes), "processes after disposal");
-            Assert.That(after.Mounts, Is.EqualTo(before.Mounts), "mounts after disposal");
+            Assert.That(after.Mounts, Is.LessThanOrEqualTo(before.Mounts), "mounts after disposal");
             Assert.That(after.Cgroups, Is.Zero, "cgroups after disposal");
             Assert.That(after.Descriptors, Is.LessThanOrEqualTo(before.Descriptors + 8), "descriptors after disposal, of which some are the run-time's own");
         });
