@@ -29,11 +29,15 @@ internal sealed class CleanUpTests : RunnerFixture
     public async Task The_figures_of_a_prune_are_those_of_du([Values] bool deletes, CancellationToken token)
     {
         TestRunner runner = NewRunner();
-        string ordinary = Write(Odd(), "odd");
+
+
+        // Where du sees the same as a spark.
+        bool closed = Ways.IsRoot || (Ways.HasManyIds && !ContainerRunner.HasCapSetUID());
+        string ordinary = Write(Odd(closed: closed), "odd");
         await EchoAsync(runner, ordinary, token);
 
         // With a user who is looked up, which is written down.
-        TestImage named = Odd();
+        TestImage named = Odd(closed: closed);
         named.Config = named.Config with { User = "root" };
         await EchoAsync(runner, Write(named.WithLayer(tar => tar.File("etc/passwd", "root:x:0:0::/:\n").File("etc/group", "root:x:0:\n")), "named"), token);
         string damaged = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", new byte[100_000])), "damaged");
@@ -209,13 +213,14 @@ internal sealed class CleanUpTests : RunnerFixture
         Assert.That(new[] { "incoming", "sessions" }.SelectMany(part => Directory.GetFileSystemEntries(Path.Combine(Cache, part))), Is.Empty);
     }
 
-    /// <summary>What an ordinary user's tools trip over: directories that nobody may enter, files of others, holes, links.</summary>
-    private static TestImage Odd(string script = "cat")
+    /// <summary>What an ordinary user's tools trip over: directories that nobody may enter, links, many small files.</summary>
+    private static TestImage Odd(string script = "cat", bool closed = true)
     {
         TestImage image = TestImage.Shell(script);
         return image.WithLayer(tar =>
         {
-            tar.Directory("closed", 0).File("closed/file", new byte[5000], 0).Directory("closed/deeper", 0).Link("closed/link", "file");
+            if (closed)
+                tar.Directory("closed", 0).File("closed/file", new byte[5000], 0).Directory("closed/deeper", 0).Link("closed/link", "file");
             tar.File("ballast", Random.Shared.GetItems(Enumerable.Range(0, 256).Select(i => (byte)i).ToArray(), 3 << 20)).HardLink("again", "ballast");
             for (int i = 0; i < 50; i++)
                 tar.File($"small/{i}", "x");
@@ -235,7 +240,7 @@ internal sealed class CleanUpTests : RunnerFixture
     {
         if (!Directory.Exists(Cache))
             return 0;
-        string[] command = Ways.IsRoot || !Ways.HasManyIds ? ["du"] : ["unshare", "--user", "--map-root-user", "--map-auto", "du"];
+        string[] command = Ways.IsRoot || ContainerRunner.HasCapSetUID() || !Ways.HasManyIds ? ["du"] : ["unshare", "--user", "--map-root-user", "--map-auto", "du"];
         HostResult du = await HostProcess.RunAsync(command[0], [.. command[1..], "--summarize", "--block-size=1", Cache], token);
         Assert.That(du.ExitCode, Is.Zero, du.Error);
         return long.Parse(du.Output.Split('\t')[0], CultureInfo.InvariantCulture);
