@@ -83,12 +83,11 @@ public sealed partial class ContainerRunner
     }
 
     /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of other mappings of ids, and the directory itself where nothing else is
-    /// in it and its parent may be written.
-    /// Nobody but this runner may be using the cache.</summary>
-    /// <param name="cancellationToken">Ends the wait for a place to begin; what was begun is done to its end.</param>
+    /// in it and its parent may be written. Nobody but this runner may be using the cache.</summary>
+    /// <param name="cancellationToken">Looked at before anything is begun; what was begun is done to its end.</param>
     /// <returns>What was removed.</returns>
-    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was removed, and this runner goes on. Or something belongs to ids that this user
-    /// does not have: the rest is gone, and the runner has ended.</exception>
+    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was removed, and this runner goes on. Or layers belong to ids
+    /// that this user does not have: the other layers are gone, and the runner has ended.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default)
     {

@@ -176,7 +176,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             await EndAsync().ConfigureAwait(false);
             if (_ephemeral is not null)
-                await RemoveAsync(_ephemeral, _cache).ConfigureAwait(false);
+                await RemoveAsync(_ephemeral, () => _remover.RemoveAsync(_cache)).ConfigureAwait(false);
         }
         finally
         {
@@ -244,18 +244,23 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             using (dead)
             {
-                using var cache = new CacheDirectory(dead.Path, _settings.Mapping);
-                await RemoveAsync(dead, cache).ConfigureAwait(false);
+                await RemoveAsync(
+                    dead,
+                    async () =>
+                    {
+                        using var cache = new CacheDirectory(dead.Path, _settings.Mapping);
+                        await _remover.RemoveAsync(cache).ConfigureAwait(false);
+                    }).ConfigureAwait(false);
             }
         }
     }
 
     /// <summary>Removes an ephemeral cache; one that cannot be removed is left to the next who tries.</summary>
-    private async Task RemoveAsync(EphemeralCache ephemeral, CacheDirectory cache)
+    private async Task RemoveAsync(EphemeralCache ephemeral, Func<Task> removeContent)
     {
         try
         {
-            await _remover.RemoveAsync(cache).ConfigureAwait(false);
+            await removeContent().ConfigureAwait(false);
             ephemeral.Remove();
         }
         catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)

@@ -103,6 +103,34 @@ internal sealed class CleanUpTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_cannot_be_deleted_is_told_and_the_other_layers_are_gone(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("only root may mount something where nothing can be deleted then");
+        string image = Write(Odd());
+        TestRunner runner = NewRunner();
+        await EchoAsync(runner, image, token);
+        string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+        string layer = Directory.GetDirectories(layers).Single(l => Directory.Exists(Path.Combine(l, "fs", "small")));
+        string place = Path.Combine(layer, "fs", "small");
+        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
+        try
+        {
+            var refused = await Assert.ThrowsAsync<ContainerEnvironmentException>(() => runner.DeleteCacheAsync(token));
+            Assert.That(refused!.Message, Does.StartWith($"cannot delete '{layer}': ").And.Contain("as root"));
+            Assert.That(Directory.GetDirectories(layers), Is.EqualTo(new[] { layer }));
+            await Assert.ThatAsync(() => EchoAsync(runner, image, token), Throws.InstanceOf<ObjectDisposedException>());
+        }
+        finally
+        {
+            await HostProcess.RunAsync("umount", [place], CancellationToken.None);
+        }
+
+        await NewRunner().DeleteCacheAsync(token);
+        Assert.That(Directory.Exists(Cache), Is.False);
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task The_command_line_removes_the_whole_cache(CancellationToken token)
     {
         string image = Write(Odd());

@@ -127,7 +127,7 @@ internal sealed class CacheDirectory : IDisposable
     public static void Seal(string directory) => File.SetUnixFileMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
 
     /// <summary>The directories that <see cref="NewIncoming"/> has made and that are still there.</summary>
-    public string[] ListIncoming() => _sessionLock is null ? [] : Directory.GetDirectories(Incoming);
+    public string[] ListIncoming() => _sessionLock is not null && Directory.Exists(Incoming) ? Directory.GetDirectories(Incoming) : [];
 
     /// <summary>Clears what processes that have ended left behind.</summary>
     /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made, and says how many bytes that gave back; null when it cannot.</param>

@@ -13,27 +13,44 @@ internal sealed class CacheRemover(SparkFactory sparks)
     /// <summary>Removes all of a cache that no runner uses.</summary>
     /// <param name="cache">The cache, of which only disposal is left after this.</param>
     /// <returns>How many layers were removed, and how many bytes of the disk all of it gave back.</returns>
-    /// <exception cref="ContainerEnvironmentException">Something belongs to ids that neither the caller has nor a spark of the caller's; all else is gone.</exception>
+    /// <exception cref="ContainerEnvironmentException">Layers belong to ids that neither the caller has nor a spark of the caller's; the other layers are gone.</exception>
     public async Task<RemovedLayers> RemoveAsync(CacheDirectory cache)
     {
         // Where the cgroups of runners are that were killed is known here alone.
         await CgroupManager.SweepAsync(cache.Cgroups).ConfigureAwait(false);
         int layers = 0;
         long bytes = 0;
+        ContainerEnvironmentException? refused = null;
         IdMapping[] mappings = [sparks.Mapping, .. cache.ListStores().Select(store => MappingOf(Path.GetFileName(store))).OfType<IdMapping>().Where(m => m.Key != sparks.Mapping.Key)];
         foreach (string store in cache.ListStores())
         {
             IdMapping[] likely = [.. mappings.OrderBy(m => m.Key == Path.GetFileName(store) ? 0 : 1)];
             foreach (string directory in Directory.GetDirectories(store).SelectMany(Directory.GetDirectories))
             {
-                bytes += await RemoveAsync(cache, directory, likely).ConfigureAwait(false);
-                layers += LayerStore.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
+                if (await RemoveOneAsync(directory, likely).ConfigureAwait(false))
+                    layers += LayerStore.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
             }
         }
 
         foreach (string directory in cache.ListAllIncoming())
-            bytes += await RemoveAsync(cache, directory, mappings).ConfigureAwait(false);
+            await RemoveOneAsync(directory, mappings).ConfigureAwait(false);
+        if (refused is not null)
+            throw refused;
         return new RemovedLayers(layers, bytes + cache.Remove());
+
+        async Task<bool> RemoveOneAsync(string directory, IEnumerable<IdMapping> likely)
+        {
+            try
+            {
+                bytes += await RemoveAsync(cache, directory, likely).ConfigureAwait(false);
+                return true;
+            }
+            catch (ContainerEnvironmentException ex)
+            {
+                refused ??= ex;
+                return false;
+            }
+        }
     }
 
     private async Task<long> RemoveAsync(CacheDirectory cache, string directory, IEnumerable<IdMapping> mappings)
