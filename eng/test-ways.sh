@@ -9,8 +9,9 @@ end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
 
-# Of images only, which are pulled for a prepared function as for any other; or of what has no meaning with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself.
-unprepared=(Allocation CacheFault Compression HostileLayer Image Prepared Pull Queue Registry RuntimeParity Telemetry UnpackLimit)
+# Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning with one function prepared for each run: the queue, the spans of a run
+# and its allocations, preparing itself.
+unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Image Prepared Prune Pull Queue Registry RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
@@ -35,8 +36,10 @@ run_way() {
 
 # run_ways FILTER WAY...: runs the tests that the filter chooses, in these ways; in all that this user can when none is named.
 run_ways() {
-  local base=$1 own=single way
+  local base=$1 own=single once='' way
   shift
+  # What is the same in every way is tested as root; whoever is not root has one way, and tests it there.
+  ! is_root || once='&TestCategory!=InOneWay'
   if [ $# -eq 0 ]; then
     if is_root; then
       set -- root caps subids single $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-root}) crun-root
@@ -50,9 +53,10 @@ run_ways() {
   [ -n "${stage-}" ] || stage_programs "$(dirname "$(program "$end_to_end")")"
   for way; do
     case $way in
-      root | single) run_way "$way" "$base" ;;
+      root) run_way "$way" "$base" ;;
       # A container of many ids is the same whoever maps them, so what is compared between runtimes is compared as root, and where there is one id.
-      caps | subids) run_way "$way" "$base&FullyQualifiedName!~$end_to_end.RuntimeParityTests" ;;
+      caps | subids) run_way "$way" "$base$once&FullyQualifiedName!~$end_to_end.RuntimeParityTests" ;;
+      single) run_way "$way" "$base$once" ;;
       prepared-?*) run_way "$way" "$base$prepared_filter" XFN_TEST_PREPARED=1 ;;
       prepared-) ;;
       crun-root) run_way "$way" "$base$runtime_filter" XFN_TEST_RUNTIME=crun ;;

@@ -3,7 +3,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What runs cost the host's garbage collector. No other test runs at the same time: allocations are the process's.</summary>
-[NonParallelizable]
+[NonParallelizable, Category(Ways.InOne)]
 internal sealed class AllocationTests : RunnerFixture
 {
     /// <summary>Twice what was measured in a release build as root (27 KiB; 34 with subordinate ids, whose two helper programs are started besides), for a debug build allocates

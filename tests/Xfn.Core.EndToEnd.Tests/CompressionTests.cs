@@ -5,6 +5,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Layers that are compressed in every way, cut off, damaged, or called something else than they are.</summary>
+[Category(Ways.InOne)]
 internal sealed class CompressionTests : RunnerFixture
 {
     private const string Name = "registry.example/fn:v1";

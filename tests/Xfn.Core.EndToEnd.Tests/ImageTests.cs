@@ -4,6 +4,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Images that are odd, ambiguous or no images, from a fetcher that passes on whatever it was given.</summary>
+[Category(Ways.InOne)]
 internal sealed class ImageTests : RunnerFixture
 {
     private const string Name = "registry.example/fn:v1";

@@ -3,6 +3,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Images from a real registry, pushed by skopeo.</summary>
+[Category(Ways.InOne)]
 internal sealed class RegistryTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]

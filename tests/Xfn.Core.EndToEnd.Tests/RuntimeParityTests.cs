@@ -234,7 +234,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             image.WithLayer(container.Layer);
         image.Config = container.Config(image.Config);
         string reference = Write(image);
-        return (await RunAsync(container, reference, null, token), await RunAsync(container, reference, "crun", token));
+        Outcome[] outcomes = await Task.WhenAll(RunAsync(container, reference, null, token), RunAsync(container, reference, "crun", token));
+        return (outcomes[0], outcomes[1]);
     }
 
     private async Task<Outcome> RunAsync(Container container, string reference, string? runtime, CancellationToken token)

@@ -5,7 +5,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What a listener is told of runs. No other test runs at the same time: meters are the process's.</summary>
-[NonParallelizable]
+[NonParallelizable, Category(Ways.InOne)]
 internal sealed class TelemetryTests : RunnerFixture
 {
     private readonly List<Activity> _spans = [];

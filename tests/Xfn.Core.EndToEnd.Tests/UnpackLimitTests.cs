@@ -3,6 +3,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Images that hold too much: refused by the limit's name, with nothing left, and other images go on.</summary>
+[Category(Ways.InOne)]
 internal sealed class UnpackLimitTests : RunnerFixture
 {
     private const int Mebibyte = 1 << 20;

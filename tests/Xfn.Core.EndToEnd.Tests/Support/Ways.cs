@@ -3,6 +3,9 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user without.</summary>
 internal static class Ways
 {
+    /// <summary>The category of tests whose outcome does not depend on the way: where all ways are run, as root only (docs/decisions/0053-what-runs-in-each-way.md).</summary>
+    public const string InOne = "InOneWay";
+
     /// <summary>Whether this process may do everything.</summary>
     public static bool IsRoot { get; } = HasCapability(1);
 
