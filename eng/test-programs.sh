@@ -4,9 +4,8 @@
 limit=${XFN_TEST_LIMIT:-1200}
 results=$PWD/artifacts/test-results
 passed=0 failed=0 skipped=0
-# What every test program and all that it starts has in its environment: so what it leaves behind is found.
+# What every test program and all that it starts has in its environment, and this script has not: so what a program leaves behind is found.
 mark=XFN_TEST_RUN=$$.$(date +%s)
-export "${mark?}"
 
 # What tests start besides what building and running takes.
 need_for_tests() {
@@ -53,16 +52,16 @@ count() {
   passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
 }
 
-# sweep NAME: ends what a test program left running, and counts it as a failure.
+# sweep NAME: ends what a test program left running, and counts it as a failure. What is about to end has five seconds for it.
 sweep() {
   local pid left=()
-  for pid in $(grep -slzxF "$mark" /proc/[0-9]*/environ | cut -d/ -f3); do
-    # The script and its parts have the mark in bash's memory only, not in what they were started with.
-    [ "$pid" = $$ ] || left+=("$pid")
+  for _ in {1..50}; do
+    mapfile -t left < <(grep -slzxF "$mark" /proc/[0-9]*/environ | cut -d/ -f3)
+    [ ${#left[@]} -gt 0 ] || return 0
+    sleep 0.1
   done
-  [ ${#left[@]} -gt 0 ] || return 0
   for pid in "${left[@]}"; do
-    echo "$1: left process $pid running: $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null || true)"
+    echo "$1: left process $pid running: $({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null || true)"
   done
   kill -KILL "${left[@]}" 2>/dev/null || true
   failed=$((failed + 1))
@@ -74,7 +73,7 @@ run_tests() {
   shift
   say "$name"
   # Its own standard input: a test must not wait for, or take, what was meant for this script.
-  timeout --kill-after=20 "$limit" "$@" --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
+  timeout --kill-after=20 "$limit" env "$mark" "$@" --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
   grep -vE '^(NUnit Adapter|Running (all|selected) tests| *NUnit3TestExecutor|$)' "$results/$name.log" || true
   count "$name" "$status"
   sweep "$name"
