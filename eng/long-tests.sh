@@ -36,9 +36,13 @@ export XFN_TEST_PATIENCE=$limit
 chosen_only=1
 
 # group_...: what a group runs besides the tests of its category.
+group_kills() {
+  # 170: of 6 pullers that are killed, 1,020.
+  XFN_FUZZ_FACTOR=170 run_ways 'FullyQualifiedName~A_puller_that_is_killed' root subids
+}
 group_soaks() {
   # 34: of 300 runs, 10,200.
-  XFN_FUZZ_FACTOR=34 run_ways "$not_long&FullyQualifiedName~SoakTests" root subids
+  XFN_FUZZ_FACTOR=34 run_ways "$not_long&(FullyQualifiedName~SoakTests|FullyQualifiedName~QueueTests.Hundreds)" root subids
   XFN_SOAK_SECONDS=${XFN_SOAK_SECONDS:-600} one Xfn.Core.Server.Tests "FullyQualifiedName~SoakTests"
 }
 group_chance() {
