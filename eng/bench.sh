@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Measures runs and pulls against the programs that do the same, alternating, and prints one table: as root, and as an ordinary user. See docs/performance.md.
+# Measures runs and pulls against the programs that do the same, alternating, and prints one table: as root, and as an
+# ordinary user. See docs/performance.md.
 #   eng/bench.sh [--quick] [--growth] [--json FILE] [--svg FILE] [--compare OLD.json] [GROUP...]
 #     --quick   a few rounds of each, to see that all of it works
 #     --growth  instead, what a run costs when images, layers, output, queued runs and concurrent runs grow
 #     --json    the rows as JSON
 #     --svg     the ratios as a picture
-#     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of both, and fails when something is worse
-#     GROUP     only these: warm prepared images many socket fresh stream pull, growth-cached growth-layers growth-output growth-queued growth-concurrent
+#     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of
+#     both, and fails when something is worse
+#     GROUP     only these: warm prepared images many socket fresh stream pull, growth-cached growth-layers
+#               growth-output growth-queued growth-concurrent
 caller=$PWD
 . "$(dirname "$0")/common.sh"
 . eng/users.sh

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Shows that the commands of README.md work on a machine that has nothing yet: Debian's smallest root file system (debootstrap's variant minbase) with ca-certificates, git and the .NET SDK,
-# in mount and PID namespaces of its own, with a clone of what is committed here. Ends with "N passed, N failed, N skipped".
+# Shows that the commands of README.md work on a machine that has nothing yet: Debian's smallest root file system
+# (debootstrap's variant minbase) with ca-certificates, git and the .NET SDK, in mount and PID namespaces of its own,
+# with a clone of what is committed here. Ends with "N passed, N failed, N skipped".
 #   eng/fresh-machine.sh [STEP...]    all steps when none is named
 #     root    eng/run.sh as root
 #     user    eng/run.sh as an ordinary user, who has root install what it says is missing
 #     tests   eng/test.sh as root
 #   eng/fresh-machine.sh -- COMMAND   runs a command in it, as root in the clone
-# Takes root, network as apt and NuGet have it here, and 8 GiB below XFN_FRESH_DIR (/var/tmp). XFN_FRESH_ROOT names a root that an earlier run kept (XFN_FRESH_KEEP=1), to use again.
+# Takes root, network as apt and NuGet have it here, and 8 GiB below XFN_FRESH_DIR (/var/tmp). XFN_FRESH_ROOT names a
+# root that an earlier run kept (XFN_FRESH_KEEP=1), to use again.
 . "$(dirname "$0")/common.sh"
 
 is_root || fail "only root can make another root file system"
@@ -60,7 +62,8 @@ make_root() {
   ln -s ../share/dotnet/dotnet "$root/usr/bin/dotnet"
 }
 
-# inside USER COMMAND...: runs a command in the root, as a user in the user's clone, in namespaces that end with it. A plain chroot would do for nobody who makes user namespaces.
+# inside USER COMMAND...: runs a command in the root, as a user in the user's clone, in namespaces that end with it. A
+# plain chroot would do for nobody who makes user namespaces.
 inside() {
   local user=$1 home=/root
   shift

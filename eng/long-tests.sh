@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Runs what is long by nature, as root, and ends with "N passed, N failed, N skipped", as test.sh does. Each group takes from minutes to hours; none is part of test.sh.
+# Runs what is long by nature, as root, and ends with "N passed, N failed, N skipped", as test.sh does. Each group takes
+# from minutes to hours; none is part of test.sh.
 #   eng/long-tests.sh --list        names the groups
 #   eng/long-tests.sh [GROUP...]    runs these; all when none is named
 #
-# A group is a line below. Its tests are those with [Category("Long"), Category("GROUP")] in any test project, the end-to-end tests in the four ways; a function group_GROUP runs what else it takes.
+# A group is a line below. Its tests are those with [Category("Long"), Category("GROUP")] in any test project, the
+# end-to-end tests in the four ways; a function group_GROUP runs what else it takes.
 groups=(
   'kills      hosts, servers and pulls that are killed at a thousand moments'
   'soaks      runs and calls by the thousand, of which many fail: nothing is left, and nothing grows'

@@ -1,10 +1,12 @@
 # How test programs are run and counted. Sourced by test.sh and long-tests.sh.
 
-# The longest that one test program may take, in seconds. It ends a test that hangs by itself, after its own limit: this is for what comes before and after tests.
+# The longest that one test program may take, in seconds. It ends a test that hangs by itself, after its own limit: this
+# is for what comes before and after tests.
 limit=${XFN_TEST_LIMIT:-1200}
 results=$PWD/artifacts/test-results
 passed=0 failed=0 skipped=0
-# What every test program and all that it starts has in its environment, and this script has not: so what a program leaves behind is found.
+# What every test program and all that it starts has in its environment, and this script has not: so what a program
+# leaves behind is found.
 mark=XFN_TEST_RUN=$$.$(date +%s)
 
 # What tests start besides what building and running takes.
@@ -34,7 +36,8 @@ build_all() {
   dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || { failed=$((failed + 1)); finish; }
 }
 
-# count NAME STATUS: adds up what the log of a test program says; one that ends without a summary failed, whatever it was. Status 8 is that of a program of which no test was chosen.
+# count NAME STATUS: adds up what the log of a test program says; one that ends without a summary failed, whatever it
+# was. Status 8 is that of a program of which no test was chosen.
 count() {
   local log=$results/$1.log p f s
   p=$(sed -n 's/^ *succeeded: //p' "$log" | tail -1) f=$(sed -n 's/^ *failed: //p' "$log" | tail -1) s=$(sed -n 's/^ *skipped: //p' "$log" | tail -1)
@@ -52,7 +55,8 @@ count() {
   passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
 }
 
-# sweep NAME: ends what a test program left running, and counts it as a failure. What is about to end has five seconds for it.
+# sweep NAME: ends what a test program left running, and counts it as a failure. What is about to end has five seconds
+# for it.
 sweep() {
   local pid left=()
   for _ in {1..50}; do

@@ -1,16 +1,19 @@
-# The end-to-end tests, once for each way in which a process can come by a user namespace. Sourced by test.sh and long-tests.sh.
+# The end-to-end tests, once for each way in which a process can come by a user namespace. Sourced by test.sh and
+# long-tests.sh.
 #   root    as root
 #   caps    as root, but with no other capabilities than CAP_SETUID and CAP_SETGID
 #   subids  as an ordinary user with subordinate ids
 #   single  as an ordinary user without
-# Then the tests of runs once more with every function prepared before it is run, in the ways that XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary
-# user; "root caps subids single" for all. And as root once more with crun to make the containers, which by default makes none of those that xfn-spark knows how to make.
+# Then the tests of runs once more with every function prepared before it is run, in the ways that
+# XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary user; "root caps subids
+# single" for all. And as root once more with crun to make the containers, which by default makes none of those that
+# xfn-spark knows how to make.
 end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
 
-# Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning with one function prepared for each run: the queue, the spans of a run
-# and its allocations, preparing itself.
+# Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning
+# with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself.
 unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Image Prepared Prune Pull Queue Registry RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
@@ -18,7 +21,8 @@ prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepare
 by_runtime=(Attack BundleOption Containment Failure KilledRun Limit Prepared Run)
 runtime_filter="&($(printf "|FullyQualifiedName~$end_to_end.%sTests" "${by_runtime[@]}" | cut -c2-))"
 
-# run_way WAY FILTER VARIABLE...: runs the tests that the filter chooses, in one way, in directories that are its user's own, with nothing of the environment but our own variables.
+# run_way WAY FILTER VARIABLE...: runs the tests that the filter chooses, in one way, in directories that are its user's
+# own, with nothing of the environment but our own variables.
 run_way() {
   local way=$1 filter=$2 user=root command=(env) variables
   shift 2
@@ -34,7 +38,8 @@ run_way() {
   test_results=$stage/$way/results run_tests "$end_to_end-$way" "${command[@]}" "${environment[@]}" "$mark" "${variables[@]}" "$@" "$stage/programs/$end_to_end" --filter "$filter"
 }
 
-# run_ways FILTER WAY...: runs the tests that the filter chooses, in these ways; in all that this user can when none is named.
+# run_ways FILTER WAY...: runs the tests that the filter chooses, in these ways; in all that this user can when none is
+# named.
 run_ways() {
   local base=$1 own=single once='' way
   shift
@@ -54,7 +59,8 @@ run_ways() {
   for way; do
     case $way in
       root) run_way "$way" "$base" ;;
-      # A container of many ids is the same whoever maps them, so what is compared between runtimes is compared as root, and where there is one id.
+      # A container of many ids is the same whoever maps them, so what is compared between runtimes is compared as root,
+      # and where there is one id.
       caps | subids) run_way "$way" "$base$once&FullyQualifiedName!~$end_to_end.RuntimeParityTests" ;;
       single) run_way "$way" "$base$once" ;;
       prepared-?*) run_way "$way" "$base$prepared_filter" XFN_TEST_PREPARED=1 ;;

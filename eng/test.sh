@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# Runs the tests. Ends with "N passed, N failed, N skipped"; the status is 0 when something passed and nothing failed. What takes long by nature is in long-tests.sh.
-#   eng/test.sh                   builds, and runs every test; as root, the end-to-end tests in each of the four ways of test-ways.sh
-#   eng/test.sh --way WAY         builds, and runs the end-to-end tests in one of these: root caps subids single prepared-root crun-root
-#   eng/test.sh --quick FILTER    builds, and runs the tests whose full name contains FILTER, or that a filter such as FullyQualifiedName~A|Name=B chooses, as the caller; long ones too
+# Runs the tests. Ends with "N passed, N failed, N skipped"; the status is 0 when something passed and nothing failed.
+# What takes long by nature is in long-tests.sh.
+#   eng/test.sh                   builds, and runs every test; as root, the end-to-end tests in each of the four ways of
+#                                 test-ways.sh
+#   eng/test.sh --way WAY         builds, and runs the end-to-end tests in one of these: root caps subids single
+#                                 prepared-root crun-root
+#   eng/test.sh --quick FILTER    builds, and runs the tests whose full name contains FILTER, or that a filter such as
+#                                 FullyQualifiedName~A|Name=B chooses, as the caller; long ones too
 . "$(dirname "$0")/common.sh"
 . eng/test-programs.sh
 

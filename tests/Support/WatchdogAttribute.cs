@@ -10,10 +10,12 @@ using NUnit.Framework.Internal;
 
 namespace Xfn.Core.TestSupport;
 
-/// <summary>Ends a test program that hangs: says which test did and where it stands, and ends what the program started. Part of every test program.</summary>
+/// <summary>Ends a test program that hangs: says which test did and where it stands, and ends what the program started.
+/// Part of every test program.</summary>
 /// <remarks>
-/// A test that takes too long is asked to end first, by its token (<see cref="CancelAfterAttribute"/>). This is for one that does not listen: its limit is that one and
-/// half a minute, or two and a half minutes where it has none. Where no test runs, in what comes before and after tests, the limit is ten minutes.
+/// A test that takes too long is asked to end first, by its token (<see cref="CancelAfterAttribute"/>). This is for one
+/// that does not listen: it has half a minute more than that, and two and a half minutes where nothing asks it. What
+/// comes before and after tests has ten minutes.
 /// <c>XFN_TEST_PATIENCE</c> is another limit for all of these, in seconds.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Assembly)]
@@ -105,7 +107,8 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
         }
     }
 
-    /// <summary>Tells, ends what this program started, and ends it: nothing of it is asked any more, since it might hang too.</summary>
+    /// <summary>Tells, ends what this program started, and ends it: nothing of it is asked any more, since it might
+    /// hang too.</summary>
     private static void End(string what)
     {
         var text = new StringBuilder().AppendLine().AppendLine(what).AppendLine("Its threads:");
@@ -131,7 +134,8 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
         Exit(Status);
     }
 
-    /// <summary>All that was started with the mark, but this process and its ancestors, which may have it too.</summary>
+    /// <summary>All that was started with the mark, but this process and its ancestors, which may have it
+    /// too.</summary>
     private static IEnumerable<int> Marked(string mark)
     {
         var ancestors = new HashSet<int>();

@@ -2,9 +2,10 @@ using System.Globalization;
 
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>What a change did to one of the things that are measured: whether it differs beyond the spread of both measurements.</summary>
+/// <summary>What a change did to one of the things that are measured: whether it differs beyond the spread of both
+/// measurements.</summary>
 /// <param name="What">Its table, its name, and who ran it.</param>
-/// <param name="Old">What it took before, as far as this machine was as fast as it is now.</param>
+/// <param name="Old">What it took before, were this machine as fast then as it is now.</param>
 /// <param name="New">What it takes.</param>
 internal sealed record Comparison(string What, Spread? Old, Spread? New)
 {
@@ -33,8 +34,9 @@ internal sealed record Comparison(string What, Spread? Old, Spread? New)
 
     /// <summary>Compares the rows of two versions of this library, measured on one machine.</summary>
     /// <remarks>
-    /// A machine is not as fast today as it was yesterday, and the programs that ours is held against show it: what they take now, divided by what they took then, is taken out
-    /// of a row's old times. Where a row has none of these, as those of a growth, which are held against one another, times are compared as they are.
+    /// A machine is not as fast today as it was yesterday. The programs that ours is held against show by how much: a
+    /// row's old times are multiplied by what these take now, divided by what they took then. A row of a growth is held
+    /// against another of ours, and its times are compared as they are.
     /// </remarks>
     public static IReadOnlyList<Comparison> Of(IReadOnlyList<Row> before, IReadOnlyList<Row> after)
     {

@@ -18,7 +18,8 @@ internal sealed record Row
 
     public int Rounds { get; init; }
 
-    /// <summary>A quarter of the rounds took no longer, and a quarter no less than <see cref="P75"/>: the middle half is between them. Rows of older versions lack both.</summary>
+    /// <summary>A quarter of the rounds took no longer, and a quarter no less than <see cref="P75"/>: the middle half
+    /// is between them. Rows of older versions lack both.</summary>
     public double? P25 { get; init; }
 
     public double? Median { get; init; }

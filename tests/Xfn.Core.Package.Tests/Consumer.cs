@@ -1,6 +1,7 @@
 namespace Xfn.Core.Package.Tests;
 
-/// <summary>A program that knows Xfn.Core as a package only, published in each of the ways that .NET has: by one build, since most of what they take is the same.</summary>
+/// <summary>A program that knows Xfn.Core as a package only, published in each of the ways that .NET has: by one build,
+/// since most of what they take is the same.</summary>
 internal static class Consumer
 {
     private const string Program = """
@@ -12,7 +13,8 @@ internal static class Consumer
         Console.Write(Encoding.UTF8.GetString(response.Output.Span));
         """;
 
-    /// <summary>The ways, and the properties that choose each: what is given to <c>dotnet publish</c> with <c>-p</c>.</summary>
+    /// <summary>The ways, and the properties that choose each: what is given to <c>dotnet publish</c> with
+    /// <c>-p</c>.</summary>
     public static IReadOnlyDictionary<string, string> Ways { get; } = new Dictionary<string, string>
     {
         ["framework-dependent"] = "SelfContained=false",
@@ -39,7 +41,8 @@ internal static class Consumer
             Write(way);
         string directory = Workspace.At("consumers");
         await File.WriteAllTextAsync(Path.Combine(directory, "publish.proj"), $"<Project><Target Name=\"Build\">\n{build}</Target></Project>", token);
-        // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that goes with the tests.
+        // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that
+        // goes with the tests.
         Log = await Repository.RunAsync(directory, "dotnet", ["msbuild", "publish.proj", "-v:minimal", "-nologo"], token, expectedStatus: null,
             environment: new() { ["NUGET_PACKAGES"] = Workspace.At("packages") });
         Directory.Delete(directory, recursive: true);

@@ -7,7 +7,8 @@ internal static class Repository
 {
     public static string Root { get; } = FindRoot(AppContext.BaseDirectory);
 
-    /// <summary>Runs a program to its end and returns what it wrote; any status but the expected one fails the test, if one is expected.</summary>
+    /// <summary>Runs a program to its end and returns what it wrote; any status but the expected one fails the test, if
+    /// one is expected.</summary>
     public static async Task<string> RunAsync(
         string directory, string program, string[] arguments, CancellationToken token, int? expectedStatus = 0, Dictionary<string, string>? environment = null)
     {

@@ -1,9 +1,11 @@
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user without.</summary>
+/// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user
+/// without.</summary>
 internal static class Ways
 {
-    /// <summary>The category of tests whose outcome does not depend on the way: where all ways are run, as root only (docs/decisions/0053-what-runs-in-each-way.md).</summary>
+    /// <summary>The category of tests whose outcome does not depend on the way: where all ways are run, as root only
+    /// (docs/decisions/0053-what-runs-in-each-way.md).</summary>
     public const string InOne = "InOneWay";
 
     /// <summary>Whether this process may do everything.</summary>
@@ -15,7 +17,8 @@ internal static class Ways
     /// <summary>Whether functions are prepared before they are run.</summary>
     public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_PREPARED") == "1";
 
-    /// <summary>The OCI runtime that makes the containers where a test does not say; null for none, as ordinarily.</summary>
+    /// <summary>The OCI runtime that makes the containers where a test does not say; null for none, as
+    /// ordinarily.</summary>
     public static string? Runtime { get; } = Environment.GetEnvironmentVariable("XFN_TEST_RUNTIME");
 
     /// <summary>Skips a test of what is not so where functions are prepared.</summary>

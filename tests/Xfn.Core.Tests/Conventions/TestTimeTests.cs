@@ -3,7 +3,8 @@ using System.Text.RegularExpressions;
 
 namespace Xfn.Core.Tests.Conventions;
 
-/// <summary>A test ends: what may wait is asked to end when its time is over (docs/decisions/0052-a-test-ends.md).</summary>
+/// <summary>A test ends: what may wait is asked to end when its time is over
+/// (docs/decisions/0052-a-test-ends.md).</summary>
 public partial class TestTimeTests
 {
     private const int LongestMilliseconds = 120_000;
@@ -63,7 +64,8 @@ public partial class TestTimeTests
             .SelectMany(file => Methods(Path.GetRelativePath(root!, file), File.ReadAllLines(file)))];
     }
 
-    /// <summary>The tests of a file that is formatted as ours are: attributes on lines of their own, a method's end at its own indentation.</summary>
+    /// <summary>The tests of a file that is formatted as ours are: attributes on lines of their own, a method's end at
+    /// its own indentation.</summary>
     private static IEnumerable<TestMethod> Methods(string file, string[] lines)
     {
         string attributes = "", ofClass = "";
