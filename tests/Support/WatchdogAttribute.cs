@@ -16,7 +16,8 @@ namespace Xfn.Core.TestSupport;
 /// A test that takes too long is asked to end first, by its token (<see cref="CancelAfterAttribute"/>). This is for one
 /// that does not listen: it has half a minute more than that, and two and a half minutes where nothing asks it. What
 /// comes before and after tests has ten minutes.
-/// <c>XFN_TEST_PATIENCE</c> is another limit for all of these, in seconds.
+/// <c>XFN_TEST_PATIENCE</c> is another limit for all of these, in seconds. Where <c>XFN_FUZZ_FACTOR</c> or
+/// <c>XFN_SOAK_SECONDS</c> make tests longer, a test takes as long as it takes.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Assembly)]
 internal sealed partial class WatchdogAttribute : Attribute, ITestAction
@@ -37,6 +38,8 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     private static int s_started;
 
     public ActionTargets Targets => ActionTargets.Test | ActionTargets.Suite;
+
+    private static bool TakesLong { get; } = new[] { "XFN_FUZZ_FACTOR", "XFN_SOAK_SECONDS" }.Any(name => Environment.GetEnvironmentVariable(name) is not null);
 
     private static TimeSpan? Patience { get; } =
         int.TryParse(Environment.GetEnvironmentVariable("XFN_TEST_PATIENCE"), CultureInfo.InvariantCulture, out int seconds) ? TimeSpan.FromSeconds(seconds) : null;
@@ -66,6 +69,8 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     /// <summary>What its own <c>[CancelAfter]</c> says, or that of its fixture.</summary>
     private static TimeSpan LimitOf(ITest? test)
     {
+        if (TakesLong)
+            return TimeSpan.MaxValue - Extra;
         for (; test is not null; test = test.Parent)
         {
             if (test.Properties.Get(PropertyNames.Timeout) is int milliseconds)
