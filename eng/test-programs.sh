@@ -40,10 +40,8 @@ build_all() {
 # was. Status 8 is that of a program of which no test was chosen.
 count() {
   local log=$results/$1.log p f s
+  [ "$2" -ne 8 ] || [ "${chosen_only:-0}" -eq 0 ] || return 0
   p=$(sed -n 's/^ *succeeded: //p' "$log" | tail -1) f=$(sed -n 's/^ *failed: //p' "$log" | tail -1) s=$(sed -n 's/^ *skipped: //p' "$log" | tail -1)
-  if [ "$2" -eq 8 ] && [ "${chosen_only:-0}" -eq 1 ]; then
-    return
-  fi
   if [ -z "$p" ] || { [ "$2" -ne 0 ] && [ "${f:-0}" -eq 0 ]; }; then
     f=$((${f:-0} + 1))
     case $2 in
@@ -78,7 +76,11 @@ run_tests() {
   say "$name"
   # Its own standard input: a test must not wait for, or take, what was meant for this script.
   timeout --kill-after=20 "$limit" env "$mark" "$@" --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
-  grep -vE '^(NUnit Adapter|Running (all|selected) tests| *NUnit3TestExecutor|$)' "$results/$name.log" || true
+  if [ "$status" -eq 8 ] && [ "${chosen_only:-0}" -eq 1 ]; then
+    echo "None of its tests was chosen."
+  else
+    grep -vE '^(NUnit Adapter|Running (all|selected) tests| *NUnit3TestExecutor|$)' "$results/$name.log" || true
+  fi
   count "$name" "$status"
   sweep "$name"
   echo "$((SECONDS - begin)) $name" >>"$results/seconds"
