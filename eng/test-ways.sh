@@ -58,14 +58,14 @@ run_ways() {
   [ -n "${stage-}" ] || stage_programs "$(dirname "$(program "$end_to_end")")"
   for way; do
     case $way in
-      root) run_way "$way" "$base" ;;
+      root) run_way "$way" "($base)" ;;
       # A container of many ids is the same whoever maps them, so what is compared between runtimes is compared as root,
       # and where there is one id.
-      caps | subids) run_way "$way" "$base$once&FullyQualifiedName!~$end_to_end.RuntimeParityTests" ;;
-      single) run_way "$way" "$base$once" ;;
-      prepared-?*) run_way "$way" "$base$prepared_filter" XFN_TEST_PREPARED=1 ;;
+      caps | subids) run_way "$way" "($base)$once&FullyQualifiedName!~$end_to_end.RuntimeParityTests" ;;
+      single) run_way "$way" "($base)$once" ;;
+      prepared-?*) run_way "$way" "($base)$prepared_filter" XFN_TEST_PREPARED=1 ;;
       prepared-) ;;
-      crun-root) run_way "$way" "$base$runtime_filter" XFN_TEST_RUNTIME=crun ;;
+      crun-root) run_way "$way" "($base)$runtime_filter" XFN_TEST_RUNTIME=crun ;;
       *) fail "unknown way '$way'" ;;
     esac
   done
