@@ -33,10 +33,11 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
   local name=$1 skipped=$2 project=$3 filter=$4 seconds=$5 log
   shift 5
   log=$copy/$RANDOM.log
-  # A directory of the guest's own disk: a shared one is no place for owners and locks.
+  # A directory of the guest's own disk: a shared one is no place for owners and locks. An emulated processor takes its
+  # time: a test that ends late does not hang.
   # shellcheck disable=SC2016
   if nice "$XFN_VM_RUN" exec "$@" --share "$copy/$project:/tests:ro" --timeout "$seconds" -- \
-    sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
+    sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR XFN_TEST_PATIENCE=600 && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
     { [ "$skipped" = some ] || grep -q '^  skipped: 0$' "$log"; }; then
     echo "passed: $name ($(sed -n 's/^  succeeded: //p' "$log") tests, $(sed -n 's/^  skipped: //p' "$log") skipped)"
   else
