@@ -76,21 +76,21 @@ internal sealed class AttackTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task The_limit_that_keeps_core_handlers_away_stays_and_who_lowers_it_is_told_that_it_is_done()
+    public async Task The_limit_that_keeps_core_handlers_away_stays_and_who_lowers_it_is_told_that_it_is_done(CancellationToken token)
     {
         const string show = "busybox grep 'core file' /proc/self/limits";
-        string[] lines = Text((await RunShellAsync($"{show}; ulimit -c 0 && echo done; {show}; ulimit -c unlimited && echo done; {show}")).Output).Split('\n');
+        string[] lines = Text((await RunShellAsync($"{show}; ulimit -c 0 && echo done; {show}; ulimit -c unlimited && echo done; {show}", token: token)).Output).Split('\n');
         Assert.That(lines, Is.EqualTo((string[])[lines[0], "done", lines[0], "done", lines[0], ""]));
         Assert.That(lines[0], Does.Match("^Max core file size  +[01]  +[01] "));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_function_does_not_put_itself_behind_other_programs_when_memory_is_short()
+    public async Task A_function_does_not_put_itself_behind_other_programs_when_memory_is_short(CancellationToken token)
     {
         if (!Ways.HasCapability(24))
             Assert.Ignore("Only a runner with CAP_SYS_RESOURCE sets how far its functions can go back.");
         const string script = "for score in 500 499 0; do (echo $score >/proc/self/oom_score_adj) 2>/dev/null && echo $score; done; true";
-        Assert.That(Text((await RunShellAsync(script)).Output), Is.EqualTo("500\n"));
+        Assert.That(Text((await RunShellAsync(script, token: token)).Output), Is.EqualTo("500\n"));
     }
 
     /// <summary>Runs an attack, does something else while it holds what it took, and ends it.</summary>
