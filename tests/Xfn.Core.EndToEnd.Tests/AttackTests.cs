@@ -56,14 +56,16 @@ internal sealed class AttackTests : RunnerFixture
         Assert.That((victim!.ExitCode, victim.Output), Is.EqualTo((0, "signal sent\nworker changed\ninotify made\n")), victim.Error);
     }
 
-    [Test, CancelAfter(120_000)]
-    public async Task What_waits_in_connections_counts_as_the_functions_memory(CancellationToken token)
+    [TestCase("tcp")]
+    [TestCase("unix")]
+    [CancelAfter(120_000)]
+    public async Task What_waits_in_connections_counts_as_the_functions_memory(string kind, CancellationToken token)
     {
         const int piece = 64 << 10, limit = 48 << 20;
         try
         {
-            Dictionary<string, string> taken = await AttackAsync(["tcp=1600"], NewRunner(), $"{limit}", _ => Task.CompletedTask, token);
-            Assert.That(long.Parse(taken["tcp"].Split(' ')[0], null) * piece, Is.LessThan(limit * 5 / 4));
+            Dictionary<string, string> taken = await AttackAsync([$"{kind}=1600"], NewRunner(), $"{limit}", _ => Task.CompletedTask, token);
+            Assert.That(long.Parse(taken[kind].Split(' ')[0], null) * piece, Is.LessThan(limit * 5 / 4));
         }
         catch (FunctionExitedException ex)
         {

@@ -188,8 +188,10 @@ static int take_huge(long i) {
 
 static int take_locks(long i) {
   static int file = -1;
-  if (i == 0)
-    file = open("/tmp/locked", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  char path[32];
+  sprintf(path, "/tmp/l%ld", i / 1000);
+  if (i % 1000 == 0)
+    file = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 2 * i, .l_len = 1};
   return fcntl(file, F_OFD_SETLK, &lock) == 0;
 }
@@ -197,11 +199,6 @@ static int take_locks(long i) {
 static int take_semaphores(long i) {
   (void)i;
   return semget(IPC_PRIVATE, 1000, 0600) >= 0;
-}
-
-static int take_shared(long i) {
-  (void)i;
-  return shmget(IPC_PRIVATE, 1 << 20, 0600) >= 0;
 }
 
 // Bytes, in pieces of 64 KiB, that wait in connections which nobody reads.
@@ -236,24 +233,18 @@ static int take_tcp(long i) {
   return 0;
 }
 
-// Likewise in datagrams, 32 KiB each and so two a piece.
-static int take_udp(long i) {
-  static int sender = -1;
-  static struct sockaddr_in address = {.sin_family = AF_INET};
-  static long datagrams = 0;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (sender < 0)
-    sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  for (; datagrams < 2 * (i + 1); datagrams++) {
-    if (datagrams % 4 == 0) {
-      socklen_t length = sizeof address;
-      int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-      address.sin_port = 0;
-      if (receiver < 0 || bind(receiver, (struct sockaddr *)&address, length) < 0 || getsockname(receiver, (struct sockaddr *)&address, &length) < 0)
-        return 0;
-    }
-    if (sendto(sender, block, 32 << 10, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof address) < 0)
+// Likewise in sockets of the container's own.
+static int take_unix(long i) {
+  static int pair[2] = {-1, -1};
+  static long bytes = 0;
+  while (bytes < (i + 1) * (long)sizeof block) {
+    ssize_t sent = pair[0] < 0 ? -1 : send(pair[0], block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0)
+      bytes += sent;
+    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
       return 0;
+    else
+      setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){4 << 20}, sizeof(int));
   }
   return 1;
 }
@@ -262,11 +253,12 @@ static const struct {
   const char *name;
   int (*take)(long);
 } kinds[] = {
-    {"timers", take_timers},         {"signals", take_signals},       {"inotify", take_inotify}, {"watches", take_watches},       {"fanotify", take_fanotify},
-    {"aio", take_aio},               {"pipes", take_pipes},           {"descriptors", take_descriptors}, {"epoll", take_epoll},   {"locked", take_locked},
-    {"queues", take_queues},         {"terminals", take_terminals},   {"keys", take_keys},       {"namespaces", take_namespaces}, {"files", take_files},
-    {"filters", take_filters},       {"seccomp", take_seccomp},       {"huge", take_huge},       {"locks", take_locks},           {"semaphores", take_semaphores},
-    {"shared", take_shared},         {"tcp", take_tcp},           {"udp", take_udp},
+    {"timers", take_timers}, {"signals", take_signals}, {"inotify", take_inotify}, {"watches", take_watches},
+    {"fanotify", take_fanotify}, {"aio", take_aio}, {"pipes", take_pipes}, {"descriptors", take_descriptors},
+    {"epoll", take_epoll}, {"locked", take_locked}, {"queues", take_queues}, {"terminals", take_terminals},
+    {"keys", take_keys}, {"namespaces", take_namespaces}, {"files", take_files}, {"filters", take_filters},
+    {"seccomp", take_seccomp}, {"huge", take_huge}, {"locks", take_locks}, {"semaphores", take_semaphores},
+    {"tcp", take_tcp}, {"unix", take_unix},
 };
 
 // In a process of its own: descriptors that one kind takes are not missing to the next.
