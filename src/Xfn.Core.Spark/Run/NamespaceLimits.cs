@@ -10,13 +10,13 @@ internal static unsafe class NamespaceLimits
         Set("user_namespaces", "0"u8, outerProc);
         Set("time_namespaces", "0"u8, outerProc);
 
-        // The run's own, and where one id is mapped this spark's. Nobody inside has the capability to make another; this holds whatever the profile of system calls is.
-        Set("cgroup_namespaces", "2"u8, outerProc);
-        Set("ipc_namespaces", "2"u8, outerProc);
-        Set("mnt_namespaces", "2"u8, outerProc);
-        Set("net_namespaces", "2"u8, outerProc);
-        Set("pid_namespaces", "2"u8, outerProc);
-        Set("uts_namespaces", "2"u8, outerProc);
+        // The run's own, where one id is mapped this spark's, and some to spare for a runtime. Nobody inside has the capability to make another; this holds whatever the filter is.
+        Set("cgroup_namespaces", "4"u8, outerProc);
+        Set("ipc_namespaces", "4"u8, outerProc);
+        Set("mnt_namespaces", "4"u8, outerProc);
+        Set("net_namespaces", "4"u8, outerProc);
+        Set("pid_namespaces", "4"u8, outerProc);
+        Set("uts_namespaces", "4"u8, outerProc);
 
         // A user has 128 on most machines, and programs use one or two.
         Set("inotify_instances", "16"u8, outerProc);
