@@ -71,7 +71,7 @@ internal static unsafe class ContainerMounts
         return done;
     }
 
-    /// <summary>The flags of a bind mount take a call of their own, and those of the mounts that came with it another.</summary>
+    /// <summary>The flags of a bind mount take a call of their own. One that is to be read-only is so with all that is mounted below it.</summary>
     private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags, bool recursively)
     {
         // What was mounted there is opened now, and has what its source has; that the machine's owner set may not be taken away here.
@@ -84,12 +84,12 @@ internal static unsafe class ContainerMounts
             && ContainerProcess.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
             && ContainerProcess.Check(plan, stage, destination,
                 Raw.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
-        if (done && recursively)
+        if (done && recursively && (flags & Libc.MS_RDONLY) != 0)
         {
             const int emptyPath = 0x1000, below = 0x8000;
 
-            // Its numbers for these four are those of mount(2). Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
-            var attributes = new Libc.MountAttributes { Set = flags & locked };
+            // Nothing but read-only: a container engine hides files of /proc by /dev/null, which must stay a device. Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
+            var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
             byte none = 0;
             done = Raw.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
                 || Raw.Error == Libc.ENOSYS || ContainerProcess.Check(plan, stage, destination, -1);
