@@ -37,7 +37,7 @@ internal static class Targets
         new("references", Reference),
         new("challenges", Challenges),
         new("registry", RegistryTarget.Pull, typeof(XfnException)),
-        new("credentials", Credentials, typeof(XfnException)),
+        new("credentials", Credentials),
         new("users", Users),
         new("image-users", ImageUserName, typeof(InvalidImageException), typeof(ContainerEnvironmentException)),
         new("quantities", Quantity, typeof(InvalidRequestException)),
@@ -171,7 +171,9 @@ internal static class Targets
             // Helpers are looked for where there are none.
             GetEnvironmentVariable = name => name switch { "REGISTRY_AUTH_FILE" => path, "PATH" => "/nonexistent", _ => null },
         });
-        files.FindAsync("registry.example.org", "team/function", CancellationToken.None).GetAwaiter().GetResult();
+        var search = new CredentialSearch();
+        files.SearchAsync(search, "registry.example.org", "team/function", CancellationToken.None).GetAwaiter().GetResult();
+        Demand(search.Describe().Length > 0, "a search says where it looked");
     }
 
     /// <summary>A name, a line break, and the file.</summary>

@@ -15,6 +15,12 @@ internal sealed class ServerPaths
         (AppContext.BaseDirectory, "PROGRAM"),
         (Path.GetTempPath(), "TEMP"),
         (Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), "HOME"),
+
+        // Where credentials are looked for, which the error of a refused pull tells.
+        (Variable("REGISTRY_AUTH_FILE"), "REGISTRY_AUTH_FILE"),
+        (Variable("DOCKER_CONFIG"), "DOCKER_CONFIG"),
+        (Variable("XDG_RUNTIME_DIR"), "XDG_RUNTIME_DIR"),
+        (Variable("XDG_CONFIG_HOME"), "XDG_CONFIG_HOME"),
     ]);
 
     /// <summary>A message with names in the place of directories.</summary>
@@ -35,6 +41,8 @@ internal sealed class ServerPaths
 
         return message;
     }
+
+    private static string Variable(string name) => Environment.GetEnvironmentVariable(name) ?? "";
 
     private static bool IsName(char c) => char.IsLetterOrDigit(c) || c is '-' or '_' or '.';
 }

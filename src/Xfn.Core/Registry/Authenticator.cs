@@ -8,7 +8,7 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
 {
     private readonly AuthorizationCache _cache = new();
 
-    /// <summary>The response; 401 when what we have does not suffice.</summary>
+    /// <summary>The response; 401 or 403 when what we have does not suffice.</summary>
     public async Task<HttpResponseMessage> SendAsync(RegistryRequest request, Uri uri, CancellationToken cancellationToken)
     {
         AuthorizationSlot slot = _cache.Get(new AuthorizationKey(uri.GetLeftPart(UriPartial.Authority), request.Endpoint.Prefix + request.Reference.Repository, request.Auth));
@@ -16,28 +16,34 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
 
         Authorization? used = slot.Current;
         bool refreshed = false;
-        if (used is { Challenge: { } known } && used.IsExpired(options.TimeProvider))
-            (used, refreshed) = (await RefreshAsync(slot, request, uri, [known], used, cancellationToken).ConfigureAwait(false), true);
+        if (used is not null && used.IsExpired(options.TimeProvider))
+            (used, refreshed) = (await RefreshAsync(slot, request, uri, [used.Challenge], used, cancellationToken).ConfigureAwait(false), true);
         while (true)
         {
             HttpResponseMessage response = await exchanger.SendAsync(exchange with { Authorization = used?.Header }, cancellationToken).ConfigureAwait(false);
-            if (response.StatusCode != HttpStatusCode.Unauthorized)
+            Uri asked = response.RequestMessage?.RequestUri ?? uri;
+            Challenge[] challenges = Challenge.Of(response);
+            if (!RegistryClients.SameAuthority(asked, uri))
             {
-                // Some refuse so what a token does not open. By the next request somebody may have logged in.
-                if (response.StatusCode == HttpStatusCode.Forbidden)
-                    slot.Forget(used);
-                return response;
+                return response.StatusCode == HttpStatusCode.Unauthorized
+                    ? await AnswerForeignAsync(exchange, asked, challenges, response, request, cancellationToken).ConfigureAwait(false)
+                    : response;
             }
 
-            Challenge[] challenges = Challenge.Of(response);
-            Uri asked = response.RequestMessage?.RequestUri ?? uri;
-            if (!RegistryClients.SameAuthority(asked, uri))
-                return await AnswerForeignAsync(exchange, asked, challenges, response, request, cancellationToken).ConfigureAwait(false);
+            // Some say 403 or 400 of a password or a token that has run out, and not what they want instead. To a
+            // request that showed neither it is the last word.
+            bool mayHaveExpired = response.StatusCode is HttpStatusCode.Forbidden or HttpStatusCode.BadRequest && used is not null;
+            if (response.StatusCode != HttpStatusCode.Unauthorized && !mayHaveExpired)
+                return Answer(response, slot);
 
             // Once a request: what a fresh token does not open, another one will not. The next request begins with what the registry wants by then.
             Authorization? refused = used;
             try
             {
+                if (mayHaveExpired)
+                    challenges = [refused!.Challenge];
+                else if (!refreshed && !challenges.Any(c => c.IsBearer || c.IsBasic))
+                    challenges = await AskRootAsync(exchange, cancellationToken).ConfigureAwait(false);
                 used = refreshed ? null : await RefreshAsync(slot, request, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
             }
             catch
@@ -49,12 +55,32 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
             if (used is null)
             {
                 slot.Forget(refused);
-                return response;
+                return Answer(response, slot);
             }
 
             refreshed = true;
             response.Dispose();
         }
+    }
+
+    /// <summary>What a registry wants that did not say so where it refused: some say it at the root of their API only.
+    /// The scope there is nobody's.</summary>
+    private async Task<Challenge[]> AskRootAsync(HttpExchange exchange, CancellationToken cancellationToken)
+    {
+        var root = new Uri(exchange.Uri, "/v2/");
+        using HttpResponseMessage response = await exchanger.SendAsync(
+            exchange with { Method = HttpMethod.Get, Uri = root, AddHeaders = RegistryRequest.AddCommonHeaders }, cancellationToken).ConfigureAwait(false);
+        return response.StatusCode == HttpStatusCode.Unauthorized && RegistryClients.SameAuthority(response.RequestMessage?.RequestUri ?? root, root)
+            ? [.. Challenge.Of(response).Select(c => c.WithoutScope())]
+            : [];
+    }
+
+    /// <summary>An answer, with the search that found what it answers to.</summary>
+    private static HttpResponseMessage Answer(HttpResponseMessage response, AuthorizationSlot slot)
+    {
+        if (slot.Search is { } search)
+            response.RequestMessage?.Options.Set(CredentialSearch.Key, search);
+        return response;
     }
 
     /// <summary>A host that the registry led to wants a token of its own: one is got without credentials, which were given for the registry only, and
@@ -65,7 +91,7 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
         if (challenges is not [{ IsBearer: true } challenge, ..])
             return response;
         response.Dispose();
-        RegistryToken token = await tokens.FetchAsync(asked, challenge, Scope(request), RegistryCredentials.Anonymous, cancellationToken).ConfigureAwait(false);
+        RegistryToken token = await tokens.FetchAsync(asked, challenge, Scope(request), new CredentialSearch(), cancellationToken).ConfigureAwait(false);
         return await exchanger.SendAsync(
             exchange with { Uri = asked, Authorization = new AuthenticationHeaderValue("Bearer", token.Value) }, cancellationToken).ConfigureAwait(false);
     }
@@ -80,11 +106,14 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
             if (slot.Current is { } current && !ReferenceEquals(current, stale))
                 return current;
 
-            RegistryCredentials found = await credentials.FindAsync(request, cancellationToken).ConfigureAwait(false);
+            CredentialSearch search = slot.Search = await credentials.FindAsync(request, cancellationToken).ConfigureAwait(false);
             foreach (Challenge challenge in challenges)
             {
-                if (await AuthorizeAsync(challenge, found, request, uri, cancellationToken).ConfigureAwait(false) is { } fresh && (stale is null || stale.IsExpired(options.TimeProvider) || !fresh.Header.Equals(stale.Header)))
+                if (await AuthorizeAsync(challenge, search, request, uri, cancellationToken).ConfigureAwait(false) is { } fresh
+                    && (stale is null || stale.IsExpired(options.TimeProvider) || !fresh.Header.Equals(stale.Header)))
+                {
                     return slot.Current = fresh;
+                }
             }
 
             return null;
@@ -95,16 +124,17 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
         }
     }
 
-    private async Task<Authorization?> AuthorizeAsync(Challenge challenge, RegistryCredentials found, RegistryRequest request, Uri uri, CancellationToken cancellationToken)
+    private async Task<Authorization?> AuthorizeAsync(
+        Challenge challenge, CredentialSearch search, RegistryRequest request, Uri uri, CancellationToken cancellationToken)
     {
         if (challenge.IsBasic)
-            return found.Basic is { } basic ? new Authorization(basic, null, 0) : null;
+            return search.Credentials.Basic is { } basic ? new Authorization(basic, challenge, long.MaxValue) : null;
         if (!challenge.IsBearer)
             return null;
-        if (found.RegistryToken is { } given)
-            return new Authorization(new AuthenticationHeaderValue("Bearer", given), null, 0);
+        if (search.Credentials.RegistryToken is { } given)
+            return new Authorization(new AuthenticationHeaderValue("Bearer", given), challenge, long.MaxValue);
 
-        RegistryToken token = await tokens.FetchAsync(uri, challenge, Scope(request), found, cancellationToken).ConfigureAwait(false);
+        RegistryToken token = await tokens.FetchAsync(uri, challenge, Scope(request), search, cancellationToken).ConfigureAwait(false);
 
         // A little early, so that a token does not run out on its way.
         long expires = options.TimeProvider.GetTimestamp() + (long)(token.Lifetime.TotalSeconds * 0.9 * options.TimeProvider.TimestampFrequency);

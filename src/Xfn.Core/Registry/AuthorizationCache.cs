@@ -10,17 +10,19 @@ internal sealed record AuthorizationKey(string Registry, string Repository, Imag
 
 /// <summary>What to send.</summary>
 /// <param name="Header">The header.</param>
-/// <param name="Challenge">What it answers, to get the next one; null when it is good until it is refused.</param>
-/// <param name="Expires">The timestamp at which it is not good any more.</param>
-internal sealed record Authorization(AuthenticationHeaderValue Header, Challenge? Challenge, long Expires)
+/// <param name="Challenge">What it answers, to get the next one.</param>
+/// <param name="Expires">The timestamp at which it is not good any more; the greatest when it is good until it is
+/// refused.</param>
+internal sealed record Authorization(AuthenticationHeaderValue Header, Challenge Challenge, long Expires)
 {
-    public bool IsExpired(TimeProvider time) => Challenge is not null && time.GetTimestamp() >= Expires;
+    public bool IsExpired(TimeProvider time) => time.GetTimestamp() >= Expires;
 }
 
 /// <summary>Where an authorization is kept.</summary>
 internal sealed class AuthorizationSlot
 {
     private Authorization? _current;
+    private CredentialSearch? _search;
 
     /// <summary>Held by who gets another authorization.</summary>
     public SemaphoreSlim Gate { get; } = new(1, 1);
@@ -29,6 +31,13 @@ internal sealed class AuthorizationSlot
     {
         get => Volatile.Read(ref _current);
         set => Volatile.Write(ref _current, value);
+    }
+
+    /// <summary>The latest search for the credentials behind it; null before the registry has asked for any.</summary>
+    public CredentialSearch? Search
+    {
+        get => Volatile.Read(ref _search);
+        set => Volatile.Write(ref _search, value);
     }
 
     /// <summary>Drops what was refused, unless it was replaced meanwhile.</summary>

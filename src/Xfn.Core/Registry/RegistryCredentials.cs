@@ -22,32 +22,58 @@ internal sealed class RegistryCredentials
         : new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{Username}:{Password ?? IdentityToken}")));
 
     /// <summary>The credentials that <paramref name="auth"/> holds; null when it holds none.</summary>
+    /// <exception cref="UnauthorizedException">They are malformed.</exception>
     public static RegistryCredentials? From(ImagePullAuth? auth)
     {
+        RegistryCredentials? credentials = From(auth, out string? fault);
+        return fault is null ? credentials : throw new UnauthorizedException($"cannot read credentials: {fault}. Give the user and the password instead.");
+    }
+
+    /// <summary>The credentials that <paramref name="auth"/> holds; null when it holds none, or when they are malformed
+    /// in the way that <paramref name="fault"/> tells.</summary>
+    public static RegistryCredentials? From(ImagePullAuth? auth, out string? fault)
+    {
+        fault = null;
         if (auth is null)
             return null;
         (string? username, string? password) = (Filled(auth.Username), Filled(auth.Password));
+        (string? identity, string? registry) = (Filled(auth.IdentityToken), Filled(auth.RegistryToken));
         if (username is null && Filled(auth.Auth) is { } encoded)
-            (username, password) = Decode(encoded);
-        bool any = username is not null || Filled(auth.IdentityToken) is not null || Filled(auth.RegistryToken) is not null;
-        return any
-            ? new RegistryCredentials { Username = username, Password = password, IdentityToken = Filled(auth.IdentityToken), RegistryToken = Filled(auth.RegistryToken) }
+        {
+            if (Decode(encoded) is not (string user, string secret))
+            {
+                fault = "their 'auth' is no base64 of USER:PASSWORD";
+                return null;
+            }
+
+            // What docker writes beside an identity token has a user's name, and an empty password.
+            (username, password) = (user, secret.Length == 0 && identity is not null ? null : secret);
+        }
+
+        // It is sent as it is, and a header is one line of visible characters.
+        if (registry.AsSpan().ContainsAnyExceptInRange('!', '~'))
+            fault = "their registry token has characters that no token has";
+        bool any = username is not null || identity is not null || registry is not null;
+        return any && fault is null
+            ? new RegistryCredentials { Username = username, Password = password, IdentityToken = identity, RegistryToken = registry }
             : null;
     }
 
     private static string? Filled(string? text) => string.IsNullOrEmpty(text) ? null : text;
 
-    private static (string?, string?) Decode(string encoded)
+    /// <summary>Reads base64 of <c>USER:PASSWORD</c>: of both alphabets, padded or not, in one line or in
+    /// several.</summary>
+    private static (string User, string Password)? Decode(string encoded)
     {
-        Span<byte> bytes = new byte[encoded.Length];
-        if (!Convert.TryFromBase64String(encoded, bytes, out int length))
-            throw new UnauthorizedException("cannot read credentials: their 'auth' is no base64 of USER:PASSWORD. Give the user and the password instead.");
+        string text = string.Concat(encoded.Where(c => !char.IsWhiteSpace(c))).TrimEnd('=').Replace('-', '+').Replace('_', '/');
+        text = text.PadRight((text.Length + 3) / 4 * 4, '=');
+        Span<byte> bytes = new byte[text.Length];
+        if (!Convert.TryFromBase64String(text, bytes, out int length))
+            return null;
 
         // Some writers pad the text with zeros.
-        string text = Encoding.UTF8.GetString(bytes[..length]).TrimEnd('\0');
-        int colon = text.IndexOf(':');
-        return colon > 0
-            ? (text[..colon], text[(colon + 1)..])
-            : throw new UnauthorizedException("cannot read credentials: their 'auth' is no base64 of USER:PASSWORD. Give the user and the password instead.");
+        string decoded = Encoding.UTF8.GetString(bytes[..length]).TrimEnd('\0');
+        int colon = decoded.IndexOf(':');
+        return colon > 0 ? (decoded[..colon], decoded[(colon + 1)..]) : null;
     }
 }

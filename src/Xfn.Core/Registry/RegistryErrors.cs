@@ -16,12 +16,20 @@ internal static class RegistryErrors
         string what = Describe(request);
         string registry = request.Endpoint.Authority;
         int status = (int)response.StatusCode;
+        CredentialSearch? search = null;
+        response.RequestMessage?.Options.TryGetValue(CredentialSearch.Key, out search);
         return response.StatusCode switch
         {
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new UnauthorizedException(
-                $"cannot fetch {what}: registry '{registry}' answered {status}. Give credentials that may pull it, and check that the repository exists."),
+                $"cannot fetch {what}: registry '{registry}' answered {status}{search?.Describe()}. "
+                + (search is { HasFound: true }
+                    ? "Check that these credentials may pull it, and that the repository exists."
+                    : "Give credentials that may pull it, and check that the repository exists.")),
             HttpStatusCode.NotFound when request.Stage == RunStage.Resolve => new ImageNotFoundException(
-                $"cannot find {what}: registry '{registry}' does not have it. Check the name and the tag."),
+                $"cannot find {what}: registry '{registry}' does not have it{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
+                + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}."),
+            HttpStatusCode.Accepted => new XfnException(
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 202, that it is not ready yet{Wait(response)}. Try again later."),
             HttpStatusCode.TooManyRequests => new XfnException(
                 request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{Wait(response)}. Wait, give credentials, or use a mirror."),
             HttpStatusCode.ProxyAuthenticationRequired => new XfnException(

@@ -20,6 +20,9 @@ internal static partial class RegistryLog
     [LoggerMessage(EventId = 204, Level = LogLevel.Debug, Message = "credentials for registry '{Host}' come from {Source}")]
     public static partial void CredentialsFound(ILogger logger, string host, string source);
 
-    [LoggerMessage(EventId = 205, Level = LogLevel.Warning, Message = "credential file '{Path}' is passed over: {Found}")]
-    public static partial void CredentialFilePassedOver(ILogger logger, string path, string found);
+    [LoggerMessage(EventId = 205, Level = LogLevel.Warning, Message = "credentials in {Place} are passed over: {Found}")]
+    public static partial void CredentialsPassedOver(ILogger logger, string place, string found);
+
+    [LoggerMessage(EventId = 206, Level = LogLevel.Warning, Message = "the host program failed to give credentials for registry '{Host}'")]
+    public static partial void CallbackFailed(ILogger logger, string host, Exception exception);
 }

@@ -40,10 +40,14 @@ public sealed record RegistryOptions
     /// image would choose whom this machine talks to.</summary>
     public bool AllowForeignLayers { get; init; }
 
-    /// <summary>Asked for a registry's credentials, when the registry wants some and the request brought none; null for none.</summary>
+    /// <summary>Asked for a registry's credentials, when the registry wants some and the request brought none; null for
+    /// none. When it throws, that is logged, and what comes next is asked.</summary>
     public Func<string, CancellationToken, ValueTask<ImagePullAuth?>>? Credentials { get; init; }
 
-    /// <summary>Whether docker's and podman's configuration files, and the credential helpers they name, are asked last. On by default.</summary>
+    /// <summary>Whether docker's and podman's configuration, in the variable DOCKER_AUTH_CONFIG and in files, and the
+    /// credential helpers that it names are asked last. What of it cannot be
+    /// read is passed over with a warning, and an error only names it when the registry wants credentials. On by
+    /// default.</summary>
     public bool UseCredentialFiles { get; init; } = true;
 
     /// <summary>How often a request that failed in passing is repeated, at growing intervals. 4 by default; 0 for never.</summary>
@@ -61,6 +65,9 @@ public sealed record RegistryOptions
 
     /// <summary>How long a connection may take to be made, TLS and all.</summary>
     internal TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long a credential helper may take: long enough for one that asks a cloud, or a person.</summary>
+    internal TimeSpan HelperTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Resolves names and connects.</summary>
     internal Dialer Dialer { get; init; } = new();

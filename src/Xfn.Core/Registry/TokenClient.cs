@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -24,16 +25,17 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
     /// <param name="registry">The host that wants it.</param>
     /// <param name="challenge">What it said.</param>
     /// <param name="defaultScope">What is wanted, when it did not say.</param>
-    /// <param name="credentials">Whose token it is to be.</param>
+    /// <param name="search">Whose token it is to be, and where that was looked for.</param>
     /// <param name="cancellationToken">Ends the exchange.</param>
     /// <exception cref="UnauthorizedException">The token server refuses.</exception>
     /// <exception cref="XfnException">There is no token to be had.</exception>
-    public async Task<RegistryToken> FetchAsync(Uri registry, Challenge challenge, string defaultScope, RegistryCredentials credentials, CancellationToken cancellationToken)
+    public async Task<RegistryToken> FetchAsync(Uri registry, Challenge challenge, string defaultScope, CredentialSearch search, CancellationToken cancellationToken)
     {
         if (!challenge.Parameters.TryGetValue("realm", out string? text) || !Uri.TryCreate(text, UriKind.Absolute, out Uri? realm))
             throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
 
-        string scope = challenge.Parameters.GetValueOrDefault("scope", defaultScope);
+        RegistryCredentials credentials = search.Credentials;
+        string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } wanted ? wanted : defaultScope;
         string? service = challenge.Parameters.GetValueOrDefault("service");
         HttpExchange get = Get(registry, realm, scope, service, credentials);
         try
@@ -43,8 +45,10 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             {
                 response = await SendAsync(Post(registry, realm, scope, service, identity), cancellationToken).ConfigureAwait(false);
 
-                // Not every token server knows the newer exchange.
-                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)
+                // Not every token server knows the newer exchange. Some say so by refusing it, and take the token for a
+                // password.
+                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed
+                    || (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden && credentials.Basic is not null))
                 {
                     response.Dispose();
                     response = null;
@@ -52,7 +56,7 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             }
 
             using HttpResponseMessage answer = response ?? await SendAsync(get, cancellationToken).ConfigureAwait(false);
-            RegistryToken token = await ReadAsync(registry, realm, answer, cancellationToken).ConfigureAwait(false);
+            RegistryToken token = await ReadAsync(registry, realm, answer, search, cancellationToken).ConfigureAwait(false);
             RegistryLog.TokenFetched(options.Logger, registry.Authority, scope, realm.Host, token.Lifetime);
             return token;
         }
@@ -100,16 +104,18 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
         }),
     };
 
-    private async Task<RegistryToken> ReadAsync(Uri registry, Uri realm, HttpResponseMessage response, CancellationToken cancellationToken)
+    private async Task<RegistryToken> ReadAsync(
+        Uri registry, Uri realm, HttpResponseMessage response, CredentialSearch search, CancellationToken cancellationToken)
     {
         int status = (int)response.StatusCode;
         if (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest)
         {
             throw new UnauthorizedException(
-                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}. Check the credentials, and that they have not expired.");
+                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}{search.Describe()}. "
+                + (search.HasFound ? "Check these credentials, and that they have not expired." : "Give credentials that may pull the image, and check that it exists."));
         }
 
-        if (response.StatusCode != HttpStatusCode.OK)
+        if (!response.IsSuccessStatusCode)
             throw Failure(registry, $"token server '{realm.Host}' answered {status}, expected 200", "Try again later or ask the registry's operator.");
 
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
@@ -130,14 +136,23 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             string? value = string.IsNullOrEmpty(response?.AccessToken) ? response?.Token : response.AccessToken;
             if (string.IsNullOrEmpty(value) || value.AsSpan().ContainsAnyExceptInRange('!', '~'))
                 return null;
-            TimeSpan lifetime = response!.ExpiresIn is > 0 and { } seconds ? TimeSpan.FromSeconds(Math.Min(seconds, LongestLifetime.TotalSeconds)) : DefaultLifetime;
-            return new RegistryToken(value, lifetime);
+            return new RegistryToken(value, Lifetime(response!.ExpiresIn));
         }
         catch (JsonException)
         {
             // Its message may quote the document, which may hold the token.
             return null;
         }
+    }
+
+    /// <summary>A token is good for a while whatever its server says of that: as a number, as a text, or not at
+    /// all.</summary>
+    private static TimeSpan Lifetime(JsonElement expiresIn)
+    {
+        string? text = expiresIn.ValueKind switch { JsonValueKind.Number => expiresIn.GetRawText(), JsonValueKind.String => expiresIn.GetString(), _ => null };
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds > 0
+            ? TimeSpan.FromSeconds(Math.Min(seconds, LongestLifetime.TotalSeconds))
+            : DefaultLifetime;
     }
 
     private static XfnException Failure(Uri registry, string found, string remedy) =>
@@ -154,7 +169,7 @@ internal sealed class TokenResponse
     public string? AccessToken { get; init; }
 
     [JsonPropertyName("expires_in")]
-    public double? ExpiresIn { get; init; }
+    public JsonElement ExpiresIn { get; init; }
 }
 
 [JsonSerializable(typeof(TokenResponse))]

@@ -16,6 +16,11 @@ public class AuthenticationTests
     [TestCase("{\"token\":\"good\",\"expires_in\":-1}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":1000000000000}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":1e300}")]
+    [TestCase("{\"token\":\"good\",\"expires_in\":\"300\"}")]
+    [TestCase("{\"token\":\"good\",\"expires_in\":\"soon\"}")]
+    [TestCase("{\"token\":\"good\",\"expires_in\":null}")]
+    [TestCase("{\"token\":\"good\",\"expires_in\":\"1e999\"}")]
+    [TestCase("{\"token\":null,\"access_token\":\"good\",\"issued_at\":\"yesterday\"}")]
     public async Task A_token_is_taken_in_all_its_forms(string answer, CancellationToken token)
     {
         using var pair = new Pair(response => response.SendAsync(200, answer));
@@ -32,7 +37,6 @@ public class AuthenticationTests
     [TestCase("{\"token\":\"\"}", "sent no token")]
     [TestCase("{\"token\":5}", "sent no token")]
     [TestCase("{\"token\":\"a\\r\\nX-Injected: 1\"}", "sent no token")]
-    [TestCase("{\"token\":\"good\",\"expires_in\":\"soon\"}", "sent no token")]
     [TestCase("large", "more than 65536 bytes")]
     public void An_answer_that_is_no_token_is_refused(string answer, string why, CancellationToken token)
     {
@@ -114,6 +118,20 @@ public class AuthenticationTests
 
         Assert.That(pair.Tokens.Requests, Has.Count.EqualTo(2));
         Assert.That(pair.Registry.Requests.Count - before, Is.EqualTo(1), "the old token was tried first");
+    }
+
+    [Test]
+    public async Task A_lifetime_that_is_a_text_counts_like_a_number(CancellationToken token)
+    {
+        var time = new ShiftedTime();
+        using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":\"300\"}"), options: FaultyRegistry.Options with { TimeProvider = time });
+        await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
+        time.Shift = TimeSpan.FromSeconds(200);
+        await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
+        Assert.That(pair.Tokens.Requests, Has.Count.EqualTo(1), "it was taken for the default of a minute");
+        time.Shift = TimeSpan.FromSeconds(280);
+        await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
+        Assert.That(pair.Tokens.Requests, Has.Count.EqualTo(2));
     }
 
     [Test]

@@ -30,7 +30,7 @@ public class RegistryFaultTests
     }
 
     [TestCase(400, 1)]
-    [TestCase(401, 1)]
+    [TestCase(401, 2)]
     [TestCase(403, 1)]
     [TestCase(404, 1)]
     [TestCase(501, 1)]
