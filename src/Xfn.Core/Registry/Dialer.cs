@@ -8,8 +8,16 @@ internal class Dialer
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>A host's addresses.</summary>
-    public virtual Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Dns.GetHostAddressesAsync(host, cancellationToken);
+    /// <summary>The addresses to reach a host at. Of <c>localhost</c>, which is trusted by its name to be spoken to in
+    /// the clear, only those that are what the name says.</summary>
+    public async Task<IPAddress[]> FindAsync(string host, CancellationToken cancellationToken)
+    {
+        IPAddress[] addresses = await ResolveAsync(host, cancellationToken).ConfigureAwait(false);
+        return host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? [.. addresses.Where(IPAddress.IsLoopback)] : addresses;
+    }
+
+    /// <summary>A name's addresses.</summary>
+    protected virtual Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Dns.GetHostAddressesAsync(host, cancellationToken);
 
     /// <summary>A connection to the address that answers first. One that does not answer holds up the next by a moment only: a machine may have an IPv6 address and no way to others.</summary>
     /// <remarks><see href="https://www.rfc-editor.org/rfc/rfc8305#section-5">RFC 8305, Connection Attempts</see>.</remarks>

@@ -91,9 +91,27 @@ internal sealed class HttpExchanger(RegistryClients clients, RegistryOptions opt
         is HttpStatusCode.MovedPermanently or HttpStatusCode.Found or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
 
     /// <remarks>The framework's own parsing of the header throws for some of what servers send.</remarks>
-    private static Uri Target(Uri from, HttpResponseMessage response) =>
-        response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values) && values.Count == 1
-        && Uri.TryCreate(from, values.First(), out Uri? target) && target.IsAbsoluteUri
-            ? target
-            : throw new RefusedUrlException($"it answered {(int)response.StatusCode} without a URL to go on to");
+    private static Uri Target(Uri from, HttpResponseMessage response)
+    {
+        if (response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values) && values.Count == 1
+            && Uri.TryCreate(from, values.First(), out Uri? target) && target.IsAbsoluteUri)
+        {
+            return AsWritten(values.First()) ?? target;
+        }
+
+        throw new RefusedUrlException($"it answered {(int)response.StatusCode} without a URL to go on to");
+    }
+
+    /// <summary>A URL with its path and query as they are written: the framework spells some escapes otherwise, and a
+    /// signature may be of the letters. Null for a relative one, or one that
+    /// must be escaped first.</summary>
+    private static Uri? AsWritten(string location)
+    {
+        string text = location.Split('#')[0];
+        var asWritten = new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true };
+        return !text.AsSpan().ContainsAnyExceptInRange('!', '~') && Uri.TryCreate(text, asWritten, out Uri? uri)
+            && (uri.Scheme == Uri.UriSchemeHttp || uri.Scheme == Uri.UriSchemeHttps) && uri.PathAndQuery.StartsWith('/')
+                ? uri
+                : null;
+    }
 }

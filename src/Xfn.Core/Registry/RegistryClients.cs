@@ -117,7 +117,7 @@ internal sealed class RegistryClients : IDisposable
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         DnsEndPoint to = context.DnsEndPoint;
-        IPAddress[] addresses = await _options.Dialer.ResolveAsync(to.Host, cancellationToken).ConfigureAwait(false);
+        IPAddress[] addresses = await _options.Dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
         (Stream stream, IPAddress address) = await _options.Dialer.ConnectAsync(addresses, to.Port, cancellationToken).ConfigureAwait(false);
         if (context.InitialRequestMessage.RequestUri is { } uri)
             Remember(uri, IsProxied(uri) ? AddressClass.Public : AddressClasses.Of(address));
@@ -127,7 +127,7 @@ internal sealed class RegistryClients : IDisposable
     private async ValueTask<Stream> ConnectGuardedAsync(AddressClass origin, SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         DnsEndPoint to = context.DnsEndPoint;
-        IPAddress[] addresses = await _options.Dialer.ResolveAsync(to.Host, cancellationToken).ConfigureAwait(false);
+        IPAddress[] addresses = await _options.Dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
 
         // A proxy is connected to in the target's place. It was chosen by the operator, and what it may reach is for it to say.
         if (context.InitialRequestMessage.RequestUri is { } uri && !IsProxied(uri))

@@ -78,6 +78,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
                 Stage = RunStage.Pull,
                 Auth = context.Auth,
                 Offset = offset,
+                Size = blob.Size,
             },
             request => OpenAsync(request, blob, cancellationToken)).ConfigureAwait(false);
     }

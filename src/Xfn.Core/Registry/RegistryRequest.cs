@@ -30,6 +30,9 @@ internal sealed record RegistryRequest
     /// <summary>The first byte wanted.</summary>
     public long Offset { get; init; }
 
+    /// <summary>The size of the blob that is wanted; 0 for a document.</summary>
+    public long Size { get; init; }
+
     /// <summary>The most bytes of a document that is to be read whole; null for what is streamed.</summary>
     public int? DocumentLimit { get; init; }
 
@@ -40,8 +43,10 @@ internal sealed record RegistryRequest
             message.Headers.TryAddWithoutValidation("Accept", mediaType);
         if (!IfNoneMatch.IsEmpty)
             message.Headers.TryAddWithoutValidation("If-None-Match", $"\"{IfNoneMatch}\"");
+
+        // With its end: some registries read no other range.
         if (Offset > 0)
-            message.Headers.TryAddWithoutValidation("Range", $"bytes={Offset}-");
+            message.Headers.TryAddWithoutValidation("Range", $"bytes={Offset}-" + (Size > Offset ? $"{Size - 1}" : ""));
         AddCommonHeaders(message);
     }
 

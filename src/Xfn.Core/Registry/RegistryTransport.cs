@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Security;
 using System.Net.Sockets;
+using System.Runtime.ExceptionServices;
 using System.Security.Authentication;
 using Polly;
 
@@ -73,19 +74,14 @@ internal sealed class RegistryTransport : IDisposable
 
     /// <summary>A body that must make progress; its disposal is the response's.</summary>
     public Task<Stream> OpenBodyAsync(RegistryRequest request, HttpResponseMessage response, CancellationToken cancellationToken) =>
-        WrapAsync(request, response, response, cancellationToken);
+        WrapAsync(response, response, cancellationToken);
 
     public void Dispose() => _clients.Dispose();
 
-    private async Task<Stream> WrapAsync(RegistryRequest request, HttpResponseMessage response, IDisposable owner, CancellationToken cancellationToken)
+    /// <remarks>A Content-Encoding is not looked at. Stores have layers labelled so that are compressed by themselves,
+    /// and the digest tells whether the bytes are the right ones.</remarks>
+    private async Task<Stream> WrapAsync(HttpResponseMessage response, IDisposable owner, CancellationToken cancellationToken)
     {
-        if (response.Content.Headers.ContentEncoding.Any(e => !e.Equals("identity", StringComparison.OrdinalIgnoreCase)))
-        {
-            response.Dispose();
-            throw new XfnException(
-                request.Stage, $"cannot read what registry '{request.Endpoint.Authority}' sent: it has a Content-Encoding, expected the bytes as they are stored. Ask the registry's operator.");
-        }
-
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
         return new ProgressStream(body, owner, _options.NoProgressTimeout, _options.TimeProvider);
     }
@@ -94,17 +90,18 @@ internal sealed class RegistryTransport : IDisposable
     {
         string scheme = Scheme(request.Endpoint.Authority, out bool guessed);
         HttpResponseMessage? response = null;
-        HttpRequestException? failure = null;
+        Exception? failure = null;
         try
         {
             response = await _authenticator.SendAsync(request, Url(request, scheme), cancellationToken).ConfigureAwait(false);
         }
-        catch (HttpRequestException e) when (guessed && e.HttpRequestError is HttpRequestError.ResponseEnded or HttpRequestError.InvalidResponse)
+        catch (Exception e) when (guessed && e is HttpRequestException or IOException or TimeoutException)
         {
             failure = e;
         }
 
-        // What a server that speaks TLS says to plain HTTP: 400, or nothing that is HTTP.
+        // What a server that speaks TLS says to plain HTTP: 400, or nothing that is HTTP. Some close the connection,
+        // some reset it, some wait.
         if (guessed && (response is null or { StatusCode: HttpStatusCode.BadRequest }) && await SpeaksTlsAsync(request.Endpoint.Authority, cancellationToken).ConfigureAwait(false))
         {
             response?.Dispose();
@@ -112,7 +109,7 @@ internal sealed class RegistryTransport : IDisposable
         }
 
         if (response is null)
-            throw failure!;
+            ExceptionDispatchInfo.Throw(failure!);
         if (request.DocumentLimit is { } limit && response.IsSuccessStatusCode && request.Method != HttpMethod.Head)
             await ReadDocumentAsync(request, response, limit, cancellationToken).ConfigureAwait(false);
         return response;
@@ -127,7 +124,7 @@ internal sealed class RegistryTransport : IDisposable
         limit.CancelAfter(HandshakeLimit);
         try
         {
-            IPAddress[] addresses = await _options.Dialer.ResolveAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
+            IPAddress[] addresses = await _options.Dialer.FindAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
             (Stream stream, _) = await _options.Dialer.ConnectAsync(addresses, uri.Port, limit.Token).ConfigureAwait(false);
             using var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, _, _, errors) => (certificateCame = true) && errors == SslPolicyErrors.None);
             await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = uri.IdnHost }, limit.Token).ConfigureAwait(false);
@@ -159,7 +156,8 @@ internal sealed class RegistryTransport : IDisposable
     private async Task ReadDocumentAsync(RegistryRequest request, HttpResponseMessage response, int limit, CancellationToken cancellationToken)
     {
         MediaTypeHeaderValue? type = response.Content.Headers.ContentType;
-        Stream stream = await WrapAsync(request, response, response.Content, cancellationToken).ConfigureAwait(false);
+        bool isCoded = response.Content.Headers.ContentEncoding.Any(e => !e.Equals("identity", StringComparison.OrdinalIgnoreCase));
+        Stream stream = await WrapAsync(response, response.Content, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
             if (type?.MediaType is "text/html")
@@ -167,6 +165,14 @@ internal sealed class RegistryTransport : IDisposable
             byte[] content = await BoundedContent.ReadAsync(stream, limit, cancellationToken).ConfigureAwait(false)
                 ?? throw new InvalidImageException(
                     request.Stage, $"cannot fetch image '{request.Reference}': its manifest has more than {limit} bytes. Build the image with a smaller one.");
+            if (isCoded && !content.AsSpan().TrimStart(" \t\r\n"u8).StartsWith("{"u8))
+            {
+                throw new InvalidImageException(
+                    request.Stage,
+                    $"cannot read what '{request.Endpoint.Authority}' sent for image '{request.Reference}': it was compressed on the way, which was not asked for. "
+                    + "Ask the operator of the registry, or of the proxy before it.");
+            }
+
             response.Content = new ByteArrayContent(content) { Headers = { ContentType = type } };
         }
     }

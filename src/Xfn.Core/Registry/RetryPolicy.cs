@@ -58,8 +58,9 @@ internal static class RetryPolicy
         _ => false,
     };
 
+    /// <remarks>202 is what a registry says that fetches from another one first, and has not done so.</remarks>
     private static bool IsPassing(HttpStatusCode status) => status
-        is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway
+        is HttpStatusCode.Accepted or HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway
         or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout or (HttpStatusCode)499 or (>= (HttpStatusCode)520 and <= (HttpStatusCode)524);
 
     private static bool IsPassing(Exception e)

@@ -36,6 +36,14 @@ internal sealed class ServedResponse(Stream stream)
         await RawAsync(body);
     }
 
+    /// <summary>Breaks the connection off.</summary>
+    public Task ResetAsync()
+    {
+        Close = true;
+        ((NetworkStream)stream).Socket.LingerState = new LingerOption(true, 0);
+        return Task.CompletedTask;
+    }
+
     public Task SendAsync(int status, string body, params string[] headers) => SendAsync(status, Encoding.UTF8.GetBytes(body), headers);
 }
 
@@ -62,6 +70,9 @@ internal sealed class FaultyServer : IDisposable
     public ConcurrentQueue<ServedRequest> Requests { get; } = [];
 
     public int Connections => _clients.Count;
+
+    /// <summary>What a server that speaks TLS does to who does not, before it closes the connection.</summary>
+    public Func<NetworkStream, Task>? OnPlain { get; init; }
 
     /// <summary>Decides on clients' certificates, which are asked for then; null when one has none.</summary>
     public Func<X509Certificate?, bool>? OnClient { get; init; }
@@ -98,6 +109,13 @@ internal sealed class FaultyServer : IDisposable
         {
             client.NoDelay = true;
             Stream stream = client.GetStream();
+            if (OnPlain is not null && await IsPlainAsync(client))
+            {
+                await OnPlain(client.GetStream());
+                client.Dispose();
+                return;
+            }
+
             if (_certificate is not null)
             {
                 var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, shown, _, _) => OnClient is null || OnClient(shown));
@@ -121,6 +139,12 @@ internal sealed class FaultyServer : IDisposable
             // The client went away, as it may.
             client.Dispose();
         }
+    }
+
+    private static async Task<bool> IsPlainAsync(TcpClient client)
+    {
+        byte[] first = new byte[1];
+        return await client.Client.ReceiveAsync(first, SocketFlags.Peek) == 1 && first[0] != 0x16;
     }
 
     private static async Task<ServedRequest?> ReadAsync(Stream stream)

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using Xfn.Core.Registry;
 
@@ -64,6 +65,56 @@ public class RegistryConnectionTests
         Assert.That(server.Requests, Is.Empty);
         Assert.That(() => lenient.ManifestAsync("registry.test/fn", token: token), Throws.Nothing);
         Assert.That(() => lenient.ManifestAsync("registry.test:5000/fn", token: token), Throws.TypeOf<XfnException>(), "another port is another registry");
+    }
+
+    [TestCase("reset")]
+    [TestCase("close")]
+    [TestCase("400")]
+    [TestCase("garbage")]
+    [TestCase("silence")]
+    public async Task A_registry_on_loopback_that_speaks_tls_is_found_so_whatever_it_does_to_plain_requests(string how, CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("127.0.0.1"))
+        {
+            OnPlain = async stream =>
+            {
+                byte[] request = new byte[64];
+                await stream.ReadAtLeastAsync(request, 1, cancellationToken: token);
+                if (how == "reset")
+                    stream.Socket.LingerState = new LingerOption(true, 0);
+                else if (how == "silence")
+                    await stream.ReadAtLeastAsync(new byte[1 << 20], 1 << 20, throwOnEndOfStream: false, token);
+                else if (how != "close")
+                    await stream.WriteAsync(how == "400" ? "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"u8.ToArray() : "\x15\x03\x01\x00\x02\x02F"u8.ToArray(), token);
+            },
+        };
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            CertificateAuthorities = [certificates.Authority], NoProgressTimeout = TimeSpan.FromSeconds(how == "silence" ? 1 : 20), MaxRetries = 0,
+        });
+        await fetcher.WholeImageAsync($"{server.Host}/fn", token: token);
+        Assert.That(server.Requests, Is.Not.Empty);
+    }
+
+    [Test]
+    public void A_registry_on_loopback_that_resets_everything_is_told_so(CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using var server = new FaultyServer((_, response) => response.ResetAsync());
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.StartsWith($"cannot reach registry '{server.Host}'"));
+    }
+
+    [Test]
+    public void What_is_called_localhost_and_is_not_is_not_spoken_to(CancellationToken token)
+    {
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync);
+        var dialer = new TestDialer { ["localhost"] = ("203.0.113.5", server.Port) };
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = dialer, MaxRetries = 0 });
+        Assert.That(() => fetcher.ManifestAsync("localhost/fn", token: token), Throws.TypeOf<XfnException>());
+        Assert.That(dialer.Connected, Is.Empty);
+        Assert.That(server.Connections, Is.Zero);
     }
 
     [TestCase("localhost", true)]
@@ -219,7 +270,7 @@ public class RegistryConnectionTests
     /// <summary>A name with several addresses, of which only loopback ones answer.</summary>
     private sealed class SilentDialer(params string[] addresses) : Dialer
     {
-        public override Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Task.FromResult<IPAddress[]>([.. addresses.Select(IPAddress.Parse)]);
+        protected override Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Task.FromResult<IPAddress[]>([.. addresses.Select(IPAddress.Parse)]);
 
         protected override async Task<Stream> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)
         {

@@ -242,17 +242,6 @@ public class RegistryFaultTests
         Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("it is a web page"));
     }
 
-    [Test]
-    public void What_was_coded_on_the_way_is_refused(CancellationToken token)
-    {
-        using var server = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer, "Content-Encoding: gzip"));
-        using var fetcher = new RegistryImageFetcher(Options);
-        Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("Content-Encoding"));
-        Assert.That(
-            () => fetcher.BlobAsync($"{server.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>().With.Message.Contains("Content-Encoding"));
-        Assert.That(server.Requests.Select(r => r["Accept-Encoding"]), Is.All.EqualTo("identity"));
-    }
-
     [TestCase("one of 200 KB")]
     [TestCase("100,000")]
     [TestCase("endless 1xx")]

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
@@ -38,7 +40,7 @@ public class RegistryRedirectTests
         using var registry = new FaultyServer((_, response) => response.SendAsync(302, "", $"Location: http://{store.Host}/x"));
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
         Assert.That(await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, 10, token: token), Is.EqualTo(FaultyRegistry.Layer[10..]));
-        Assert.That(store.Requests.Single()["Range"], Is.EqualTo("bytes=10-"));
+        Assert.That(store.Requests.Single()["Range"], Is.EqualTo("bytes=10-99999"));
     }
 
     [Test]
@@ -145,6 +147,64 @@ public class RegistryRedirectTests
         Assert.That(store.Requests, Is.Empty);
     }
 
+    // Rebinding: a name whose server answers with a public address when it is looked at, and with another when it is
+    // used.
+    [TestCase("10.0.0.9")]
+    [TestCase("127.0.0.1")]
+    [TestCase("169.254.169.254")]
+    public async Task The_address_that_is_connected_to_is_the_one_that_was_looked_at(string other, CancellationToken token)
+    {
+        using var store = new FaultyServer((_, response) =>
+        {
+            response.Close = true;
+            return response.SendAsync(200, FaultyRegistry.Layer, "Connection: close");
+        });
+        using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: http://store.test/x"));
+        int lookups = 0;
+        var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["store.test"] = ("203.0.113.9", store.Port) };
+        dialer.Resolving = host => host == "store.test" && ++lookups > 1 ? other : null;
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = dialer, InsecureRegistries = new HashSet<string> { "registry.test" } });
+
+        Assert.That(await fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
+        Assert.That(lookups, Is.EqualTo(1), "it was looked up again between the check and the connection");
+        Assert.That(() => fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>().With.Message.Contains("it leads to 'store.test'"));
+        Assert.That(dialer.Connected.Select(a => string.Join(' ', a.Select(x => x.ToString()))).Distinct(), Is.EqualTo(["203.0.113.5", "203.0.113.9"]).AsCollection);
+    }
+
+    [Test]
+    public async Task Of_a_names_addresses_only_those_are_connected_to_that_are_allowed(CancellationToken token)
+    {
+        using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
+        using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: http://store.test/x"));
+        var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["store.test"] = ("203.0.113.9", store.Port) };
+        dialer.Resolving = host => host == "store.test" ? "127.0.0.1 169.254.169.254 203.0.113.9 10.0.0.9 ::1" : null;
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = dialer, InsecureRegistries = new HashSet<string> { "registry.test" } });
+        await fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token);
+        Assert.That(dialer.Connected.Last(), Is.EqualTo([IPAddress.Parse("203.0.113.9")]).AsCollection);
+    }
+
+    [TestCase("https://user@[::1", null)]
+    [TestCase("http://STORE/x?sig=a%2Fb%7Ec%41+d%20e&x=[1]", "/x?sig=a%2Fb%7Ec%41+d%20e&x=[1]")]
+    [TestCase("http://STORE/a%7Eb//c/./d/%2e%2e/e;f=(1)?q='1'", "/a%7Eb//c/./d/%2e%2e/e;f=(1)?q='1'")]
+    [TestCase("http://STORE/x?a=b#part", "/x?a=b")]
+    [TestCase("http://STORE?a=b", "/?a=b")]
+    [TestCase("http://STORE/with space", "/with%20space")]
+    [TestCase("//STORE/x", "/x")]
+    public async Task A_signed_url_is_asked_for_as_it_is_written(string location, string? target, CancellationToken token)
+    {
+        using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
+        using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: " + location.Replace("STORE", store.Host, StringComparison.Ordinal)));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        if (target is null)
+        {
+            Assert.That(() => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>());
+            return;
+        }
+
+        await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token);
+        Assert.That(store.Requests.Single().Target, Is.EqualTo(target));
+    }
+
     [Test]
     public void A_connection_that_the_operator_asked_for_is_no_way_around(CancellationToken token)
     {
@@ -228,11 +288,20 @@ internal sealed class TestDialer : Dialer
 
     public Func<string, string?> Resolving { get; set; } = _ => null;
 
-    public override Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) =>
-        Task.FromResult<IPAddress[]>([IPAddress.Parse(Resolving(host) ?? (_hosts.TryGetValue(host, out (string Address, int Port) known) ? known.Address : host))]);
+    /// <summary>What was connected to.</summary>
+    public ConcurrentQueue<IPAddress[]> Connected { get; } = [];
+
+    protected override Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken)
+    {
+        string addresses = Resolving(host) ?? (_hosts.TryGetValue(host, out (string Address, int Port) known) ? known.Address : host);
+        return Task.FromResult<IPAddress[]>([.. addresses.Split(' ').Select(IPAddress.Parse)]);
+    }
 
     public override async Task<(Stream Stream, IPAddress Address)> ConnectAsync(IPAddress[] addresses, int port, CancellationToken cancellationToken)
     {
+        if (addresses.Length == 0)
+            throw new SocketException((int)SocketError.HostNotFound);
+        Connected.Enqueue(addresses);
         int local = _hosts.Values.FirstOrDefault(h => IPAddress.Parse(h.Address).Equals(addresses[0])).Port;
         return ((await base.ConnectAsync([IPAddress.Loopback], local == 0 ? port : local, cancellationToken)).Stream, addresses[0]);
     }
