@@ -8,12 +8,11 @@ namespace Xfn.Core.Registry;
 /// <summary>Credentials from the configuration of docker and podman, at all its usual places.</summary>
 /// <remarks>
 /// The variable DOCKER_AUTH_CONFIG, which holds what a file would hold, comes first. Of the files, REGISTRY_AUTH_FILE,
-/// when set, is the only one, as for skopeo and podman. Else, the first
-/// that knows the registry: <c>$DOCKER_CONFIG/config.json</c>, <c>$XDG_RUNTIME_DIR/containers/auth.json</c> (without
-/// the variable, below <c>/run/containers/UID</c>),
-/// <c>$XDG_CONFIG_HOME/containers/auth.json</c>, <c>~/.config/containers/auth.json</c>, <c>~/.docker/config.json</c>,
-/// <c>~/.dockercfg</c>. Within a file, a helper for the registry comes
-/// before the helper for all, and that before what the file itself holds.
+/// when set, is the only one, as for skopeo and podman. Else, the first that knows the registry:
+/// <c>$DOCKER_CONFIG/config.json</c>, <c>$XDG_RUNTIME_DIR/containers/auth.json</c> (without the variable, below
+/// <c>/run/containers/UID</c>), <c>$XDG_CONFIG_HOME/containers/auth.json</c>, <c>~/.config/containers/auth.json</c>,
+/// <c>~/.docker/config.json</c>, <c>~/.dockercfg</c>. Within a file, a helper for the registry comes before the helper
+/// for all, and that before what the file itself holds.
 /// </remarks>
 internal sealed class CredentialFiles(RegistryOptions options)
 {
@@ -165,8 +164,7 @@ internal sealed class CredentialFiles(RegistryOptions options)
         }
     }
 
-    /// <summary>The helper to ask, and what for. A registry whose helper's name is empty has none, as for
-    /// docker.</summary>
+    /// <summary>The helper to ask, and what for. Where the name of a registry's helper is empty there is none, as for docker.</summary>
     private (CredentialHelper Program, string ServerUrl)? Helper(CredentialFile file, string registry)
     {
         string[] names = Names(registry);

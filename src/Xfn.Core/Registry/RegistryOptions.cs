@@ -45,9 +45,8 @@ public sealed record RegistryOptions
     public Func<string, CancellationToken, ValueTask<ImagePullAuth?>>? Credentials { get; init; }
 
     /// <summary>Whether docker's and podman's configuration, in the variable DOCKER_AUTH_CONFIG and in files, and the
-    /// credential helpers that it names are asked last. What of it cannot be
-    /// read is passed over with a warning, and an error only names it when the registry wants credentials. On by
-    /// default.</summary>
+    /// credential helpers that it names are asked last. What cannot be read is passed over with a warning, and is named
+    /// by the error when the registry wants credentials. On by default.</summary>
     public bool UseCredentialFiles { get; init; } = true;
 
     /// <summary>How often a request that failed in passing is repeated, at growing intervals. 4 by default; 0 for never.</summary>

@@ -40,8 +40,15 @@ internal sealed class ServedResponse(Stream stream)
     public Task ResetAsync()
     {
         Close = true;
-        ((NetworkStream)stream).Socket.LingerState = new LingerOption(true, 0);
+        Reset((NetworkStream)stream);
         return Task.CompletedTask;
+    }
+
+    /// <summary>Has the kernel answer with a reset: to dispose of the stream first would say a good-bye before.</summary>
+    public static void Reset(NetworkStream stream)
+    {
+        stream.Socket.LingerState = new LingerOption(true, 0);
+        stream.Socket.Dispose();
     }
 
     public Task SendAsync(int status, string body, params string[] headers) => SendAsync(status, Encoding.UTF8.GetBytes(body), headers);

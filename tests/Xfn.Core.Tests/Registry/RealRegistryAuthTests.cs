@@ -129,6 +129,16 @@ public class RealRegistryAuthTests
     }
 
     [Test]
+    public async Task What_the_usual_program_wrote_may_stand_in_a_variable(CancellationToken token)
+    {
+        using TemporaryDirectory directory = new();
+        Tool.Run("skopeo", "login", "--tls-verify=false", "--authfile", directory["auth.json"], "-u", TokenServer.User, "-p", TokenServer.Password, _tokenRegistry.Host);
+        string content = await File.ReadAllTextAsync(directory["auth.json"], token);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = name => name == "DOCKER_AUTH_CONFIG" ? content : null });
+        await fetcher.WholeImageAsync($"{_tokenRegistry.Host}/team/fn:v1", token: token);
+    }
+
+    [Test]
     public async Task A_registry_with_a_certificate_of_its_own_authority_is_trusted_when_told(CancellationToken token)
     {
         using TestCertificates certificates = new();

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using Xfn.Core.Registry;
 
@@ -82,7 +81,7 @@ public class RegistryConnectionTests
                 byte[] request = new byte[64];
                 await stream.ReadAtLeastAsync(request, 1, cancellationToken: token);
                 if (how == "reset")
-                    stream.Socket.LingerState = new LingerOption(true, 0);
+                    ServedResponse.Reset(stream);
                 else if (how == "silence")
                     await stream.ReadAtLeastAsync(new byte[1 << 20], 1 << 20, throwOnEndOfStream: false, token);
                 else if (how != "close")
