@@ -40,7 +40,7 @@ internal sealed class TlsTests : ServerFixture
         Assert.That(answer.Code == "DEADLINE_EXCEEDED" && code != "OK" ? code : answer.Code, Is.EqualTo(code), answer.Details);
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Certificates_are_renewed_without_a_restart_and_kept_while_the_new_ones_cannot_be_used(CancellationToken token)
     {
         using X509Certificate2 authority = Authority("Ours"), other = Authority("Another");
