@@ -13,7 +13,7 @@
 
 is_root || fail "only root can make another root file system"
 need_dotnet
-need debootstrap:debootstrap git:git unshare:util-linux pivot_root:util-linux
+need debootstrap:debootstrap git:git unshare:util-linux pivot_root:util-linux setpriv:util-linux
 
 steps=(root user tests) command=()
 case ${1-} in
@@ -69,7 +69,7 @@ inside() {
   shift
   [ "$user" = root ] || home=/home/$user
   # shellcheck disable=SC2016
-  unshare --mount --pid --fork --kill-child --propagation private bash -euc '
+  setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --propagation private bash -euc '
     root=$1 user=$2 home=$3
     shift 3
     mount --bind "$root" "$root"
