@@ -10,7 +10,8 @@ namespace Xfn.Core;
 /// the default registry is meant. <c>docker.io</c> is <c>index.docker.io</c>, where a name of one component lies below <c>library/</c>. Without tag and digest the tag is
 /// <c>latest</c>. <see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests">distribution-spec,
 /// Pulling manifests</see> has the grammar.</para>
-/// <para><c>oci:PATH[:TAG][@DIGEST]</c>, <c>oci-archive:PATH[:TAG]</c>, <c>docker-archive:PATH[:NAME]</c>: a directory or file of this machine.</para>
+/// <para><c>oci:PATH[:NAME][@DIGEST]</c>, <c>oci-archive:PATH[:NAME][@DIGEST]</c>, <c>docker-archive:PATH[:NAME]</c>: a directory or file of this machine. The path ends at
+/// its first colon; NAME is what the layout or archive calls the image, a tag or a whole name such as <c>localhost/fn:stable</c>.</para>
 /// </remarks>
 public sealed partial record ImageReference
 {
@@ -29,7 +30,7 @@ public sealed partial record ImageReference
     /// <summary>The repository's name, or a local source's absolute path.</summary>
     public string Repository { get; }
 
-    /// <summary>The tag; null when only a digest was given, or a local source was named without one.</summary>
+    /// <summary>The tag, or the name of an image in a local source; null when only a digest was given, or a local source was named alone.</summary>
     public string? Tag { get; }
 
     /// <summary>The manifest's digest; default when none was given. It decides where a tag is given too.</summary>
@@ -73,26 +74,31 @@ public sealed partial record ImageReference
     private static (ImageReference?, string?) ParseLocal(string text, string transport)
     {
         string rest = text[(transport.Length + 1)..];
-        if (!TakeDigest(ref rest, out Digest digest))
+        Digest digest = default;
+
+        // Paths and names may hold an '@' of their own.
+        int at = rest.LastIndexOf('@');
+        if (at >= 0 && (rest.AsSpan(at + 1).StartsWith("sha256:") || rest.AsSpan(at + 1).StartsWith("sha512:")) && !TakeDigest(ref rest, at, out digest))
             return Fail(text, "what follows '@' is no digest", "write sha256: and 64 lower-case hexadecimal digits");
 
-        // A tag holds no '/', a path's last component may hold a colon only when a tag follows it. A name in a docker archive may hold
-        // both, so there the path ends at the first colon, as skopeo has it.
+        // Names of images hold colons and slashes, so the path ends at the first colon, as skopeo has it.
         string? tag = null;
-        int colon = transport == "docker-archive" ? rest.IndexOf(':') : rest.LastIndexOf(':');
-        if (colon >= 0 && (transport == "docker-archive" || colon > rest.LastIndexOf('/')))
+        int colon = rest.IndexOf(':');
+        if (colon >= 0)
             (rest, tag) = (rest[..colon], rest[(colon + 1)..]);
         if (rest.Length == 0 || rest.Contains('\0'))
-            return Fail(text, "it names no path", $"write {transport}:PATH or {transport}:PATH:TAG");
+            return Fail(text, "it names no path", $"write {transport}:PATH or {transport}:PATH:NAME");
         if (tag is { Length: 0 })
-            return Fail(text, "the tag is empty", "leave out the last ':' or write a tag behind it");
+            return Fail(text, "the name behind the path is empty", "leave out the last ':' or write a name behind it");
         return (new ImageReference(transport, "", Path.GetFullPath(rest), tag, digest), null);
     }
 
     private static (ImageReference?, string?) ParseDocker(string text, string defaultRegistry)
     {
         string rest = text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text;
-        if (!TakeDigest(ref rest, out Digest digest))
+        Digest digest = default;
+        int at = rest.IndexOf('@');
+        if (at >= 0 && !TakeDigest(ref rest, at, out digest))
             return Fail(text, "what follows '@' is no digest", "write sha256: and 64 lower-case hexadecimal digits");
 
         string registry = defaultRegistry;
@@ -118,12 +124,8 @@ public sealed partial record ImageReference
         return (new ImageReference("docker", registry, rest, tag ?? (digest.IsEmpty ? "latest" : null), digest), null);
     }
 
-    private static bool TakeDigest(ref string rest, out Digest digest)
+    private static bool TakeDigest(ref string rest, int at, out Digest digest)
     {
-        digest = default;
-        int at = rest.IndexOf('@');
-        if (at < 0)
-            return true;
         bool valid = Digest.TryParse(rest.AsSpan(at + 1), out digest);
         rest = rest[..at];
         return valid;

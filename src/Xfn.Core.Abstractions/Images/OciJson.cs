@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 
 namespace Xfn.Core;
 
@@ -20,23 +21,35 @@ public static class OciJson
 
     /// <summary>Reads an index.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no index.</exception>
+    /// <exception cref="JsonException">The document is no index; the message says why in terms of the document.</exception>
     public static ImageIndex ParseIndex(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageIndex) is { } index && !HasNull(index.Manifests) ? index : throw Null("an index");
+        Read(json, OciJsonContext.Default.ImageIndex) is { } index && !HasNull(index.Manifests) ? index : throw Null("an index");
 
     /// <summary>Reads a manifest.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no manifest.</exception>
+    /// <exception cref="JsonException">The document is no manifest; the message says why in terms of the document.</exception>
     public static ImageManifest ParseManifest(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageManifest) is { } manifest && !HasNull(manifest.Layers) ? manifest : throw Null("a manifest");
+        Read(json, OciJsonContext.Default.ImageManifest) is { } manifest && !HasNull(manifest.Layers) ? manifest : throw Null("a manifest");
 
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no configuration.</exception>
+    /// <exception cref="JsonException">The document is no configuration; the message says why in terms of the document.</exception>
     public static ImageConfig ParseConfig(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, OciJsonContext.Default.ImageConfig) is { } config && !HasNull(config.Config?.Env) && !HasNull(config.Config?.Entrypoint) && !HasNull(config.Config?.Cmd)
+        Read(json, OciJsonContext.Default.ImageConfig) is { } config && !HasNull(config.Config?.Env) && !HasNull(config.Config?.Entrypoint) && !HasNull(config.Config?.Cmd)
             ? config
             : throw Null("a configuration");
+
+    private static T? Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, type);
+        }
+        catch (JsonException ex)
+        {
+            throw new JsonException(JsonFault.Describe(ex), ex.Path, ex.LineNumber, ex.BytePositionInLine, ex);
+        }
+    }
 
     // The serializer looks at properties, not at what lists hold.
     private static bool HasNull<T>(IReadOnlyList<T>? list)

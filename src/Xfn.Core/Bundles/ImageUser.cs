@@ -12,41 +12,48 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
     /// <summary>Whether resolving a configuration's user takes the image's <c>/etc/passwd</c> or <c>/etc/group</c>.</summary>
     public static bool NeedsFiles(ImageExecutionConfig? config)
     {
-        string text = config?.User ?? "";
-        int colon = text.IndexOf(':');
-        return text.Length > 0
-            && !(colon > 0 && IsNumber(text[..colon]) && IsNumber(text[(colon + 1)..]) && (config?.Env ?? []).Any(e => e?.StartsWith("HOME=", StringComparison.Ordinal) == true));
+        (string user, string? group) = Split(config?.User);
+        return user.Length > 0 && !IsNumber(user)
+            || group is not null && !IsNumber(group)
+            || user.Length > 0 && (group is null || !(config?.Env ?? []).Any(e => e?.StartsWith("HOME=", StringComparison.Ordinal) == true));
     }
 
-    /// <summary>Resolves the configuration's <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>.</summary>
+    /// <summary>Resolves the configuration's <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>, as docker does: an empty part is as if it were not there, and
+    /// blanks around the whole are no part of it.</summary>
     public static ImageUser Resolve(BundleContext context)
     {
         string text = context.Image.Config?.User ?? "";
-        string[] parts = text.Split(':');
-        if (parts.Length > 2)
+        (string user, string? group) = Split(text);
+        if (group?.Contains(':') == true)
             throw Refuse(context, text, "it has more than one colon", "Write USER or USER:GROUP, by name or number");
-        if (text.Length > 0 && Array.Exists(parts, string.IsNullOrEmpty))
-            throw Refuse(context, text, "the part before or after the colon is empty", "Write USER or USER:GROUP, by name or number");
 
         UserDatabase.User? known;
         uint uid;
-        if (text.Length == 0)
+        if (user.Length == 0)
             (known, uid) = (null, 0);
-        else if (IsNumber(parts[0]))
-            known = UserDatabase.FindUser(context.Passwd.Span, uid = Number(context, text, parts[0], "user"));
-        else if (IsName(parts[0]))
-            uid = (known = UserDatabase.FindUser(context.Passwd.Span, parts[0]) ?? throw Refuse(
-                context, text, $"the image's /etc/passwd has no user '{parts[0]}'", "Add it to the image, or set a number")).Value.Uid;
+        else if (IsNumber(user))
+            known = UserDatabase.FindUser(context.Passwd.Span, uid = Number(context, text, user, "user"));
+        else if (IsName(user))
+            uid = (known = UserDatabase.FindUser(context.Passwd.Span, user) ?? throw Refuse(
+                context, text, $"the image's /etc/passwd has no user '{user}'", "Add it to the image, or set a number")).Value.Uid;
         else
-            throw Refuse(context, text, $"'{parts[0]}' is neither a user's name nor a number from 0 to {int.MaxValue}", "Write USER or USER:GROUP, by name or number");
+            throw Refuse(context, text, $"'{user}' is neither a user's name nor a number from 0 to {int.MaxValue}", "Write USER or USER:GROUP, by name or number");
 
         uint gid = known?.Gid ?? 0;
-        if (parts.Length == 2)
-            gid = ResolveGroup(context, text, parts[1]);
+        if (group is not null)
+            gid = ResolveGroup(context, text, group);
 
         CheckMapped(context, text, "user", uid, context.Mapping.Uids);
         CheckMapped(context, text, "group", gid, context.Mapping.Gids);
-        return new ImageUser(uid, gid, FindGroups(context, text, gid, parts.Length == 1 ? known?.Name : null), HomeOf(uid, known?.Home));
+        return new ImageUser(uid, gid, FindGroups(context, text, gid, group is null ? known?.Name : null), HomeOf(uid, known?.Home));
+    }
+
+    /// <summary>The user and the group; the latter is null when there is none.</summary>
+    private static (string User, string? Group) Split(string? text)
+    {
+        string trimmed = (text ?? "").Trim();
+        int colon = trimmed.IndexOf(':');
+        return colon < 0 ? (trimmed, null) : (trimmed[..colon], colon + 1 == trimmed.Length ? null : trimmed[(colon + 1)..]);
     }
 
     private static uint ResolveGroup(BundleContext context, string text, string group)

@@ -16,10 +16,11 @@ internal static class ProcessPlan
     public static IReadOnlyList<string> Arguments(BundleContext context)
     {
         ImageExecutionConfig? config = context.Image.Config;
-        // JSON may hold null where the specification has a string.
-        string?[] arguments = [.. config?.Entrypoint ?? [], .. config?.Cmd ?? []];
+        // An entrypoint of one empty word is docker's way to have none. JSON may hold null where the specification has a string.
+        IReadOnlyList<string> entrypoint = config?.Entrypoint is null or [""] ? [] : config.Entrypoint;
+        string?[] arguments = [.. entrypoint, .. config?.Cmd ?? []];
         if (arguments.Length == 0)
-            throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set one when building the image");
+            throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set ENTRYPOINT or CMD when building the image");
         if (arguments[0] is null or "")
             throw Refuse(context, "the first word of its entrypoint and command is empty. Name a program there");
         if (Array.Exists(arguments, a => a is null || a.Contains('\0')))

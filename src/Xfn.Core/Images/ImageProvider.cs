@@ -10,6 +10,7 @@ internal sealed class ImageProvider(
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
+    private const int MaxCandidates = 64;
     private const int MaxLayers = 256;
 
     // More images than a program runs again and again, and longer user files than honest images have: what is not kept is read from the cache.
@@ -196,22 +197,70 @@ internal sealed class ImageProvider(
         }
 
         Digest top = Verify(reference, fetched, reference.Digest);
-        Digest digest = top;
-        for (int depth = 0; OciDocuments.KindOf(reference, fetched) == OciDocumentKind.Index; depth++)
+        if (OciDocuments.KindOf(reference, fetched) == OciDocumentKind.Manifest)
+            return (new ResolvedReference(top, top), fetched.Content);
+        var choice = new IndexChoice();
+        return await ChooseAsync(reference, fetched, context with { KnownDigest = default }, choice, 1, cancellationToken).ConfigureAwait(false) is var (digest, manifest)
+            ? (new ResolvedReference(top, digest), manifest)
+            : throw new ImageNotFoundException(
+                $"cannot find image '{reference}' for platform {platform}: the index has {choice.Describe()}. Use an image that was built for this platform.");
+    }
+
+    /// <summary>Chooses the image for the platform; null when an index has none. What turns out to be no image, or one for another platform, is passed over.</summary>
+    private async Task<(Digest Digest, ReadOnlyMemory<byte> Manifest)?> ChooseAsync(
+        ImageReference reference, FetchedManifest indexDocument, FetchContext context, IndexChoice choice, int depth, CancellationToken cancellationToken)
+    {
+        if (depth > MaxIndexDepth)
+            throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': it has more than {MaxIndexDepth} indexes within each other.");
+        ImageIndex index = OciDocuments.ParseIndex(reference, indexDocument.Content.Span);
+        choice.Found.UnionWith(PlatformSelector.Describe(index));
+        foreach (Descriptor candidate in PlatformSelector.Candidates(index, platform))
         {
-            if (depth == MaxIndexDepth)
-                throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': it has more than {MaxIndexDepth} indexes within each other.");
-            ImageIndex index = OciDocuments.ParseIndex(reference, fetched.Content.Span);
-            Descriptor chosen = PlatformSelector.Select(index, platform) ?? throw new ImageNotFoundException(
-                $"cannot find image '{reference}' for platform {platform}: the index has {PlatformSelector.Describe(index)}. Use an image that was built for this platform.");
-            fetched = await FetchAsync(reference.WithDigest(chosen.Digest), context with { KnownDigest = default }, cancellationToken).ConfigureAwait(false);
-            digest = Verify(reference, fetched, chosen.Digest);
-            if (fetched.Content.Length != chosen.Size)
-                throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, chosen.Size);
-            OciDocuments.CheckKind(reference, fetched, chosen);
+            if (++choice.Fetched > MaxCandidates)
+                throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': none of the first {MaxCandidates} entries of its index that may be an image is one. Name the image by its digest.");
+            FetchedManifest fetched = await FetchAsync(reference.WithDigest(candidate.Digest), context, cancellationToken).ConfigureAwait(false);
+            Digest digest = Verify(reference, fetched, candidate.Digest);
+            if (fetched.Content.Length != candidate.Size)
+                throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, candidate.Size);
+            OciDocuments.CheckKind(reference, fetched, candidate);
+            if (OciDocuments.KindOf(reference, fetched) == OciDocumentKind.Index)
+            {
+                if (await ChooseAsync(reference, fetched, context, choice, depth + 1, cancellationToken).ConfigureAwait(false) is { } nested)
+                    return nested;
+            }
+            else if (OciDocuments.ArtifactTypeOf(fetched.Content.Span) is { } type)
+            {
+                choice.Found.Add($"an artifact of type '{type}'");
+            }
+            else if (PlatformSelector.NamesPlatform(candidate)
+                || await SuitsAsync(reference, fetched.Content, context, choice, cancellationToken).ConfigureAwait(false))
+            {
+                return (digest, fetched.Content);
+            }
         }
 
-        return (new ResolvedReference(top, digest), fetched.Content);
+        return null;
+    }
+
+    /// <summary>Whether an image runs here, by its configuration.</summary>
+    private async Task<bool> SuitsAsync(ImageReference reference, ReadOnlyMemory<byte> manifest, FetchContext context, IndexChoice choice, CancellationToken cancellationToken)
+    {
+        Descriptor descriptor = OciDocuments.ParseManifest(reference, manifest.Span).Config;
+        ImageConfig config = OciDocuments.ParseConfig(reference, await ReadConfigAsync(reference, descriptor, context, cancellationToken).ConfigureAwait(false));
+        if (PlatformSelector.Suits(config, platform))
+            return true;
+        choice.Found.Add(new Platform { Os = config.Os, Architecture = config.Architecture, Variant = config.Variant }.ToString());
+        return false;
+    }
+
+    /// <summary>What was looked at on the way to an image.</summary>
+    private sealed class IndexChoice
+    {
+        public SortedSet<string> Found { get; } = new(StringComparer.Ordinal);
+
+        public int Fetched { get; set; }
+
+        public string Describe() => Found.Count == 0 ? "none" : string.Join(", ", Found.Take(20));
     }
 
     /// <summary>The digest that a document has, which is the one that was expected and the one that its source says.</summary>
@@ -236,6 +285,7 @@ internal sealed class ImageProvider(
         ImageReference reference, Digest manifestDigest, FetchContext context, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         byte[] json = store.ReadBlob(manifestDigest) ?? throw new InvalidImageException(RunStage.Pull, $"cannot read manifest {manifestDigest} back from the cache.");
+        OciDocuments.CheckIsImage(reference, json);
         ImageManifest manifest = OciDocuments.ParseManifest(reference, json);
         if (manifest.Layers.Count > MaxLayers)
             throw new InvalidImageException(RunStage.Pull, $"cannot use image '{reference}': it has {manifest.Layers.Count} layers, at most {MaxLayers} are allowed.");
@@ -249,15 +299,21 @@ internal sealed class ImageProvider(
     {
         if (store.ReadBlob(descriptor.Digest) is { } cached)
             return OciDocuments.ParseConfig(reference, cached);
+        byte[] content = await ReadConfigAsync(reference, descriptor, context, cancellationToken).ConfigureAwait(false);
+        ImageConfig config = OciDocuments.ParseConfig(reference, content);
+        store.WriteBlob(descriptor.Digest, content);
+        return config;
+    }
+
+    private async Task<byte[]> ReadConfigAsync(ImageReference reference, Descriptor descriptor, FetchContext context, CancellationToken cancellationToken)
+    {
         if (descriptor.Size is <= 0 or > MaxDocumentBytes)
             throw new InvalidImageException(RunStage.Pull, $"cannot use the configuration of image '{reference}': it is said to have {descriptor.Size} bytes, expected 1 to {MaxDocumentBytes}.");
         using var blob = new BlobReader(fetcher, reference, descriptor, context);
         var content = new byte[descriptor.Size];
         await blob.ReadExactlyAsync(content, cancellationToken).ConfigureAwait(false);
         await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
-        ImageConfig config = OciDocuments.ParseConfig(reference, content);
-        store.WriteBlob(descriptor.Digest, content);
-        return config;
+        return content;
     }
 
     /// <param name="manifestDigest">The image's digest.</param>

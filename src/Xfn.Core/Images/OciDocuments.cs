@@ -61,7 +61,7 @@ internal static class OciDocuments
             MediaTypes.OciIndex or MediaTypes.DockerManifestList when !layers => OciDocumentKind.Index,
             MediaTypes.OciManifest or MediaTypes.DockerManifest when !manifests => OciDocumentKind.Manifest,
             var t when IsKnown(t) => throw Unusable(reference, "manifest", $"it is called {t} and holds something else"),
-            var t when type is not null => throw Unusable(reference, "manifest", $"it is of type {t}, expected an image manifest or index"),
+            var t when type is not null => throw Unusable(reference, "manifest", $"it is of type '{t}', expected an image manifest or index. Name an image"),
             _ => manifests ? OciDocumentKind.Index : OciDocumentKind.Manifest,
         };
     }
@@ -75,6 +75,40 @@ internal static class OciDocuments
             throw Unusable(reference, "index", $"it calls {descriptor.Digest} {type}, which it is not");
     }
 
+    /// <summary>What kind of artifact a manifest is; null when it is an image's, as far as it says.</summary>
+    public static string? ArtifactTypeOf(ReadOnlySpan<byte> manifestJson)
+    {
+        // Looked at by itself, before anything is parsed that only an image need have.
+        string? type = null, artifact = null;
+        try
+        {
+            var reader = new Utf8JsonReader(manifestJson);
+            if (JsonDocument.TryParseValue(ref reader, out JsonDocument? document))
+            {
+                using (document)
+                {
+                    JsonElement root = document.RootElement;
+                    artifact = Text(root, "artifactType");
+                    if (root.ValueKind == JsonValueKind.Object && root.TryGetProperty("config", out JsonElement config))
+                        type = Text(config, "mediaType");
+                }
+            }
+        }
+        catch (JsonException)
+        {
+            // Whoever parses it says what is wrong.
+        }
+
+        return type is null || IsImageConfig(Essence(type), artifact) ? null : artifact is { Length: > 0 } ? artifact : type;
+    }
+
+    /// <summary>Refuses what is an artifact.</summary>
+    public static void CheckIsImage(ImageReference reference, ReadOnlySpan<byte> manifestJson)
+    {
+        if (ArtifactTypeOf(manifestJson) is { } type)
+            throw Unusable(reference, "manifest", $"it is an artifact of type '{type}', not an image. Name an image");
+    }
+
     public static ImageIndex ParseIndex(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "index", json, OciJson.ParseIndex);
 
     public static ImageManifest ParseManifest(ImageReference reference, ReadOnlySpan<byte> json) => Parse(reference, "manifest", json, OciJson.ParseManifest);
@@ -84,12 +118,12 @@ internal static class OciDocuments
     /// <summary>Whether manifest and configuration make an image that can be run.</summary>
     public static void Check(ImageReference reference, ImageManifest manifest, ImageConfig config)
     {
-        if (manifest.Config.MediaType is not (MediaTypes.OciConfig or MediaTypes.DockerConfig))
-            throw Unusable(reference, "manifest", $"its configuration is of type '{manifest.Config.MediaType}': an artifact, not a runnable image");
         if (config.RootFs.Type != "layers")
             throw Unusable(reference, "configuration", $"its rootfs is of type '{config.RootFs.Type}', expected layers");
         if (manifest.Layers.Count != config.RootFs.DiffIds.Count)
             throw Unusable(reference, "manifest", $"it has {manifest.Layers.Count} layers, its configuration {config.RootFs.DiffIds.Count}");
+        if (manifest.Layers.FirstOrDefault(l => l.MediaType.EndsWith("+encrypted", StringComparison.Ordinal)) is { } encrypted)
+            throw Unusable(reference, "manifest", $"layer {encrypted.Digest} is encrypted ({encrypted.MediaType}), and layers are not decrypted here. Use an image whose layers are not encrypted");
         if (manifest.Layers.Count == 0)
             throw Unusable(reference, "manifest", "it has no layers, so nothing to run");
         if (config.RootFs.DiffIds.Any(d => d.IsEmpty) || manifest.Layers.Any(l => l.Digest.IsEmpty || l.Size < 0))
@@ -113,9 +147,18 @@ internal static class OciDocuments
         }
         catch (JsonException ex)
         {
-            throw Unusable(reference, what, $"{ex.Message.TrimEnd('.')}", ex);
+            throw Unusable(reference, what, ex.Message, ex);
         }
     }
+
+    /// <summary>Whether a configuration of this type makes an image. What docker of 2016 pushed says octet-stream, and some registries made JSON or HTML of it; docker takes all of them, and so does whoever
+    /// parses the configuration, unless the manifest calls itself an artifact.</summary>
+    private static bool IsImageConfig(string? type, string? artifactType) =>
+        type is MediaTypes.OciConfig or MediaTypes.DockerConfig
+        || string.IsNullOrEmpty(artifactType) && type is ("application/octet-stream" or "application/json" or "text/html");
+
+    private static string? Text(JsonElement element, string property) =>
+        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(property, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     private static bool IsKnown(string? mediaType) =>
         mediaType is MediaTypes.OciIndex or MediaTypes.DockerManifestList or MediaTypes.OciManifest or MediaTypes.DockerManifest;

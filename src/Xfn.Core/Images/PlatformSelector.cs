@@ -1,42 +1,94 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Xfn.Core.Images;
 
 /// <summary>Chooses from an index.</summary>
+/// <remarks>The way of containerd, which docker goes as well: <c>v1</c> is plain amd64, <c>v8</c> plain arm64, a higher variant also takes the lower ones, and an entry that names no platform has its
+/// configuration's.</remarks>
 internal static class PlatformSelector
 {
-    /// <summary>This machine's platform, in Go's names.</summary>
+    /// <summary>This machine's platform, in Go's names; amd64 with the highest level that the processor has.</summary>
     public static Platform Host { get; } = RuntimeInformation.OSArchitecture switch
     {
-        Architecture.X64 => new Platform { Os = "linux", Architecture = "amd64" },
+        Architecture.X64 => new Platform { Os = "linux", Architecture = "amd64", Variant = ProcessorLevel.OfThisMachine is > 1 and var level ? $"v{level}" : null },
         Architecture.Arm64 => new Platform { Os = "linux", Architecture = "arm64", Variant = "v8" },
         Architecture.Arm => new Platform { Os = "linux", Architecture = "arm", Variant = "v7" },
         var other => new Platform { Os = "linux", Architecture = other.ToString().ToLowerInvariant() },
     };
 
-    /// <summary>The first manifest or index for a platform; null when there is none.</summary>
-    /// <remarks>Entries for an unknown platform are attestations. An entry that names no platform is tried last: a nested index, or the only image of a simple one.</remarks>
-    public static Descriptor? Select(ImageIndex index, Platform platform) =>
-        index.Manifests.FirstOrDefault(d => d.Platform is { } p && Matches(p, platform)) ?? index.Manifests.FirstOrDefault(d => d.Platform is null && IsImage(d));
+    /// <summary>The entries that may hold an image for a platform, the best first: those of the platform, by their variants; then those that name none, which are indexes or are to be looked into.
+    /// Entries that say that they are artifacts come last, attestations not at all.</summary>
+    public static IReadOnlyList<Descriptor> Candidates(ImageIndex index, Platform platform) =>
+    [
+        .. index.Manifests
+            .Select(d => (Descriptor: d, Rank: RankOf(d, platform)))
+            .Where(c => c.Rank >= 0)
+            .OrderBy(c => !string.IsNullOrEmpty(c.Descriptor.ArtifactType))
+            .ThenBy(c => c.Rank)
+            .Select(c => c.Descriptor),
+    ];
 
-    /// <summary>The platforms that an index has, for a message.</summary>
-    public static string Describe(ImageIndex index)
+    /// <summary>Whether an image of a configuration runs on a platform. One that does not say what it is for is taken at its word that nothing matters.</summary>
+    public static bool Suits(ImageConfig config, Platform platform)
     {
-        string[] platforms = [.. index.Manifests.Where(d => d.Platform is not null and not { Os: "unknown" }).Select(d => d.Platform!.ToString()).Distinct()];
-        return platforms.Length == 0 ? "none" : string.Join(", ", platforms);
+        var offered = new Platform { Os = config.Os, Architecture = config.Architecture, Variant = config.Variant };
+        return !IsNamed(offered) || Rank(offered, platform) >= 0;
     }
 
-    private static bool IsImage(Descriptor d) =>
-        d.MediaType is MediaTypes.OciManifest or MediaTypes.OciIndex or MediaTypes.DockerManifest or MediaTypes.DockerManifestList;
+    /// <summary>Whether a descriptor says what platform it is for.</summary>
+    public static bool NamesPlatform(Descriptor descriptor) => IsNamed(descriptor.Platform);
 
-    private static bool Matches(Platform offered, Platform wanted) =>
-        offered.Os == wanted.Os && offered.Architecture == wanted.Architecture && Normal(offered) == Normal(wanted);
+    /// <summary>The platforms that an index has.</summary>
+    public static IEnumerable<string> Describe(ImageIndex index) =>
+        index.Manifests.Where(d => NamesPlatform(d) && !IsAttestation(d)).Select(d => d.Platform!.ToString());
 
-    /// <summary>arm64 has one variant that matters, and arm without one is v7.</summary>
-    private static string Normal(Platform platform) => (platform.Architecture, platform.Variant ?? "") switch
+    private static int RankOf(Descriptor descriptor, Platform wanted) =>
+        IsAttestation(descriptor) ? -1
+        : NamesPlatform(descriptor) ? Rank(descriptor.Platform!, wanted)
+        : descriptor.MediaType is MediaTypes.OciManifest or MediaTypes.OciIndex or MediaTypes.DockerManifest or MediaTypes.DockerManifestList ? int.MaxValue
+        : -1;
+
+    private static bool IsNamed(Platform? platform) => !string.IsNullOrEmpty(platform?.Os) && !string.IsNullOrEmpty(platform.Architecture);
+
+    /// <summary>BuildKit's, which it lists for an unknown platform.</summary>
+    private static bool IsAttestation(Descriptor descriptor) =>
+        descriptor.Platform is { Os: "unknown" } or { Architecture: "unknown" } || descriptor.Annotations?.ContainsKey("vnd.docker.reference.type") == true;
+
+    /// <summary>How many better ones there could be than a platform that is offered; -1 when it is none of those that are wanted.</summary>
+    private static int Rank(Platform offered, Platform wanted)
     {
-        ("arm64", "v8") => "",
-        ("arm", "") => "v7",
-        var (_, variant) => variant,
-    };
+        (string os, string architecture, string variant) = Normal(offered);
+        (string wantedOs, string wantedArchitecture, string best) = Normal(wanted);
+        return os == wantedOs && architecture == wantedArchitecture ? Array.IndexOf(Taken(architecture, best), variant) : -1;
+    }
+
+    /// <summary>The variants that a variant takes, itself first.</summary>
+    private static string[] Taken(string architecture, string best)
+    {
+        int lowest = architecture switch { "amd64" => 1, "arm" => 5, "arm64" => 8, _ => 0 };
+        if (lowest == 0)
+            return [best];
+        return best is ['v', .. var digits] && int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out int level) && level is < 16 && level >= lowest
+            ? [.. Enumerable.Range(lowest, level - lowest + 1).Reverse().Select(n => $"v{n}")]
+            : [best, $"v{lowest}"];
+    }
+
+    /// <summary>A platform in Go's names, with the variant that is meant where none is written.</summary>
+    private static (string Os, string Architecture, string Variant) Normal(Platform platform)
+    {
+        string variant = platform.Variant?.ToLowerInvariant() ?? "";
+        if (variant.Length > 0 && char.IsAsciiDigit(variant[0]))
+            variant = "v" + variant;
+        (string architecture, string usual) = platform.Architecture.ToLowerInvariant() switch
+        {
+            "amd64" or "x86_64" or "x86-64" => ("amd64", "v1"),
+            "arm64" or "aarch64" => ("arm64", "v8"),
+            "arm" or "armhf" => ("arm", "v7"),
+            "armel" => ("arm", "v6"),
+            "i386" => ("386", ""),
+            var other => (other, ""),
+        };
+        return (platform.Os.ToLowerInvariant(), architecture, variant.Length > 0 ? variant : usual);
+    }
 }

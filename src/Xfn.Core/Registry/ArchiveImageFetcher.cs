@@ -1,11 +1,10 @@
-using System.Text.Json;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core;
 
-/// <summary>Fetches from files that others exported: <c>oci-archive:PATH[:TAG][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c> by <c>docker save</c>;
-/// plain, or compressed with gzip, zstd or xz.</summary>
-/// <remarks>Nothing is extracted: what is wanted is read out of the file, a compressed one from its beginning each time.</remarks>
+/// <summary>Fetches from files that others exported: <c>oci-archive:PATH[:NAME][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c> by <c>docker save</c>;
+/// plain, or compressed with gzip, zstd, xz or bzip2.</summary>
+/// <remarks>What the file holds decides, whichever of the two it is called; of a file that is both, the one that it is called. Nothing is extracted: what is wanted is read out of the file, a compressed one from its beginning each time.</remarks>
 public sealed class ArchiveImageFetcher : IImageFetcher
 {
     private const int MaxKept = 8;
@@ -24,9 +23,9 @@ public sealed class ArchiveImageFetcher : IImageFetcher
             async () =>
             {
                 ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
-                FetchedManifest manifest = reference.Transport == "docker-archive" || index.LayoutIndex is null
-                    ? await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false)
-                    : await LayoutAsync(reference, index, index.LayoutIndex, cancellationToken).ConfigureAwait(false);
+                FetchedManifest manifest = index.LayoutIndex is { } layout && (reference.Transport != "docker-archive" || index.DockerImages is null || !reference.Digest.IsEmpty)
+                    ? await LayoutAsync(reference, index, layout, cancellationToken).ConfigureAwait(false)
+                    : await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
                 return !context.KnownDigest.IsEmpty && manifest.Digest == context.KnownDigest ? FetchedManifest.NotModified(manifest.Digest) : manifest;
             }).ConfigureAwait(false);
     }
@@ -59,10 +58,14 @@ public sealed class ArchiveImageFetcher : IImageFetcher
 
     private static async Task<FetchedManifest> DockerAsync(ImageReference reference, ArchiveIndex index, CancellationToken cancellationToken)
     {
+        if (index.IsOfOldDocker)
+            throw new UnreadableArchiveException("it was saved by docker before 1.10, without a manifest.json. Load it into a current docker and save it again");
         if (index.DockerImages is not { Length: > 0 } images)
-            throw new InvalidDataException("it has neither a manifest.json with images nor an index.json");
+            throw new UnreadableArchiveException("it is a tar archive, but no image's: it has neither an index.json nor a manifest.json that names an image. Export the image anew");
+        if (!reference.Digest.IsEmpty)
+            throw new UnreadableArchiveException("archives by 'docker save' have no digests of manifests. Leave '@' and what follows it out");
         DockerArchiveImage image = Choose(reference, images);
-        byte[] content = await index.ManifestAsync(reference.Repository, image, cancellationToken).ConfigureAwait(false);
+        byte[] content = await index.ManifestAsync(reference, image, cancellationToken).ConfigureAwait(false);
         return new FetchedManifest { Content = content, MediaType = MediaTypes.OciManifest, Digest = Digest.Compute(content) };
     }
 
@@ -70,26 +73,28 @@ public sealed class ArchiveImageFetcher : IImageFetcher
     {
         if (reference.Tag is null && images is [var only])
             return only;
-        string names = string.Join(", ", images.SelectMany(i => i.RepoTags ?? []).Take(20).Select(n => $"'{n}'"));
-        return images.FirstOrDefault(i => i.RepoTags?.Any(t => Same(t, reference.Tag)) == true)
-            ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive has the names {(names.Length == 0 ? "none" : names)}. Append one of them after a colon.");
+        if (reference.Tag is { } wanted && images.FirstOrDefault(i => i.RepoTags?.Any(t => LayoutIndex.IsSame(t, wanted)) == true) is { } named)
+            return named;
+        string[] names = [.. images.SelectMany(i => i.RepoTags ?? []).Take(20)];
+        throw new ImageNotFoundException(names switch
+        {
+            [] when images.Length == 1 => $"cannot find image '{reference}': the archive's image has no name. Leave the name out: {reference.Transport}:{reference.Repository}.",
+            [] => $"cannot find image '{reference}': the archive has {images.Length} images and no names. Save one image, or save them by their names.",
+            [var first, ..] =>
+                $"cannot find image '{reference}': the archive has the names {string.Join(", ", names.Select(n => $"'{n}'"))}. Name one of them: {reference.Transport}:{reference.Repository}:{first}.",
+        });
     }
-
-    private static bool Same(string name, string? wanted) => wanted is not null
-        && (name == wanted
-            || (ImageReference.TryParse(name, ImageReference.DefaultRegistry, out ImageReference? one, out _)
-                && ImageReference.TryParse(wanted, ImageReference.DefaultRegistry, out ImageReference? other, out _) && one == other));
 
     private static async Task<FetchedManifest> LayoutAsync(ImageReference reference, ArchiveIndex index, byte[] indexJson, CancellationToken cancellationToken)
     {
         LayoutEntry entry = LayoutIndex.Find(reference, indexJson);
-        if (entry.IsIndexItself)
-            return new FetchedManifest { Content = indexJson, MediaType = entry.MediaType, Digest = entry.Digest };
+        if (entry.Content is not null)
+            return new FetchedManifest { Content = entry.Content, MediaType = entry.MediaType, Digest = entry.Digest };
         Stream stream = await OpenAsync(reference, index.Find(entry.Digest), entry.Digest, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
             byte[] content = await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw new InvalidDataException($"its manifest has more than {BoundedContent.ManifestLimit} bytes");
+                ?? throw new UnreadableArchiveException($"its manifest has more than {BoundedContent.ManifestLimit} bytes. Export the image anew");
             return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
         }
     }
@@ -121,13 +126,13 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         TarArchive archive = await TarArchive.OpenAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
         try
         {
-            while (wanted is not null && await archive.NextAsync(cancellationToken).ConfigureAwait(false) is var (name, entry))
+            while (wanted is not null && await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
             {
-                if (name == wanted)
-                    return new EntryStream(entry.DataStream ?? Stream.Null, archive);
+                if (entry.Name == wanted)
+                    return new EntryStream(entry.Data, archive, ownsArchive: true);
             }
 
-            throw new InvalidDataException($"it lacks '{digest}'");
+            throw new UnreadableArchiveException($"it lacks '{digest}'. Export the image anew");
         }
         catch
         {
@@ -146,9 +151,9 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         {
             throw new ImageNotFoundException($"cannot find image '{reference}': there is no '{reference.Repository}'. Check the path.", e);
         }
-        catch (Exception e) when (e is InvalidDataException or JsonException or EndOfStreamException || e is SharpCompress.Common.SharpCompressException)
+        catch (UnreadableArchiveException e)
         {
-            throw new InvalidImageException(stage, $"cannot read image '{reference}': {e.Message.TrimEnd('.')}. Export the image anew.", e);
+            throw new InvalidImageException(stage, $"cannot read image '{reference}': {e.Message}.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -3,6 +3,7 @@ using System.Formats.Tar;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.Registry;
 
@@ -10,6 +11,7 @@ namespace Xfn.Core.Registry;
 internal sealed class ArchiveIndex
 {
     private const int MaxLinks = 8;
+    private const string Again = "Export the image anew";
 
     private readonly Dictionary<string, long> _files = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _links = new(StringComparer.Ordinal);
@@ -26,51 +28,55 @@ internal sealed class ArchiveIndex
     {
         var index = new ArchiveIndex();
         using TarArchive archive = await TarArchive.OpenAsync(path, cancellationToken).ConfigureAwait(false);
-        while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is var (name, entry))
+        while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
         {
-            if (entry.EntryType is TarEntryType.SymbolicLink or TarEntryType.HardLink)
-                index._links[name] = Target(name, entry);
-            if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile))
+            if (entry.IsLink)
+                index._links[entry.Name] = Target(entry);
+            if (!entry.IsFile)
                 continue;
-            index._files[name] = entry.Length;
-            if (name == "index.json")
-                index.LayoutIndex = await DocumentAsync(name, entry.DataStream, cancellationToken).ConfigureAwait(false);
-            if (name == "manifest.json")
-                index.DockerImages = ParseImages(await DocumentAsync(name, entry.DataStream, cancellationToken).ConfigureAwait(false));
+            index._files[entry.Name] = entry.Length;
+            if (entry.Name == "index.json")
+                index.LayoutIndex = await DocumentAsync(entry, cancellationToken).ConfigureAwait(false);
+            if (entry.Name == "manifest.json")
+                index.DockerImages = ParseImages(await DocumentAsync(entry, cancellationToken).ConfigureAwait(false));
         }
 
         return index;
     }
 
+    /// <summary>Whether it is as docker wrote archives before manifest.json.</summary>
+    public bool IsOfOldDocker => DockerImages is null && _files.ContainsKey("repositories");
+
     /// <summary>The entry that holds a blob; null when none does.</summary>
     public string? Find(Digest digest) => _names.GetValueOrDefault(digest) ?? Resolve($"blobs/{digest.Algorithm}/{digest.Hex}");
 
     /// <summary>The manifest that an archive by <c>docker save</c> lacks, made once.</summary>
-    /// <param name="path">The archive.</param>
+    /// <param name="reference">The archive.</param>
     /// <param name="image">Which of its images.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="InvalidDataException">The archive lacks a part of the image.</exception>
-    public async Task<byte[]> ManifestAsync(string path, DockerArchiveImage image, CancellationToken cancellationToken) =>
-        image.Manifest ??= await MakeManifestAsync(path, image, cancellationToken).ConfigureAwait(false);
+    /// <exception cref="UnreadableArchiveException">The archive lacks a part of the image.</exception>
+    public async Task<byte[]> ManifestAsync(ImageReference reference, DockerArchiveImage image, CancellationToken cancellationToken) =>
+        image.Manifest ??= await MakeManifestAsync(reference, image, cancellationToken).ConfigureAwait(false);
 
-    private async Task<byte[]> MakeManifestAsync(string path, DockerArchiveImage image, CancellationToken cancellationToken)
+    private async Task<byte[]> MakeManifestAsync(ImageReference reference, DockerArchiveImage image, CancellationToken cancellationToken)
     {
-        string configName = Resolve(TarArchive.Clean(image.Config ?? "")) ?? throw new InvalidDataException("it lacks its configuration");
-        string[] layerNames = [.. (image.Layers ?? []).Select(l => Resolve(TarArchive.Clean(l)) ?? throw new InvalidDataException("it lacks a layer"))];
+        string path = reference.Repository;
+        string configName = Resolve(TarArchive.Clean(image.Config ?? "")) ?? throw new UnreadableArchiveException($"it lacks the configuration '{image.Config}' that its manifest.json names. {Again}");
+        string[] layerNames = [.. (image.Layers ?? []).Select(l => Resolve(TarArchive.Clean(l)) ?? throw new UnreadableArchiveException($"it lacks the layer '{l}' that its manifest.json names. {Again}"))];
         var parts = new Dictionary<string, (Digest Digest, string MediaType)>(StringComparer.Ordinal);
         byte[]? config = null;
         using TarArchive archive = await TarArchive.OpenAsync(path, cancellationToken).ConfigureAwait(false);
-        while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is var (name, entry))
+        while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
         {
-            if (name == configName)
-                config = await DocumentAsync(name, entry.DataStream, cancellationToken).ConfigureAwait(false);
-            else if (layerNames.Contains(name, StringComparer.Ordinal))
-                parts[name] = await LookAsync(entry.DataStream ?? Stream.Null, cancellationToken).ConfigureAwait(false);
+            if (entry.Name == configName)
+                config = await DocumentAsync(entry, cancellationToken).ConfigureAwait(false);
+            else if (layerNames.Contains(entry.Name, StringComparer.Ordinal))
+                parts[entry.Name] = await LookAsync(entry.Data, cancellationToken).ConfigureAwait(false);
         }
 
-        ImageConfig parsed = OciJson.ParseConfig(config ?? throw new InvalidDataException("it lacks its configuration"));
+        ImageConfig parsed = OciDocuments.ParseConfig(reference, config ?? []);
         if (parsed.RootFs.DiffIds.Count != layerNames.Length)
-            throw new InvalidDataException($"it has {layerNames.Length} layers, and its configuration {parsed.RootFs.DiffIds.Count}");
+            throw new UnreadableArchiveException($"it has {layerNames.Length} layers, and its configuration {parsed.RootFs.DiffIds.Count}. {Again}");
 
         // An uncompressed layer's digest is its DiffID; whoever reads the layer finds out whether it is.
         Descriptor Layer(string name, Digest diffId) => parts[name] is { Digest: { IsEmpty: false } digest, MediaType: var type }
@@ -98,13 +104,13 @@ internal sealed class ArchiveIndex
         return _files.ContainsKey(name) ? name : null;
     }
 
-    private static string Target(string name, TarEntry entry)
+    private static string Target(ArchiveEntry entry)
     {
-        if (entry.EntryType == TarEntryType.HardLink)
+        if (entry.Type == TarEntryType.HardLink)
             return TarArchive.Clean(entry.LinkName);
 
         // Names within the archive, though the arithmetic is that of paths.
-        string resolved = Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(name) ?? "", entry.LinkName));
+        string resolved = Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(entry.Name) ?? "", entry.LinkName));
         return resolved.TrimStart('/');
     }
 
@@ -127,12 +133,21 @@ internal sealed class ArchiveIndex
         return (Digest.FromHash("sha256", hash.GetHashAndReset()), type);
     }
 
-    private static DockerArchiveImage[] ParseImages(byte[] json) =>
-        [.. JsonSerializer.Deserialize(json, DockerArchiveJsonContext.Default.DockerArchiveImageArray)?.OfType<DockerArchiveImage>() ?? []];
+    private static DockerArchiveImage[] ParseImages(byte[] json)
+    {
+        try
+        {
+            return [.. JsonSerializer.Deserialize(json, DockerArchiveJsonContext.Default.DockerArchiveImageArray)?.OfType<DockerArchiveImage>() ?? []];
+        }
+        catch (JsonException ex)
+        {
+            throw new UnreadableArchiveException($"its manifest.json is none: {JsonFault.Describe(ex)}. {Again}", ex);
+        }
+    }
 
-    private static async Task<byte[]> DocumentAsync(string name, Stream? data, CancellationToken cancellationToken) =>
-        await BoundedContent.ReadAsync(data ?? Stream.Null, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-        ?? throw new InvalidDataException($"its {name} has more than {BoundedContent.ManifestLimit} bytes");
+    private static async Task<byte[]> DocumentAsync(ArchiveEntry entry, CancellationToken cancellationToken) =>
+        await BoundedContent.ReadAsync(entry.Data, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+        ?? throw new UnreadableArchiveException($"its {entry.Name} has more than {BoundedContent.ManifestLimit} bytes. {Again}");
 }
 
 /// <summary>An image in an archive by <c>docker save</c>.</summary>

@@ -5,7 +5,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core;
 
-/// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:TAG][@DIGEST]</c>.</summary>
+/// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:NAME][@DIGEST]</c>.</summary>
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
 public sealed class OciLayoutImageFetcher : IImageFetcher
 {
@@ -32,9 +32,7 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
         if (entry.Digest == context.KnownDigest && !entry.Digest.IsEmpty)
             return FetchedManifest.NotModified(entry.Digest);
 
-        byte[] content = entry.IsIndexItself
-            ? index
-            : await ReadDocumentAsync(reference, BlobPath(root, entry.Digest), cancellationToken).ConfigureAwait(false);
+        byte[] content = entry.Content ?? await ReadDocumentAsync(reference, BlobPath(root, entry.Digest), cancellationToken).ConfigureAwait(false);
         return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
     }
 
@@ -94,9 +92,12 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
                 throw new IOException($"'{path}' is no regular file.");
             return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException && stage == RunStage.Resolve)
+        catch (Exception e) when ((e is FileNotFoundException or DirectoryNotFoundException || File.Exists(reference.Repository)) && stage == RunStage.Resolve)
         {
-            throw new ImageNotFoundException($"cannot find image '{reference}': there is no '{path}'. Give the directory that holds oci-layout and index.json.", e);
+            string remedy = File.Exists(reference.Repository)
+                ? $"'{reference.Repository}' is a file, and no layout. Write oci-archive:{reference.Repository} if it is an archive"
+                : $"there is no '{path}'. Give the directory that holds oci-layout and index.json; its path ends at the first colon";
+            throw new ImageNotFoundException($"cannot find image '{reference}': {remedy}.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,0 +1,25 @@
+using System.Text.Json;
+
+namespace Xfn.Core;
+
+/// <summary>Says what is wrong with a JSON document in the document's own terms: the serializer speaks of .NET's types.</summary>
+internal static class JsonFault
+{
+    private const string Missing = "including:";
+
+    /// <summary>What is wrong, to follow "cannot read X: ".</summary>
+    public static string Describe(JsonException exception)
+    {
+        string where = exception.Path is null or "$" or "" ? "it" : $"its {exception.Path.TrimStart('$').TrimStart('.')}";
+        int missing = exception.Message.IndexOf(Missing, StringComparison.Ordinal);
+        if (missing >= 0)
+            return $"{where} lacks {exception.Message[(missing + Missing.Length)..].Split(". ")[0].Trim().TrimEnd('.')}";
+
+        // The reader's own exceptions, of a type that is not public, are about JSON as such; the serializer's about what it means.
+        if (exception.GetType() != typeof(JsonException) || exception.InnerException is JsonException)
+            return $"it is no valid JSON (line {exception.LineNumber + 1}, byte {exception.BytePositionInLine + 1})";
+        return exception.Message.StartsWith("expected ", StringComparison.Ordinal)
+            ? $"{where} is not what it must be: {exception.Message.Split(" Path: ")[0].TrimEnd('.')}"
+            : $"{where} is of another kind than it must be, or comes twice";
+    }
+}
