@@ -1,32 +1,46 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
 namespace Xfn.Cli;
 
 /// <summary>Sees that descriptors 0, 1 and 2 are open.</summary>
-internal static class StandardDescriptors
+internal static partial class StandardDescriptors
 {
     private const int Error = 2;
+    private const int GetFlags = 1; // F_GETFD
 
     /// <summary>Takes the places of those that the caller has closed (<c>&gt;&amp;-</c>): otherwise the next file to be opened, of the cache or a socket, would become standard output. Reading finds an end there;
     /// writing to standard output fails, and what goes to standard error is dropped. To be called before anything else opens a file.</summary>
     /// <remarks>In vain where xfn is not native code: the runtime has opened files of its own before.</remarks>
     public static void Fill()
     {
-        FileAccess access = FileAccess.Read;
-        while (true)
+        // The kernel gives the lowest number that is free.
+        for (int descriptor = 0; descriptor <= Error; descriptor++)
         {
-            // The kernel gives the lowest number that is free. Without sharing, the file would be locked.
-            SafeFileHandle filler = File.OpenHandle("/dev/null", FileMode.Open, access, FileShare.ReadWrite);
-            int descriptor = (int)filler.DangerousGetHandle();
-            bool again = descriptor == Error && access == FileAccess.Read;
-            if (descriptor > Error || again)
-                filler.Dispose();
-            else
+            if (Control(descriptor, GetFlags) < 0 && Open(descriptor == Error ? FileAccess.Write : FileAccess.Read) is { } filler)
                 filler.SetHandleAsInvalid(); // It stays open as long as the process lives.
-            if (descriptor > Error)
-                return;
-            if (again)
-                access = FileAccess.Write;
         }
     }
+
+    /// <summary>A file that nobody needs; null where there is nothing to be opened.</summary>
+    private static SafeFileHandle? Open(FileAccess access)
+    {
+        // Without sharing, the file would be locked. Where /dev/null is missing or closed to this user, the program's own file has no less to take a place.
+        foreach ((string path, FileAccess mode) in new[] { ("/dev/null", access), ("/proc/self/exe", FileAccess.Read) })
+        {
+            try
+            {
+                return File.OpenHandle(path, FileMode.Open, mode, FileShare.ReadWrite);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The next.
+            }
+        }
+
+        return null;
+    }
+
+    [LibraryImport("libc", EntryPoint = "fcntl")]
+    private static partial int Control(int descriptor, int command);
 }

@@ -7,11 +7,22 @@ internal static class FileReader
 {
     public static SparkFiles Read(SparkReadFiles request)
     {
-        if (Libc.chdir(request.StoreDirectory) != 0)
-            throw SparkException.FromErrno($"cannot enter '{request.StoreDirectory}'");
-        Identity.BecomeRoot();
-        var layers = new LayeredFiles([.. request.LowerDirectories.Select(layer => Directories.Open(layer))]);
+        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
         return new SparkFiles([.. request.Paths.Select(path => Read(layers, path, request.MaxBytes))]);
+    }
+
+    public static SparkFound Find(SparkFindDirectories request)
+    {
+        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        return new SparkFound(request.Paths.All(layers.HasDirectory));
+    }
+
+    private static LayeredFiles Enter(string storeDirectory, IReadOnlyList<string> layers)
+    {
+        if (Libc.chdir(storeDirectory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
+        Identity.BecomeRoot();
+        return new LayeredFiles([.. layers.Select(layer => Directories.Open(layer))]);
     }
 
     private static ReadOnlyMemory<byte> Read(LayeredFiles layers, string path, int maxBytes)

@@ -62,6 +62,31 @@ internal sealed unsafe class LayeredFiles(IReadOnlyList<int> layerFds)
         }
     }
 
+    /// <summary>Whether the layers show a directory at a path that has no links.</summary>
+    /// <param name="path">From the root.</param>
+    public bool HasDirectory(string path)
+    {
+        var way = new Stack<List<int>>();
+        try
+        {
+            foreach (string name in path.Split('/', StringSplitOptions.RemoveEmptyEntries))
+            {
+                byte[] terminated = Encoding.UTF8.GetBytes(name + '\0');
+                IReadOnlyList<int> directories = way.Count > 0 ? way.Peek() : layerFds;
+                int found = Find(directories, terminated, out Libc.FileStatus status);
+                if (found < 0 || status.Type != Libc.S_IFDIR)
+                    return false;
+                way.Push(OpenDirectories(directories.Skip(found), terminated));
+            }
+
+            return true;
+        }
+        finally
+        {
+            LeaveAll(way);
+        }
+    }
+
     private static IEnumerable<string> Components(string path) => path.Split('/', StringSplitOptions.RemoveEmptyEntries).Where(c => c != ".").Reverse();
 
     /// <returns>The index of the uppermost directory that has a name; -1 when none has, or it was deleted.</returns>

@@ -27,6 +27,9 @@ try
         case SparkReadFiles files:
             Control.Send(FileReader.Read(files));
             return 0;
+        case SparkFindDirectories directories:
+            Control.Send(FileReader.Find(directories));
+            return 0;
         case SparkUnpack unpack:
             Control.Send(StoreWork.Unpack(unpack));
             return 0;

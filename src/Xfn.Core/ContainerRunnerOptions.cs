@@ -32,7 +32,7 @@ public sealed class ContainerRunnerOptions
     /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
     public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
 
-    /// <summary>The platform to choose from an index; null, the default, for this machine's. Another one runs only where the kernel has an interpreter for it (binfmt_misc).</summary>
+    /// <summary>The platform to choose from an index; null, the default, for this machine's, with the level of its processor. Another one runs only where the kernel has an interpreter for it (binfmt_misc).</summary>
     public Platform? Platform { get; set; }
 
     /// <summary>Where to log. Nowhere by default.</summary>

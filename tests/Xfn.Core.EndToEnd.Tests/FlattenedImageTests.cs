@@ -24,6 +24,9 @@ internal sealed class FlattenedImageTests : RunnerFixture
         ["whiteouts"] = image => WithBase(image)
             .WithLayer(tar => tar.Directory("etc").File("etc/.wh.shadow", "").Directory("usr").File("usr/.wh.share", ""))
             .WithLayer(tar => tar.Directory("etc").File("etc/shadow", "back").File("etc/.wh.none", "")),
+        ["whiteouts that hide nothing"] = image => WithBase(image)
+            .WithLayer(tar => tar.Directory("own").File("own/.wh.ghost", "").Directory("own/deep").File("own/deep/.wh.ghost", "").File("own/deep/real", "x").Directory("etc").File("etc/.wh.shadow", ""))
+            .WithLayer(tar => tar.Directory("own").File("own/.wh.other", "").Directory("late").File("late/.wh.ghost", "").File("implied/.wh.ghost", "")),
         ["opaque directories"] = image => WithBase(image)
             .WithLayer(tar => tar.Directory("etc").File("etc/.wh..wh..opq", "").File("etc/only", "1"))
             .WithLayer(tar => tar.Directory("etc").File("etc/second", "2")),

@@ -64,6 +64,8 @@ internal static class SparkFrame
             SparkFlatten => SparkMessageKind.Flatten,
             SparkFlattened => SparkMessageKind.Flattened,
             SparkContainer => SparkMessageKind.Container,
+            SparkFindDirectories => SparkMessageKind.FindDirectories,
+            SparkFound => SparkMessageKind.Found,
             _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
         };
         switch (kind)
@@ -116,6 +118,16 @@ internal static class SparkFrame
                     Paths = c.Texts(files?.Paths),
                     MaxBytes = (int)c.Number(files?.MaxBytes),
                 };
+            case SparkMessageKind.FindDirectories:
+                var directories = (SparkFindDirectories?)m;
+                return new SparkFindDirectories
+                {
+                    StoreDirectory = c.Text(directories?.StoreDirectory),
+                    LowerDirectories = c.Texts(directories?.LowerDirectories),
+                    Paths = c.Texts(directories?.Paths),
+                };
+            case SparkMessageKind.Found:
+                return new SparkFound(c.Flag(((SparkFound?)m)?.All));
             case SparkMessageKind.Signal:
                 var signal = (SparkSignal?)m;
                 return new SparkSignal((int)c.Number(signal?.Number));
@@ -136,6 +148,7 @@ internal static class SparkFrame
                     RootUid = (uint)c.Number(unpacked?.RootUid),
                     RootGid = (uint)c.Number(unpacked?.RootGid),
                     OpaqueRoot = c.Flag(unpacked?.OpaqueRoot),
+                    WhiteoutDirectories = c.Texts(unpacked?.WhiteoutDirectories),
                     Notes = c.Texts(unpacked?.Notes),
                 };
             case SparkMessageKind.Files:

@@ -27,6 +27,8 @@ internal enum SparkMessageKind : byte
     Flatten = 13,
     Flattened = 14,
     Container = 15,
+    FindDirectories = 16,
+    Found = 17,
 }
 
 /// <summary>A spark runs, and has made its pipes.</summary>
@@ -197,6 +199,10 @@ internal sealed record SparkUnpacked
     /// <summary>Whether the layer hides everything below it. Overlayfs does not honour that on a root, so the layers below must be left out.</summary>
     public bool OpaqueRoot { get; init; }
 
+    /// <summary>Directories with whiteouts, without links, when the layers below were not at hand. Above layers that lack one of them, overlayfs would list those whiteouts as names: the layer is
+    /// to be unpacked with the layers below, which leaves such whiteouts out.</summary>
+    public IReadOnlyList<string> WhiteoutDirectories { get; init; } = [];
+
     /// <summary>What was left out or changed, and why: at most 100 lines, the last of which says how many more there were.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 }
@@ -220,6 +226,23 @@ internal sealed record SparkReadFiles
 /// <summary>The files that were asked for, in order; empty where there was none.</summary>
 /// <param name="Contents">Their contents.</param>
 internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);
+
+/// <summary>Look whether layers have directories.</summary>
+internal sealed record SparkFindDirectories
+{
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    public required string StoreDirectory { get; init; }
+
+    /// <summary>The layers, the uppermost first.</summary>
+    public required IReadOnlyList<string> LowerDirectories { get; init; }
+
+    /// <summary>The directories, from the root. A link is none.</summary>
+    public required IReadOnlyList<string> Paths { get; init; }
+}
+
+/// <summary>Directories were looked for.</summary>
+/// <param name="All">Whether the layers have all of them.</param>
+internal sealed record SparkFound(bool All);
 
 /// <summary>Delete a file or tree of the working directory, whatever it holds.</summary>
 /// <param name="Name">Its name, of one component. That there is none is no error.</param>

@@ -34,7 +34,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         var budget = new MemoryBudget();
         _pending = new PendingDirectories(directoryFd, budget);
         _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);
-        _whiteouts = new Whiteouts(directoryFd, _tree, budget, _size);
+        _whiteouts = new Whiteouts(directoryFd, lowerRootFd, isBottom: !request.LayersBelow, _tree, budget, _size);
         _owners = new Owners(uids, gids, request.SquashUnmappedIds, _notes);
     }
 
@@ -78,7 +78,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         }
 
         _reader.Drain();
-        _whiteouts.RemoveGhosts();
+        IReadOnlyList<string> whiteoutDirectories = _whiteouts.RemoveGhosts();
         _pending.Apply();
         ApplyToRoot();
         return new SparkUnpacked
@@ -90,6 +90,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             RootUid = _rootMetadata?.Uid ?? 0,
             RootGid = _rootMetadata?.Gid ?? 0,
             OpaqueRoot = _tree.IsRootOpaque,
+            WhiteoutDirectories = whiteoutDirectories,
             Notes = _notes.ToLines(),
         };
     }

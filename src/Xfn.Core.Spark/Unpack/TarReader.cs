@@ -186,8 +186,11 @@ internal sealed class TarReader(TarInput input)
 
     private void SkipData()
     {
-        if (!input.Skip(DataLeft) || !input.Skip(_padding))
+        if (!input.Skip(DataLeft))
             throw Truncated();
+
+        // An archive may end without the last padding, as it may without the two blocks of zeros: every byte of the entry is there.
+        _ = input.Skip(_padding);
         DataLeft = 0;
         _padding = 0;
     }

@@ -1,3 +1,6 @@
+using System.Text;
+using System.Text.Unicode;
+
 namespace Xfn.Core.Spark.Unpack;
 
 /// <summary>What a name says about the layers below.</summary>
@@ -21,8 +24,17 @@ internal enum WhiteoutKind
 
 /// <summary>Writes whiteouts as overlayfs has them. They hide what the layers below have, never what this layer has, wherever in the archive they stand.</summary>
 /// <remarks>https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts, https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories</remarks>
-internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget budget, LayerSize size)
+/// <param name="rootFd">The layer's directory.</param>
+/// <param name="lowerRootFd">What the layers below make together; -1 when they are not at hand.</param>
+/// <param name="isBottom">Whether there are none.</param>
+/// <param name="tree">The layer's directories.</param>
+/// <param name="budget">What may be remembered.</param>
+/// <param name="size">What is counted.</param>
+internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBottom, LayerTree tree, MemoryBudget budget, LayerSize size)
 {
+    // Layers have a few, and they are kept in the layer's record.
+    private const int MostDirectories = 256;
+
     private readonly List<byte[]> _made = [];
     private readonly GrowingBytes _path = new();
 
@@ -59,6 +71,9 @@ internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget 
 
     public void Hide(ReadOnlySpan<byte> directory, ReadOnlySpan<byte> hidden)
     {
+        // A directory that is nowhere has nothing to hide, and does not come to be by this.
+        if ((isBottom || lowerRootFd >= 0) && tree.FindDirectory(directory, out _) == Place.Nowhere)
+            return;
         int parent = tree.OpenDirectory(directory);
         byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
         if (hidden.Length > EntryPath.MaxComponentBytes)
@@ -97,14 +112,22 @@ internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget 
             tree.MakeOpaque(fd, self, tree.RealPath);
     }
 
-    /// <summary>Removes whiteouts where nothing is left to hide: overlayfs does not merge an opaque directory with others, and then lists whiteouts in it as names.</summary>
-    public void RemoveGhosts()
+    /// <summary>Removes whiteouts where nothing is left to hide: overlayfs does not merge a directory that only this layer shows with others, and then lists whiteouts in it as names that cannot be opened.</summary>
+    /// <returns>The directories that whiteouts are in, when the layers below are not at hand: whoever mounts the layer above others has to know that these have each of them.</returns>
+    public IReadOnlyList<string> RemoveGhosts()
     {
+        var directories = new PathSet();
         foreach (byte[] whiteout in _made)
         {
-            if (!tree.IsHidingLower(EntryPath.Parent(whiteout)))
+            ReadOnlySpan<byte> directory = EntryPath.Parent(whiteout);
+            if (IsMerged(directory))
+            {
+                if (lowerRootFd < 0 && directory.Length > 0)
+                    directories.Add(directory);
                 continue;
-            int parent = Beneath.Open(rootFd, EntryPath.Parent(whiteout));
+            }
+
+            int parent = Beneath.Open(rootFd, directory);
             if (parent < 0)
                 continue;
             byte[] terminated = [.. EntryPath.Name(whiteout), 0];
@@ -116,7 +139,26 @@ internal sealed unsafe class Whiteouts(int rootFd, LayerTree tree, MemoryBudget 
 
             _ = Libc.close(parent);
         }
+
+        if (directories.Count > MostDirectories || !directories.Paths.All(IsText))
+            throw new SparkException(SparkFailureKind.NeedsParents, $"cannot unpack the layer: it has whiteouts in {directories.Count} directories, which the layers below may lack");
+        return [.. directories.Paths.Select(Encoding.UTF8.GetString)];
     }
+
+    /// <summary>Whether overlayfs merges a directory with one below, as far as is known. The root always is.</summary>
+    private bool IsMerged(ReadOnlySpan<byte> directory)
+    {
+        if (tree.IsHidingLower(directory))
+            return false;
+        if (directory.IsEmpty || lowerRootFd < 0)
+            return directory.IsEmpty || !isBottom;
+        int lower = Beneath.Open(lowerRootFd, directory);
+        if (lower >= 0)
+            _ = Libc.close(lower);
+        return lower >= 0;
+    }
+
+    private static bool IsText(byte[] path) => Utf8.IsValid(path);
 
     private static SparkException Refused(ReadOnlySpan<byte> path, int errno) => new(
         errno == Libc.EPERM ? SparkFailureKind.Environment : Failures.KindOf(errno),

@@ -29,7 +29,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     /// <param name="diffIds">Their DiffIDs.</param>
     /// <param name="index">Which.</param>
     public StoredLayer? Find(IReadOnlyList<Descriptor> blobs, IReadOnlyList<Digest> diffIds, int index) =>
-        (Find(NameOf(diffIds[index])) ?? Find(ChainNameOf(diffIds, index))) is { } layer && layer.Record.Blobs.Contains(blobs[index].Digest.ToString()) ? layer : null;
+        (Find(NameOf(diffIds[index])) is { } own && IsKnownAbove(own, diffIds, index) ? own : Find(ChainNameOf(diffIds, index))) is { } layer
+        && layer.Record.Blobs.Contains(blobs[index].Digest.ToString()) ? layer : null;
 
     /// <summary>When a layer last came or went.</summary>
     public DateTime LastChange => Directory.GetLastWriteTimeUtc(_layers);
@@ -56,7 +57,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         LayerSource SourceOf(int i) => new(fetcher, reference, blobs[i], diffIds[i], context, limits) { Progress = progress };
         StoredLayer?[] stored = [.. blobs.Select((_, i) => Find(blobs, diffIds, i))];
         CheckLimits(reference, stored.DistinctBy(l => l?.Id));
-        var linked = new ConcurrentBag<int>();
         await Parallel.ForEachAsync(
             Enumerable.Range(0, blobs.Count),
             new ParallelOptions { MaxDegreeOfParallelism = Math.Max(2, Environment.ProcessorCount), CancellationToken = cancellationToken },
@@ -70,14 +70,22 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
                 }
                 catch (LayerNeedsParentsException)
                 {
-                    linked.Add(i);
+                    // Below.
                 }
             }).ConfigureAwait(false);
 
         // Those that need what lies below them, from the lowest up: each now has all below it.
-        foreach (int i in linked.Order())
+        for (int i = 0; i < stored.Length; i++)
         {
+            if (stored[i] is { Record.WhiteoutDirectories.Count: 0 })
+                continue;
             string[] below = [.. Shown(stored.Take(i).Select(l => l!)).Select(l => l.Files)];
+            if (stored[i] is { } own && await FindAboveAsync(own, diffIds, i, below, cancellationToken).ConfigureAwait(false) is { } whole)
+            {
+                stored[i] = whole;
+                continue;
+            }
+
             stored[i] = await PullOnceAsync(SourceOf(i), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
             CheckLimits(reference, stored.DistinctBy(l => l?.Id));
             SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
@@ -85,6 +93,25 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
         _sync.Begin(stored!, MarkDurableAsync);
         return stored!;
+    }
+
+    /// <summary>Whether it is known that a layer, unpacked without regard to what lies below, hides there only what is there.</summary>
+    private static bool IsKnownAbove(StoredLayer layer, IReadOnlyList<Digest> diffIds, int index) =>
+        layer.Record.WhiteoutDirectories.Count == 0 || index > 0 && layer.Record.Above.Contains(ChainNameOf(diffIds, index - 1));
+
+    /// <summary>Finds out whether the layers below have what a layer hides things in; null when they do not, and it has to be unpacked with regard to them.</summary>
+    private async Task<StoredLayer?> FindAboveAsync(StoredLayer layer, IReadOnlyList<Digest> diffIds, int index, string[] below, CancellationToken cancellationToken)
+    {
+        if (IsKnownAbove(layer, diffIds, index))
+            return layer;
+        if (index == 0 || !await _unpacker.HaveDirectoriesAsync(cache.Store, below, layer.Record.WhiteoutDirectories, cancellationToken).ConfigureAwait(false))
+            return null;
+        using FileStream held = await FileLock.TakeAsync(LockOf(layer.Id), time, static () => { }, cancellationToken).ConfigureAwait(false);
+        if (Find(layer.Id) is not { } current)
+            return null;
+        StoredLayer known = current with { Record = current.Record with { Above = [.. current.Record.Above, ChainNameOf(diffIds, index - 1)] } };
+        cache.Write(RecordOf(DirectoryOf(layer.Id)), known.Record.ToJson());
+        return known;
     }
 
     /// <summary>Those of layers that show when they lie upon one another.</summary>
@@ -386,6 +413,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
                 RootUid = unpacked.RootUid,
                 RootGid = unpacked.RootGid,
                 OpaqueRoot = unpacked.OpaqueRoot,
+                WhiteoutDirectories = unpacked.WhiteoutDirectories,
                 Notes = unpacked.Notes,
                 Boot = LayerSync.Boot,
             };

@@ -21,7 +21,7 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
     public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));
 }
 
-/// <summary>A layer can only be unpacked with those below it: it links to their files, or lacks entries for directories that they have.</summary>
+/// <summary>A layer can only be unpacked with those below it: it links to their files, lacks entries for directories that they have, or hides things in very many directories.</summary>
 internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
 
 /// <summary>Streams a layer once: download, digest, decompression, DiffID, a pipe to spark, files.</summary>
@@ -89,6 +89,28 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
             CheckDiffId(source, found);
             return unpacked;
+        }
+    }
+
+    /// <summary>Whether layers have all of some directories.</summary>
+    /// <param name="storeDirectory">What <paramref name="layers"/> start from.</param>
+    /// <param name="layers">The layers, the uppermost first.</param>
+    /// <param name="paths">The directories.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<bool> HaveDirectoriesAsync(string storeDirectory, string[] layers, IReadOnlyList<string> paths, CancellationToken cancellationToken)
+    {
+        SparkProcess spark = await sparks.StartAsync("work", storeDirectory, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(new SparkFindDirectories { StoreDirectory = storeDirectory, LowerDirectories = layers, Paths = paths }, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                return (await spark.ReceiveAsync<SparkFound>(RunStage.Unpack, cancellationToken).ConfigureAwait(false)).All;
+            }
+            catch (SparkFailedException ex)
+            {
+                throw NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ internal sealed record StoredLayer(string Id, LayerRecord Record)
 internal sealed record LayerRecord
 {
     /// <summary>The version of this format and of the way layers are unpacked; others are not used.</summary>
-    public const int CurrentFormat = 1;
+    public const int CurrentFormat = 2;
 
     public int Format { get; init; } = CurrentFormat;
 
@@ -42,6 +42,12 @@ internal sealed record LayerRecord
     public uint RootGid { get; init; }
 
     public bool OpaqueRoot { get; init; }
+
+    /// <summary>Directories with whiteouts that only hide what the layers below have: these must have each of the directories, or the layer shows the whiteouts as names.</summary>
+    public IReadOnlyList<string> WhiteoutDirectories { get; init; } = [];
+
+    /// <summary>The names of what layers make together that were found to have all of <see cref="WhiteoutDirectories"/>.</summary>
+    public IReadOnlyList<string> Above { get; init; } = [];
 
     public IReadOnlyList<string> Notes { get; init; } = [];
 

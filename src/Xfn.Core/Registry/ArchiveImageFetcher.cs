@@ -103,6 +103,8 @@ public sealed class ArchiveImageFetcher : IImageFetcher
     private async Task<ArchiveIndex> IndexAsync(string path, CancellationToken cancellationToken)
     {
         var file = new FileInfo(path);
+        if (!file.Exists && Directory.Exists(path))
+            throw new UnreadableArchiveException($"it is a directory, not an archive. If it is a layout, write oci:{path}");
         (long length, DateTime written) = (file.Length, file.LastWriteTimeUtc);
         lock (_lock)
         {

@@ -81,6 +81,6 @@ internal static class LayoutIndex
     }
 
     private static string Remedy(ImageReference reference, IEnumerable<Descriptor> manifests) => manifests.Select(FullName).FirstOrDefault(n => n is not null) is { } name
-        ? $"Name one of them: {reference.Transport}:{reference.Repository}:{name}"
-        : $"Leave the name out: {reference.Transport}:{reference.Repository}";
+        ? $"Name one of them: {reference.Transport}:{reference.Repository}:{name}."
+        : $"Leave the name out: {reference.Transport}:{reference.Repository}.";
 }

@@ -37,13 +37,11 @@ internal sealed class TarArchive : IDisposable
         (_file, _content, _compression, _reader) = (file, content, compression, new TarReader(content, leaveOpen: true));
 
     /// <exception cref="IOException">The file cannot be read.</exception>
-    /// <exception cref="UnreadableArchiveException">It is no file.</exception>
+    /// <exception cref="UnreadableArchiveException">It is empty, or damaged at its beginning.</exception>
     public static async Task<TarArchive> OpenAsync(string path, CancellationToken cancellationToken)
     {
         if (Posix.IsSpecialFile(path))
             throw new IOException("it is no regular file.");
-        if (Directory.Exists(path))
-            throw new UnreadableArchiveException($"it is a directory, not an archive. If it is a layout, write oci:{path}");
         var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 64 * 1024, FileOptions.Asynchronous | FileOptions.SequentialScan);
         try
         {
@@ -55,9 +53,11 @@ internal sealed class TarArchive : IDisposable
             (Stream content, string compression) = Decode(file, magic.AsSpan(0, count));
             return new TarArchive(file, content, compression);
         }
-        catch
+        catch (Exception e)
         {
             await file.DisposeAsync().ConfigureAwait(false);
+            if (IsOfContent(e))
+                throw new UnreadableArchiveException("the file is compressed and damaged, or cut off. Export the image anew", e);
             throw;
         }
     }

@@ -6,6 +6,8 @@ internal sealed class WhiteoutTests
 {
     private const string Opaque = "user.overlay.opaque=79";
 
+    private static readonly SparkUnpack AboveOthers = Sandbox.Request with { LayersBelow = true };
+
     [TestCase(".wh.")]
     [TestCase("a/.wh.")]
     [TestCase(".wh..")]
@@ -28,7 +30,7 @@ internal sealed class WhiteoutTests
     [TestCase(".wh.")]
     public void No_link_makes_a_directory_that_is_named_like_a_whiteout(string target)
     {
-        foreach (string name in new[] { "l/x", "l/y/z", "l/.wh.x", "l/.wh..wh..opq" })
+        foreach (string name in new[] { "l/x", "l/y/z", "l/.wh..wh..opq" })
         {
             using var sandbox = new Sandbox();
             Assert.That(sandbox.Refusal(new TarBuilder().SymbolicLink("l", target).File(name)).Kind, Is.EqualTo(SparkFailureKind.Image));
@@ -36,7 +38,8 @@ internal sealed class WhiteoutTests
         }
 
         using var text = new Sandbox();
-        text.Unpack(new TarBuilder().SymbolicLink("l", target).File("x"));
+        text.Unpack(new TarBuilder().SymbolicLink("l", target).File("x").File("l/.wh.x"));
+        Assert.That(Directory.GetFileSystemEntries(text.Root), Has.Length.EqualTo(2), "a whiteout in a directory that is nowhere makes none");
         Assert.That(new FileInfo(text["l"]).LinkTarget, Is.EqualTo(target), "a link may name anything");
     }
 
@@ -44,7 +47,8 @@ internal sealed class WhiteoutTests
     public void A_whiteout_becomes_a_device_that_overlayfs_knows()
     {
         using var sandbox = new Sandbox();
-        sandbox.Unpack(new TarBuilder().Directory("d/", mtime: 7).File("d/.wh.gone", "content is ignored").File(".wh.top").File("other"));
+        SparkUnpacked result = sandbox.Unpack(new TarBuilder().Directory("d/", mtime: 7).File("d/.wh.gone", "content is ignored").File(".wh.top").File("other"), AboveOthers);
+        Assert.That(result.WhiteoutDirectories, Is.EqualTo(new[] { "d" }));
         string listing = TreeListing.Of(sandbox.Root);
         Assert.That(listing, Does.Contain("d/gone mode=20000 owner=0:0").And.Contain("device=0:0").And.Contain("\ntop mode=20000").And.Contain("\nd mode=40755 owner=0:0 mtime=7.0").And.Contain("\nother"));
         Assert.That(listing, Does.Not.Contain(".wh."));
@@ -109,14 +113,41 @@ internal sealed class WhiteoutTests
     public void An_opaque_directory_lists_no_ghosts([Values] bool before)
     {
         using var sandbox = new Sandbox();
-        TarBuilder archive = new();
+        TarBuilder archive = new TarBuilder().Directory("a/");
         if (before)
             archive.File("a/.wh..wh..opq");
-        archive.File("a/.wh.ghost").File("a/b/.wh.ghost").File("a/b/real").File("ab/.wh.kept");
+        archive.File("a/.wh.ghost").Directory("a/b/").File("a/b/.wh.ghost").File("a/b/real").Directory("ab/").File("ab/.wh.kept");
         if (!before)
             archive.File("a/.wh..wh..opq");
-        sandbox.Unpack(archive);
+        sandbox.Unpack(archive, AboveOthers);
         Assert.That(TreeListing.Of(sandbox.Root, root: false).Split('\n').Select(line => line.Split(' ')[0]), Is.EqualTo("a a/b a/b/real ab ab/kept".Split(' ')));
+    }
+
+    [Test]
+    public void A_directory_that_the_layers_below_lack_lists_no_ghosts([Values] bool bottom)
+    {
+        using var lower = new Sandbox();
+        lower.Unpack(new TarBuilder().Directory("has/").File("has/gone").File("file").SymbolicLink("link", "has"));
+        using var sandbox = new Sandbox();
+        TarBuilder archive = new TarBuilder().Directory("has/").File("has/.wh.gone").Directory("own/").File("own/.wh.ghost").Directory("own/deep/").File("own/deep/.wh.ghost")
+            .Directory("file/").File("file/.wh.ghost").Directory("link/").File("link/.wh.ghost").File(".wh.top");
+        SparkUnpacked result = sandbox.Unpack(archive, bottom ? null : AboveOthers, bottom ? null : lower.Root);
+        Assert.That(
+            TreeListing.Of(sandbox.Root, root: false).Split('\n').Select(line => line.Split(' ')[0]),
+            Is.EqualTo($"file has {(bottom ? "" : "has/gone ")}link own own/deep top".Split(' ')));
+        Assert.That(result.WhiteoutDirectories, Is.Empty, "nothing is left to be known");
+    }
+
+    [Test]
+    public void Whiteouts_in_more_directories_than_are_kept_need_the_layers_below()
+    {
+        using var sandbox = new Sandbox();
+        var archive = new TarBuilder();
+        for (int i = 0; i < 257; i++)
+            archive.Directory($"{i}/").File($"{i}/.wh.x");
+        Assert.That(sandbox.Refusal(archive, AboveOthers).Kind, Is.EqualTo(SparkFailureKind.NeedsParents));
+        using var text = new Sandbox();
+        Assert.That(text.Refusal(new TarBuilder().Directory("\xff/").File("\xff/.wh.x"), AboveOthers).Kind, Is.EqualTo(SparkFailureKind.NeedsParents), "a name that is no text");
     }
 
     [Test]
@@ -138,7 +169,9 @@ internal sealed class WhiteoutTests
     public void The_name_alone_makes_a_whiteout(char type)
     {
         using var sandbox = new Sandbox();
-        sandbox.Unpack(new TarBuilder().File("x").Entry(new TarItem("d/.wh.gone" + (type == '5' ? "/" : ""), type) { Link = "x" }).Entry(new TarItem("e/.wh..wh..opq", type) { Link = "x" }));
+        sandbox.Unpack(
+            new TarBuilder().File("x").Directory("d/").Entry(new TarItem("d/.wh.gone" + (type == '5' ? "/" : ""), type) { Link = "x" }).Directory("e/").Entry(new TarItem("e/.wh..wh..opq", type) { Link = "x" }),
+            AboveOthers);
         Assert.That(TreeListing.Of(sandbox.Root), Does.Contain("d/gone mode=20000").And.Match($"e mode=40755.*{Opaque}").And.Not.Contain(".wh."));
     }
 

@@ -24,6 +24,8 @@ internal sealed class Stack : IDisposable
             try
             {
                 result = sandbox.Unpack(archive, request);
+                if (!Has(result.WhiteoutDirectories))
+                    throw new SparkException(SparkFailureKind.NeedsParents, "the layers below lack a directory with whiteouts");
             }
             catch (SparkException needs) when (needs.Failure.Kind == SparkFailureKind.NeedsParents && _layers.Count > 0)
             {
@@ -42,6 +44,15 @@ internal sealed class Stack : IDisposable
             DisposeLayers();
         _layers.Add(sandbox);
         return result;
+    }
+
+    private bool Has(IReadOnlyList<string> directories)
+    {
+        SafeFileHandle[] layers = [.. _layers.AsEnumerable().Reverse().Select(layer => Sandbox.OpenDirectory(layer.Root))];
+        bool all = directories.All(new LayeredFiles([.. layers.Select(Sandbox.Fd)]).HasDirectory);
+        foreach (SafeFileHandle layer in layers)
+            layer.Dispose();
+        return all;
     }
 
     /// <summary>One directory with all layers.</summary>

@@ -36,6 +36,15 @@ internal sealed class ImageUserTests
     [TestCase("1234", 1234, 0)]
     [TestCase("1234:4321", 1234, 4321)]
     [TestCase("65535:65535", 65535, 65535)]
+    [TestCase(":", 0, 0)]
+    [TestCase("app:", 1000, 1001)]
+    [TestCase("1000:", 1000, 1001)]
+    [TestCase(":wheel", 0, 10)]
+    [TestCase(":50", 0, 50)]
+    [TestCase(" ", 0, 0)]
+    [TestCase(" 1000", 1000, 1001)]
+    [TestCase("1000 ", 1000, 1001)]
+    [TestCase("app\n", 1000, 1001)]
     public void A_user_is_resolved(string user, int uid, int gid)
     {
         JsonNode found = Resolve(user);
@@ -46,13 +55,9 @@ internal sealed class ImageUserTests
         }
     }
 
-    [TestCase(":")]
-    [TestCase("app:")]
-    [TestCase(":wheel")]
     [TestCase("a:b:c")]
-    [TestCase(" 1000")]
-    [TestCase("1000 ")]
-    [TestCase("1000\n")]
+    [TestCase("app :wheel")]
+    [TestCase(":nobody")]
     [TestCase("\u0661\u0662")]
     [TestCase("-1")]
     [TestCase("+5")]
@@ -88,6 +93,9 @@ internal sealed class ImageUserTests
     [Test]
     public void A_user_brings_its_supplementary_groups_and_its_own() =>
         Assert.That(Groups("app"), Is.EqualTo([10, 50, 1001]));
+
+    [Test]
+    public void An_empty_group_is_as_if_it_were_not_there() => Assert.That(Groups("app:"), Is.EqualTo(Groups("app")));
 
     [Test]
     public void A_group_that_is_named_replaces_the_supplementary_ones() =>
@@ -156,6 +164,11 @@ internal sealed class ImageUserTests
     [TestCase("0", true)]
     [TestCase("1000:1000", true)]
     [TestCase("1000:app", true)]
+    [TestCase("1000:", true)]
+    [TestCase(":app", true)]
+    [TestCase(":50", false)]
+    [TestCase(":", false)]
+    [TestCase(" ", false)]
     public void Files_are_needed_only_where_they_can_tell_something(string user, bool needed)
     {
         var image = Context(new ImageExecutionConfig { User = user }).Image;

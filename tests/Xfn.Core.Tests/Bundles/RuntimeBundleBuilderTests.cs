@@ -10,6 +10,9 @@ internal sealed class RuntimeBundleBuilderTests
         Assert.That(Process(new() { Entrypoint = ["/app", "-v"], Cmd = ["serve"] }, "args"), Is.EqualTo(["/app", "-v", "serve"]));
 
     [Test]
+    public void An_entrypoint_of_one_empty_word_is_none() => Assert.That(Process(new() { Entrypoint = [""], Cmd = ["/app", ""] }, "args"), Is.EqualTo(["/app", ""]));
+
+    [Test]
     public void A_command_alone_is_run() => Assert.That(Process(new() { Cmd = ["/app"] }, "args"), Is.EqualTo(["/app"]));
 
     [Test]
@@ -25,6 +28,8 @@ internal sealed class RuntimeBundleBuilderTests
         yield return new() { Entrypoint = [], Cmd = [] };
         yield return new() { Entrypoint = [""] };
         yield return new() { Entrypoint = ["", "x"], Cmd = ["y"] };
+        yield return new() { Entrypoint = [""], Cmd = [""] };
+        yield return new() { Cmd = [""] };
         yield return new() { Entrypoint = ["a\0b"] };
         yield return new() { Entrypoint = [null!] };
         yield return new() { Entrypoint = ["a", null!] };

@@ -38,10 +38,25 @@ public class ImageReferenceTests
     [TestCase("oci:/a/../b:v1", "oci:/b:v1")]
     [TestCase("docker-archive:/a.tar", "docker-archive:/a.tar")]
     [TestCase("docker-archive:/a.tar:team/fn:v1", "docker-archive:/a.tar:team/fn:v1")]
+    [TestCase("oci:/a:localhost/fn:stable", "oci:/a:localhost/fn:stable")]
+    [TestCase($"oci-archive:/a.tar:host:5000/fn:v1@sha256:{Hex}", $"oci-archive:/a.tar:host:5000/fn:v1@sha256:{Hex}")]
+    [TestCase($"oci:/a:host:5000/fn@sha256:{Hex}", $"oci:/a:host:5000/fn@sha256:{Hex}")]
+    [TestCase("oci:/users/me@host/a:v1", "oci:/users/me@host/a:v1")]
     public void What_others_write_is_read_too(string text, string canonical)
     {
         Assert.That(ImageReference.Parse(text).ToString(), Is.EqualTo(canonical));
         Assert.That(ImageReference.Parse(canonical), Is.EqualTo(ImageReference.Parse(text)));
+    }
+
+    [TestCase("oci:/a/b:localhost/fn:stable", "/a/b", "localhost/fn:stable")]
+    [TestCase("oci-archive:/a.tar:host:5000/fn:v1", "/a.tar", "host:5000/fn:v1")]
+    [TestCase("docker-archive:/a.tar:host:5000/fn:v1", "/a.tar", "host:5000/fn:v1")]
+    [TestCase($"oci:/a:fn:v1@sha256:{Hex}", "/a", "fn:v1")]
+    [TestCase("oci:/a:b/c", "/a", "b/c")]
+    public void A_path_ends_at_its_first_colon(string text, string path, string name)
+    {
+        ImageReference reference = ImageReference.Parse(text);
+        Assert.That((reference.Repository, reference.Tag), Is.EqualTo((path, name)));
     }
 
     [TestCase("fn", "r.test", "r.test/fn:latest")]

@@ -21,6 +21,7 @@ public class ArchiveImageFetcherTests
             Tool.Run("gzip", "--keep", _directory[file]);
             Tool.Run("xz", "--keep", "-T1", _directory[file]);
             Tool.Run("zstd", "--quiet", "--keep", _directory[file]);
+            Tool.Run("bzip2", "--keep", _directory[file]);
         }
     }
 
@@ -38,6 +39,12 @@ public class ArchiveImageFetcherTests
     [TestCase("docker-archive:{0}/docker.tar.gz")]
     [TestCase("docker-archive:{0}/docker.tar.xz")]
     [TestCase("docker-archive:{0}/docker.tar.zst")]
+    [TestCase("oci-archive:{0}/oci.tar.bz2:v1")]
+    [TestCase("docker-archive:{0}/docker.tar.bz2")]
+    [TestCase("docker-archive:{0}/oci.tar")]
+    [TestCase("docker-archive:{0}/oci.tar.gz:v1")]
+    [TestCase("oci-archive:{0}/docker.tar")]
+    [TestCase("oci-archive:{0}/docker.tar.xz:team/fn:v1")]
     public async Task An_image_is_fetched_whole(string image, CancellationToken token)
     {
         image = string.Format(null, image, _directory.Path);
@@ -84,12 +91,54 @@ public class ArchiveImageFetcherTests
         Assert.That((await _fetcher.WholeImageAsync("docker-archive:" + file, token: token)).Layers, Has.Count.EqualTo(2));
     }
 
+    [TestCase("a page", "is no tar archive")]
+    [TestCase("a page.gz", "gzip")]
+    [TestCase("a page.bz2", "bzip2")]
+    [TestCase("a directory", "write oci:")]
+    [TestCase("nothing", "is empty")]
+    [TestCase("other files", "no image's")]
+    [TestCase("old docker", "before 1.10")]
+    [TestCase("a digest", "have no digests")]
+    public void What_a_file_is_instead_is_told(string what, string why, CancellationToken token)
+    {
+        string file = _directory["not " + what], page = file.Split('.')[0], reference = "docker-archive:" + file;
+        switch (what)
+        {
+            case "a directory":
+                Directory.CreateDirectory(file);
+                break;
+            case "nothing":
+                File.WriteAllText(file, "");
+                break;
+            case "other files":
+                WriteTar(file, ("README", "x"));
+                break;
+            case "old docker":
+                WriteTar(file, ("repositories", "{}"), ("0123/layer.tar", "x"));
+                break;
+            case "a digest":
+                File.Copy(_directory["docker.tar"], file);
+                reference += $"@{Digest.Compute("x"u8)}";
+                break;
+            default:
+                File.WriteAllText(page, "<!doctype html><html><body>" + new string('x', 2000) + "</body></html>");
+                if (what.EndsWith(".gz", StringComparison.Ordinal))
+                    Tool.Run("gzip", "--keep", page);
+                if (what.EndsWith(".bz2", StringComparison.Ordinal))
+                    Tool.Run("bzip2", "--keep", page);
+                break;
+        }
+
+        Assert.That(() => _fetcher.ManifestAsync(reference, token: token), Throws.TypeOf<InvalidImageException>().With.Message.Contains(file).And.Message.Contains(why));
+    }
+
     [TestCase("random bytes")]
     [TestCase("empty")]
     [TestCase("cut")]
     [TestCase("cut.gz")]
     [TestCase("cut.xz")]
     [TestCase("cut.zst")]
+    [TestCase("cut.bz2")]
     [TestCase("no manifest")]
     [TestCase("manifest null")]
     [TestCase("manifest no json")]
