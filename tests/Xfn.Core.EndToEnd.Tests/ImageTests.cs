@@ -181,11 +181,7 @@ internal sealed class ImageTests : RunnerFixture
     {
         Descriptor config = _fetcher.AddBlob("application/vnd.cncf.helm.config.v1+json", Encoding.UTF8.GetBytes("""{"name":"chart"}"""));
         AddManifest(config, []);
-<<<<<<< HEAD
-        await RefusedAsync<InvalidImageException>(token, "artifact");
-=======
-        await RefusedAsync<InvalidImageException>(Name, "an artifact of type 'application/vnd.cncf.helm.config.v1+json', not an image");
->>>>>>> cbedc5a (Show nothing of whiteouts that hide nothing, and take archives that end behind an entry's last byte)
+        await RefusedAsync<InvalidImageException>(token, Name, "an artifact of type 'application/vnd.cncf.helm.config.v1+json', not an image");
     }
 
     [Test, CancelAfter(60_000)]

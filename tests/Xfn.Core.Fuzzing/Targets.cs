@@ -32,7 +32,7 @@ internal static class Targets
         new("indexes", Index, typeof(InvalidImageException)),
         new("configs", Config, typeof(InvalidImageException)),
         new("layouts", input => LayoutIndex.Find(ImageReference.Parse("oci:/layout:v1"), input), typeof(InvalidImageException), typeof(ImageNotFoundException)),
-        new("archives", Archive, typeof(InvalidDataException), typeof(InvalidImageException), typeof(JsonException), typeof(EndOfStreamException)) { Repair = TarTarget.MendChecksums },
+        new("archives", Archive, typeof(UnreadableArchiveException), typeof(InvalidImageException)) { Repair = TarTarget.MendChecksums },
         new("compression", Compression, typeof(IOException), typeof(InvalidDataException), typeof(SharpCompress.Common.SharpCompressException)),
         new("references", Reference),
         new("challenges", Challenges),
@@ -113,7 +113,7 @@ internal static class Targets
             return;
         ImageIndex index = OciDocuments.ParseIndex(Image, input);
         OciDocuments.ParseIndex(Image, OciJson.Serialize(index));
-        PlatformSelector.Select(index, PlatformSelector.Host);
+        PlatformSelector.Candidates(index, PlatformSelector.Host);
     }
 
     private static void Config(byte[] input)
@@ -125,9 +125,10 @@ internal static class Targets
 
     private static void Archive(byte[] input)
     {
-        ArchiveIndex index = ArchiveIndex.ReadAsync(Memory.PathOf(input), CancellationToken.None).GetAwaiter().GetResult();
+        ImageReference reference = ImageReference.Parse("docker-archive:" + Memory.PathOf(input));
+        ArchiveIndex index = ArchiveIndex.ReadAsync(reference.Repository, CancellationToken.None).GetAwaiter().GetResult();
         foreach (DockerArchiveImage image in index.DockerImages ?? [])
-            index.ManifestAsync(Memory.PathOf(input), image, CancellationToken.None).GetAwaiter().GetResult();
+            index.ManifestAsync(reference, image, CancellationToken.None).GetAwaiter().GetResult();
     }
 
     private static void Compression(byte[] input)

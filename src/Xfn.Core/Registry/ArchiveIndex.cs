@@ -30,7 +30,7 @@ internal sealed class ArchiveIndex
         using TarArchive archive = await TarArchive.OpenAsync(path, cancellationToken).ConfigureAwait(false);
         while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
         {
-            if (entry.IsLink)
+            if (entry.IsLink && !entry.LinkName.Contains('\0'))
                 index._links[entry.Name] = Target(entry);
             if (!entry.IsFile)
                 continue;

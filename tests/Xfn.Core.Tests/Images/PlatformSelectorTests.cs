@@ -29,7 +29,7 @@ public class PlatformSelectorTests
     public void The_best_variant_that_the_machine_takes_is_chosen(string wanted, string offered, string? chosen)
     {
         var index = new ImageIndex { Manifests = [.. offered.Split(' ').Select(p => Entry(p))] };
-        Assert.That(PlatformSelector.Candidates(index, Parse(wanted)).FirstOrDefault()?.Platform?.ToString(), Is.EqualTo(chosen));
+        Assert.That(PlatformSelector.Candidates(index, Parse(wanted)) is [var best, ..] ? best.Platform!.ToString() : null, Is.EqualTo(chosen));
     }
 
     [Test]
