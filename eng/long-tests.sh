@@ -11,6 +11,7 @@ groups=(
   'soaks      runs and calls by the thousand, of which many fail: nothing is left, and nothing grows'
   'fleets     many servers, and hosts that come and go'
   'hostile    a server with a thousand hostile connections'
+  'corpus     images of all builders in all forms, compared with what podman shows of them'
   'chance     the tests of unpacking by chance, with a hundred times the rounds'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
