@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
 using Xfn.Core.Bundles;

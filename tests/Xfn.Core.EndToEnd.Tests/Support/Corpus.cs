@@ -24,7 +24,7 @@ internal sealed class Corpus(string directory)
     // What they remember of blobs, in /var/lib, would make one test depend on another.
     private const string OwnNamespace = "umount -l /sys/fs/cgroup/unified 2>/dev/null; mount -t tmpfs none /var/lib && exec \"$@\"";
 
-    private string Name => "localhost/fn:stable";
+    private const string Name = "localhost/fn:stable";
 
     private string At(string name) => Path.Combine(directory, name);
 
@@ -161,7 +161,7 @@ internal sealed class Corpus(string directory)
         return made;
     }
 
-    private byte[] Rootfs()
+    private static byte[] Rootfs()
     {
         var tar = new TarBuilder().Directory("bin/").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("bin/view", View)
             .Directory("srv/").File("srv/a", "a").File("srv/b", "b", uid: 1000, gid: 50).HardLink("srv/hard", "srv/a").Link("srv/link", "../usr/share").Directory("usr/").Directory("usr/share/").File("usr/share/gone", "gone");
