@@ -46,6 +46,16 @@ public class CommandLineTests
         _runner.Verify(runner => runner.DisposeAsync());
     }
 
+    [TestCase("cannot use it. Choose another (WithCacheDir).", "cannot use it. Choose another (--cache-dir).")]
+    [TestCase("it has too many entries. Raise the limit (WithUnpackLimits, MaxLayerEntries).", "it has too many entries. Raise the limit (xfn has no option for it; a program of your own can, with the library).")]
+    [CancelAfter(60_000)]
+    public async Task A_message_names_the_options_of_the_command_line(string message, string said, CancellationToken token)
+    {
+        OnRun((_, _) => throw new XfnException(RunStage.Pull, message));
+        Assert.That(await Invoke(token, "run", "fn", "/dev/null"), Is.EqualTo(125));
+        Assert.That(_error.ToString(), Is.EqualTo($"xfn: error: {said}\n"));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task Every_flag_reaches_the_runner(CancellationToken token)
     {

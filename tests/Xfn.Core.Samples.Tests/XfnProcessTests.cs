@@ -55,6 +55,22 @@ public class XfnProcessTests
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(At("nowhere")).And.Matches(@"\A[^\n]*\n\z"));
     }
 
+    [TestCase("true", "")]
+    [TestCase("true", "<&-")]
+    [TestCase("true", "<&- >&-")]
+    [TestCase("mkdir null", "<&-")]
+    [CancelAfter(120_000)]
+    public async Task Without_dev_null_xfn_says_one_line(string change, string redirections, CancellationToken token)
+    {
+        if (!Environment.IsPrivilegedProcess)
+            Assert.Ignore("only root may have another /dev");
+        string dev = Directory.CreateDirectory(At("dev")).FullName;
+        string script = $"mount -t tmpfs none {dev} && cd {dev} && cp -a /dev/zero /dev/full /dev/random /dev/urandom . && {change} && mount --move . /dev && cd / && exec \"$0\" run --cache-dir {At("cache")} oci:{At("nowhere")} - {redirections}";
+        Finished xfn = await WaitAsync(StartProgram("unshare", "--mount", "sh", "-c", script, Xfn), token);
+        Assert.That(xfn.Status, Is.EqualTo(125), xfn.Error);
+        Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(At("nowhere")).And.Matches(@"\A[^\n]*\n\z"));
+    }
+
     [TestCase(Signals.Interrupt, 130)]
     [TestCase(Signals.Terminate, 143)]
     public async Task A_signal_ends_the_run(int signal, int status, CancellationToken token)

@@ -100,7 +100,7 @@ internal sealed class TarReader(TarInput input)
 
     /// <summary>A limit that is an option of the runner.</summary>
     public SparkException OverLimit(string found, string option) =>
-        Refused(SparkFailureKind.Limit, $"{found} ({option}). If it is to be trusted, raise the limit by WithUnpackLimits");
+        Refused(SparkFailureKind.Limit, $"{found}. If it is to be trusted, raise the limit (WithUnpackLimits, {option})");
 
     private SparkException Truncated() => Malformed("the archive is cut off");
 

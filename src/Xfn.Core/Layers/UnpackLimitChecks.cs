@@ -60,7 +60,7 @@ internal static class UnpackLimitChecks
     }
 
     private static InvalidImageException Over(string what, string found, string option) =>
-        new(RunStage.Unpack, $"cannot unpack {what}: {found} ({option}). If it is to be trusted, raise the limit by WithUnpackLimits.");
+        new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (WithUnpackLimits, {option}).");
 
     private static void CheckRange(long value, long least, long most, [CallerArgumentExpression(nameof(value))] string option = "")
     {

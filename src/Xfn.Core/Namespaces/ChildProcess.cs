@@ -75,7 +75,7 @@ internal sealed class ChildProcess
             }
             else
             {
-                nothing = File.OpenHandle("/dev/null", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+                nothing = OpenNothing();
             }
 
             int stdin = DescriptorOf(input, nothing);
@@ -132,6 +132,18 @@ internal sealed class ChildProcess
         {
             Posix.KillChild(id);
             throw;
+        }
+    }
+
+    private static SafeFileHandle OpenNothing()
+    {
+        try
+        {
+            return File.OpenHandle("/dev/null", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(RunStage.Spawn, "cannot open /dev/null for reading and writing: it is missing, or closed to this user. Give this process a /dev with the usual devices.", ex);
         }
     }
 
