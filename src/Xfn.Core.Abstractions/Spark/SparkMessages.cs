@@ -230,7 +230,7 @@ internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);
 /// <summary>Look whether layers have directories.</summary>
 internal sealed record SparkFindDirectories
 {
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from; only the caller need reach it.</summary>
+    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
     public required string StoreDirectory { get; init; }
 
     /// <summary>The layers, the uppermost first.</summary>

@@ -102,7 +102,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
         SparkProcess spark = await sparks.StartAsync("work", storeDirectory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
-            await spark.SendAsync(new SparkFindDirectories { StoreDirectory = storeDirectory, LowerDirectories = layers, Paths = paths }, cancellationToken).ConfigureAwait(false);
+            await spark.SendAsync(new SparkFindDirectories { StoreDirectory = ".", LowerDirectories = layers, Paths = paths }, cancellationToken).ConfigureAwait(false);
             try
             {
                 return (await spark.ReceiveAsync<SparkFound>(RunStage.Unpack, cancellationToken).ConfigureAwait(false)).All;
