@@ -47,6 +47,14 @@ internal static unsafe partial class Posix
     /// <returns>Whether it was taken.</returns>
     public static bool TryWrite(SafeFileHandle file, byte value) => write(file, &value, 1) == 1;
 
+    /// <summary>How many bytes lie in a pipe.</summary>
+    public static int BytesIn(SafePipeHandle pipe)
+    {
+        const nuint bytesToRead = 0x541b;
+        Check(ioctl(pipe, bytesToRead, out int bytes), "look into", "a pipe");
+        return bytes;
+    }
+
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
     public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, (int)uid, (int)gid) == 0;
@@ -169,6 +177,9 @@ internal static unsafe partial class Posix
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint write(SafeFileHandle file, byte* bytes, nuint count);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int ioctl(SafePipeHandle file, nuint request, out int value);
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int access(string path, int mode);

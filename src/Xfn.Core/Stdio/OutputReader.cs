@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Diagnostics;
+using System.IO.Pipes;
 
 namespace Xfn.Core.Pipes;
 
@@ -7,8 +9,7 @@ internal sealed class OutputReader : IDisposable
 {
     private const int BufferBytes = 64 << 10;
 
-    /// <summary>When the function has ended, all it wrote lies in the pipe and is read at once. Only a process outside of the run that was handed the pipe can keep it open
-    /// beyond that, and is not waited for longer than this.</summary>
+    /// <summary>How long a read that waits for a pipe is waited for when the function has ended. All it wrote lies in the pipe then; only a process outside of the run that was handed the pipe can keep it open.</summary>
     private static readonly TimeSpan Quiet = TimeSpan.FromMilliseconds(50);
 
     private readonly Stream _source;
@@ -44,18 +45,15 @@ internal sealed class OutputReader : IDisposable
 
     private async Task ReadAsync(CancellationToken cancellationToken)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(_quiet.Token, cancellationToken);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            while (await ReadPieceAsync(buffer, either.Token, cancellationToken).ConfigureAwait(false) is > 0 and int count)
-            {
-                if (!await _sink.WriteAsync(buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false))
-                    return;
-
-                // Nobody may wait for this any more, when the sink did not heed the token.
-                cancellationToken.ThrowIfCancellationRequested();
-            }
+            if (!await ReadUntilEndedAsync(buffer, cancellationToken).ConfigureAwait(false))
+                return;
+            if (_source is PipeStream pipe)
+                await ReadRestAsync(pipe, buffer, cancellationToken).ConfigureAwait(false);
+            else
+                await ReadUntilQuietAsync(buffer, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -63,28 +61,71 @@ internal sealed class OutputReader : IDisposable
         }
     }
 
-    private async ValueTask<int> ReadPieceAsync(Memory<byte> buffer, CancellationToken untilQuiet, CancellationToken cancellationToken)
+    /// <returns>Whether there may be more: the function has ended, and neither the stream nor the sink has.</returns>
+    private async Task<bool> ReadUntilEndedAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        try
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_quiet.Token, cancellationToken);
+        while (!_ended)
         {
-            if (!_ended)
-                return await _source.ReadAsync(buffer, untilQuiet).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (_ended && !cancellationToken.IsCancellationRequested)
-        {
+            int count;
+            try
+            {
+                count = await _source.ReadAsync(buffer, either.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (_ended && !cancellationToken.IsCancellationRequested)
+            {
+                return true;
+            }
+
+            if (count == 0 || !await PassOnAsync(buffer[..count], cancellationToken).ConfigureAwait(false))
+                return false;
         }
 
-        // The sink may have taken longer over the last piece than it may be quiet: only the time of a read counts.
-        using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        quiet.CancelAfter(Quiet);
-        try
+        return true;
+    }
+
+    /// <summary>Reads what lies in a pipe, and nothing that is written to it from now on.</summary>
+    private async Task ReadRestAsync(PipeStream pipe, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        for (int left = Posix.BytesIn(pipe.SafePipeHandle); left > 0;)
         {
-            return await _source.ReadAsync(buffer, quiet.Token).ConfigureAwait(false);
+            int count = await pipe.ReadAsync(buffer[..Math.Min(buffer.Length, left)], cancellationToken).ConfigureAwait(false);
+            if (count == 0 || !await PassOnAsync(buffer[..count], cancellationToken).ConfigureAwait(false))
+                return;
+            left -= count;
         }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+    }
+
+    /// <summary>Reads on from a stream of which it cannot be known how much lies in it. Only the time of reads counts, and counts together: the sink may take longer over a piece.</summary>
+    private async Task ReadUntilQuietAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        for (TimeSpan waited = TimeSpan.Zero; waited < Quiet;)
         {
-            return 0;
+            using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            quiet.CancelAfter(Quiet - waited);
+            long start = Stopwatch.GetTimestamp();
+            try
+            {
+                int count = await _source.ReadAsync(buffer, quiet.Token).ConfigureAwait(false);
+                waited += Stopwatch.GetElapsedTime(start);
+                if (count == 0 || !await PassOnAsync(buffer[..count], cancellationToken).ConfigureAwait(false))
+                    return;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return;
+            }
         }
+    }
+
+    /// <returns>Whether the sink takes more.</returns>
+    private async ValueTask<bool> PassOnAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
+    {
+        bool wantsMore = await _sink.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
+
+        // Nobody may wait for this any more, when the sink did not heed the token.
+        cancellationToken.ThrowIfCancellationRequested();
+        return wantsMore;
     }
 }
 
