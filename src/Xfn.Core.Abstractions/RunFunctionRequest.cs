@@ -11,10 +11,10 @@ public sealed record RunFunctionRequest
     public ReadOnlyMemory<byte> Input { get; init; }
 
     /// <summary>When and with which credentials the image is pulled.</summary>
-    public ImagePullConfig ImagePullConfig { get; init; } = new();
+    public ImagePullConfig ImagePullConfig { get; init => field = value ?? new(); } = new();
 
     /// <summary>Limits, network and timeout.</summary>
-    public RunFunctionConfig RunFunctionConfig { get; init; } = new();
+    public RunFunctionConfig RunFunctionConfig { get; init => field = value ?? new(); } = new();
 }
 
 /// <summary>When and with which credentials an image is pulled.</summary>
@@ -82,10 +82,10 @@ public sealed record ImagePullAuth
 public sealed record RunFunctionConfig
 {
     /// <summary>What the function may use of the machine.</summary>
-    public ResourceConfig Resources { get; init; } = new();
+    public ResourceConfig Resources { get; init => field = value ?? new(); } = new();
 
     /// <summary>What the function may reach.</summary>
-    public NetworkConfig Network { get; init; } = new();
+    public NetworkConfig Network { get; init => field = value ?? new(); } = new();
 
     /// <summary>How long the function may run, from its start: pulling the image does not count; in a streaming run, the time that the streams take for its output does. More than zero; 25 seconds when null.</summary>
     public TimeSpan? Timeout { get; init; }
@@ -95,7 +95,7 @@ public sealed record RunFunctionConfig
 public sealed record ResourceConfig
 {
     /// <summary>Upper limits.</summary>
-    public ResourceLimits Limits { get; init; } = new();
+    public ResourceLimits Limits { get; init => field = value ?? new(); } = new();
 }
 
 /// <summary>Upper limits, as Kubernetes writes quantities. A limit that cannot be enforced is an error, never ignored.</summary>
@@ -133,11 +133,11 @@ public sealed record FunctionStreams
 {
     /// <summary>Read to its end, or until the function has ended, and passed to stdin; not before its container has started. Empty by default. A read that does not heed its cancellation token is left to itself
     /// half a second after the function's end.</summary>
-    public Stream Stdin { get; init; } = Stream.Null;
+    public Stream Stdin { get; init => field = value ?? Stream.Null; } = Stream.Null;
 
     /// <summary>Written with what the function writes to stdout. Discarded by default.</summary>
-    public Stream Stdout { get; init; } = Stream.Null;
+    public Stream Stdout { get; init => field = value ?? Stream.Null; } = Stream.Null;
 
     /// <summary>Written with what the function writes to stderr. Discarded by default; its tail is in the response either way.</summary>
-    public Stream Stderr { get; init; } = Stream.Null;
+    public Stream Stderr { get; init => field = value ?? Stream.Null; } = Stream.Null;
 }

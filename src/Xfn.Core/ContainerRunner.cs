@@ -75,34 +75,45 @@ public sealed partial class ContainerRunner : IContainerRunner
         IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(BundleFor(options));
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
-        _ephemeral = _settings.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
-        _cache = OpenCache();
-        var locator = new SparkLocator(_cache, _settings.Time);
-        SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
-        _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
-        _ready = new ReadyPool<RunSpark>(
-            token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
-        _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token);
-        var store = new ImageStore(_cache);
-        LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
-        var uses = new ImageUses(_cache, _settings.Time);
-        Platform platform = options.Platform ?? PlatformSelector.Host;
-        var references = new ReferenceMap(_cache, fetcher, platform);
-        _catalog = new CacheCatalog(store, references, layers, uses);
-        _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, _settings.Time);
-        _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
-        _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
-        _planner = new ContainerPlanner(
-            _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, AfterPull));
-        _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
-
-        _remover = new CacheRemover(sparks);
-        _sweeper = new Sweeper(async () =>
+        try
         {
-            Task<long> swept = layers.SweepAsync(CancellationToken.None);
-            await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0)).ConfigureAwait(false);
-            return await swept.ConfigureAwait(false);
-        });
+            _ephemeral = _settings.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
+            _cache = OpenCache();
+            var locator = new SparkLocator(_cache, _settings.Time);
+            SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
+            _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
+            _ready = new ReadyPool<RunSpark>(
+                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+            _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token);
+            var store = new ImageStore(_cache);
+            LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
+            var uses = new ImageUses(_cache, _settings.Time);
+            Platform platform = options.Platform ?? PlatformSelector.Host;
+            var references = new ReferenceMap(_cache, fetcher, platform);
+            _catalog = new CacheCatalog(store, references, layers, uses);
+            _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, _settings.Time);
+            _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
+            _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
+            _planner = new ContainerPlanner(
+                _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, AfterPull));
+            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
+
+            _remover = new CacheRemover(sparks);
+            _sweeper = new Sweeper(async () =>
+            {
+                Task<long> swept = layers.SweepAsync(CancellationToken.None);
+                await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0)).ConfigureAwait(false);
+                return await swept.ConfigureAwait(false);
+            });
+        }
+        catch
+        {
+            // Nobody gets to dispose what was made so far.
+            _cache?.Dispose();
+            _ephemeral?.Dispose();
+            _ownFetcher?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root; <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others; for one without a home a private directory in

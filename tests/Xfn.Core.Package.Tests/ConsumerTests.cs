@@ -16,4 +16,16 @@ public class ConsumerTests
             environment: new() { ["DOTNET_BUNDLE_EXTRACT_BASE_DIR"] = Workspace.At(way + "-extracted") });
         Assert.That(answer, Is.EqualTo("from a package"));
     }
+
+    /// <summary>As when somebody copies the program and leaves what lies beside it: the runner needs no native file but spark.</summary>
+    [Test]
+    public async Task A_single_file_needs_nothing_beside_it_but_spark(CancellationToken token)
+    {
+        string published = Consumer.Published("single-file"), alone = Directory.CreateDirectory(Workspace.At("alone")).FullName;
+        foreach (string name in new[] { "Consumer", "xfn-spark" })
+            File.Copy(Path.Combine(published, name), Path.Combine(alone, name));
+        string answer = await Repository.RunAsync("/", Path.Combine(alone, "Consumer"), [Workspace.Image, Workspace.At("alone-cache")], token);
+        Assert.That(answer, Is.EqualTo("from a package"));
+        Assert.That(Directory.GetFiles(published, "*.so"), Is.Not.Empty, "nothing was left away; is this test still needed?");
+    }
 }

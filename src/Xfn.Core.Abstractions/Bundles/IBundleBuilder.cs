@@ -40,14 +40,14 @@ public sealed record Bundle
     public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
 
     /// <summary>Directories that must be real directories in the root, whatever the image has there: mount points. Relative to the root, parents first.</summary>
-    public IReadOnlyList<string> MountPoints { get; init; } = [];
+    public IReadOnlyList<string> MountPoints { get; init => field = value ?? []; } = [];
 
     /// <summary>Files that must be real files in the root, whatever the image has there: mount points of single files. Relative to the root; their directories
     /// are in <see cref="MountPoints"/>.</summary>
-    public IReadOnlyList<string> FileMountPoints { get; init; } = [];
+    public IReadOnlyList<string> FileMountPoints { get; init => field = value ?? []; } = [];
 
     /// <summary>Directories made where the image has nothing: the working directory. Relative to the root, parents first.</summary>
-    public IReadOnlyList<string> Directories { get; init; } = [];
+    public IReadOnlyList<string> Directories { get; init => field = value ?? []; } = [];
 
     /// <summary>Bytes of a writable directory, in memory, over the image's layers; 0 for a root that is mounted read-only.</summary>
     public long WritableRootBytes { get; init; }

@@ -27,7 +27,7 @@ public sealed record NamespaceRequest
     public required SafeFileHandle Executable { get; init; }
 
     /// <summary>Its arguments.</summary>
-    public IReadOnlyList<string> Arguments { get; init; } = [];
+    public IReadOnlyList<string> Arguments { get; init => field = value ?? []; } = [];
 
     /// <summary>Its working directory, as an absolute path that holds in the caller's process alone: it may lead through <c>/proc/self/fd</c>. The new process enters it as a child of the caller, before it executes
     /// anything.</summary>

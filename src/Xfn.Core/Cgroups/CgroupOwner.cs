@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.Cgroups;
 
@@ -26,19 +27,13 @@ internal sealed class CgroupOwner : IAsyncDisposable
     {
         Directory.CreateDirectory(stateDirectory);
         string[] bases = [.. baseDirectories];
-        for (int attempt = 0; ; attempt++)
+        while (true)
         {
             string token = RandomNumberGenerator.GetHexString(12, lowercase: true);
-            string path = Path.Combine(stateDirectory, FilePrefix + token);
-            // Between making and locking it, another process's sweep may take it for a dead one's: it is locked then, or gone.
-            if (TryLock(path, FileMode.CreateNew, rethrow: attempt > 3) is not { } file)
-                continue;
-            if (!File.Exists(path))
-            {
-                file.Dispose();
-                continue;
-            }
 
+            // Between making and locking it, another process's sweep may take it for a dead one's: it is locked then, or gone.
+            if (FileLock.Try(Path.Combine(stateDirectory, FilePrefix + token)) is not { } file)
+                continue;
             using (var writer = new StreamWriter(file, leaveOpen: true))
             {
                 foreach (string directory in bases)
@@ -56,7 +51,7 @@ internal sealed class CgroupOwner : IAsyncDisposable
         foreach (string path in Directory.Exists(stateDirectory) ? Directory.GetFiles(stateDirectory, FilePrefix + "*") : [])
         {
             // Else its owner lives, or another sweep has it.
-            if (TryLock(path, FileMode.Open, rethrow: false) is not { } file)
+            if (FileLock.Try(path) is not { } file)
                 continue;
 
             await using (file.ConfigureAwait(false))
@@ -80,19 +75,6 @@ internal sealed class CgroupOwner : IAsyncDisposable
         if (left == 0)
             File.Delete(_file.Name);
         await _file.DisposeAsync().ConfigureAwait(false);
-    }
-
-    private static FileStream? TryLock(string path, FileMode mode, bool rethrow)
-    {
-        try
-        {
-            // FileShare.None is flock(2) with LOCK_EX.
-            return new FileStream(path, mode, FileAccess.ReadWrite, FileShare.None);
-        }
-        catch (IOException) when (!rethrow)
-        {
-            return null;
-        }
     }
 
     private static string PrefixOf(string token) => $"xfn-{token}-";

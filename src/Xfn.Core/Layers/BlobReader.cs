@@ -37,15 +37,17 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
                 _hash.AppendData(buffer.Span[..count]);
                 return count;
             }
-            catch (IOException) when (MayResume())
+            catch (IOException ex)
             {
                 // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
                 await CloseAsync().ConfigureAwait(false);
+                if (!TryResume())
+                    throw Failed(ex);
             }
             catch (Exception ex) when (ex is not XfnException && !(ex is OperationCanceledException && cancellationToken.IsCancellationRequested))
             {
                 // The fetcher may be anybody's, and fail in any way: HttpClient says of a timeout of its own that the request was cancelled.
-                throw new XfnException(RunStage.Pull, $"cannot fetch {Name}: {ex.Message} Try again.", ex);
+                throw Failed(ex);
             }
         }
     }
@@ -97,7 +99,9 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         return source;
     }
 
-    private bool MayResume()
+    /// <summary>Counts one more beginning.</summary>
+    /// <returns>Whether it may be made.</returns>
+    private bool TryResume()
     {
         if (_offset - _resumedAt >= Progress)
             _resumes = 0;
@@ -111,6 +115,8 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
             await _source.DisposeAsync().ConfigureAwait(false);
         _source = null;
     }
+
+    private XfnException Failed(Exception cause) => new(RunStage.Pull, $"cannot fetch {Name}: {cause.Message} Try again.", cause);
 
     private InvalidImageException Invalid(string found) =>
         new(RunStage.Pull, $"cannot use {Name}: {found}, expected {blob.Digest} of {blob.Size} bytes. It was changed on the way, or its source is damaged.");

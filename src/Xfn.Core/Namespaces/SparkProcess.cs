@@ -95,21 +95,24 @@ internal sealed class SparkProcess : IAsyncDisposable
     public async Task<T> ReceiveAsync<T>(RunStage stage, CancellationToken cancellationToken)
         where T : class
     {
-        byte[]? body = null;
-        if (await FillAsync(_header, cancellationToken).ConfigureAwait(false))
+        object? received;
+        try
         {
-            body = new byte[SparkFrame.ReadHeader(_header, out _)];
-            if (!await FillAsync(body, cancellationToken).ConfigureAwait(false))
-                body = null;
+            received = await ReceiveAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidDataException ex)
+        {
+            // Only one that was taken over would send such a thing.
+            throw new ContainerEnvironmentException(stage, $"cannot understand xfn-spark: {ex.Message} Is it of this version?", ex);
         }
 
-        if (body is null)
+        if (received is null)
         {
             string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
             throw NamespaceErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
         }
 
-        return SparkFrame.Read((SparkMessageKind)_header[4], body) switch
+        return received switch
         {
             T message => message,
             SparkFailure failure => throw new SparkFailedException(failure),
@@ -140,6 +143,25 @@ internal sealed class SparkProcess : IAsyncDisposable
         catch (IOException)
         {
             // It has ended, which is told next.
+        }
+    }
+
+    /// <summary>The next message; null when the spark has ended.</summary>
+    private async Task<object?> ReceiveAsync(CancellationToken cancellationToken)
+    {
+        if (!await FillAsync(_header, cancellationToken).ConfigureAwait(false))
+            return null;
+        int length = SparkFrame.ReadHeader(_header, out SparkMessageKind kind);
+
+        // No more memory is taken than twice what has come: a spark that a layer took over may announce anything.
+        byte[] body = new byte[Math.Min(length, FrameBytes)];
+        for (int filled = 0; ; Array.Resize(ref body, Math.Min(length, 2 * filled)))
+        {
+            if (!await FillAsync(body.AsMemory(filled), cancellationToken).ConfigureAwait(false))
+                return null;
+            filled = body.Length;
+            if (filled == length)
+                return SparkFrame.Read(kind, body);
         }
     }
 

@@ -12,10 +12,10 @@ namespace Xfn.Core;
 public sealed record RegistryOptions
 {
     /// <summary>Told of retries, mirrors that fail and credentials that are looked up; never of a secret.</summary>
-    public ILogger Logger { get; init; } = NullLogger.Instance;
+    public ILogger Logger { get; init => field = value ?? throw new ArgumentNullException(nameof(Logger)); } = NullLogger.Instance;
 
     /// <summary>The clock of retries, timeouts and token lifetimes.</summary>
-    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+    public TimeProvider TimeProvider { get; init => field = value ?? throw new ArgumentNullException(nameof(TimeProvider)); } = TimeProvider.System;
 
     /// <summary>Replaces the connections; not disposed. It must not follow redirects itself. Certificates, proxies, and refusing names that redirects
     /// lead to and that resolve to private addresses, are then its own matter.</summary>
@@ -23,7 +23,7 @@ public sealed record RegistryOptions
 
     /// <summary>Trusted besides the system's own; so are those in the PEM file that the variable CA_BUNDLE_PATH names, and, for one registry, those in its directory
     /// (<see cref="UseCertificateDirectories"/>).</summary>
-    public X509Certificate2Collection CertificateAuthorities { get; init; } = [];
+    public X509Certificate2Collection CertificateAuthorities { get; init => field = value ?? throw new ArgumentNullException(nameof(CertificateAuthorities)); } = [];
 
     /// <summary>Whether docker's and podman's directories of certificates are read: the first there is of <c>~/.config/containers/certs.d/HOST[:PORT]</c> and the same below
     /// <c>/etc/containers</c> and <c>/etc/docker</c>. <c>*.crt</c> are trusted for that registry and the hosts that it leads to; <c>NAME.cert</c> with <c>NAME.key</c> shows the registry who
@@ -31,10 +31,10 @@ public sealed record RegistryOptions
     public bool UseCertificateDirectories { get; init; } = true;
 
     /// <summary>Registries that are spoken to by plain HTTP, as <c>HOST</c> or <c>HOST:PORT</c>. This machine's loopback need not be among them.</summary>
-    public IReadOnlySet<string> InsecureRegistries { get; init; } = FrozenSet<string>.Empty;
+    public IReadOnlySet<string> InsecureRegistries { get; init => field = value ?? throw new ArgumentNullException(nameof(InsecureRegistries)); } = FrozenSet<string>.Empty;
 
     /// <summary>By registry, where to ask before the registry itself, in this order: <c>HOST[:PORT][/PREFIX]</c>. One that fails in any way is passed over.</summary>
-    public IReadOnlyDictionary<string, IReadOnlyList<string>> Mirrors { get; init; } = FrozenDictionary<string, IReadOnlyList<string>>.Empty;
+    public IReadOnlyDictionary<string, IReadOnlyList<string>> Mirrors { get; init => field = value ?? throw new ArgumentNullException(nameof(Mirrors)); } = FrozenDictionary<string, IReadOnlyList<string>>.Empty;
 
     /// <summary>Whether layers that the registry lacks are fetched from the URLs that the manifest names for them. Off by default: whoever wrote the
     /// image would choose whom this machine talks to.</summary>

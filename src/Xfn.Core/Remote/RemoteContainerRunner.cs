@@ -150,8 +150,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
     internal static ServerAddress[] Check(RemoteContainerRunnerOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(options.Logger);
-        ArgumentNullException.ThrowIfNull(options.TimeProvider);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, MostStdioBytes);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.PullAllowance, TimeSpan.Zero);

@@ -10,16 +10,16 @@ public sealed class RemoteContainerRunnerOptions
     /// <summary>The servers. One of <c>unix:PATH</c>, <c>unix-abstract:NAME</c>, <c>http://HOST:PORT</c>, <c>https://HOST:PORT</c>, or <c>dns:///HOST:PORT</c> for all the addresses of a name,
     /// asked for anew every half minute; or several of <c>http://</c> or of <c>https://</c>. Runs go to the servers of several addresses in turn.</summary>
     /// <remarks>Over <c>http://</c> and <c>dns:///</c> anybody on the way can read the requests, the credentials for registries among them. Use it on a network that is your own.</remarks>
-    public IReadOnlyList<string> Addresses { get; set; } = [];
+    public IReadOnlyList<string> Addresses { get; set => field = value ?? throw new ArgumentNullException(nameof(Addresses)); } = [];
 
     /// <summary>Whether the servers of a <c>dns:///</c> address speak TLS; the name is then the one that their certificates must have. False by default.</summary>
     public bool UseTls { get; set; }
 
     /// <summary>Certificate authorities to trust besides the system's.</summary>
-    public X509Certificate2Collection CertificateAuthorities { get; set; } = [];
+    public X509Certificate2Collection CertificateAuthorities { get; set => field = value ?? throw new ArgumentNullException(nameof(CertificateAuthorities)); } = [];
 
     /// <summary>Certificates, with their keys, that tell a server who calls.</summary>
-    public X509Certificate2Collection ClientCertificates { get; set; } = [];
+    public X509Certificate2Collection ClientCertificates { get; set => field = value ?? throw new ArgumentNullException(nameof(ClientCertificates)); } = [];
 
     /// <summary>How many bytes of input and of output a run may have; 1 to 2,000,000,000, and no more than the server allows. <see cref="ContainerRunner.MaxStdioBytes"/> by default.</summary>
     public long MaxStdioBytes { get; set; } = ContainerRunner.MaxStdioBytes;
@@ -40,8 +40,8 @@ public sealed class RemoteContainerRunnerOptions
     public bool RetryLostRuns { get; set; }
 
     /// <summary>Where to log. Nowhere by default.</summary>
-    public ILogger Logger { get; set; } = NullLogger.Instance;
+    public ILogger Logger { get; set => field = value ?? throw new ArgumentNullException(nameof(Logger)); } = NullLogger.Instance;
 
     /// <summary>The clock for deadlines and waits.</summary>
-    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
+    public TimeProvider TimeProvider { get; set => field = value ?? throw new ArgumentNullException(nameof(TimeProvider)); } = TimeProvider.System;
 }

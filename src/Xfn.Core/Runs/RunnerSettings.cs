@@ -65,6 +65,7 @@ internal sealed record RunnerSettings
         ArgumentOutOfRangeException.ThrowIfNegative(options.CacheLimit ?? 0, "options.CacheLimit");
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxQueuedRuns);
         ArgumentOutOfRangeException.ThrowIfNegative(options.ReadyNamespaces);
+        ArgumentNullException.ThrowIfNull(options.Registry);
         ArgumentNullException.ThrowIfNull(options.Bundle);
         BundleOptionsValidator.Validate(options.Bundle);
         ArgumentNullException.ThrowIfNull(options.UnpackLimits);

@@ -1,0 +1,114 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What goes wrong once in a host does not stay wrong, and what is left out of a request is the default.</summary>
+internal sealed class HostFaultTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_runner_that_could_not_provide_spark_at_its_first_run_does_at_the_next(CancellationToken token)
+    {
+        string spark = Path.Combine(Scratch, "xfn-spark");
+        TestRunner runner = NewRunner(o => o.WithSparkPath(spark));
+        string image = Write(TestImage.Shell("echo ran"));
+        await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(spark));
+        File.Copy(FindSpark(), spark);
+        Assert.That(await RunAsync(runner, image, token), Is.EqualTo("ran\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_runtime_that_is_installed_later_is_found(CancellationToken token)
+    {
+        string runtime = Path.Combine(Scratch, "crun");
+        TestRunner runner = NewRunner(o => o.WithRuntime(runtime));
+        string image = Write(TestImage.Shell("echo ran"));
+        await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("cannot find OCI runtime"));
+        File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
+        File.Copy("/usr/bin/crun", runtime);
+        File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
+        Assert.That(await RunAsync(runner, image, token), Is.EqualTo("ran\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_is_null_in_a_request_is_the_default(CancellationToken token)
+    {
+        TestRunner runner = NewRunner();
+        string image = Write(TestImage.Shell("echo ran"));
+        RunFunctionRequest[] requests =
+        [
+            new() { Image = image, RunFunctionConfig = null!, ImagePullConfig = null! },
+            new() { Image = image, RunFunctionConfig = new() { Resources = null!, Network = null! } },
+            new() { Image = image, RunFunctionConfig = new() { Resources = new() { Limits = null! } } },
+        ];
+        foreach (RunFunctionRequest request in requests)
+            Assert.That(Text((await runner.RunFunctionAsync(request, token)).Output), Is.EqualTo("ran\n"));
+        await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = null!, Stdout = null!, Stderr = null! }, token);
+    }
+
+    [Test]
+    public void What_is_null_in_options_is_named()
+    {
+        Assert.That(() => NewRunner(o => o.Registry = null!), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Registry"));
+        Assert.That(() => new RegistryOptions { Mirrors = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Mirrors"));
+        Assert.That(() => new RegistryOptions { InsecureRegistries = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("InsecureRegistries"));
+        Assert.That(() => new RegistryOptions { CertificateAuthorities = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("CertificateAuthorities"));
+        Assert.That(() => new RemoteContainerRunnerOptions { Addresses = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Addresses"));
+        Assert.That(() => new RemoteContainerRunnerOptions { ClientCertificates = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("ClientCertificates"));
+    }
+
+    [Test]
+    public void A_runner_that_could_not_be_made_leaves_nothing_open()
+    {
+        Assert.That(() => NewRunner(o => o.WithTimeProvider(new BrokenTime())), Throws.InstanceOf<NotSupportedException>());
+        Assert.That(Directory.GetFiles(Path.Combine(Cache, "sessions")), Is.Empty);
+        Assert.That(Directory.GetFiles("/proc/self/fd").Select(d => new FileInfo(d).LinkTarget), Has.None.StartsWith(Cache));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_runner_whose_cache_cannot_be_written_any_more_is_disposed_all_the_same(CancellationToken token)
+    {
+        TestRunner runner = NewRunner();
+        await RunAsync(runner, Write(TestImage.Shell("echo ran")), token);
+
+        // In the way of root too: a directory is not removed as a file is.
+        string session = Directory.GetFiles(Path.Combine(Cache, "sessions")).Single();
+        File.Delete(session);
+        Directory.CreateDirectory(session);
+        await runner.DisposeAsync();
+        Directory.Delete(session);
+    }
+
+    /// <summary>Two processes that were told to lock no files: what one sweeps is not the other's.</summary>
+    [Test, CancelAfter(60_000)]
+    public async Task A_runner_that_was_told_to_lock_no_files_does_not_kill_anothers_runs(CancellationToken token)
+    {
+        string slow = Write(TestImage.Shell("echo started; read line; echo \"$line\""), "slow"), quick = Write(TestImage.Shell("echo ran"), "quick");
+        const string unlocked = "export DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1; exec \"$0\" \"$@\"";
+        using System.Diagnostics.Process first = HostProcess.Start("sh", "-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, slow, "-");
+        try
+        {
+            Assert.That(await first.StandardOutput.ReadLineAsync(token), Is.EqualTo("started"), "did the function start?");
+            HostResult second = await HostProcess.RunAsync("sh", ["-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, quick, "/dev/null"], token);
+            Assert.That(second.Output, Is.EqualTo("ran\n"), second.Error);
+            await first.StandardInput.WriteLineAsync("alive".AsMemory(), token);
+            first.StandardInput.Close();
+            Assert.That(await first.StandardOutput.ReadLineAsync(token), Is.EqualTo("alive"), "was the function killed?");
+            await first.WaitForExitAsync(token);
+        }
+        finally
+        {
+            if (!first.HasExited)
+                first.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static async Task<string> RunAsync(TestRunner runner, string image, CancellationToken token) =>
+        Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, token)).Output);
+
+    private static string FindSpark() => Directory.GetFiles(AppContext.BaseDirectory, "xfn-spark", SearchOption.AllDirectories).First();
+
+    private sealed class BrokenTime : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => throw new NotSupportedException();
+    }
+}
