@@ -72,7 +72,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
 
         _settings = RunnerSettings.From(options);
-        IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(BundleFor(options));
+        Func<bool, IBundleBuilder> bundles = BundlesFor(options);
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         try
@@ -308,8 +308,17 @@ public sealed partial class ContainerRunner : IContainerRunner
     }
 
     /// <summary>xfn-spark and crun take a compiled seccomp filter; for crun that saves milliseconds of every run.</summary>
-    private static BundleOptions BundleFor(ContainerRunnerOptions options) =>
-        options.Runtime is null || ContainerPlanner.IsCrun(options.Runtime) ? options.Bundle with { SeccompForm = SeccompForm.Compiled } : options.Bundle;
+    private static Func<bool, IBundleBuilder> BundlesFor(ContainerRunnerOptions options)
+    {
+        if (options.BundleBuilder is { } given)
+            return _ => given;
+        BundleOptions compiledOptions = options.Bundle with { SeccompForm = SeccompForm.Compiled };
+        IBundleBuilder? compiled = options.Runtime is null ? new RuntimeBundleBuilder(compiledOptions) : null;
+
+        // Made now also where it may turn out that the runtime takes the other: wrong options are told when the runner is made.
+        IBundleBuilder other = compiled ?? new RuntimeBundleBuilder(options.Bundle);
+        return takesCompiled => takesCompiled ? compiled ??= new RuntimeBundleBuilder(compiledOptions) : other;
+    }
 
     private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
     {

@@ -19,7 +19,8 @@ internal sealed class HostFaultTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_runtime_that_is_installed_later_is_found(CancellationToken token)
     {
-        string runtime = Path.Combine(Scratch, "crun");
+        // crun under another name: it is known by what it says.
+        string runtime = Path.Combine(Scratch, "runtime");
         TestRunner runner = NewRunner(o => o.WithRuntime(runtime));
         string image = Write(TestImage.Shell("echo ran"));
         await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("cannot find OCI runtime"));

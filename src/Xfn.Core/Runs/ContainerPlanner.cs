@@ -3,12 +3,17 @@ using Xfn.Core.Bundles;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
+using Xfn.Core.Preflight;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
 /// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
-internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages)
+/// <param name="settings">The runner's.</param>
+/// <param name="bundles">Gives what makes bundles, by whether what makes the containers takes a compiled seccomp filter.</param>
+/// <param name="images">Gives images.</param>
+/// <param name="flattenedImages">Gives images flattened, where the kernel mounts no overlay.</param>
+internal sealed class ContainerPlanner(RunnerSettings settings, Func<bool, IBundleBuilder> bundles, ImageProvider images, FlattenedImages flattenedImages)
 {
     private const string Crun = "crun";
 
@@ -17,23 +22,13 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     // What is read of a bundle is kept as long as that: the same image gets the same one.
     private readonly ConditionalWeakTable<Bundle, Way> _ways = [];
 
-    private string? _runtime;
-
-    /// <summary>The OCI runtime. One that is not there is looked for again: it may be installed meanwhile.</summary>
-    private string Runtime => _runtime ??= Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
-        RunStage.Start,
-        $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+    private OciRuntime? _runtime;
 
     /// <summary>Looks whether the OCI runtime that was asked for is there.</summary>
+    /// <returns>The runtime; null where none was asked for.</returns>
     /// <exception cref="ContainerEnvironmentException">It is not.</exception>
-    public void CheckRuntime()
-    {
-        if (settings.Runtime is not null)
-            _ = Runtime;
-    }
-
-    /// <summary>Whether a runtime is crun, which takes a compiled seccomp filter; another would run nothing with it.</summary>
-    public static bool IsCrun(string runtime) => Path.GetFileName(runtime).Contains("crun", StringComparison.Ordinal);
+    public async ValueTask<OciRuntime?> FindAskedRuntimeAsync(CancellationToken cancellationToken) =>
+        settings.Runtime is null ? null : await FindRuntimeAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Plans a container, and makes what it takes of the image.</summary>
     /// <param name="plan">What is to run.</param>
@@ -42,7 +37,8 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
     public async ValueTask<SparkRun> PlanAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
     {
-        Bundle bundle = bundles.Build(new BundleContext
+        OciRuntime? asked = await FindAskedRuntimeAsync(cancellationToken).ConfigureAwait(false);
+        Bundle bundle = bundles(asked?.IsCrun != false).Build(new BundleContext
         {
             Reference = plan.Reference,
             Image = image.Config,
@@ -51,7 +47,8 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             Config = plan.Request.RunFunctionConfig,
             Mapping = settings.Mapping,
         });
-        Way way = _ways.GetValue(bundle, FindWay);
+        if (!_ways.TryGetValue(bundle, out Way? way))
+            _ways.AddOrUpdate(bundle, way = await FindWayAsync(bundle, asked, cancellationToken).ConfigureAwait(false));
         StoredLayer? flattened = await FlattenAsync(image, bundle, cancellationToken).ConfigureAwait(false);
         (uint mode, uint uid, uint gid) = image.Root;
         return new SparkRun
@@ -68,9 +65,9 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             RootUid = uid,
             RootGid = gid,
             Container = way.Container,
-            Runtime = way.Runtime,
-            RuntimeFlags = way.Runtime.Length > 0 && IsCrun(way.Runtime) ? _crunFlags : [],
-            RuntimeConfig = way.Runtime.Length > 0 ? bundle.RuntimeConfig : default,
+            Runtime = way.Runtime?.Path ?? "",
+            RuntimeFlags = way.Runtime?.IsCrun == true ? _crunFlags : [],
+            RuntimeConfig = way.Runtime is null ? default : bundle.RuntimeConfig,
         };
     }
 
@@ -86,22 +83,37 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     }
 
     /// <summary>Who makes a bundle's container: the runtime that was asked for; else xfn-spark, or crun where that does not know what the bundle wants.</summary>
-    private Way FindWay(Bundle bundle)
+    private async Task<Way> FindWayAsync(Bundle bundle, OciRuntime? asked, CancellationToken cancellationToken)
     {
-        if (settings.Runtime is not null)
-            return new Way(Runtime, default);
+        if (asked is not null)
+            return new Way(asked, default);
         if (RuntimeConfigReader.Read(bundle.RuntimeConfig, bundle.WritableRootBytes > 0, out string unknown) is { } container)
-            return new Way("", SparkFrame.Write(container)[SparkFrame.HeaderBytes..]);
+            return new Way(null, SparkFrame.Write(container)[SparkFrame.HeaderBytes..]);
         RunnerLog.LeftToRuntime(settings.Logger, Crun, unknown);
         try
         {
-            return new Way(Runtime, default);
+            return new Way(await FindRuntimeAsync(cancellationToken).ConfigureAwait(false), default);
         }
         catch (ContainerEnvironmentException ex)
         {
             throw new ContainerEnvironmentException(
                 RunStage.Start, $"cannot make the container: xfn-spark does not know {unknown}, and there is no crun in PATH, which might. Install crun (Debian: apt-get install crun), or name another OCI runtime (WithRuntime).", ex);
         }
+    }
+
+    /// <summary>Finds the OCI runtime, and asks it what it is: its file may have any name. One that is not there is looked for again, since it may be installed meanwhile.</summary>
+    private async ValueTask<OciRuntime> FindRuntimeAsync(CancellationToken cancellationToken)
+    {
+        if (_runtime is { } known)
+            return known;
+        string path = Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
+            RunStage.Start,
+            $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+        ProgramResult said = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
+        var found = new OciRuntime(path, said.Output.StartsWith("crun version ", StringComparison.Ordinal));
+        if (said.ExitCode == 0)
+            _runtime = found;
+        return found;
     }
 
     /// <summary>The error for a container that could not be started.</summary>
@@ -133,7 +145,12 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
         }
     }
 
-    /// <param name="Runtime">The OCI runtime's path; empty where there is none.</param>
+    /// <param name="Runtime">The OCI runtime; null where there is none.</param>
     /// <param name="Container">What xfn-spark is to make without one.</param>
-    private sealed record Way(string Runtime, ReadOnlyMemory<byte> Container);
+    private sealed record Way(OciRuntime? Runtime, ReadOnlyMemory<byte> Container);
 }
+
+/// <summary>An OCI runtime.</summary>
+/// <param name="Path">Its path.</param>
+/// <param name="IsCrun">Whether it is crun, which takes a compiled seccomp filter; another would run nothing with it.</param>
+internal sealed record OciRuntime(string Path, bool IsCrun);
