@@ -63,6 +63,7 @@ internal sealed class HeldDirectory : IDisposable
         var way = new Stack<Step>();
         var rest = new Stack<string>();
         int links = 0;
+        bool isMade = false;
         try
         {
             way.Push(Step.Of(Posix.TryOpenEntry(null, "/", "/")!, "/"));
@@ -84,7 +85,8 @@ internal sealed class HeldDirectory : IDisposable
                 {
                     if (!makes)
                         return null;
-                    Posix.MakeDirectory(parent.Handle, name, rest.Count == 0 ? Private : Above, child);
+                    isMade = rest.Count == 0;
+                    Posix.MakeDirectory(parent.Handle, name, isMade ? Private : Above, child);
                     rest.Push(name);
                     continue;
                 }
@@ -106,7 +108,12 @@ internal sealed class HeldDirectory : IDisposable
             }
 
             Step last = way.Pop();
-            return new HeldDirectory(last.Handle, last.Path);
+            var held = new HeldDirectory(last.Handle, last.Path);
+
+            // Whatever the umask took away.
+            if (isMade)
+                File.SetUnixFileMode(held.Path, Private);
+            return held;
         }
         finally
         {
