@@ -136,6 +136,8 @@ internal sealed class BundleSettings
 {
     public long? WritableRootBytes { get; set; }
 
+    public long? VolumeBytes { get; set; }
+
     public long? TmpBytes { get; set; }
 
     public int? TmpFiles { get; set; }
@@ -153,6 +155,7 @@ internal sealed class BundleSettings
     public BundleOptions Apply(BundleOptions options) => options with
     {
         WritableRootBytes = WritableRootBytes ?? options.WritableRootBytes,
+        VolumeBytes = VolumeBytes ?? options.VolumeBytes,
         TmpBytes = TmpBytes ?? options.TmpBytes,
         TmpFiles = TmpFiles ?? options.TmpFiles,
         TmpExecutable = TmpExecutable ?? options.TmpExecutable,

@@ -6,6 +6,7 @@ namespace Xfn.Core.Spark;
 internal static unsafe partial class Libc
 {
     public const int ENOENT = 2;
+    public const int ENOSPC = 28;
     public const int EINTR = 4;
     public const int EAGAIN = 11;
     public const int EEXIST = 17;

@@ -37,11 +37,11 @@ internal static class StoreWork
         int here = Directories.Open(".");
         Enter(request.StoreDirectory);
         Identity.BecomeRoot();
-        var skeleton = new Skeleton { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories };
+        var skeleton = new Skeleton { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories, Files = request.Files };
         Workspace workspace = Workspace.Mount("", outerProc: true);
         int files = Directories.Make(here, Files);
         int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
-        LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace))], files, bottom);
+        LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace, request.LowerDirectories))], files, bottom);
         Directories.SetModeAndOwner(files, request.RootMode, request.RootUid, request.RootGid);
         return TreeSize.Measure(files);
     }

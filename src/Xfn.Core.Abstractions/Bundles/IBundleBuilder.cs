@@ -49,6 +49,21 @@ public sealed record Bundle
     /// <summary>Directories made where the image has nothing: the working directory. Relative to the root, parents first.</summary>
     public IReadOnlyList<string> Directories { get; init => field = value ?? []; } = [];
 
+    /// <summary>Files that are made for the run, whatever the image has there. None by default.</summary>
+    /// <remarks>Where the image has something other than a directory on a file's way, as a link, the file is mounted over what
+    /// the way leads to; a file whose way leads nowhere is left out.</remarks>
+    public IReadOnlyList<BundleFile> Files { get; init; } = [];
+
+    /// <summary>Directories that can be written to, each with the image's content, owner and mode, if the root cannot be.
+    /// Relative to the root, each once; those that the image may lack are in <see cref="Directories"/> too. None by default.</summary>
+    /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md">image-spec, Conversion to
+    /// OCI Runtime Configuration</see>.</remarks>
+    public IReadOnlyList<string> Volumes { get; init; } = [];
+
+    /// <summary>How many bytes all <see cref="Volumes"/> together may have, in memory, besides what the image has in
+    /// them.</summary>
+    public long VolumeBytes { get; init; }
+
     /// <summary>Bytes of a writable directory, in memory, over the image's layers; 0 for a root that is mounted read-only.</summary>
     public long WritableRootBytes { get; init; }
 
@@ -56,3 +71,9 @@ public sealed record Bundle
     /// <c>config.json</c> must bind <c>/proc</c>, for it would be refused a fresh one too.</summary>
     public bool OuterProc { get; init; }
 }
+
+/// <summary>A file that is made for a run.</summary>
+/// <param name="Path">Its path, relative to the root; such as <c>etc/hosts</c>.</param>
+/// <param name="Content">What it holds.</param>
+/// <param name="FollowsImage">Whether what the image has in the file of that path, up to 64 KiB, comes first.</param>
+public sealed record BundleFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage = false);

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace Xfn.Core;
@@ -130,6 +131,10 @@ public sealed record ImageExecutionConfig
     /// <summary>The working directory.</summary>
     [JsonPropertyName("WorkingDir")]
     public string? WorkingDir { get; init; }
+
+    /// <summary>Absolute paths that the program writes to; the values are empty objects.</summary>
+    [JsonPropertyName("Volumes")]
+    public IReadOnlyDictionary<string, JsonElement>? Volumes { get; init; }
 
     /// <summary>The host name; docker's, not in the specification.</summary>
     [JsonPropertyName("Hostname")]

@@ -83,6 +83,9 @@ internal static class SparkFrame
                     MountPoints = c.Texts(run?.MountPoints),
                     FileMountPoints = c.Texts(run?.FileMountPoints),
                     Directories = c.Texts(run?.Directories),
+                    Files = c.Items(run?.Files, File),
+                    Volumes = c.Texts(run?.Volumes),
+                    VolumeBytes = c.Number(run?.VolumeBytes),
                     RootMode = (uint)c.Number(run?.RootMode),
                     RootUid = (uint)c.Number(run?.RootUid),
                     RootGid = (uint)c.Number(run?.RootGid),
@@ -175,6 +178,7 @@ internal static class SparkFrame
                     MountPoints = c.Texts(flatten?.MountPoints),
                     FileMountPoints = c.Texts(flatten?.FileMountPoints),
                     Directories = c.Texts(flatten?.Directories),
+                    Files = c.Items(flatten?.Files, File),
                     RootMode = (uint)c.Number(flatten?.RootMode),
                     RootUid = (uint)c.Number(flatten?.RootUid),
                     RootGid = (uint)c.Number(flatten?.RootGid),
@@ -214,6 +218,8 @@ internal static class SparkFrame
                 throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
         }
     }
+
+    private static SparkFile File(ref Codec c, SparkFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage));
 
     /// <summary>Writes or reads an element of a list.</summary>
     private delegate T Item<T>(ref Codec codec, T? value)

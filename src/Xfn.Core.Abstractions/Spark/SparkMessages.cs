@@ -95,6 +95,15 @@ internal sealed record SparkRun
     /// <summary>Directories that the image shadows.</summary>
     public required IReadOnlyList<string> Directories { get; init; }
 
+    /// <summary>Files that are made for this run. With <see cref="FlattenedDirectory"/> they are mounted over those it has.</summary>
+    public required IReadOnlyList<SparkFile> Files { get; init; }
+
+    /// <summary>Directories that are writable where the root is not, each with the image's content.</summary>
+    public required IReadOnlyList<string> Volumes { get; init; }
+
+    /// <summary>How many bytes <see cref="Volumes"/> may have together.</summary>
+    public required long VolumeBytes { get; init; }
+
     /// <summary>Mode of the root directory itself.</summary>
     public required uint RootMode { get; init; }
 
@@ -131,6 +140,12 @@ internal sealed record SparkRun
     /// <summary>The environment, likewise, <c>NAME=VALUE</c>.</summary>
     public IReadOnlyList<string> GateEnvironment { get; init; } = [];
 }
+
+/// <summary>A file that is made for a run.</summary>
+/// <param name="Path">Relative to the root.</param>
+/// <param name="Content">What it holds.</param>
+/// <param name="FollowsImage">Whether what the image has in its place comes first.</param>
+internal sealed record SparkFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage);
 
 /// <summary>The OCI runtime has started the container; one with a gate waits for its release.</summary>
 internal sealed record SparkStarted;
@@ -269,6 +284,9 @@ internal sealed record SparkFlatten
 
     /// <summary>As in <see cref="SparkRun.Directories"/>.</summary>
     public required IReadOnlyList<string> Directories { get; init; }
+
+    /// <summary>As in <see cref="SparkRun.Files"/>, without content: each run mounts its own over them.</summary>
+    public required IReadOnlyList<SparkFile> Files { get; init; }
 
     /// <summary>Mode of the root directory itself.</summary>
     public required uint RootMode { get; init; }

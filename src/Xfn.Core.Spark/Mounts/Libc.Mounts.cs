@@ -29,6 +29,7 @@ internal static unsafe partial class Libc
     public const int FSCONFIG_SET_STRING = 1;
     public const int FSCONFIG_CMD_CREATE = 6;
     public const int MOVE_MOUNT_F_EMPTY_PATH = 4;
+    public const int MOVE_MOUNT_T_SYMLINKS = 0x10;
     public const nint MOUNT_ATTR_RDONLY = 1;
     public const nint MOUNT_ATTR_NOSUID = 2;
     public const nint MOUNT_ATTR_NODEV = 4;

@@ -15,7 +15,7 @@ internal static unsafe class RootFileSystem
     /// <returns>The root's path.</returns>
     public static string Mount(Workspace workspace, string name, IReadOnlyList<string> layers, Skeleton skeleton, long writableBytes = 0)
     {
-        var lowers = new List<string>(layers.Count + 2) { skeleton.Make(workspace) };
+        var lowers = new List<string>(layers.Count + 2) { skeleton.Make(workspace, layers) };
         lowers.AddRange(layers);
         if (skeleton.MakeBottom(workspace) is { } bottom)
             lowers.Add(bottom);
@@ -26,9 +26,20 @@ internal static unsafe class RootFileSystem
         // The directory on top decides mode and owner of the root.
         if (upper is not null)
             skeleton.Own(Workspace.MakeDirectory($"{upper}/files", skeleton.RootMode));
-        if (!TryMountByParts(lowers, upper, target))
-            MountByOptions(workspace, lowers, upper, target);
+        MountOverlay(workspace, $"{name}.layers", lowers, upper, target);
         return target;
+    }
+
+    /// <summary>Mounts an overlay.</summary>
+    /// <param name="workspace">Where to make what is needed besides.</param>
+    /// <param name="links">A name in the workspace that may be used for that.</param>
+    /// <param name="lowers">The lower directories, the uppermost first.</param>
+    /// <param name="upper">A directory of a writable file system, whose <c>files</c> is the upper directory; null for none.</param>
+    /// <param name="target">Where to mount it. A link is followed.</param>
+    public static void MountOverlay(Workspace workspace, string links, List<string> lowers, string? upper, string target)
+    {
+        if (!TryMountByParts(lowers, upper, target))
+            MountByOptions(workspace.NewDirectory(links), lowers, upper, target);
     }
 
     /// <summary>One call a lower directory (Linux 6.7): their number is bounded by the kernel's 500 only.</summary>
@@ -78,9 +89,8 @@ internal static unsafe class RootFileSystem
     }
 
     /// <summary>All lower directories in one option string, which the kernel cuts off after a page without a word; so each gets a name of a few characters.</summary>
-    private static void MountByOptions(Workspace workspace, List<string> lowers, string? upper, string target)
+    private static void MountByOptions(string links, List<string> lowers, string? upper, string target)
     {
-        string links = workspace.NewDirectory("l");
         for (int i = 0; i < lowers.Count; i++)
         {
             int fd = Libc.open(lowers[i], Libc.O_PATH | Libc.O_CLOEXEC, 0);
@@ -115,8 +125,8 @@ internal static unsafe class RootFileSystem
         fixed (byte* empty = Utf8(""))
         fixed (byte* path = Utf8(target))
         {
-            if (Libc.syscall(Libc.SYS_move_mount, mount, (nint)empty, Libc.AT_FDCWD, (nint)path, Libc.MOVE_MOUNT_F_EMPTY_PATH) != 0)
-                throw SparkException.FromErrno($"cannot attach the root at '{target}'");
+            if (Libc.syscall(Libc.SYS_move_mount, mount, (nint)empty, Libc.AT_FDCWD, (nint)path, Libc.MOVE_MOUNT_F_EMPTY_PATH | Libc.MOVE_MOUNT_T_SYMLINKS) != 0)
+                throw SparkException.FromErrno($"cannot attach an overlay at '{target}'");
         }
     }
 

@@ -9,6 +9,13 @@ internal sealed record Skeleton
 
     public IReadOnlyList<string> Directories { get; init; } = [];
 
+    public IReadOnlyList<SparkFile> Files { get; init; } = [];
+
+    /// <summary>The <see cref="Files"/> for which there was no place, since the image has something else than a directory on their way.</summary>
+    public IReadOnlyList<SparkFile> Unplaced => _unplaced;
+
+    private readonly List<SparkFile> _unplaced = [];
+
     public uint RootMode { get; init; } = 0b111_101_101;
 
     public uint RootUid { get; init; }
@@ -16,7 +23,9 @@ internal sealed record Skeleton
     public uint RootGid { get; init; }
 
     /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
-    public string Make(Workspace workspace)
+    /// <param name="workspace">Where to make it.</param>
+    /// <param name="layers">The layers, the uppermost first.</param>
+    public string Make(Workspace workspace, IReadOnlyList<string> layers)
     {
         string root = workspace.NewDirectory("skeleton", RootMode);
         Make(root, MountPoints);
@@ -30,8 +39,36 @@ internal sealed record Skeleton
             Libc.close(fd);
         }
 
+        foreach (IGrouping<string, SparkFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
+            MakeFiles(layers, root, files.Key, files);
+
         // Last: it may take away the right to write.
         return Own(root);
+    }
+
+    /// <summary>Makes files of one directory, which stays as the image has it.</summary>
+    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<SparkFile> files)
+    {
+        using var image = new ImageDirectory(layers, directory);
+        if (image.IsOther)
+        {
+            _unplaced.AddRange(files);
+            return;
+        }
+
+        Make(root, Parents(directory));
+        foreach (SparkFile file in files)
+            RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
+        image.CopyModeAndOwner($"{root}/{directory}");
+    }
+
+    /// <summary>A directory and those above it, the first one first.</summary>
+    private static IEnumerable<string> Parents(string directory)
+    {
+        for (int end = directory.IndexOf('/'); end >= 0; end = directory.IndexOf('/', end + 1))
+            yield return directory[..end];
+        if (directory.Length > 0)
+            yield return directory;
     }
 
     /// <summary>Gives a directory to the owner of the container's root.</summary>
@@ -51,7 +88,7 @@ internal sealed record Skeleton
     }
 
     /// <summary>Whether nothing of the image is to be seen below a mount point: what is mounted there covers all of it.</summary>
-    private bool IsLeaf(string directory) => !MountPoints.Concat(FileMountPoints).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
+    private bool IsLeaf(string directory) => !MountPoints.Concat(FileMountPoints).Concat(Files.Select(file => file.Path)).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
 
     /// <summary>Spares the kernel looking for a directory in every layer. Not all versions let a tmpfs have the mark, and nothing depends on it.</summary>
     private static unsafe void HideLower(string directory)
@@ -60,7 +97,7 @@ internal sealed record Skeleton
             _ = Libc.setxattr(path, name, yes, 1, 0);
     }
 
-    private static void Make(string root, IReadOnlyList<string> directories)
+    private static void Make(string root, IEnumerable<string> directories)
     {
         foreach (string directory in directories)
             Workspace.MakeDirectory($"{root}/{directory}");

@@ -46,7 +46,7 @@ internal sealed class Workspace
     {
         string path = NewDirectory(name);
         if (Libc.mount("xfn", path, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, $"mode=0755,size={bytes}") != 0)
-            throw SparkException.FromErrno($"cannot mount a tmpfs of {bytes} bytes for a writable root");
+            throw SparkException.FromErrno($"cannot mount a tmpfs of {bytes} bytes to write to");
         return path;
     }
 

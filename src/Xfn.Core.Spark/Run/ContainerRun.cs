@@ -18,6 +18,7 @@ internal static class ContainerRun
         Identity.BecomeRoot();
         MachineFiles.MakeReadOnly(run.OuterProc);
         Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
+        IReadOnlyList<SparkFile> unplaced = run.Files;
         if (run.FlattenedDirectory.Length > 0)
         {
             FlattenedRoot.Mount(workspace, Root, run.FlattenedDirectory, run.WritableRootBytes);
@@ -29,13 +30,17 @@ internal static class ContainerRun
                 MountPoints = run.MountPoints,
                 FileMountPoints = run.FileMountPoints,
                 Directories = run.Directories,
+                Files = run.Files,
                 RootMode = run.RootMode,
                 RootUid = run.RootUid,
                 RootGid = run.RootGid,
             };
             RootFileSystem.Mount(workspace, Root, run.LowerDirectories, skeleton, run.WritableRootBytes);
+            unplaced = skeleton.Unplaced;
         }
 
+        RootFiles.Bind(workspace, workspace[Root], unplaced, writable: run.WritableRootBytes > 0);
+        Volumes.Mount(workspace, workspace[Root], run.Volumes, run.VolumeBytes);
         NamespaceLimits.Set(run.OuterProc);
 
         IContainerRuntime runtime = run.Container.IsEmpty ? new RuntimeProgram(run, workspace) : new SparkRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span));

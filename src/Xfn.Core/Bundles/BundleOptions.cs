@@ -7,6 +7,12 @@ public sealed record BundleOptions
     /// From 64 KiB to 1 TiB.</summary>
     public long WritableRootBytes { get; init; }
 
+    /// <summary>Bytes that may be written in all volumes of the image together (<c>VOLUME</c> of a Dockerfile): 1 GiB by default, from 64 KiB to 1 TiB, or 0 for
+    /// volumes that cannot be written to. They live in memory and go with the run. With <see cref="WritableRootBytes"/> they are part of the root.</summary>
+    /// <remarks>What is written counts against the run's memory limit. Before Linux 5.11, and where the cache lies on an overlay already, what the image has
+    /// in its volumes is copied at each start, and counts too.</remarks>
+    public long VolumeBytes { get; init; } = 1 << 30;
+
     /// <summary>Size of <c>/tmp</c>, which lives in memory: 64 MiB by default, from 64 KiB to 1 TiB.</summary>
     public long TmpBytes { get; init; } = 64 << 20;
 

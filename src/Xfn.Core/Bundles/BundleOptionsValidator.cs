@@ -13,6 +13,8 @@ internal static class BundleOptionsValidator
     {
         if (options.WritableRootBytes != 0)
             CheckRange(nameof(options.WritableRootBytes), options.WritableRootBytes, MinBytes, MaxBytes);
+        if (options.VolumeBytes != 0)
+            CheckRange(nameof(options.VolumeBytes), options.VolumeBytes, MinBytes, MaxBytes);
         CheckRange(nameof(options.TmpBytes), options.TmpBytes, MinBytes, MaxBytes);
         CheckRange(nameof(options.TmpFiles), options.TmpFiles, 16, 1 << 24);
         CheckRange(nameof(options.ProcessLimit), options.ProcessLimit ?? BundleOptions.DefaultProcessLimit, 16, 1 << 22);

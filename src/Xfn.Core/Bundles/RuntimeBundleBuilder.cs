@@ -6,12 +6,10 @@ namespace Xfn.Core;
 /// <summary>Makes bundles for OCI runtimes that are started as root of a user namespace, with cgroups left to the caller
 /// (<c>crun --cgroup-manager=disabled</c>).</summary>
 /// <remarks>Functions get no capabilities, cannot gain privileges, are filtered by seccomp, see a /proc and /sys of their own, and may write to <c>/tmp</c>,
-/// <c>/dev/shm</c> and <c>/dev</c> only. Wrap it to change a bundle. A bundle is kept as long as the image's configuration is alive, and given again for the same objects:
+/// <c>/dev/shm</c>, <c>/dev</c> and the image's volumes only. Wrap it to change a bundle. A bundle is kept as long as the image's configuration is alive, and given again for the same objects:
 /// what they hold must not change.</remarks>
 public sealed class RuntimeBundleBuilder : IBundleBuilder
 {
-    private const string ResolvConf = "/etc/resolv.conf";
-
     // A bundle takes as long to write as all else that the runner does for a warm run, and the same image gets the same one.
     private readonly ConditionalWeakTable<ImageConfig, Kept> _kept = [];
     private readonly BundleOptions _options;
@@ -78,10 +76,12 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             points.AddDirectory(mount.Destination);
         if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
             mounts.Add(BundleMount.Temporary(workingDirectory, _options));
-        if (!ownNetwork && File.Exists(ResolvConf))
-            Add(new ReadOnlyMount(ResolvConf, ResolvConf));
+        IReadOnlyList<string> volumes = ImageVolumes.Of(context, _options);
+        foreach (string volume in volumes.Where(volume => MountPoints.IsBelow(volume, "/tmp") && volume != workingDirectory))
+            mounts.Add(BundleMount.Temporary(volume, _options));
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
             Add(mount);
+        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
 
         var bundle = new Bundle
         {
@@ -91,7 +91,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
                 Environment = environment,
                 WorkingDirectory = workingDirectory,
                 User = user,
-                Hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname),
+                Hostname = hostname,
                 Capabilities = _options.AddedCapabilities,
                 Limits = _limits,
                 Mounts = mounts,
@@ -105,7 +105,10 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             OuterProc = _options.OuterProc,
             MountPoints = points.Directories,
             FileMountPoints = points.Files,
-            Directories = MountPoints.Parents(workingDirectory, self: true),
+            Directories = [.. volumes.Prepend(workingDirectory).SelectMany(path => MountPoints.Parents(path, self: true)).Distinct()],
+            Files = NetworkFiles.Of(hostname, ownNetwork, _options.ReadOnlyMounts),
+            Volumes = [.. volumes.Where(volume => !MountPoints.IsBelow(volume, "/tmp")).Select(volume => volume[1..])],
+            VolumeBytes = _options.VolumeBytes,
         };
         if (isLasting)
             _kept.AddOrUpdate(context.Image, new Kept(context.Passwd, context.Group, context.Mapping, bundle));

@@ -38,6 +38,15 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
         return flattened;
     }
 
+    /// <summary>The files that a bundle has made, for a spark.</summary>
+    public static IReadOnlyList<SparkFile> FilesOf(Bundle bundle)
+    {
+        var files = new SparkFile[bundle.Files.Count];
+        for (int i = 0; i < files.Length; i++)
+            files[i] = new SparkFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage);
+        return files;
+    }
+
     /// <summary>How large a tmpfs must be for a root that is to be written to.</summary>
     public static long WritableBytes(Bundle bundle, StoredLayer? flattened) =>
         bundle.WritableRootBytes == 0 ? 0 : bundle.WritableRootBytes + (flattened?.Record.Bytes ?? 0);
@@ -55,8 +64,9 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     /// <summary>What a flattened image has besides its layers, as a name.</summary>
     private static string KeyOf(Bundle bundle)
     {
-        const string format = "1";
-        string text = string.Join('\0', [format, "", .. bundle.MountPoints, "", .. bundle.FileMountPoints, "", .. bundle.Directories]);
+        const string format = "2";
+        string text = string.Join(
+            '\0', [format, "", .. bundle.MountPoints, "", .. bundle.FileMountPoints, "", .. bundle.Directories, "", .. bundle.Files.Select(file => file.Path)]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)).AsSpan(0, 8));
     }
 
@@ -74,6 +84,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
                     MountPoints = bundle.MountPoints,
                     FileMountPoints = bundle.FileMountPoints,
                     Directories = bundle.Directories,
+                    Files = [.. FilesOf(bundle).Select(file => file with { Content = default })],
                     RootMode = mode,
                     RootUid = uid,
                     RootGid = gid,

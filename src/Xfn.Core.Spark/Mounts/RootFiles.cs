@@ -1,0 +1,77 @@
+using System.Text;
+
+namespace Xfn.Core.Spark.Mounts;
+
+/// <summary>Mounts in a root that is mounted already. Every path is found as a program in the root would find it: links are followed, but never out of the root.</summary>
+internal static unsafe class RootFiles
+{
+    /// <summary>Mounts files over those of the root. One whose way leads nowhere is left out.</summary>
+    /// <param name="workspace">Where the files are made.</param>
+    /// <param name="root">The root's path.</param>
+    /// <param name="files">The files.</param>
+    /// <param name="writable">Whether they can be written to, as the root can.</param>
+    public static void Bind(Workspace workspace, string root, IReadOnlyList<SparkFile> files, bool writable)
+    {
+        if (files.Count == 0)
+            return;
+        int rootFd = Directories.Open(root);
+        string directory = workspace.NewDirectory("files");
+        for (int i = 0; i < files.Count; i++)
+        {
+            int target = Open(rootFd, files[i].Path);
+            if (target < 0)
+                continue;
+            string targetPath = $"/proc/self/fd/{target}", source = $"{directory}/{i}";
+            byte[] image = files[i].FollowsImage ? ReadImage(targetPath) : [];
+            Write(source, image, files[i].Content.Span);
+            if (Libc.mount(source, targetPath, null, Libc.MS_BIND, null) != 0)
+                throw SparkException.FromErrno($"cannot mount '{files[i].Path}' in the root");
+            _ = Libc.close(target);
+            if (writable)
+                continue;
+
+            // What is mounted there is opened now.
+            target = Open(rootFd, files[i].Path);
+            if (Libc.mount("xfn", $"/proc/self/fd/{target}", null, Libc.MS_REMOUNT | Libc.MS_BIND | Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV, null) != 0)
+                throw SparkException.FromErrno($"cannot make '{files[i].Path}' read-only");
+            _ = Libc.close(target);
+        }
+
+        _ = Libc.close(rootFd);
+    }
+
+    /// <summary>Writes a file: what the image has in its place, and what is to come behind it.</summary>
+    public static void Write(string path, ReadOnlySpan<byte> image, ReadOnlySpan<byte> content)
+    {
+        int fd = Libc.open(path, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
+        if (fd < 0)
+            throw SparkException.FromErrno($"cannot make '{path}'");
+        using var file = new Microsoft.Win32.SafeHandles.SafeFileHandle(fd, ownsHandle: true);
+        long offset = image.Length;
+        RandomAccess.Write(file, image, 0);
+        if (offset > 0 && image[^1] != '\n')
+            RandomAccess.Write(file, "\n"u8, offset++);
+        RandomAccess.Write(file, content, offset);
+    }
+
+    /// <summary>Opens a path of the root.</summary>
+    /// <returns>The descriptor, or the negative error number.</returns>
+    public static int Open(int root, string path)
+    {
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            int fd = Libc.OpenAt2(root, name, Libc.O_PATH | Libc.O_CLOEXEC, Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_MAGICLINKS);
+            return fd >= 0 ? fd : -Libc.Errno;
+        }
+    }
+
+    private static byte[] ReadImage(string path)
+    {
+        // Opened by way of its descriptor, so it is the file that was found.
+        int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
+            return [];
+        using var file = new Microsoft.Win32.SafeHandles.SafeFileHandle(fd, ownsHandle: true);
+        return Libc.IsRegularFile(fd) ? ImageDirectory.Read(file) : [];
+    }
+}

@@ -1,0 +1,72 @@
+using Xfn.Core.Spark.Unpack;
+
+namespace Xfn.Core.Spark.Mounts;
+
+/// <summary>Makes directories of a read-only root writable, each with what the image has in it.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md#configvolumes">image-spec, Config.Volumes</see>.</remarks>
+internal static class Volumes
+{
+    private const string Name = "volumes";
+
+    /// <summary>Mounts volumes over their directories in the root.</summary>
+    /// <param name="workspace">Where to make what is needed besides.</param>
+    /// <param name="root">The root's path.</param>
+    /// <param name="volumes">Relative to the root.</param>
+    /// <param name="bytes">How much may be written in all of them together.</param>
+    public static void Mount(Workspace workspace, string root, IReadOnlyList<string> volumes, long bytes)
+    {
+        if (volumes.Count == 0)
+            return;
+        string writable = workspace.MountWritable(Name, bytes);
+        int rootFd = Directories.Open(root);
+
+        // One that lies in another comes behind it: it is mounted in that one's copy.
+        foreach ((int i, string volume) in volumes.Order(StringComparer.Ordinal).Index())
+            MountOne(workspace, rootFd, volume, $"{writable}/{i}", $"{Name}.{i}", bytes);
+        _ = Libc.close(rootFd);
+    }
+
+    private static void MountOne(Workspace workspace, int rootFd, string volume, string own, string links, long bytes)
+    {
+        int found = RootFiles.Open(rootFd, volume);
+        if (found < 0)
+            throw new SparkException(SparkFailureKind.Image, $"cannot make volume '/{volume}' writable: {Libc.Describe(-found)}", -found);
+        string target = $"/proc/self/fd/{found}";
+        int from = Libc.openat(Libc.AT_FDCWD, target, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+        if (from < 0)
+            throw SparkException.FromErrno($"cannot make volume '/{volume}' writable", Libc.Errno, SparkFailureKind.Image);
+        Workspace.MakeDirectory(own);
+        int files = Directories.Open(Workspace.MakeDirectory($"{own}/files"));
+        Directories.CopyModeAndOwner(from, files);
+        try
+        {
+            RootFileSystem.MountOverlay(workspace, links, [target], own, target);
+        }
+        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.Overlay)
+        {
+            // Before Linux 5.11, or upon two overlays already, which is as many as the kernel stacks.
+            Copy(from, files, volume, bytes);
+            if (Libc.mount($"{own}/files", target, null, Libc.MS_BIND, null) != 0)
+                throw SparkException.FromErrno($"cannot mount volume '/{volume}'");
+        }
+
+        _ = Libc.close(files);
+        _ = Libc.close(from);
+        _ = Libc.close(found);
+    }
+
+    private static void Copy(int from, int to, string volume, long bytes)
+    {
+        try
+        {
+            LayerFlattener.Flatten([from], to);
+        }
+        catch (SparkException ex) when (ex.Failure.Errno is Libc.ENOSPC)
+        {
+            throw new SparkException(
+                SparkFailureKind.Image,
+                $"cannot copy what it has in volume '/{volume}': that is more than {bytes} bytes. Raise the limit (BundleOptions.VolumeBytes)",
+                ex.Failure.Errno);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+using System.Text.Json;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>Directories that an image says its program writes to.</summary>
+internal sealed class VolumeTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_volume_has_the_images_content_and_can_be_written_to(CancellationToken token)
+    {
+        TestImage image = Image("cat /data/a /data/b/c; echo new >/data/a; busybox rm -r /data/b; busybox mkdir /data/b; echo n >/data/b/n; cat /data/a; ls /data /data/b", "/data")
+            .WithLayer(tar => tar.Directory("data").File("data/a", "old\n").Directory("data/b").File("data/b/c", "c\n"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("old\nc\nnew\n/data:\na\nb\n\n/data/b:\nn\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Each_run_has_its_own(CancellationToken token)
+    {
+        TestImage image = Image("cat /data/a; echo changed >/data/a", "/data").WithLayer(tar => tar.Directory("data").File("data/a", "as in the image\n"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("as in the image\n"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("as in the image\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_volume_that_the_image_lacks_is_made(CancellationToken token) =>
+        Assert.That(await RunAsync(Image("stat -c '%a %u' /var/lib/db; echo x >/var/lib/db/f && cat /var/lib/db/f; touch /var/lib/x || echo refused", "/var/lib/db/"), token: token), Is.EqualTo("755 0\nx\nrefused\n"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_volume_has_the_images_owner_and_mode(CancellationToken token)
+    {
+        if (!Ways.HasManyIds)
+            Assert.Ignore("This user's containers have one id: there is no other user in them.");
+        TestImage image = Image("stat -c '%a %u %g' /data; id -u; echo x >/data/f && stat -c %u /data/f", "/data")
+            .WithLayer(tar => tar.Directory("data", (UnixFileMode)0b111_000_000, 1000, 1001));
+        image.Config = image.Config with { User = "1000:1001" };
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("700 1000 1001\n1000\n1000\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_volume_may_lie_in_another_and_below_a_link(CancellationToken token)
+    {
+        TestImage image = Image("cat /data/in/a; echo x >/data/in/x; echo y >/data/y; ls /data /data/in; echo z >/linked/sub/z && cat /own/sub/z", "/data", "/data/in", "/linked/sub")
+            .WithLayer(tar => tar.Directory("data").Directory("data/in").File("data/in/a", "a\n").Directory("own").Directory("own/sub").Link("linked", "/own"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("a\n/data:\nin\ny\n\n/data/in:\na\nx\nz\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_link_never_leads_a_volume_out_of_the_image(CancellationToken token)
+    {
+        TestImage image = Image("ls /etc; echo x >/data/x && cat /etc/x", "/data").WithLayer(tar => tar.Directory("etc").File("etc/mine", "").Link("data", "../../../etc"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("hostname\nhosts\nmine\nx\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Volumes_are_full_when_all_their_bytes_are_used(CancellationToken token) =>
+        Assert.That(
+            await RunAsync(
+                Image("head -c 3000000 /dev/zero >/a/f && echo one; head -c 3000000 /dev/zero 2>/dev/null >/b/f || echo full", "/a", "/b"),
+                o => o.WithBundleOptions(b => b with { VolumeBytes = 4 << 20 }), token),
+            Is.EqualTo("one\nfull\n"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task Without_bytes_for_them_volumes_cannot_be_written_to(CancellationToken token) =>
+        Assert.That(
+            await RunAsync(
+                Image("echo x >/data/x || echo refused", "/data").WithLayer(tar => tar.Directory("data")), o => o.WithBundleOptions(b => b with { VolumeBytes = 0 }), token),
+            Is.EqualTo("refused\n"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task Volumes_where_every_function_may_write_are_directories_there(CancellationToken token) =>
+        Assert.That(await RunAsync(Image("touch /tmp/a /tmp/sub/b /dev/shm/c && echo written", "/tmp", "/tmp/sub", "/dev/shm"), token: token), Is.EqualTo("written\n"));
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_file_in_the_place_of_a_volume_is_told(CancellationToken token)
+    {
+        TestImage image = Image("true", "/data").WithLayer(tar => tar.File("data", "x"));
+        await Assert.ThatAsync(() => RunAsync(image, token: token), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("'/data'").And.Message.Contains("image 'oci:"));
+    }
+
+    [TestCase("/"), TestCase("/a/../b"), CancelAfter(60_000)]
+    public async Task A_volume_that_is_no_path_is_told(string volume, CancellationToken token) =>
+        await Assert.ThatAsync(() => RunAsync(Image("true", volume), token: token), Throws.InstanceOf<InvalidImageException>().With.Message.Contains($"'{volume}'"));
+
+    private static TestImage Image(string script, params string[] volumes)
+    {
+        TestImage image = TestImage.Shell(script);
+        using JsonDocument empty = JsonDocument.Parse("{}");
+        image.Config = image.Config with { Volumes = volumes.ToDictionary(volume => volume, _ => empty.RootElement.Clone()) };
+        return image;
+    }
+
+    private async Task<string> RunAsync(TestImage image, Action<ContainerRunnerOptions>? configure = null, CancellationToken token = default) =>
+        Text((await NewRunner(configure).RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output);
+}
