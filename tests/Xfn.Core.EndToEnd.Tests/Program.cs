@@ -5,6 +5,12 @@ using Xfn.Core;
 using Xfn.Core.EndToEnd.Tests;
 using Xfn.Core.EndToEnd.Tests.Support;
 
+if (args is ["language", var what])
+{
+    await LanguageProbe.LookAsync(what);
+    return 0;
+}
+
 // With a command of xfn's this program is xfn, but that its runner is the tests': a host of its own for functions that are prepared, or run by a runtime.
 if (args is [var command, ..] && !command.StartsWith('-'))
 {

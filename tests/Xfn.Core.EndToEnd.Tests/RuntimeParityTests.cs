@@ -261,6 +261,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         }
     }
 
+    private static bool HasMemoryVersion1 { get; } = Directory.Exists("/sys/fs/cgroup/memory");
+
     /// <summary>Takes out what differs between any two runs, by whatever runtime: numbers of mounts, pipes, devices and namespaces.</summary>
     private static string Normalize(string output)
     {
@@ -268,6 +270,9 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         var lines = new List<string>();
         foreach (string line in output.Split('\n'))
         {
+            // Where the memory controller is version 1's, xfn-spark shows version 1 there, with the run's limits; crun shows version 2, without any.
+            if (HasMemoryVersion1 && line.Contains("/sys/fs/cgroup", StringComparison.Ordinal))
+                continue;
             string[] fields = line.Split(' ');
             if (MountInfo().IsMatch(line))
             {

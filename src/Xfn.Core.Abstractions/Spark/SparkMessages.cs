@@ -96,7 +96,7 @@ internal sealed record SparkRun
     public required IReadOnlyList<string> Directories { get; init; }
 
     /// <summary>Files that are made for this run. With <see cref="FlattenedDirectory"/> they are mounted over those it has.</summary>
-    public required IReadOnlyList<SparkFile> Files { get; init; }
+    public required IReadOnlyList<SparkRootFile> Files { get; init; }
 
     /// <summary>Directories that are writable where the root is not, each with the image's content.</summary>
     public required IReadOnlyList<string> Volumes { get; init; }
@@ -145,7 +145,7 @@ internal sealed record SparkRun
 /// <param name="Path">Relative to the root.</param>
 /// <param name="Content">What it holds.</param>
 /// <param name="FollowsImage">Whether what the image has in its place comes first.</param>
-internal sealed record SparkFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage);
+internal sealed record SparkRootFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage);
 
 /// <summary>The OCI runtime has started the container; one with a gate waits for its release.</summary>
 internal sealed record SparkStarted;
@@ -286,7 +286,7 @@ internal sealed record SparkFlatten
     public required IReadOnlyList<string> Directories { get; init; }
 
     /// <summary>As in <see cref="SparkRun.Files"/>, without content: each run mounts its own over them.</summary>
-    public required IReadOnlyList<SparkFile> Files { get; init; }
+    public required IReadOnlyList<SparkRootFile> Files { get; init; }
 
     /// <summary>Mode of the root directory itself.</summary>
     public required uint RootMode { get; init; }

@@ -53,13 +53,14 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
         byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
         (int stdin, int stdout, int stderr) = stdio.Function;
+        MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(Step)];
         *plan = new ContainerPlan
         {
             Root = NativeText.Of(root),
             OwnNetwork = container.OwnNetwork,
             OomScoreAdjustment = container.OomScoreAdjustment is { } score ? NativeText.Of(score.ToString(CultureInfo.InvariantCulture)) : null,
-            Mounts = NativeText.ArrayOf<MountStep>(container.Mounts.Select(Step).ToArray()),
-            MountCount = container.Mounts.Count,
+            Mounts = NativeText.ArrayOf<MountStep>(mounts),
+            MountCount = mounts.Length,
             Devices = NativeText.ListOf(Devices),
             Links = NativeText.ListOf(Links),
             Masked = NativeText.ListOf(container.MaskedPaths),

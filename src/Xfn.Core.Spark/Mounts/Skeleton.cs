@@ -9,12 +9,12 @@ internal sealed record Skeleton
 
     public IReadOnlyList<string> Directories { get; init; } = [];
 
-    public IReadOnlyList<SparkFile> Files { get; init; } = [];
+    public IReadOnlyList<SparkRootFile> Files { get; init; } = [];
 
     /// <summary>The <see cref="Files"/> for which there was no place, since the image has something else than a directory on their way.</summary>
-    public IReadOnlyList<SparkFile> Unplaced => _unplaced;
+    public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
 
-    private readonly List<SparkFile> _unplaced = [];
+    private readonly List<SparkRootFile> _unplaced = [];
 
     public uint RootMode { get; init; } = 0b111_101_101;
 
@@ -39,7 +39,7 @@ internal sealed record Skeleton
             Libc.close(fd);
         }
 
-        foreach (IGrouping<string, SparkFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
+        foreach (IGrouping<string, SparkRootFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
             MakeFiles(layers, root, files.Key, files);
 
         // Last: it may take away the right to write.
@@ -47,7 +47,7 @@ internal sealed record Skeleton
     }
 
     /// <summary>Makes files of one directory, which stays as the image has it.</summary>
-    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<SparkFile> files)
+    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<SparkRootFile> files)
     {
         using var image = new ImageDirectory(layers, directory);
         if (image.IsOther)
@@ -57,7 +57,7 @@ internal sealed record Skeleton
         }
 
         Make(root, Parents(directory));
-        foreach (SparkFile file in files)
+        foreach (SparkRootFile file in files)
             RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
         image.CopyModeAndOwner($"{root}/{directory}");
     }

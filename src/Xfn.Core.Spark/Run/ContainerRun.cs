@@ -18,7 +18,7 @@ internal static class ContainerRun
         Identity.BecomeRoot();
         MachineFiles.MakeReadOnly(run.OuterProc);
         Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
-        IReadOnlyList<SparkFile> unplaced = run.Files;
+        IReadOnlyList<SparkRootFile> unplaced = run.Files;
         if (run.FlattenedDirectory.Length > 0)
         {
             FlattenedRoot.Mount(workspace, Root, run.FlattenedDirectory, run.WritableRootBytes);

@@ -39,11 +39,11 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     }
 
     /// <summary>The files that a bundle has made, for a spark.</summary>
-    public static IReadOnlyList<SparkFile> FilesOf(Bundle bundle)
+    public static IReadOnlyList<SparkRootFile> FilesOf(Bundle bundle)
     {
-        var files = new SparkFile[bundle.Files.Count];
+        var files = new SparkRootFile[bundle.Files.Count];
         for (int i = 0; i < files.Length; i++)
-            files[i] = new SparkFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage);
+            files[i] = new SparkRootFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage);
         return files;
     }
 
