@@ -102,8 +102,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             yield return new($"a root directory of a user's alone, as {user}") { Layer = tar => tar.Directory("./", (UnixFileMode)0b111_000_000, 1000, 1001), Config = config => config with { User = user } };
         }
 
-        foreach (string target in new[] { "/bin", "/tmp", "/nowhere", "../../../../etc", "/proc/self/cwd", "/proc/1/root/bin", "loop" })
-            yield return new($"a working directory that leads to {target}") { Layer = tar => tar.Link("loop", target), Config = config => config with { WorkingDir = "/loop" }, IsToldBetter = target is "/nowhere" or "../../../../etc" or "loop" };
+        foreach (string target in new[] { "/bin", "/tmp", "/nowhere", "../../../../usr", "/proc/self/cwd", "/proc/1/root/bin", "loop" })
+            yield return new($"a working directory that leads to {target}") { Layer = tar => tar.Link("loop", target), Config = config => config with { WorkingDir = "/loop" }, IsToldBetter = target is "/nowhere" or "../../../../usr" or "loop" };
 
         foreach (string name in new[] { "dev", "proc", "sys", "tmp", "etc", "dev/shm", "dev/pts", "sys/fs" })
         {
