@@ -71,6 +71,9 @@ internal sealed class SparkFrameTests
             MountPoints = ["proc"],
             FileMountPoints = [],
             Directories = ["srv"],
+            Files = [new SparkRootFile("etc/hosts", "a"u8.ToArray(), FollowsImage: true)],
+            Volumes = ["data"],
+            VolumeBytes = 1L << 30,
             RootMode = 0b111_101_101,
             RootUid = 1,
             RootGid = 2,
@@ -83,6 +86,8 @@ internal sealed class SparkFrameTests
         };
         var read = (SparkRun)SparkFrame.Read(SparkMessageKind.Run, SparkFrame.Write(run).Span[SparkFrame.HeaderBytes..]);
         Assert.That(read.Container.ToArray(), Is.EqualTo(run.Container.ToArray()));
+        Assert.That(read.Files.Select(file => (file.Path, file.Content.ToArray(), file.FollowsImage)), Is.EqualTo([("etc/hosts", "a"u8.ToArray(), true)]));
+        Assert.That((read.Volumes, read.VolumeBytes), Is.EqualTo((run.Volumes, run.VolumeBytes)));
         Assert.That(((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, read.Container.Span)).Arguments, Is.EqualTo(_container.Arguments));
     }
 
