@@ -84,6 +84,12 @@ internal sealed class ContainerRun : IDisposable
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/top", directory)}'");
         foreach (string file in bundle.FileMountPoints)
             script.AppendLine(CultureInfo.InvariantCulture, $": >'{Path.Combine("/mnt/top", file)}'");
+        foreach (BundleFile file in bundle.Files)
+        {
+            string path = Path.Combine("/mnt/top", file.Path);
+            script.AppendLine(CultureInfo.InvariantCulture, $"mkdir -p '{Path.GetDirectoryName(path)}'; echo {Convert.ToBase64String(file.Content.Span)} | base64 -d >'{path}'");
+        }
+
         foreach (string directory in bundle.Directories)
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/bottom", directory)}'");
         string upper = (bool)bundle.Json()["root"]!["readonly"]! ? "ro" : "upperdir=$M/upper,workdir=$M/work";

@@ -135,8 +135,7 @@ internal sealed class RuntimeBundleBuilderTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(linux["namespaces"]!.AsArray().Any(n => (string)n!["type"]! == "network"), Is.EqualTo(own));
-            Assert.That(bundle.FileMountPoints, Is.EqualTo(own ? Array.Empty<string>() : ["etc/resolv.conf"]));
-            Assert.That(bundle.MountPoints.Contains("etc"), Is.EqualTo(!own));
+            Assert.That(bundle.Files.Select(file => file.Path), Is.EqualTo((string[])["etc/hosts", "etc/hostname", .. own ? Array.Empty<string>() : ["etc/resolv.conf"]]));
             // A fresh sysfs belongs to a network namespace: without one it would be the machine's.
             Assert.That(Mount(bundle, "/sys")["type"]!.ToString(), Is.EqualTo(own ? "sysfs" : "tmpfs"));
         }
