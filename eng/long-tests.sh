@@ -44,8 +44,10 @@ group_kills() {
   XFN_FUZZ_FACTOR=170 run_ways 'FullyQualifiedName~A_puller_that_is_killed' root subids
 }
 group_soaks() {
-  # 34: of 300 runs, 10,200.
-  XFN_FUZZ_FACTOR=34 run_ways "$not_long&(FullyQualifiedName~SoakTests|FullyQualifiedName~QueueTests.Hundreds)" root subids
+  # More than 10,000 runs in each way: of 300 as root, and of 75 otherwise.
+  XFN_FUZZ_FACTOR=34 run_ways "$not_long&(FullyQualifiedName~SoakTests|FullyQualifiedName~QueueTests.Hundreds)" root
+  XFN_FUZZ_FACTOR=134 run_ways "$not_long&FullyQualifiedName~SoakTests" subids
+  XFN_FUZZ_FACTOR=34 run_ways "$not_long&FullyQualifiedName~QueueTests.Hundreds" subids
   XFN_SOAK_SECONDS=${XFN_SOAK_SECONDS:-600} one Xfn.Core.Server.Tests "FullyQualifiedName~SoakTests"
 }
 group_chance() {

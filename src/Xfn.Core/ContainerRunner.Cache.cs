@@ -76,6 +76,7 @@ public sealed partial class ContainerRunner
                 // Who has layers on disk marks them so, and nobody removes them in that moment.
                 await _images.FinishAsync().WaitAsync(token).ConfigureAwait(false);
                 PruneReport report = await Task.Run(() => _pruner.PruneAsync(options, null, token), token).ConfigureAwait(false);
+                _cache.TryAgain();
                 long swept = await _sweeper.SweepAsync().WaitAsync(token).ConfigureAwait(false);
                 return report with { BytesFreed = report.BytesFreed + swept };
             },

@@ -224,6 +224,30 @@ internal sealed class CleanUpTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_could_not_be_removed_is_tried_again_by_a_prune(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("only root may mount something where nothing can be deleted then");
+        TestRunner runner = NewRunner();
+        await EchoAsync(runner, Write(TestImage.Command("cat")), token);
+        string left = LeaveAsOneWhoWasKilled("killed");
+        string place = Directory.CreateDirectory(Path.Combine(left, "mounted")).FullName;
+        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
+        try
+        {
+            await runner.PruneAsync(new PruneOptions(), token);
+            Assert.That(Directory.Exists(place));
+        }
+        finally
+        {
+            await HostProcess.RunAsync("umount", [place], CancellationToken.None);
+        }
+
+        await runner.PruneAsync(new PruneOptions(), token);
+        Assert.That(Directory.Exists(left), Is.False);
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_prune_that_its_runners_end_overtakes_leaves_nothing_half_removed(CancellationToken token)
     {
         var spawner = new GatedSpawner();

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace Xfn.Core.Images;
 
 /// <summary>The directories that a runner keeps, and who may do what in them.</summary>
@@ -20,8 +22,8 @@ internal sealed class CacheDirectory : IDisposable
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly FileStream? _sessionLock;
 
-    // Sessions of which something could not be removed: each attempt takes a second. One sweeps at a time.
-    private readonly HashSet<string> _left = [];
+    // Sessions of which something could not be removed: each attempt takes a second.
+    private readonly ConcurrentDictionary<string, byte> _left = new();
 
     /// <summary>Makes what is missing.</summary>
     /// <exception cref="ContainerEnvironmentException">The directory cannot be made, or is not the caller's alone.</exception>
@@ -129,6 +131,9 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>The directories that <see cref="NewIncoming"/> has made and that are still there.</summary>
     public string[] ListIncoming() => _sessionLock is not null && Directory.Exists(Incoming) ? Directory.GetDirectories(Incoming) : [];
 
+    /// <summary>Has the next sweep try also what could not be removed before.</summary>
+    public void TryAgain() => _left.Clear();
+
     /// <summary>Clears what processes that have ended left behind.</summary>
     /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made, and says how many bytes that gave back; null when it cannot.</param>
     /// <returns>How many bytes of the disk that gave back.</returns>
@@ -137,7 +142,7 @@ internal sealed class CacheDirectory : IDisposable
         long bytes = 0;
         if (_sessionLock is null)
             return bytes;
-        foreach (string path in Directory.GetFiles(Sessions).Where(p => Path.GetFileName(p) != _session && !_left.Contains(Path.GetFileName(p))))
+        foreach (string path in Directory.GetFiles(Sessions).Where(p => Path.GetFileName(p) != _session && !_left.ContainsKey(Path.GetFileName(p))))
         {
             // Whoever holds the lock is alive.
             using FileStream? held = FileLock.Try(path);
@@ -158,7 +163,7 @@ internal sealed class CacheDirectory : IDisposable
             // What belongs to another mapping's ids is left to a runner of that mapping.
             if (!clear)
             {
-                _left.Add(Path.GetFileName(path));
+                _left.TryAdd(Path.GetFileName(path), 0);
                 continue;
             }
 
