@@ -8,8 +8,6 @@ namespace Xfn.Cli;
 /// <summary>The options of the commands that use the cache.</summary>
 internal sealed class RunnerOptions
 {
-    private const uint DefaultMapRoot = 100_000;
-
     public Option<string> CacheDirectory { get; } = new("--cache-dir", "-c")
     {
         Description = $"Where images are kept. [default: {ContainerRunner.DefaultCacheDirectory}]",
@@ -18,14 +16,14 @@ internal sealed class RunnerOptions
 
     public Option<uint?> MapRootUid { get; } = new("--map-root-uid")
     {
-        Description = $"The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: {DefaultMapRoot}]",
+        Description = "The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: 2010000000]",
         HelpName = "UID",
         CustomParser = result => ParseId(result, result.Tokens[^1].Value),
     };
 
     public Option<uint?> MapRootGid { get; } = new("--map-root-gid")
     {
-        Description = $"Likewise the group id. [default: {DefaultMapRoot}]",
+        Description = "Likewise the group id. [default: 2010000000]",
         HelpName = "GID",
         CustomParser = result => ParseId(result, result.Tokens[^1].Value),
     };
@@ -48,8 +46,8 @@ internal sealed class RunnerOptions
     {
         if (parsed.GetValue(CacheDirectory) is { } directory)
             options.WithCacheDir(directory);
-        if ((parsed.GetValue(MapRootUid), parsed.GetValue(MapRootGid)) is var (uid, gid) && (uid ?? gid) is not null)
-            options.MapToRoot(uid ?? DefaultMapRoot, gid ?? DefaultMapRoot);
+        options.RootUid = parsed.GetValue(MapRootUid) ?? options.RootUid;
+        options.RootGid = parsed.GetValue(MapRootGid) ?? options.RootGid;
         if (parsed.GetValue(OuterProc))
             options.WithBundleOptions(b => b with { OuterProc = true });
     }

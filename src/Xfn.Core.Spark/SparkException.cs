@@ -1,9 +1,9 @@
 namespace Xfn.Core.Spark;
 
 /// <summary>What the runner is told when an operation fails.</summary>
-internal sealed class SparkException(SparkFailureKind kind, string message, int errno = 0) : Exception(message)
+internal sealed class SparkException(SparkFailureKind kind, string message, int errno = 0, uint id = 0) : Exception(message)
 {
-    public SparkFailure Failure => new(kind, Message, errno);
+    public SparkFailure Failure => new(kind, Message, errno, id);
 
     /// <summary>A refusal by the system, with its own words behind what was tried: <c>cannot mount overlay: Operation not permitted</c>.</summary>
     public static SparkException FromErrno(string tried) => FromErrno(tried, Libc.Errno);

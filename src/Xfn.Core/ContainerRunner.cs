@@ -15,10 +15,10 @@ namespace Xfn.Core;
 /// <remarks>Make one and keep it: it is safe for concurrent use, and what it learns about images serves all later runs.</remarks>
 public sealed partial class ContainerRunner : IContainerRunner
 {
-    /// <summary>How many user ids a container has, where more than the caller's own can be mapped.</summary>
+    /// <summary>How many user ids a container has at least, where this process may map as many: what images need. All that are granted in /etc/subuid are mapped, and root maps more.</summary>
     public const uint UserNamespaceUIDs = 65536;
 
-    /// <summary>How many group ids a container has, likewise.</summary>
+    /// <summary>How many group ids a container has at least, likewise.</summary>
     public const uint UserNamespaceGIDs = 65536;
 
     /// <summary>How many bytes of input and of each output stream a run may hold in memory by default: 100 MiB.</summary>
@@ -139,7 +139,7 @@ public sealed partial class ContainerRunner : IContainerRunner
                 CacheDirectory = options.EphemeralCacheParent is { } parent ? EphemeralCache.PathIn(parent) : options.CacheDirectory,
                 Runtime = options.Runtime,
                 AllowOuterProc = options.Bundle.OuterProc,
-                MappingMethod = options.UseSetUID switch { true => IdMappingMethod.Capabilities, false => IdMappingMethod.Self, null => null },
+                Ids = RunnerSettings.IdsOf(options),
             },
             cancellationToken);
     }

@@ -31,4 +31,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(10, LogLevel.Warning, "Images are kept in '{Directory}': {Reason}")]
     public static partial void OddDefaultCache(ILogger logger, string directory, string reason);
+
+    [LoggerMessage(9, LogLevel.Warning, "The ids of functions are not theirs alone: {Found}. {Remedy}")]
+    public static partial void IdsShared(ILogger logger, string found, string remedy);
 }

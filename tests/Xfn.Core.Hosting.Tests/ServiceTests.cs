@@ -37,7 +37,7 @@ internal sealed class ServiceTests : ServedFixture
         ContainerRunnerOptions options = host.Services.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value;
 
         Assert.That((options.CacheDirectory, options.CacheLimit, options.DefaultRegistry, options.Platform?.Architecture, options.Runtime), Is.EqualTo(("/somewhere", 10_000_000_000L, "registry.example.org", "arm64", "runc")));
-        Assert.That((options.RootUid, options.RootGid, options.UseSetUID), Is.EqualTo((200_000u, 300_000u, (bool?)false)));
+        Assert.That((options.RootUid, options.RootGid, options.UseSetUID), Is.EqualTo(((uint?)200_000, (uint?)300_000, (bool?)false)));
         Assert.That((options.MaxStdioBytes, options.MaxConcurrency, options.MaxQueuedRuns, options.ReadyNamespaces), Is.EqualTo((1000L, 3, 5, 0)));
         Assert.That((options.Registry.MaxRetries, options.Registry.NoProgressTimeout), Is.EqualTo((1, TimeSpan.FromSeconds(7))));
         Assert.That(options.Registry.Mirrors["docker.io"], Is.EqualTo(new[] { "mirror.example.org" }));

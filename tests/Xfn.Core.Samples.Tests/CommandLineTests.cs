@@ -42,7 +42,7 @@ public class CommandLineTests
             RunFunctionConfig = new RunFunctionConfig { Timeout = TimeSpan.FromSeconds(30), Network = new NetworkConfig { Policy = NetworkPolicy.Isolated } },
         }));
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
-        Assert.That((_options.RootUid, _options.RootGid, _options.UseSetUID), Is.EqualTo((100_000u, 100_000u, (bool?)null)));
+        Assert.That((_options.RootUid, _options.RootGid, _options.UseSetUID), Is.EqualTo(((uint?)null, (uint?)null, (bool?)null)));
         _runner.Verify(runner => runner.DisposeAsync());
     }
 
@@ -61,7 +61,7 @@ public class CommandLineTests
     {
         Assert.That(await Invoke(token, "-r", "reg.example.org", "run", "-c", "/tmp/cache", "--timeout=1m30s", "--image-pull-policy=Always", "--network-policy", "Runner",
             "--map-root-uid=200000", "--memory=512Mi", "--cpu", "500m", "fn", "/dev/null"), Is.Zero);
-        Assert.That((_options!.DefaultRegistry, _options.CacheDirectory, _options.RootUid, _options.RootGid), Is.EqualTo(("reg.example.org", "/tmp/cache", 200_000u, 100_000u)));
+        Assert.That((_options!.DefaultRegistry, _options.CacheDirectory, _options.RootUid, _options.RootGid), Is.EqualTo(("reg.example.org", "/tmp/cache", (uint?)200_000, (uint?)null)));
         Assert.That(_request!.ImagePullConfig.PullPolicy, Is.EqualTo(ImagePullPolicy.Always));
         Assert.That(_request.RunFunctionConfig, Is.EqualTo(new RunFunctionConfig
         {

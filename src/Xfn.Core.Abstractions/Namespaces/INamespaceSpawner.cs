@@ -65,6 +65,9 @@ public abstract class SpawnedNamespace : IAsyncDisposable
 /// <summary>Which ids of the machine a user namespace's ids are.</summary>
 public sealed record IdMapping
 {
+    /// <summary>How many user ids, and how many group ids, decide <see cref="Key"/>: 65,536.</summary>
+    internal const uint KeyIds = 65_536;
+
     /// <summary>The user ids, ordered by <see cref="IdRange.Inside"/>, from 0 without a gap.</summary>
     public required IReadOnlyList<IdRange> Uids { get; init; }
 
@@ -77,10 +80,17 @@ public sealed record IdMapping
     /// <summary>Whether only one id is mapped, the caller's own, to root.</summary>
     public bool IsSingle => Method == IdMappingMethod.Self;
 
-    /// <summary>Names the mapping in the cache: files written through one mapping belong to other ids than files written through another.</summary>
-    public string Key => $"{Name(Uids)}-{Name(Gids)}";
+    /// <summary>Names the mapping in the cache: files written through one mapping belong to other ids than files written through another. Only the first 65,536 user ids and the first
+    /// 65,536 group ids count, so a mapping that adds ids behind those of another uses the same files.</summary>
+    public string Key => $"{Name(Uids, 0, KeyIds - 1)}-{Name(Gids, 0, KeyIds - 1)}";
 
-    private static string Name(IReadOnlyList<IdRange> ranges) => string.Join('_', ranges.Select(r => $"{r.Outside}+{r.Count}"));
+    /// <summary>Names what <see cref="Key"/> leaves out, up to these ids: two mappings of the same key give files with ids up to these the same owners when this is equal too.</summary>
+    internal string KeyBeyond(uint uid, uint gid) => $"{Name(Uids, KeyIds, uid)}-{Name(Gids, KeyIds, gid)}";
+
+    private static string Name(IReadOnlyList<IdRange> ranges, uint first, uint last) => string.Join('_', ranges
+        .Select(r => (Range: r, From: Math.Max(r.Inside, first), To: Math.Min((ulong)r.Inside + r.Count, (ulong)last + 1)))
+        .Where(part => part.From < part.To)
+        .Select(part => $"{part.Range.Outside + (part.From - part.Range.Inside)}+{part.To - part.From}"));
 }
 
 /// <summary>Consecutive ids.</summary>

@@ -152,6 +152,8 @@ internal static class SparkFrame
                     RootGid = (uint)c.Number(unpacked?.RootGid),
                     OpaqueRoot = c.Flag(unpacked?.OpaqueRoot),
                     WhiteoutDirectories = c.Texts(unpacked?.WhiteoutDirectories),
+                    HighestUid = (uint)c.Number(unpacked?.HighestUid),
+                    HighestGid = (uint)c.Number(unpacked?.HighestGid),
                     Notes = c.Texts(unpacked?.Notes),
                 };
             case SparkMessageKind.Files:
@@ -162,7 +164,7 @@ internal static class SparkFrame
                 return new SparkFiles(list);
             case SparkMessageKind.Failed:
                 var failure = (SparkFailure?)m;
-                return new SparkFailure((SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno));
+                return new SparkFailure((SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno), (uint)c.Number(failure?.Id));
             case SparkMessageKind.Remove:
                 var remove = (SparkRemove?)m;
                 return new SparkRemove(c.Text(remove?.Name));

@@ -65,13 +65,20 @@ internal enum SparkFailureKind : byte
 
     /// <summary>The kernel lets this namespace mount no overlay of the layers.</summary>
     Overlay = 8,
+
+    /// <summary>A layer has a file of a user id that the mapping lacks.</summary>
+    UnmappedUser = 9,
+
+    /// <summary>A layer has a file of a group id that the mapping lacks.</summary>
+    UnmappedGroup = 10,
 }
 
 /// <summary>A spark could not do what it was told.</summary>
 /// <param name="Kind">What it failed at.</param>
 /// <param name="Message">A clause as in <c>cannot VERB NOUN 'VALUE': FOUND</c>.</param>
 /// <param name="Errno">The system's error number; 0 when it was none.</param>
-internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno);
+/// <param name="Id">The id that the mapping lacks, where the kind says so; else 0.</param>
+internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno, uint Id = 0);
 
 /// <summary>Mount an image's root and run a bundle in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
@@ -217,6 +224,12 @@ internal sealed record SparkUnpacked
     /// <summary>Directories with whiteouts, without links, when the layers below were not at hand. Above layers that lack one of them, overlayfs would list those whiteouts as names: the layer is
     /// to be unpacked with the layers below, which leaves such whiteouts out.</summary>
     public IReadOnlyList<string> WhiteoutDirectories { get; init; } = [];
+
+    /// <summary>The highest user id that a file of the layer has, inside.</summary>
+    public uint HighestUid { get; init; }
+
+    /// <summary>The highest group id that a file of the layer has, inside.</summary>
+    public uint HighestGid { get; init; }
 
     /// <summary>What was left out or changed, and why: at most 100 lines, the last of which says how many more there were.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];

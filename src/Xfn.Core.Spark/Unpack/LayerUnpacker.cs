@@ -91,6 +91,8 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             RootGid = _rootMetadata?.Gid ?? 0,
             OpaqueRoot = _tree.IsRootOpaque,
             WhiteoutDirectories = whiteoutDirectories,
+            HighestUid = _owners.HighestUid,
+            HighestGid = _owners.HighestGid,
             Notes = _notes.ToLines(),
         };
     }

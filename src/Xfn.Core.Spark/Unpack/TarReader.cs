@@ -95,8 +95,8 @@ internal sealed class TarReader(TarInput input)
 
     public SparkException Malformed(string found) => Refused(SparkFailureKind.Image, found);
 
-    public SparkException Refused(SparkFailureKind kind, string found, int errno = 0) =>
-        new(kind, $"cannot unpack layer entry '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno);
+    public SparkException Refused(SparkFailureKind kind, string found, int errno = 0, uint id = 0) =>
+        new(kind, $"cannot unpack layer entry '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno, id);
 
     /// <summary>A limit that is an option of the runner.</summary>
     public SparkException OverLimit(string found, string option) =>

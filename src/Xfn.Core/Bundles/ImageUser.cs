@@ -1,4 +1,5 @@
 using System.Globalization;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Bundles;
 
@@ -88,13 +89,16 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
     {
         if (ranges.Any(r => id >= r.Inside && id - r.Inside < r.Count))
             return;
-        if (context.Mapping.IsSingle)
-        {
-            throw new ContainerEnvironmentException(RunStage.Bundle,
-                $"cannot run image '{context.Reference}' as {kind} {id}: only one id, 0, is mapped, because the caller may map no other. " +
-                "Give the caller subordinate ids (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME, and the package uidmap), or run as root.");
-        }
-        throw Refuse(context, text, $"{kind} {id} is above {ranges[^1].Inside + ranges[^1].Count - 1}, the highest that is mapped", "Use a lower id in the image");
+        IdKind idKind = kind == "user" ? IdKind.User : IdKind.Group;
+        string remedy = IdRemedies.ForHigher(context.Mapping, idKind, id);
+        string found = context.Mapping.IsSingle
+            ? "only one id, 0, is mapped, because the caller may map no other"
+            : $"{kind} {id} is above {ranges[^1].Inside + ranges[^1].Count - 1}, the highest that is mapped";
+        if (context.Mapping.Method == IdMappingMethod.Capabilities)
+            throw Refuse(context, text, found, remedy.TrimEnd('.'));
+        if (!context.Mapping.IsSingle)
+            found += $", since {(idKind == IdKind.User ? "/etc/subuid" : "/etc/subgid")} grants no more";
+        throw new ContainerEnvironmentException(RunStage.Bundle, $"cannot run image '{context.Reference}' as {kind} {id}: {found}. {remedy}");
     }
 
     /// <summary>Digits are a number and nothing else, whatever names the image has: out of range they must not become a name, nor wrap to root.</summary>

@@ -1,3 +1,4 @@
+using Xfn.Core.Namespaces;
 using Xfn.Core.Preflight.Checks;
 
 namespace Xfn.Core.Preflight;
@@ -11,8 +12,8 @@ internal sealed record EnvironmentCheckOptions
     /// <summary>The OCI runtime's name or path.</summary>
     public string? Runtime { get; init; }
 
-    /// <summary>How ids shall be mapped; null when any way will do.</summary>
-    public IdMappingMethod? MappingMethod { get; init; }
+    /// <summary>How ids shall be mapped.</summary>
+    public IdMappingWish Ids { get; init; } = new();
 
     /// <summary>Whether functions may see the outer /proc where a fresh one is refused.</summary>
     public bool AllowOuterProc { get; init; }

@@ -8,6 +8,19 @@ internal sealed class SystemFiles(string root = "/")
 {
     public string PathOf(string path) => root == "/" ? path : root + path;
 
+    /// <summary>A file's content; null when it cannot be read.</summary>
+    public string? ReadText(string path)
+    {
+        try
+        {
+            return File.ReadAllText(PathOf(path));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>A file's lines; none when it cannot be read.</summary>
     public IReadOnlyList<string> ReadLines(string path)
     {

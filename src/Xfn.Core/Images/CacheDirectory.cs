@@ -74,6 +74,19 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Whether a directory is one: has what the constructor makes.</summary>
     public static bool Exists(string root) => Parts.All(part => Directory.Exists(Path.Combine(root, part)));
 
+    /// <summary>Whether a directory is one that has layers which were unpacked through a mapping.</summary>
+    public static bool HasLayers(string root, IdMapping mapping)
+    {
+        try
+        {
+            return Directory.EnumerateFileSystemEntries(Path.Combine(Path.GetFullPath(root), "store", mapping.Key, "layers")).Any();
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Its path, for messages.</summary>
     public string Name => _directory.Name;
 

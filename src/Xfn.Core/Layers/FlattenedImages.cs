@@ -93,7 +93,8 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
             try
             {
                 SparkFlattened flattened = await spark.ReceiveAsync<SparkFlattened>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
-                return new LayerRecord { DiffId = "", Blobs = [], Entries = flattened.Entries, Bytes = flattened.Bytes };
+                return new LayerRecord { DiffId = "", Blobs = [], Entries = flattened.Entries, Bytes = flattened.Bytes }
+                    .WithIds(image.Layers.Max(l => l.Record.HighestUid), image.Layers.Max(l => l.Record.HighestGid), spark.Mapping);
             }
             catch (SparkFailedException ex)
             {

@@ -79,14 +79,16 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         {
             if (stored[i] is { Record.WhiteoutDirectories.Count: 0 })
                 continue;
-            string[] below = [.. Shown(stored.Take(i).Select(l => l!)).Select(l => l.Files)];
+            StoredLayer[] under = [.. Shown(stored.Take(i).Select(l => l!))];
+            string[] below = [.. under.Select(l => l.Files)];
             if (stored[i] is { } own && await FindAboveAsync(own, diffIds, i, below, cancellationToken).ConfigureAwait(false) is { } whole)
             {
                 stored[i] = whole;
                 continue;
             }
 
-            stored[i] = await PullOnceAsync(SourceOf(i), ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
+            LayerSource source = SourceOf(i) with { IdsBelow = (under.Max(l => (uint?)l.Record.HighestUid) ?? 0, under.Max(l => (uint?)l.Record.HighestGid) ?? 0) };
+            stored[i] = await PullOnceAsync(source, ChainNameOf(diffIds, i), below, cancellationToken).ConfigureAwait(false);
             CheckLimits(reference, stored.DistinctBy(l => l?.Id));
             SourceOf(i).Report(PullPhase.Done, blobs[i].Size);
         }
@@ -307,7 +309,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
     private IEnumerable<string> Flattened() => Directory.EnumerateDirectories(Path.Combine(cache.Store, "flat")).Select(d => Path.GetFileName(d)!);
 
-    private Dictionary<string, long> SizesOf(IEnumerable<string> ids) => ids.ToDictionary(id => id, id => Find(id)?.Record.Bytes ?? 0);
+    private Dictionary<string, long> SizesOf(IEnumerable<string> ids) => ids.ToDictionary(id => id, id => Read(id)?.Bytes ?? 0);
 
     private static string NameOf(Digest digest) => digest.Algorithm == "sha256" ? digest.Hex : $"{digest.Algorithm}-{digest.Hex}";
 
@@ -324,14 +326,15 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
     private static bool IsLayerName(string name) =>
         Digest.TryParse(name.StartsWith("sha512-", StringComparison.Ordinal) ? $"sha512:{name[7..]}" : $"sha256:{(name.StartsWith("chain-", StringComparison.Ordinal) ? name[6..] : name)}", out _);
 
-    private StoredLayer? Find(string id)
+    /// <summary>A layer that can be used: one of another mapping's higher ids is unpacked anew.</summary>
+    private StoredLayer? Find(string id) => Read(id) is { } record && record.IsOf(sparks.Mapping) ? new StoredLayer(id, record) : null;
+
+    private LayerRecord? Read(string id)
     {
         try
         {
             // What was not known to be on disk when the machine went down may lack files, or have empty ones.
-            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerSync.Boot)
-                ? new StoredLayer(id, record)
-                : null;
+            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerSync.Boot) ? record : null;
         }
         catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -402,7 +405,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         try
         {
             SparkUnpacked unpacked = await _unpacker.UnpackAsync(source, incoming, cache.StoreFromIncoming, below, cancellationToken).ConfigureAwait(false);
-            var record = new LayerRecord
+            LayerRecord record = new LayerRecord
             {
                 DiffId = source.DiffId.ToString(),
                 Blobs = [source.Blob.Digest.ToString()],
@@ -416,7 +419,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
                 WhiteoutDirectories = unpacked.WhiteoutDirectories,
                 Notes = unpacked.Notes,
                 Boot = LayerSync.Boot,
-            };
+            }.WithIds(Math.Max(unpacked.HighestUid, source.IdsBelow.Uid), Math.Max(unpacked.HighestGid, source.IdsBelow.Gid), sparks.Mapping);
             return await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);
         }
         catch
@@ -435,7 +438,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
             Posix.SyncFileSystem(incoming);
         CacheDirectory.Seal(incoming);
 
-        // What stands there has no record that can be read: another version's, or damaged.
+        // What stands there has no record that can be read, another version's or damaged; or its higher ids are those of another mapping.
         string? stale = Directory.Exists(DirectoryOf(id)) ? cache.NewIncomingPath() : null;
         if (stale is not null)
             Directory.Move(DirectoryOf(id), stale);

@@ -18,6 +18,9 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
     /// <summary>Told how far the pull is; null when nobody wants to know.</summary>
     public IProgress<PullProgress>? Progress { get; init; }
 
+    /// <summary>The highest user id and the highest group id of the layers below, whose files and directories a layer that needs them may have copies of.</summary>
+    public (uint Uid, uint Gid) IdsBelow { get; init; }
+
     public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));
 }
 
@@ -82,6 +85,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
                     SparkFailureKind.NeedsParents when below is null => new LayerNeedsParentsException(),
                     SparkFailureKind.NeedsParents => Invalid(source, ex.Failure.Message, ex),
                     SparkFailureKind.Image or SparkFailureKind.Limit => Invalid(source, ex.Failure.Message, ex),
+                    SparkFailureKind.UnmappedUser or SparkFailureKind.UnmappedGroup => Unmapped(source, spark.Mapping, ex),
                     _ => NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex),
                 };
             }
@@ -210,6 +214,15 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
     {
         if (found != source.DiffId)
             throw Invalid(source, $"its content has the DiffID {found}, the image's configuration says {source.DiffId}", null);
+    }
+
+    private static ContainerEnvironmentException Unmapped(LayerSource source, IdMapping mapping, SparkFailedException cause)
+    {
+        IdKind kind = cause.Failure.Kind == SparkFailureKind.UnmappedUser ? IdKind.User : IdKind.Group;
+        return new(
+            RunStage.Unpack,
+            $"cannot unpack layer {source.Blob.Digest} of image '{source.Reference}': {cause.Message}. {IdRemedies.ForHigher(mapping, kind, cause.Failure.Id)}",
+            cause);
     }
 
     private static InvalidImageException Invalid(LayerSource source, string found, Exception? cause) =>

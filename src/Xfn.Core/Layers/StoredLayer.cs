@@ -49,10 +49,30 @@ internal sealed record LayerRecord
     /// <summary>The names of what layers make together that were found to have all of <see cref="WhiteoutDirectories"/>.</summary>
     public IReadOnlyList<string> Above { get; init; } = [];
 
+    /// <summary>The highest user id that a file has, inside.</summary>
+    public uint HighestUid { get; init; }
+
+    /// <summary>The highest group id that a file has, inside.</summary>
+    public uint HighestGid { get; init; }
+
+    /// <summary>Which ids of the machine those are that the store's name does not tell (<see cref="IdMapping.KeyBeyond"/>); null where no file has any of them.</summary>
+    public string? IdsBeyond { get; init; }
+
     public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>The machine's boot in which the layer was unpacked, while it is not known that all its files are on disk; null when it is.</summary>
     public string? Boot { get; init; }
+
+    /// <summary>Whether a mapping gives the files the owners that they were unpacked with.</summary>
+    public bool IsOf(IdMapping mapping) => IdsBeyond is null || IdsBeyond == mapping.KeyBeyond(HighestUid, HighestGid);
+
+    /// <summary>The record of files with ids up to these, unpacked through a mapping.</summary>
+    public LayerRecord WithIds(uint highestUid, uint highestGid, IdMapping mapping) => this with
+    {
+        HighestUid = highestUid,
+        HighestGid = highestGid,
+        IdsBeyond = Math.Max(highestUid, highestGid) >= IdMapping.KeyIds ? mapping.KeyBeyond(highestUid, highestGid) : null,
+    };
 
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, LayerJsonContext.Default.LayerRecord);
 

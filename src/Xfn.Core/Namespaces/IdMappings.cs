@@ -1,82 +1,297 @@
-using System.Globalization;
 using Xfn.Core.Preflight;
-using Xfn.Core.Preflight.Checks;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>Decides which ids a function's user namespace has.</summary>
+/// <summary>What is wished of a mapping.</summary>
+internal sealed record IdMappingWish
+{
+    /// <summary>How ids shall be mapped; null for the most that is possible.</summary>
+    public IdMappingMethod? Method { get; init; }
+
+    /// <summary>The user id that becomes root, where capabilities allow to choose; null for the default.</summary>
+    public uint? RootUid { get; init; }
+
+    /// <summary>The group id that becomes root's.</summary>
+    public uint? RootGid { get; init; }
+
+    /// <summary>The cache directory, for messages.</summary>
+    public string CacheDirectory { get; init; } = "";
+
+    /// <summary>Whether the cache has layers that were unpacked through a mapping.</summary>
+    public Func<IdMapping, bool> HasLayers { get; init; } = static _ => false;
+}
+
+/// <summary>The mapping that functions get, or why they get none.</summary>
+/// <param name="Mapping">The mapping; null when there can be none.</param>
+/// <param name="Refusal">Why there can be none.</param>
+internal sealed record IdMappingDecision(IdMapping? Mapping, EnvironmentDiagnosis? Refusal = null)
+{
+    /// <summary>What functions cannot do for want of ids: the environment check tells it, and a run that needs them fails.</summary>
+    public IReadOnlyList<EnvironmentDiagnosis> Lacking { get; init; } = [];
+
+    /// <summary>What makes the mapping less of a barrier than it seems: ids that others have too. The environment check tells it, and so does the log.</summary>
+    public IReadOnlyList<EnvironmentDiagnosis> Shared { get; init; } = [];
+}
+
+/// <summary>Decides which ids a function's user namespace has: for runs, and for the environment check.</summary>
 internal static class IdMappings
 {
-    /// <summary>The mapping that this process can make.</summary>
-    /// <param name="setUid">Whether to map many ids with capabilities (true), only the caller's own (false), or the most that is possible (null).</param>
-    /// <param name="rootUid">The user id that becomes root, where capabilities allow to choose.</param>
-    /// <param name="rootGid">The group id that becomes root.</param>
-    public static IdMapping Find(bool? setUid, uint rootUid, uint rootGid)
+    /// <summary>The id that is root of containers by default, where this process may choose. From here on useradd (up to 600,100,000), systemd (524,288 to 1,879,048,191) and
+    /// sssd (up to 2,000,200,000) give ids to nobody.</summary>
+    public const uint DefaultRoot = 2_010_000_000;
+
+    /// <summary>How many ids there are from <see cref="DefaultRoot"/> on: up to 2,147,483,647, since programs that keep ids in signed numbers trip over higher ones.</summary>
+    public const uint DefaultCount = int.MaxValue - DefaultRoot + 1;
+
+    /// <summary>What <see cref="DefaultRoot"/> was before: the first id that useradd gives as a subordinate one.</summary>
+    public const uint FormerRoot = 100_000;
+
+    private const uint Enough = ContainerRunner.UserNamespaceUIDs;
+
+    // The kernel takes a map in one write of less than a page, and so many ranges (since Linux 4.15): https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+    private const int MapBytes = 4096;
+    private const int MapRanges = 340;
+
+    private static readonly IdKind[] Kinds = [IdKind.User, IdKind.Group];
+
+    /// <summary>Decides.</summary>
+    public static IdMappingDecision Decide(IdMappingWish wish, IdMachine machine)
     {
-        bool capable = Capabilities.HasSetUid && Capabilities.HasSetGid;
-        if (setUid == true && !capable)
+        if (wish.Method == IdMappingMethod.Self)
+            return OwnId(machine, new("only the caller's own id shall be mapped", "Leave it to the runner how ids are mapped (SetUID)."));
+        if (wish.Method != IdMappingMethod.SubordinateIds && machine.Status.CanMapIds)
+            return WithCapabilities(wish, machine);
+        if (wish.Method == IdMappingMethod.Capabilities)
         {
-            throw new ContainerEnvironmentException(
-                RunStage.Validate,
-                "cannot map user ids as SetUID(true) asks: this process lacks CAP_SETUID or CAP_SETGID. Grant both, or leave SetUID out to use what is there.");
+            return Refuse(
+                "ids shall be mapped with capabilities, and this process lacks CAP_SETUID or CAP_SETGID",
+                "Run as root, give this process both (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID), or leave it to the runner how ids are mapped (SetUID).");
         }
 
-        if (setUid != false && capable)
+        return WithSubordinateIds(wish, machine);
+    }
+
+    /// <summary>Whether a user namespace has all the ids that functions get by default.</summary>
+    public static bool IsComplete(IReadOnlyList<IdSpan> ids) => IdSpan.Total(IdSpan.Among([new IdSpan(DefaultRoot, DefaultCount)], ids)) == DefaultCount;
+
+    /// <summary>Why the caller's own id cannot be mapped; null when it can.</summary>
+    public static EnvironmentDiagnosis? FindUnmappable(SystemFiles files, ProcessStatus status) =>
+        // Since Linux 5.12: whoever is root in a child could set file capabilities that hold in the parent.
+        status.IsRoot && !status.CanSetFileCapabilities && files.KernelVersion >= new Version(5, 12)
+            ? new("this process is root without CAP_SETFCAP, whom the kernel lets map no id",
+                "Run it as another user; or give it CAP_SETUID and CAP_SETGID, or CAP_SETFCAP (in Kubernetes securityContext: capabilities: add).")
+            : null;
+
+    private static IdMappingDecision WithCapabilities(IdMappingWish wish, IdMachine machine)
+    {
+        foreach ((IdKind kind, uint? root) in new[] { (IdKind.User, wish.RootUid), (IdKind.Group, wish.RootGid) })
         {
-            return new IdMapping
-            {
-                Uids = [new IdRange(0, rootUid, ContainerRunner.UserNamespaceUIDs)],
-                Gids = [new IdRange(0, rootGid, ContainerRunner.UserNamespaceGIDs)],
-                Method = IdMappingMethod.Capabilities,
-            };
+            if (root is { } id && IdSpan.Among([new IdSpan(id, 1)], machine.Namespace(kind)).Count == 0)
+                return Refuse(
+                    $"root shall be {(kind == IdKind.User ? "user" : "group")} id {id}, and this process's user namespace has the {IdRemedies.Name(kind)} {IdSpan.Show(machine.Namespace(kind))} only",
+                    "Leave it to the runner which ids are mapped (without MapToRoot), or give the container around this process more ids.");
         }
 
-        if (setUid is null && Executables.Find("newuidmap") is not null && Executables.Find("newgidmap") is not null
-            && SubordinateIds("/etc/subuid", Posix.EffectiveUserId, ContainerRunner.UserNamespaceUIDs) is { Length: > 0 } uids
-            && SubordinateIds("/etc/subgid", Posix.EffectiveUserId, ContainerRunner.UserNamespaceGIDs) is { Length: > 0 } gids)
+        IReadOnlyList<IdSpan> uids = Choose(machine, IdKind.User, wish.RootUid), gids = Choose(machine, IdKind.Group, wish.RootGid);
+        if (uids.Count == 0 || gids.Count == 0)
+        {
+            IdKind lacking = uids.Count == 0 ? IdKind.User : IdKind.Group;
+            string found = $"this process's user namespace has no {IdRemedies.Name(lacking)} besides the caller's own";
+            return wish.Method == IdMappingMethod.Capabilities ? Refuse(found, IdRemedies.ForContainer(machine, lacking)) : OwnId(machine, new(found, IdRemedies.ForContainer(machine, lacking)));
+        }
+
+        var shared = new List<EnvironmentDiagnosis>();
+        IdMapping mapping = Map(uids, gids, IdMappingMethod.Capabilities);
+        if ((wish.RootUid is null || wish.RootGid is null) && Former(wish, machine) is { } former && wish.HasLayers(former) && !wish.HasLayers(mapping))
+        {
+            shared.Add(new(
+                $"the images in cache '{wish.CacheDirectory}' were unpacked with ids from {FormerRoot} on, which useradd gives to users as well, so functions still get those",
+                $"To have them get {IdSpan.Show(uids)}, remove those images once: PruneAsync with MaxBytes = 0."));
+            mapping = former;
+        }
+
+        shared.AddRange(FindShared(machine, mapping));
+        IdMappingDecision decision = Decided(wish, machine, mapping, shared);
+
+        // Where a container has few ids its system users have them too, and nobody chose it so: no news at every start.
+        return wish is { RootUid: null, RootGid: null } && Kinds.Any(kind => !IsComplete(machine.Namespace(kind)))
+            ? decision with { Lacking = [.. decision.Lacking, .. decision.Shared], Shared = [] }
+            : decision;
+    }
+
+    /// <summary>The ids to map, of those there are.</summary>
+    private static IReadOnlyList<IdSpan> Choose(IdMachine machine, IdKind kind, uint? root)
+    {
+        IReadOnlyList<IdSpan> there = machine.Namespace(kind);
+        if (root is { } first)
+            return IdSpan.Among([IdSpan.Of(first, first == DefaultRoot ? DefaultCount : Enough)!.Value], there);
+        if (IsComplete(there))
+            return [new IdSpan(DefaultRoot, DefaultCount)];
+
+        // In a container that has other ids, the last ones: those that its own users hardly have. Never root's there, nor the caller's.
+        IdSpan own = new(kind == IdKind.User ? machine.User.Id : Posix.EffectiveGroupId, 1);
+        return IdSpan.TakeLast(IdSpan.Without(there, [new IdSpan(0, 1), own]), Enough);
+    }
+
+    /// <summary>The mapping that this wish led to in earlier versions; null where its ids are not there.</summary>
+    private static IdMapping? Former(IdMappingWish wish, IdMachine machine)
+    {
+        IReadOnlyList<IdSpan>[] ids =
+            [Choose(machine, IdKind.User, wish.RootUid ?? FormerRoot), Choose(machine, IdKind.Group, wish.RootGid ?? FormerRoot)];
+        return ids.All(spans => IdSpan.Total(spans) == Enough) ? Map(ids[0], ids[1], IdMappingMethod.Capabilities) : null;
+    }
+
+    private static IdMappingDecision WithSubordinateIds(IdMappingWish wish, IdMachine machine)
+    {
+        bool isAsked = wish.Method is not null;
+        IdMappingDecision Without(EnvironmentDiagnosis missing) => isAsked ? new(null, missing) : OwnId(machine, missing);
+
+        foreach (SubordinateIds file in Kinds.Select(machine.Subordinate).Where(f => f.Granted.Count == 0))
         {
             // Not the caller's own id instead: whoever was given subordinate ids was given a barrier between functions and himself, and is to know when it falls.
-            Refuse(IdMappingCheck.FindBroken(new SystemFiles(), ProcessStatus.Read(new SystemFiles())), "map subordinate ids");
-            return new IdMapping { Uids = uids, Gids = gids, Method = IdMappingMethod.SubordinateIds };
+            if (file.Broken is [var line, ..])
+                return Refuse($"{line}, so newuidmap and newgidmap do not take it", RemedyOfBroken(file));
+            return Without(new($"{file.Path} has no line for {machine.User}", $"{IdRemedies.MoreSubordinateIds(machine, Enough, Enough)} {Helpers.FindMissing()?.Remedy}".TrimEnd()));
         }
 
-        Refuse(IdMappingCheck.FindUnmappable(new SystemFiles(), ProcessStatus.Read(new SystemFiles())), "map the caller's own id");
-        return new IdMapping
+        if (machine.User.Name.Length == 0)
+            return Without(new($"{machine.User} has no name, without which newuidmap maps nothing", IdRemedies.MoreSubordinateIds(machine, Enough, Enough)));
+        IReadOnlyList<IdSpan>[] ids = [.. Kinds.Select(kind => IdSpan.Among(machine.Subordinate(kind).Granted, machine.Namespace(kind)))];
+        foreach (IdKind kind in Kinds.Where((_, i) => ids[i].Count == 0))
         {
-            Uids = [new IdRange(0, Posix.EffectiveUserId, 1)],
+            SubordinateIds file = machine.Subordinate(kind);
+            return Without(new(
+                $"{file.Path} grants {machine.User} the {IdRemedies.Name(kind)} {IdSpan.Show(file.Granted)}, and this process's user namespace has none of them",
+                IdRemedies.MoreSubordinateIds(machine, Enough, Enough)));
+        }
+
+        if (Helpers.FindMissing() is { } missing)
+            return Without(missing);
+        if (Helpers.FindBroken(machine) is { } broken)
+            return new(null, broken);
+
+        IdMapping mapping = Map(ids[0], ids[1], IdMappingMethod.SubordinateIds);
+        return Decided(wish, machine, mapping, FindShared(machine, mapping));
+    }
+
+    private static IdMappingDecision Decided(IdMappingWish wish, IdMachine machine, IdMapping mapping, IEnumerable<EnvironmentDiagnosis> shared)
+    {
+        var lacking = new List<EnvironmentDiagnosis>();
+        if (Kinds.Any(kind => IdSpan.Total(OutsideOf(mapping, kind)) < Enough))
+        {
+            lacking.Add(new(
+                $"functions get {Show(mapping)}: images with higher ids cannot be unpacked",
+                mapping.Method == IdMappingMethod.SubordinateIds ? IdRemedies.MoreSubordinateIds(machine, Enough, Enough)
+                : wish.RootUid is not null || wish.RootGid is not null ? "Leave it to the runner which ids are mapped (without MapToRoot), or give the container around this process more ids."
+                : IdRemedies.ForContainer(machine, Kinds.First(kind => IdSpan.Total(OutsideOf(mapping, kind)) < Enough))));
+        }
+
+        if (mapping.Method == IdMappingMethod.SubordinateIds)
+        {
+            foreach (IdKind kind in Kinds)
+            {
+                SubordinateIds file = machine.Subordinate(kind);
+                if (file.Broken is [var line, ..])
+                    lacking.Add(new($"{line}, so newuidmap and newgidmap do not take it", RemedyOfBroken(file)));
+                if (IdSpan.Without(file.Granted, OutsideOf(mapping, kind)) is { Count: > 0 } left)
+                {
+                    lacking.Add(IdSpan.Without(left, machine.Namespace(kind)).Count > 0
+                        ? new($"{file.Path} grants {IdSpan.Show(left)} besides, which this process's user namespace lacks", IdRemedies.ForContainer(machine, kind))
+                        : new($"{file.Path} grants {IdSpan.Show(left)} besides, for which the kernel's map of ids has no room", $"As root: grant fewer and longer ranges in {file.Path}."));
+                }
+            }
+        }
+
+        return new(mapping) { Lacking = lacking, Shared = [.. shared] };
+    }
+
+    private static IdMappingDecision OwnId(IdMachine machine, EnvironmentDiagnosis reason)
+    {
+        if (FindUnmappable(machine.Files, machine.Status) is { } unmappable)
+            return new(null, unmappable);
+        var mapping = new IdMapping
+        {
+            Uids = [new IdRange(0, machine.User.Id, 1)],
             Gids = [new IdRange(0, Posix.EffectiveGroupId, 1)],
             Method = IdMappingMethod.Self,
         };
+        return new(mapping) { Lacking = [reason with { Found = $"{reason.Found}: functions run as this very user, and an image's files all belong to one id" }] };
     }
 
-    private static void Refuse(EnvironmentDiagnosis? found, string attempt)
+    /// <summary>What a mapping has for those who look at it: <c>user ids 2010000000-2147483647 and group ids 2010000000-2147483647</c>.</summary>
+    public static string Show(IdMapping mapping) =>
+        string.Join(" and ", Kinds.Select(kind => $"the {IdRemedies.Name(kind)} {IdSpan.Show(OutsideOf(mapping, kind))} ({IdSpan.Total(OutsideOf(mapping, kind))})"));
+
+    private static IEnumerable<EnvironmentDiagnosis> FindShared(IdMachine machine, IdMapping mapping)
     {
-        if (found is not null)
-            throw found.ToException(RunStage.Validate, attempt);
+        const int shown = 3;
+        foreach (IdKind kind in Kinds)
+        {
+            (IdSpan Ids, string Owner)[] others = [.. machine.OthersWith(kind, OutsideOf(mapping, kind))];
+            if (others.Length == 0)
+                continue;
+            string whose = string.Join("; ", others.Take(shown).Select(o => $"{o.Ids}, {o.Owner}")) + (others.Length > shown ? $"; and {others.Length - shown} more" : "");
+            yield return new(
+                $"functions get {IdRemedies.Name(kind)} that others have too, who may then signal them or change their files: {whose}",
+                mapping.Method == IdMappingMethod.SubordinateIds ? $"As root: see in {machine.Subordinate(kind).Path} that each user's ids are nobody else's."
+                : machine.FindFree(DefaultRoot, int.MaxValue, Enough) is { } free ? $"Map ids that nobody has, MapToRoot({free.First}, {free.First}), or give the others new ones."
+                : IsComplete(machine.Namespace(kind)) ? "Give the others new ones." : IdRemedies.ForContainer(machine, kind));
+        }
     }
 
-    /// <summary>A user's ranges, the first id of the first one becoming 0. See <see href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
-    internal static IdRange[] SubordinateIds(string path, uint uid, uint most)
+    private static string RemedyOfBroken(SubordinateIds file) => $@"As root: sed -i '/^#/!s/[[:space:]]//g' {file.Path}, and see that its lines are NAME:FIRST:COUNT, with plain numbers.";
+
+    private static IReadOnlyList<IdSpan> OutsideOf(IdMapping mapping, IdKind kind) =>
+        [.. (kind == IdKind.User ? mapping.Uids : mapping.Gids).Select(r => new IdSpan(r.Outside, r.Count))];
+
+    private static IdMappingDecision Refuse(string found, string remedy) => new(null, new EnvironmentDiagnosis(found, remedy));
+
+    private static IdMapping Map(IReadOnlyList<IdSpan> uids, IReadOnlyList<IdSpan> gids, IdMappingMethod method) => new() { Uids = RangesOf(uids), Gids = RangesOf(gids), Method = method };
+
+    /// <summary>The first of some ids becomes 0, and so on; as many as the kernel takes.</summary>
+    private static List<IdRange> RangesOf(IReadOnlyList<IdSpan> ids)
     {
-        if (!File.Exists(path))
-            return [];
-        string name = Environment.UserName;
-        string number = uid.ToString(CultureInfo.InvariantCulture);
         var ranges = new List<IdRange>();
         uint inside = 0;
-        foreach (string line in File.ReadLines(path))
+        int bytes = 0;
+        foreach (IdSpan s in ids)
         {
-            if (line.Split(':') is not [var user, var first, var count] || user != name && user != number)
-                continue;
-            if (!uint.TryParse(first, CultureInfo.InvariantCulture, out uint outside) || !uint.TryParse(count, CultureInfo.InvariantCulture, out uint size))
-                continue;
-            size = Math.Min(size, most - inside);
-            if (size == 0)
-                continue;
-            ranges.Add(new IdRange(inside, outside, size));
-            inside += size;
+            var range = new IdRange(inside, s.First, Math.Min(s.Count, uint.MaxValue - inside));
+            bytes += $"{range.Inside} {range.Outside} {range.Count}\n".Length;
+            if (range.Count == 0 || bytes >= MapBytes || ranges.Count == MapRanges)
+                break;
+            ranges.Add(range);
+            inside += range.Count;
         }
 
-        return [.. ranges];
+        return ranges;
+    }
+
+    /// <summary>The programs that map subordinate ids.</summary>
+    private static class Helpers
+    {
+        private static readonly string[] Programs = ["newuidmap", "newgidmap"];
+
+        public static EnvironmentDiagnosis? FindMissing() => Programs.FirstOrDefault(p => Executables.Find(p) is null) is { } program
+            ? new($"there is no {program} in PATH", "Install it: package uidmap on Debian and Ubuntu, shadow-utils on Fedora and RHEL.")
+            : null;
+
+        /// <summary>Why mapping them would fail all the same; null when nothing speaks against it.</summary>
+        public static EnvironmentDiagnosis? FindBroken(IdMachine machine)
+        {
+            if (machine.Status.NoNewPrivileges)
+                return new("this process may gain no privileges (no_new_privs), so newuidmap cannot work",
+                    "Start it without NoNewPrivileges=yes, or without the container's allowPrivilegeEscalation: false; or map the caller alone with SetUID(false).");
+            return Programs.Select(p => Executables.Find(p)!).FirstOrDefault(path => !CanElevate(path, machine.Files)) is { } broken
+                ? new($"{broken} is neither setuid root nor has it file capabilities, or its mount has nosuid",
+                    $"As root: chmod u+s {broken}, or reinstall its package; or map the caller alone with SetUID(false).")
+                : null;
+        }
+
+        private static bool CanElevate(string path, SystemFiles files)
+        {
+            bool isElevated = (File.GetUnixFileMode(path).HasFlag(UnixFileMode.SetUser) && Posix.OwnerOf(path) == 0) || Posix.HasAttribute(path, "security.capability");
+            return isElevated && MountTable.Find(MountTable.Parse(files.ReadLines("/proc/self/mountinfo")), path)?.Options.Contains("nosuid") != true;
+        }
     }
 }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Xfn.Core.Bundles;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
+using Xfn.Core.Preflight;
 
 namespace Xfn.Core.Runs;
 
@@ -74,7 +75,7 @@ internal sealed record RunnerSettings
         CheckRoot(options.RootGid, "options.RootGid", ContainerRunner.UserNamespaceGIDs);
         if (!ImageReference.TryParse("x", options.DefaultRegistry ?? "", out _, out string? error))
             throw new ArgumentException($"cannot use '{options.DefaultRegistry}' as the default registry: {error}", nameof(options));
-        IdMapping mapping = IdMappings.Find(options.UseSetUID, options.RootUid, options.RootGid);
+        IdMapping mapping = DecideIds(options);
         return new RunnerSettings
         {
             Mapping = mapping,
@@ -96,12 +97,30 @@ internal sealed record RunnerSettings
         };
     }
 
+    /// <summary>How the options want ids to be mapped.</summary>
+    public static IdMappingWish IdsOf(ContainerRunnerOptions options) => new()
+    {
+        Method = options.UseSetUID switch { true => IdMappingMethod.Capabilities, false => IdMappingMethod.Self, null => null },
+        RootUid = options.RootUid,
+        RootGid = options.RootGid,
+        CacheDirectory = options.CacheDirectory,
+        HasLayers = mapping => Images.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
+    };
+
+    private static IdMapping DecideIds(ContainerRunnerOptions options)
+    {
+        IdMappingDecision decision = IdMappings.Decide(IdsOf(options), new IdMachine());
+        foreach (EnvironmentDiagnosis shared in decision.Shared)
+            RunnerLog.IdsShared(options.Logger, shared.Found, shared.Remedy);
+        return decision.Mapping ?? throw decision.Refusal!.ToException(RunStage.Validate, "map ids");
+    }
+
     /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>
     private static bool IsHeldByResourceLimit(ContainerRunnerOptions options, IdMapping mapping) =>
         options.BundleBuilder is null && ResourceLimit.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0;
 
     /// <summary>Root inside must never be root outside by way of this option, and all ids must exist.</summary>
-    private static void CheckRoot(uint id, string option, uint count)
+    private static void CheckRoot(uint? id, string option, uint count)
     {
         if (id == 0 || id > uint.MaxValue - count)
         {

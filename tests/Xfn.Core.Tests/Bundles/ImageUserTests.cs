@@ -112,8 +112,17 @@ internal sealed class ImageUserTests
     [TestCase("app")]
     [TestCase("1")]
     [TestCase("0:1")]
-    public void With_one_id_other_users_are_an_error_that_names_subordinate_ids(string user) =>
-        Assert.That(() => Resolve(user, mapping: SingleMapping), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains("--add-subuids"));
+    public void With_one_id_other_users_are_an_error_that_says_how_there_are_more(string user) =>
+        Assert.That(() => Resolve(user, mapping: SingleMapping), Throws.TypeOf<ContainerEnvironmentException>()
+            .With.Message.Contains(Environment.IsPrivilegedProcess ? "Leave out SetUID(false)" : "subuid"));
+
+    [Test]
+    public void A_user_beyond_the_granted_ids_is_an_error_that_names_the_file_and_the_remedy()
+    {
+        IdMapping few = FullMapping with { Uids = [new IdRange(0, 100_000, 1000)], Method = IdMappingMethod.SubordinateIds };
+        Assert.That(() => Resolve("1000", mapping: few), Throws.TypeOf<ContainerEnvironmentException>()
+            .With.Message.Contains("as user 1000: user 1000 is above 999, the highest that is mapped, since /etc/subuid grants no more. As root: "));
+    }
 
     [Test]
     public void A_supplementary_group_that_is_not_mapped_is_refused() =>

@@ -134,6 +134,7 @@ public class EnvironmentCheckTests
 
     [TestCase(null, "CapEff:\t00000000000000c0\n", EnvironmentStatus.Ok, "has CAP_SETUID and CAP_SETGID")]
     [TestCase(IdMappingMethod.Capabilities, "CapEff:\t0000000000000080\n", EnvironmentStatus.Failed, "lacks CAP_SETUID or CAP_SETGID")]
+    [TestCase(null, "CapEff:\t00000000000000c0\n", EnvironmentStatus.Ok, "user ids 2010000000-2147483647")]
     [TestCase(IdMappingMethod.SubordinateIds, Nobody, EnvironmentStatus.Failed, "/etc/subuid has no line for user")]
     [TestCase(null, Nobody, EnvironmentStatus.Warning, "functions run as this very user")]
     [TestCase(IdMappingMethod.Self, "CapEff:\t00000000000000c0\n", EnvironmentStatus.Warning, "only the caller's own id shall be mapped")]
@@ -147,10 +148,19 @@ public class EnvironmentCheckTests
         AssertIds(system, method, expected, found);
     }
 
-    [TestCase("{0}:100000:65536", Nobody, EnvironmentStatus.Ok, "user ids from 100000, 65536 of them")]
-    [TestCase("{1}:100000:65536", Nobody, EnvironmentStatus.Ok, "user ids from 100000")]
-    [TestCase("{0}:100000:1000\n{0}:200000:64536", Nobody, EnvironmentStatus.Ok, "65536 of them")]
-    [TestCase("# a comment\nother:1:1\n{0}:x:65536\n{0}:100000:1000", Nobody, EnvironmentStatus.Warning, "1000 of them")]
+    [TestCase("{0}:100000:65536", Nobody, EnvironmentStatus.Ok, "user ids 100000-165535 (65536)")]
+    [TestCase("{1}:100000:65536", Nobody, EnvironmentStatus.Ok, "user ids 100000-165535")]
+    [TestCase("{0}:100000:1000\n{0}:200000:64536", Nobody, EnvironmentStatus.Ok, "user ids 100000-100999, 200000-264535 (65536)")]
+    [TestCase("{0}:100000:65536\n{0}:300000:4000000", Nobody, EnvironmentStatus.Ok, "user ids 100000-165535, 300000-4299999 (4065536)")]
+    [TestCase("# a comment\nother:1:1\n{0}:x:65536\n{0}:100000:1000", Nobody, EnvironmentStatus.Warning, "100000-100999 (1000)")]
+    [TestCase("{0}:x:65536\n{0}:100000:65536", Nobody, EnvironmentStatus.Warning, "/etc/subuid, line 1, has a field that is no plain number")]
+    [TestCase("{0}:100000:65536\r", Nobody, EnvironmentStatus.Failed, "/etc/subuid, line 1, ends with a carriage return")]
+    [TestCase("\n{0}:100000: 65536", Nobody, EnvironmentStatus.Failed, "/etc/subuid, line 2, has a blank")]
+    [TestCase("{0} :100000:65536", Nobody, EnvironmentStatus.Failed, "has a blank")]
+    [TestCase("{0}:0100000:65536", Nobody, EnvironmentStatus.Failed, "no plain number")]
+    [TestCase("{0}:100000:65536:", Nobody, EnvironmentStatus.Failed, "has 4 fields")]
+    [TestCase("{0}:100000:0", Nobody, EnvironmentStatus.Failed, "grants no id")]
+    [TestCase("{0}:100000:65536\nother:165535:1", Nobody, EnvironmentStatus.Warning, "165535, subordinate ids of 'other' (/etc/subuid, line 2)")]
     [TestCase("other:100000:65536", Nobody, EnvironmentStatus.Warning, "has no line for user")]
     [TestCase("{0}:100000:65536", "CapEff:\t0\nNoNewPrivs:\t1\n", EnvironmentStatus.Failed, "may gain no privileges")]
     public void Subordinate_ids_are_read_by_name_and_number(string lines, string status, EnvironmentStatus expected, string found)
@@ -189,7 +199,7 @@ public class EnvironmentCheckTests
 
     private static void AssertIds(FakeSystem system, IdMappingMethod? method, EnvironmentStatus status, string found)
     {
-        EnvironmentCheck check = IdMappingCheck.Check(new EnvironmentCheckOptions { CacheDirectory = "/x", MappingMethod = method, Files = system.Files });
+        EnvironmentCheck check = IdMappingCheck.Check(new EnvironmentCheckOptions { CacheDirectory = "/x", Ids = new() { Method = method }, Files = system.Files });
         Assert.That(check.Found, Does.Contain(found));
         Assert.That(check.Status, Is.EqualTo(status));
     }

@@ -1,3 +1,4 @@
+using Xfn.Core.Namespaces;
 namespace Xfn.Core.Preflight.Checks;
 
 /// <summary>Without overlayfs every image is kept flattened: it works, and takes more disk and a longer first run.</summary>
@@ -8,7 +9,7 @@ internal static class OverlayCheck
 
     public static async Task<EnvironmentCheck> CheckAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
     {
-        if (IdMappingCheck.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null)
+        if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null)
             return EnvironmentChecker.Warning(Name, new EnvironmentDiagnosis("it could not be tried: that takes CAP_SETFCAP", "Run a function, or 'xfn doctor' with that capability."), Wanted);
 
         // The file system matters, so it is tried where the layers will be, or as near as there is a place.

@@ -1,3 +1,4 @@
+using Xfn.Core.Namespaces;
 namespace Xfn.Core.Preflight.Checks;
 
 /// <summary>A function's /proc shows its own processes only if it is mounted afresh, which the kernel refuses where the outer one is masked.</summary>
@@ -9,7 +10,7 @@ internal static class ProcCheck
     public static async Task<EnvironmentCheck> CheckAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
     {
         // A run maps ids that are not root's, unshare(1) only its caller; so what the kernel decides by is looked at instead.
-        if (IdMappingCheck.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null && !EnvironmentDiagnosis.MountsOverProc(options.Files).Any())
+        if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null && !EnvironmentDiagnosis.MountsOverProc(options.Files).Any())
             return EnvironmentChecker.Ok(Name, "nothing is mounted over it (not tried: that takes CAP_SETFCAP)", Wanted);
         ProgramResult result = await Programs.RunAsync(
             "unshare", ["--user", "--map-root-user", "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc"], cancellationToken).ConfigureAwait(false);

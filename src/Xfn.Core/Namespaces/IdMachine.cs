@@ -1,0 +1,65 @@
+using System.Globalization;
+using Xfn.Core.Preflight;
+
+namespace Xfn.Core.Namespaces;
+
+/// <summary>What this machine, or the container around this process, says of ids: which there are, and whose they are.</summary>
+internal sealed class IdMachine(SystemFiles files, SystemUser user)
+{
+    private const string PasswordFile = "/etc/passwd";
+    private readonly SubordinateIds _users = SubordinateIds.Read(files, IdKind.User, user);
+    private readonly SubordinateIds _groups = SubordinateIds.Read(files, IdKind.Group, user);
+    private readonly IReadOnlyList<IdSpan> _namespaceUsers = IdSpan.OfNamespace(files, IdKind.User);
+    private readonly IReadOnlyList<IdSpan> _namespaceGroups = IdSpan.OfNamespace(files, IdKind.Group);
+
+    public IdMachine()
+        : this(new SystemFiles(), SystemUser.Current)
+    {
+    }
+
+    public SystemFiles Files => files;
+
+    public SystemUser User => user;
+
+    public ProcessStatus Status { get; } = ProcessStatus.Read(files);
+
+    /// <summary>What /etc/subuid or /etc/subgid says.</summary>
+    public SubordinateIds Subordinate(IdKind kind) => kind == IdKind.User ? _users : _groups;
+
+    /// <summary>The ids of this process's user namespace.</summary>
+    public IReadOnlyList<IdSpan> Namespace(IdKind kind) => kind == IdKind.User ? _namespaceUsers : _namespaceGroups;
+
+    /// <summary>Whether /etc/passwd has the user: usermod changes no other.</summary>
+    public bool HasLocalUser => Accounts().Any(a => a.Name == user.Name);
+
+    /// <summary>Who else has some of these ids, for messages: the ids, and whose they are.</summary>
+    public IEnumerable<(IdSpan Ids, string Owner)> OthersWith(IdKind kind, IReadOnlyList<IdSpan> ids) =>
+        Subordinate(kind).OfOthers.Concat(AccountIds(kind)).SelectMany(other => IdSpan.Among([other.Ids], ids).Select(common => (common, other.Owner)));
+
+    /// <summary>Ids that nobody has, users and groups alike, and that this process's user namespace has; null when there are not so many.</summary>
+    /// <param name="first">Where to begin.</param>
+    /// <param name="last">Where to end.</param>
+    /// <param name="count">How many.</param>
+    public IdSpan? FindFree(uint first, uint last, uint count)
+    {
+        IdKind[] kinds = [IdKind.User, IdKind.Group];
+        IReadOnlyList<IdSpan> free = IdSpan.Among([new IdSpan(first, last - first + 1)], Namespace(IdKind.User));
+        free = IdSpan.Among(free, Namespace(IdKind.Group));
+        free = IdSpan.Without(free, kinds.SelectMany(kind => Subordinate(kind).Granted.Concat(Subordinate(kind).OfOthers.Concat(AccountIds(kind)).Select(o => o.Ids))));
+        return free.Where(s => s.Count >= count).OrderBy(s => s.First).Select(s => (IdSpan?)new IdSpan(s.First, count)).FirstOrDefault();
+    }
+
+    private IEnumerable<(string Owner, IdSpan Ids)> AccountIds(IdKind kind) =>
+        Accounts().Select(a => (kind == IdKind.User ? $"user '{a.Name}' ({PasswordFile})" : $"the group of user '{a.Name}' ({PasswordFile})", new IdSpan(kind == IdKind.User ? a.Uid : a.Gid, 1)));
+
+    private IEnumerable<(string Name, uint Uid, uint Gid)> Accounts()
+    {
+        foreach (string line in files.ReadLines(PasswordFile))
+        {
+            if (line.Split(':') is [{ Length: > 0 } name, _, var uid, var gid, ..] && TryParse(uid, out uint u) && TryParse(gid, out uint g))
+                yield return (name, u, g);
+        }
+
+        static bool TryParse(string text, out uint id) => uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id) && id <= IdSpan.Highest;
+    }
+}
