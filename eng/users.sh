@@ -3,8 +3,8 @@
 # has_subids USER: whether newuidmap would give it the 65536 ids of a container.
 has_subids() { awk -F: -v user="$1" '$1 == user && $3 >= 65536 { found = 1 } END { exit !found }' /etc/subuid; }
 
-# The first id above all subordinate ids given out so far, and above what root maps by default.
-free_subid() { cat /etc/subuid /etc/subgid 2>/dev/null | awk -F: 'BEGIN { free = 300000 } $2 + $3 > free { free = $2 + $3 } END { print free }'; }
+# The first id above all subordinate ids given out so far, which useradd gives from 100000 on.
+free_subid() { cat /etc/subuid /etc/subgid 2>/dev/null | awk -F: 'BEGIN { free = 100000 } $2 + $3 > free { free = $2 + $3 } END { print free }'; }
 
 make_users() {
   local first

@@ -38,7 +38,7 @@ internal sealed class Images(string work)
             Reference = ImageReference.Parse("bench"),
             Image = Config(Cat, []),
             Config = new RunFunctionConfig(),
-            Mapping = new IdMapping { Uids = [new(0, 100_000, 65_536)], Gids = [new(0, 100_000, 65_536)], Method = IdMappingMethod.Capabilities },
+            Mapping = new IdMapping { Uids = [new(0, 2_010_000_000, 65_536)], Gids = [new(0, 2_010_000_000, 65_536)], Method = IdMappingMethod.Capabilities },
         });
 
         // Root of a user namespace may not make them here.
@@ -48,7 +48,7 @@ internal sealed class Images(string work)
         if (ownUserNamespace)
         {
             // Where its peers run an ordinary user has its own id as 0, and its subordinate ids as 1 to 65535: the kernel takes no range that spans both.
-            (int first, int size) = Peers.IsRoot ? (100_000, 65_536) : (1, 65_535);
+            (int first, int size) = Peers.IsRoot ? (2_010_000_000, 65_536) : (1, 65_535);
             config["linux"]!["namespaces"]!.AsArray().Add(new JsonObject { ["type"] = "user" });
             foreach (string mappings in (string[])["uidMappings", "gidMappings"])
                 config["linux"]![mappings] = new JsonArray(new JsonObject { ["containerID"] = 0, ["hostID"] = first, ["size"] = size });

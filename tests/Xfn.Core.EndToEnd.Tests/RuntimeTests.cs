@@ -56,7 +56,7 @@ internal sealed class RuntimeTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_bundle_with_what_only_a_runtime_knows_is_run_by_crun(CancellationToken token)
     {
-        var log = new Logged();
+        var log = new LogCollector();
         RunFunctionResponse response = await RunShellAsync(
             "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", configure: o => (o.Runtime, o.BundleBuilder, o.Logger) = (null, new Changed(AddSysctl), log), token: token);
         Assert.That(Text(response.Output), Is.EqualTo("7\n"));
@@ -66,7 +66,7 @@ internal sealed class RuntimeTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task An_ordinary_bundle_is_left_to_nobody(CancellationToken token)
     {
-        var log = new Logged();
+        var log = new LogCollector();
         await RunShellAsync("true", configure: o => (o.Runtime, o.Logger) = (null, log), token: token);
         Assert.That(log.Lines, Has.None.Contains("left to"));
     }
@@ -118,31 +118,6 @@ internal sealed class RuntimeTests : RunnerFixture
             JsonObject config = JsonNode.Parse(bundle.RuntimeConfig.Span)!.AsObject();
             change(config);
             return bundle with { RuntimeConfig = Encoding.UTF8.GetBytes(config.ToJsonString()) };
-        }
-    }
-
-    private sealed class Logged : ILogger
-    {
-        private readonly List<string> _lines = [];
-
-        public IReadOnlyList<string> Lines
-        {
-            get
-            {
-                lock (_lines)
-                    return [.. _lines];
-            }
-        }
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-        {
-            lock (_lines)
-                _lines.Add($"{logLevel}: {formatter(state, exception)}");
         }
     }
 }

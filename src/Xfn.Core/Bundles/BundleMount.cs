@@ -11,8 +11,8 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
     /// <param name="options">Sizes.</param>
     /// <param name="cgroups">Whether there is a unified hierarchy: of the older ones crun would bind the machine's, other runs' groups and all.</param>
     /// <param name="sysfs">Whether the kernel mounts a fresh sysfs.</param>
-    /// <param name="singleId">Whether group 5, the terminals', is unmapped.</param>
-    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool cgroups, bool sysfs, bool singleId)
+    /// <param name="groups">How many group ids there are: group 5 is the terminals'.</param>
+    public static IEnumerable<BundleMount> Standard(BundleOptions options, bool cgroups, bool sysfs, ulong groups)
     {
         // The outer one read-only: where functions run as the caller's own user they could set what that user may of its other processes.
         yield return options.OuterProc
@@ -22,7 +22,7 @@ internal sealed record BundleMount(string Destination, string Type, string Sourc
 
         // max: the machine has 4,096 terminals for all of its containers.
         string[] terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=64"];
-        yield return new("/dev/pts", "devpts", "devpts", singleId ? terminals : [.. terminals, "gid=5"]);
+        yield return new("/dev/pts", "devpts", "devpts", groups > 5 ? [.. terminals, "gid=5"] : terminals);
         yield return new("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=64m", "nr_inodes=4096");
         yield return new("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
 

@@ -69,7 +69,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         ProcessPlan.CheckSize(context, arguments, environment);
         string workingDirectory = ProcessPlan.WorkingDirectory(context);
 
-        List<BundleMount> mounts = [.. BundleMount.Standard(_options, _cgroups, sysfs, context.Mapping.IsSingle)];
+        List<BundleMount> mounts = [.. BundleMount.Standard(_options, _cgroups, sysfs, (ulong)context.Mapping.Gids.Sum(r => (long)r.Count))];
         var points = new MountPoints();
         // Those below /dev and /sys are made there by the runtime, or by the kernel.
         foreach (BundleMount mount in mounts.Where(m => m.Destination.LastIndexOf('/') == 0))

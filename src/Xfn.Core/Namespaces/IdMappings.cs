@@ -151,18 +151,18 @@ internal static class IdMappings
             // Not the caller's own id instead: whoever was given subordinate ids was given a barrier between functions and himself, and is to know when it falls.
             if (file.Broken is [var line, ..])
                 return Refuse($"{line}, so newuidmap and newgidmap do not take it", RemedyOfBroken(file));
-            return Without(new($"{file.Path} has no line for {machine.User}", $"{IdRemedies.MoreSubordinateIds(machine, Enough, Enough)} {Helpers.FindMissing()?.Remedy}".TrimEnd()));
+            return Without(new($"{file.Path} has no line for {machine.User}", $"{IdRemedies.MoreSubordinateIds(machine, Enough)} {Helpers.FindMissing()?.Remedy}".TrimEnd()));
         }
 
         if (machine.User.Name.Length == 0)
-            return Without(new($"{machine.User} has no name, without which newuidmap maps nothing", IdRemedies.MoreSubordinateIds(machine, Enough, Enough)));
+            return Without(new($"{machine.User} has no name, without which newuidmap maps nothing", IdRemedies.MoreSubordinateIds(machine, Enough)));
         IReadOnlyList<IdSpan>[] ids = [.. Kinds.Select(kind => IdSpan.Among(machine.Subordinate(kind).Granted, machine.Namespace(kind)))];
         foreach (IdKind kind in Kinds.Where((_, i) => ids[i].Count == 0))
         {
             SubordinateIds file = machine.Subordinate(kind);
             return Without(new(
                 $"{file.Path} grants {machine.User} the {IdRemedies.Name(kind)} {IdSpan.Show(file.Granted)}, and this process's user namespace has none of them",
-                IdRemedies.MoreSubordinateIds(machine, Enough, Enough)));
+                IdRemedies.MoreSubordinateIds(machine, Enough)));
         }
 
         if (Helpers.FindMissing() is { } missing)
@@ -181,7 +181,7 @@ internal static class IdMappings
         {
             lacking.Add(new(
                 $"functions get {Show(mapping)}: images with higher ids cannot be unpacked",
-                mapping.Method == IdMappingMethod.SubordinateIds ? IdRemedies.MoreSubordinateIds(machine, Enough, Enough)
+                mapping.Method == IdMappingMethod.SubordinateIds ? IdRemedies.MoreSubordinateIds(machine, Enough)
                 : wish.RootUid is not null || wish.RootGid is not null ? "Leave it to the runner which ids are mapped (without MapToRoot), or give the container around this process more ids."
                 : IdRemedies.ForContainer(machine, Kinds.First(kind => IdSpan.Total(OutsideOf(mapping, kind)) < Enough))));
         }
@@ -239,7 +239,9 @@ internal static class IdMappings
         }
     }
 
-    private static string RemedyOfBroken(SubordinateIds file) => $@"As root: sed -i '/^#/!s/[[:space:]]//g' {file.Path}, and see that its lines are NAME:FIRST:COUNT, with plain numbers.";
+    private static string RemedyOfBroken(SubordinateIds file) => file.HasBlanks
+        ? "As root: sed -i '/^#/!s/[[:space:]]//g' /etc/subuid /etc/subgid."
+        : "As root: write the line as NAME:FIRST:COUNT, with plain numbers.";
 
     private static IReadOnlyList<IdSpan> OutsideOf(IdMapping mapping, IdKind kind) =>
         [.. (kind == IdKind.User ? mapping.Uids : mapping.Gids).Select(r => new IdSpan(r.Outside, r.Count))];

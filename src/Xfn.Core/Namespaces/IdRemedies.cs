@@ -31,26 +31,24 @@ internal static class IdRemedies
             return most.Mapping is { IsSingle: false } ? "Leave out SetUID(false): this process may map many ids." : (most.Refusal ?? most.Lacking[0]).Remedy;
         }
 
-        uint WantedOf(IdKind k) => Math.Max(Enough, k == kind ? id + 1 : 0);
-        return MoreSubordinateIds(machine, WantedOf(IdKind.User), WantedOf(IdKind.Group));
+        // As many group ids as user ids: who has a high user id mostly has the group of the same number.
+        return MoreSubordinateIds(machine, Math.Max(Enough, id + 1));
     }
 
     /// <summary>How root gives the user more subordinate ids.</summary>
     /// <param name="machine">The machine.</param>
-    /// <param name="uids">How many user ids there shall be.</param>
-    /// <param name="gids">How many group ids there shall be.</param>
-    public static string MoreSubordinateIds(IdMachine machine, uint uids, uint gids)
+    /// <param name="wanted">How many user ids, and how many group ids, there shall be.</param>
+    public static string MoreSubordinateIds(IdMachine machine, uint wanted)
     {
-        uint LackingOf(IdKind kind, uint wanted) =>
-            (uint)(wanted - Math.Min(wanted, IdSpan.Total(IdSpan.Among(machine.Subordinate(kind).Granted, machine.Namespace(kind)))));
-        (uint lackingUids, uint lackingGids) = (LackingOf(IdKind.User, uids), LackingOf(IdKind.Group, gids));
+        uint LackingOf(IdKind kind) => (uint)(wanted - Math.Min(wanted, IdSpan.Total(IdSpan.Among(machine.Subordinate(kind).Granted, machine.Namespace(kind)))));
+        (uint lackingUids, uint lackingGids) = (LackingOf(IdKind.User), LackingOf(IdKind.Group));
         uint lacking = Math.Max(lackingUids, lackingGids);
         if (machine.User.Name.Length == 0)
             return $"Give user id {machine.User.Number} a name in /etc/passwd.";
         if (lacking == 0)
             return "";
         if (machine.FindFree(FirstFree, LastFree, lacking) is not { } free)
-            return ForContainer(machine, lackingUids > 0 ? IdKind.User : IdKind.Group);
+            return $"{ForContainer(machine, lackingUids > 0 ? IdKind.User : IdKind.Group)} Then give this user some of them in /etc/subuid and /etc/subgid.";
 
         (SubordinateIds users, SubordinateIds groups) = (machine.Subordinate(IdKind.User), machine.Subordinate(IdKind.Group));
         (IdKind Kind, SubordinateIds File, uint Count)[] parts = [(IdKind.User, users, lackingUids), (IdKind.Group, groups, lackingGids)];

@@ -24,13 +24,16 @@ internal sealed class SubordinateIds
     public string Path { get; }
 
     /// <summary>What is granted to the user, in the order of the lines, each id once.</summary>
-    public IReadOnlyList<IdSpan> Granted { get; private set; } = [];
+    public IReadOnlyList<IdSpan> Granted { get; private init; } = [];
 
     /// <summary>Lines that seem to be the user's and do not count, each with its number and what is wrong: <c>/etc/subuid, line 3, ends with a carriage return</c>.</summary>
-    public IReadOnlyList<string> Broken { get; private set; } = [];
+    public IReadOnlyList<string> Broken { get; private init; } = [];
+
+    /// <summary>Whether it is by blanks, carriage returns among them, that a line is broken.</summary>
+    public bool HasBlanks { get; private init; }
 
     /// <summary>What is granted to others: their names, with the line, and the ids.</summary>
-    public IReadOnlyList<(string Owner, IdSpan Ids)> OfOthers { get; private set; } = [];
+    public IReadOnlyList<(string Owner, IdSpan Ids)> OfOthers { get; private init; } = [];
 
     /// <summary>Whether the file is there.</summary>
     public bool Exists { get; private init; }
@@ -50,6 +53,7 @@ internal sealed class SubordinateIds
         var broken = new List<string>();
         var others = new List<(string, IdSpan)>();
         int number = 0;
+        bool hasBlanks = false;
         foreach (string line in (text ?? "").Split('\n'))
         {
             number++;
@@ -60,8 +64,10 @@ internal sealed class SubordinateIds
             bool isUsers = owner == user.Name || owner == user.Number;
             if (FaultOf(line, fields) is { } fault)
             {
-                if (isUsers)
-                    broken.Add($"{path}, line {number}, {fault}");
+                if (!isUsers)
+                    continue;
+                broken.Add($"{path}, line {number}, {fault}");
+                hasBlanks |= line.Any(char.IsWhiteSpace);
             }
             else if (IdSpan.Of(ulong.Parse(fields[1], CultureInfo.InvariantCulture), ulong.Parse(fields[2], CultureInfo.InvariantCulture)) is { } ids)
             {
@@ -72,7 +78,15 @@ internal sealed class SubordinateIds
             }
         }
 
-        return new SubordinateIds(path) { Granted = granted, Broken = broken, OfOthers = others, Exists = text is not null, EndsWithNewLine = text is null or "" or [.., '\n'] };
+        return new SubordinateIds(path)
+        {
+            Granted = granted,
+            Broken = broken,
+            HasBlanks = hasBlanks,
+            OfOthers = others,
+            Exists = text is not null,
+            EndsWithNewLine = text is null or "" or [.., '\n'],
+        };
     }
 
     /// <summary>What is wrong with a line; null for nothing.</summary>

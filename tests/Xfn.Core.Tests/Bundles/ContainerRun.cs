@@ -62,8 +62,8 @@ internal sealed class ContainerRun : IDisposable
         {
             await process.StandardOutput.ReadLineAsync(cancellationToken).ConfigureAwait(false);
             string pid = process.Id.ToString(CultureInfo.InvariantCulture);
-            await File.WriteAllTextAsync($"/proc/{pid}/uid_map", "0 100000 65536", cancellationToken).ConfigureAwait(false);
-            await File.WriteAllTextAsync($"/proc/{pid}/gid_map", "0 100000 65536", cancellationToken).ConfigureAwait(false);
+            await File.WriteAllTextAsync($"/proc/{pid}/uid_map", "0 2010000000 65536", cancellationToken).ConfigureAwait(false);
+            await File.WriteAllTextAsync($"/proc/{pid}/gid_map", "0 2010000000 65536", cancellationToken).ConfigureAwait(false);
             await process.StandardInput.WriteLineAsync("go".AsMemory(), cancellationToken).ConfigureAwait(false);
         }
         process.StandardInput.Close();
