@@ -79,7 +79,9 @@ internal static class IdMappings
         // Since Linux 5.12: whoever is root in a child could set file capabilities that hold in the parent.
         status.IsRoot && !status.CanSetFileCapabilities && files.KernelVersion >= new Version(5, 12)
             ? new("this process is root without CAP_SETFCAP, whom the kernel lets map no id",
-                "Run it as another user; or give it CAP_SETUID and CAP_SETGID, or CAP_SETFCAP (in Kubernetes securityContext: capabilities: add).")
+                status.CanMapIds
+                    ? "Its user namespace has no other ids either: give the container around it more; or run it as another user, or with CAP_SETFCAP (in Kubernetes securityContext: capabilities: add)."
+                    : "Run it as another user; or give it CAP_SETUID and CAP_SETGID, or CAP_SETFCAP (in Kubernetes securityContext: capabilities: add).")
             : null;
 
     private static IdMappingDecision WithCapabilities(IdMappingWish wish, IdMachine machine)

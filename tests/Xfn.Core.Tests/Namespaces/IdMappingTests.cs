@@ -49,6 +49,10 @@ public class IdMappingTests
     }
 
     [Test]
+    public void Root_that_may_not_even_map_its_own_id_is_told_what_would_help_there() =>
+        Assert.That(Decide("Uid:\t0\t0\t0\t0\nCapEff:\t00000000000000c0\n", "0 1000 1", new()).Refusal!.Remedy, Does.Contain("give the container around it more").And.Not.Contain("CAP_SETUID"));
+
+    [Test]
     public void A_root_that_the_namespace_lacks_is_refused_with_what_it_has()
     {
         IdMappingDecision decision = Decide(Capable, "0 65536 65536", new() { RootUid = 65_536, RootGid = 1 });
