@@ -14,7 +14,7 @@ end_to_end=Xfn.Core.EndToEnd.Tests
 
 # Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning
 # with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself.
-unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Image Prepared Prune Pull Queue Registry RuntimeParity SharedPull Telemetry UnpackLimit)
+unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
