@@ -15,6 +15,44 @@ internal sealed class FailureTests : RunnerFixture
         Assert.That(error.Message, Does.Contain("exited with status 42").And.EndWith(": no such colour"));
     }
 
+    // Each layer has one thing that the user 7:8 may not pass; with one id there is that user only who owns all of it, and a mode without any right.
+    [TestCase("./", "/app/run", "cannot execute '/app/run': user 7:8 may not pass directory '/' (mode 0700, owner 0:0)")]
+    [TestCase("app/", "/app/run", "cannot execute '/app/run': user 7:8 may not pass directory '/app' (mode 0700, owner 0:0)")]
+    [TestCase("app/", "run", "cannot execute 'run': user 7:8 may not pass directory '/app' (mode 0700, owner 0:0)")]
+    [TestCase("app/", "/link", "cannot execute '/link': user 7:8 may not pass directory '/app' (mode 0700, owner 0:0)")]
+    [TestCase("app/run", "/app/run", "cannot execute '/app/run': user 7:8 may not execute '/app/run' (mode 0700, owner 0:0)")]
+    [TestCase("opt/", "/app/run", "cannot execute '/app/run': user 7:8 may not pass directory '/opt' (mode 0700, owner 0:0)")]
+    [TestCase("opt/sh", "/app/run", "cannot execute '/app/run': user 7:8 may not execute '/opt/sh' (mode 0700, owner 0:0)")]
+    [CancelAfter(60_000)]
+    public async Task What_a_user_may_not_pass_on_the_way_to_its_program_is_named(string closed, string program, string expected, CancellationToken token)
+    {
+        if (Ways.Runtime is not null)
+            Assert.Ignore("A runtime says in its own words what it could not do.");
+        if (Ways.IsPrepared && closed.StartsWith("opt", StringComparison.Ordinal))
+            Assert.Ignore("A prepared function is executed without its spark, which would look for the interpreter.");
+        UnixFileMode open = (UnixFileMode)0b111_101_101, shut = Ways.HasManyIds ? (UnixFileMode)0b111_000_000 : UnixFileMode.None;
+        UnixFileMode ModeOf(string name) => name == closed ? shut : open;
+        var image = new TestImage
+        {
+            Config = new() { Entrypoint = [program], User = Ways.HasManyIds ? "7:8" : "", Env = ["PATH=/nowhere:/app:/bin"] },
+        };
+        image.WithBusybox().WithLayer(tar =>
+        {
+            foreach (string directory in (string[])["./", "app/", "opt/"])
+                tar.Directory(directory, ModeOf(directory));
+            tar.File("app/run", "#! /opt/sh\necho ran\n", ModeOf("app/run")).File("opt/sh", File.ReadAllBytes("/usr/bin/busybox"), ModeOf("opt/sh")).Link("link", "app/run");
+        });
+        expected = Ways.HasManyIds ? expected : expected.Replace("7:8", "0:0", StringComparison.Ordinal).Replace("0700", "0000", StringComparison.Ordinal);
+        string reference = Write(image);
+        TestRunner runner = NewRunner();
+        await Assert.ThatAsync(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token), Throws.InstanceOf<InvalidImageException>()
+            .With.Message.EqualTo($"cannot start image '{reference}': {expected}. In the image, let that user pass (chmod a+x), or set another user."));
+
+        // Where one id is mapped the directory is closed to whoever removes the test's files, too.
+        await runner.DisposeAsync();
+        await NewRunner().PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_functions_signal_is_told(CancellationToken token)
     {

@@ -8,6 +8,19 @@ internal sealed class IdTests : RunnerFixture
 {
     private const string Owner = "busybox stat -c '%u:%g' /data/file";
 
+    private string _open = "";
+
+    /// <summary>Where every user can reach it; the usual place for temporary files may be a user's own.</summary>
+    [SetUp]
+    public void MakeOpenDirectory()
+    {
+        _open = Directory.CreateDirectory(Path.Combine("/dev/shm", $"xfn-ids-{Guid.NewGuid():N}"), (UnixFileMode)0b111_101_101).FullName;
+        File.SetUnixFileMode(_open, (UnixFileMode)0b111_101_101);
+    }
+
+    [TearDown]
+    public void RemoveOpenDirectory() => Directory.Delete(_open, recursive: true);
+
     [Test, CancelAfter(60_000)]
     public async Task A_file_of_a_high_id_has_it_where_it_is_mapped_and_else_image_layer_and_entry_are_named(CancellationToken token)
     {
@@ -54,7 +67,7 @@ internal sealed class IdTests : RunnerFixture
     public async Task A_remedy_for_too_few_ids_can_be_done_as_it_is_written(string script, string expected, CancellationToken token)
     {
         SkipUnlessRoot();
-        string plain = Write(TestImage.Shell("id -u"), "plain"), user = Write(UserImage(), "user"), high = Write(HighIds(80_000, 70_000), "high");
+        string plain = WriteOpen(TestImage.Shell("id -u"), "plain"), user = WriteOpen(UserImage(), "user"), high = WriteOpen(HighIds(80_000, 70_000), "high");
         string[] lines = await RunAsUserAsync($"plain={plain} user={user} high={high}\n{script}", token);
         Assert.That(lines, Is.EqualTo(new[] { expected }));
     }
@@ -63,7 +76,7 @@ internal sealed class IdTests : RunnerFixture
     public async Task A_mapping_that_grows_keeps_the_store_and_one_whose_higher_ids_change_unpacks_what_used_them(CancellationToken token)
     {
         SkipUnlessRoot();
-        string plain = Write(TestImage.Shell("id -u"), "plain"), high = Write(HighIds(70_000, 70_000), "high");
+        string plain = WriteOpen(TestImage.Shell("id -u"), "plain"), high = WriteOpen(HighIds(70_000, 70_000), "high");
         string[] lines = await RunAsUserAsync(
             $$"""
             owner() { as find "$home/.cache/xfn/store" -name file -printf '%U:%G\n'; }
@@ -138,12 +151,14 @@ internal sealed class IdTests : RunnerFixture
 
     private static TestImage HighIds(int uid, int gid) => TestImage.Shell(Owner).WithLayer(tar => tar.Directory("data").File("data/file", "x", uid: uid, gid: gid));
 
+    private string WriteOpen(TestImage image, string name) => image.WriteTo(Path.Combine(_open, name));
+
     private static TestImage UserImage() => new TestImage { Config = new() { User = "1000", Entrypoint = ["/bin/id", "-u"] } }.WithBusybox();
 
     /// <summary>The map of ids that a function has, and what an image with a user of 1000 says.</summary>
     private string MapAndUser()
     {
-        string map = Write(TestImage.Shell("cat /proc/self/uid_map | tr -s ' '"), "map"), user = Write(UserImage(), "user");
+        string map = WriteOpen(TestImage.Shell("cat /proc/self/uid_map | tr -s ' '"), "map"), user = WriteOpen(UserImage(), "user");
         return $$"""
             "$XFN" run --cache-dir "$XFN_CACHE" {{map}} /dev/null | sed 's/^ *//'
             "$XFN" run --cache-dir "$XFN_CACHE" {{user}} /dev/null || echo failed
@@ -154,7 +169,6 @@ internal sealed class IdTests : RunnerFixture
     /// subordinate ids, and <c>mend</c> does what a command says that root is to do.</summary>
     private async Task<string[]> RunAsUserAsync(string script, CancellationToken token)
     {
-        File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
         string prelude = $$"""
             set -e
             mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work /mnt/home
@@ -181,8 +195,7 @@ internal sealed class IdTests : RunnerFixture
     /// <param name="token">Ends it.</param>
     private async Task<string[]> RunInContainerAsync(string map, string root, string script, CancellationToken token)
     {
-        File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
-        string cache = Directory.CreateDirectory(Path.Combine(Scratch, "inner"), (UnixFileMode)0b111_000_000).FullName;
+        string cache = Directory.CreateDirectory(Path.Combine(_open, "inner"), (UnixFileMode)0b111_000_000).FullName;
         Assert.That((await HostProcess.RunAsync("chown", [$"{root}:{root}", cache], token)).ExitCode, Is.Zero);
         using Process process = HostProcess.Start(
             "unshare", "--user", "--keep-caps", "--mount", "sh", "-c", "echo ready; read go; exec setpriv --reuid 0 --regid 0 --clear-groups \"$@\"", "sh",

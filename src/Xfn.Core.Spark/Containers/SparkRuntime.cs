@@ -29,7 +29,7 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         }
 
         process.Wait();
-        throw Failure(plan);
+        throw Obstructed(plan, root) ?? Failure(plan);
     }
 
     private static int Clone(ContainerPlan* plan)
@@ -119,6 +119,19 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
             return [name];
         string directories = environment.FirstOrDefault(v => v.StartsWith(path, StringComparison.Ordinal))?[path.Length..] ?? "";
         return [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
+    }
+
+    /// <summary>A failure for want of rights, told by the directory or file that the container's user may not pass; null for any other, or where none is found.</summary>
+    private SparkException? Obstructed(ContainerPlan* plan, string root)
+    {
+        if (plan->Error != Libc.EACCES || plan->Stage is not (ContainerStage.Find or ContainerStage.Execute))
+            return null;
+        var obstacle = new Obstacle(root, container);
+        return Programs(container.Arguments[0], container.Environment)
+            .Select(program => obstacle.OnTheWayTo(program.StartsWith('/') ? program : $"{container.WorkingDirectory}/{program}"))
+            .FirstOrDefault(found => found is not null) is { } found
+                ? new SparkException(SparkFailureKind.Unreachable, $"cannot execute '{container.Arguments[0]}': {found}", plan->Error)
+                : null;
     }
 
     private SparkException Failure(ContainerPlan* plan)

@@ -18,6 +18,8 @@ internal static class RunErrors
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
+        SparkFailureKind.Unreachable => new InvalidImageException(
+            RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}. In the image, let that user pass (chmod a+x), or set another user.", exception),
         _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
 
