@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json.Nodes;
-using Microsoft.Extensions.Logging;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
