@@ -104,7 +104,7 @@ internal sealed record RunnerSettings
         RootUid = options.RootUid,
         RootGid = options.RootGid,
         CacheDirectory = options.CacheDirectory,
-        HasLayers = mapping => Images.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
+        HasLayers = mapping => options.EphemeralCacheParent is null && Images.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
     };
 
     private static IdMapping DecideIds(ContainerRunnerOptions options)
