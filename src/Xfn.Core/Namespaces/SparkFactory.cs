@@ -10,9 +10,6 @@ internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFil
 
     private readonly Lock _lock = new();
 
-    /// <summary>Their ids.</summary>
-    public IdMapping Mapping => mapping;
-
     // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
     private Task<SparkFile>? _executable;
 
