@@ -8,9 +8,11 @@ namespace Xfn.Core;
 /// <remarks>The runner checks and copies them when it is made; later changes have no effect.</remarks>
 public sealed class ContainerRunnerOptions
 {
-    /// <summary>The machine's user id that is root inside containers, where this process may choose (with CAP_SETUID and CAP_SETGID). 65,536 ids are mapped from there on, which must be
-    /// nobody else's. Null, the default, for 2,010,000,000 and all ids from there to 2,147,483,647: ids that useradd, systemd and sssd give to nobody. In a container that lacks those, the
-    /// last 65,536 ids that it has, or as many as it has, but not root's own. A cache with images that an earlier version unpacked from 100,000 on keeps those ids, with a warning.</summary>
+    /// <summary>The machine's user id that is root inside containers, where this process may choose (with CAP_SETUID
+    /// and CAP_SETGID). 65,536 ids are mapped from there on, which must be nobody else's. Null, the default, for
+    /// 2,010,000,000 and all ids from there to 2,147,483,647: ids that useradd, systemd and sssd give to nobody. In a
+    /// container that lacks those, the last 65,536 ids that it has, or as many as it has, but not root's own. A cache
+    /// with images that an earlier version unpacked from 100,000 on keeps those ids, with a warning.</summary>
     public uint? RootUid { get; set; }
 
     /// <summary>The machine's group id that is root's group inside containers, likewise.</summary>

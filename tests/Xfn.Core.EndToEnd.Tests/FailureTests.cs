@@ -15,7 +15,8 @@ internal sealed class FailureTests : RunnerFixture
         Assert.That(error.Message, Does.Contain("exited with status 42").And.EndWith(": no such colour"));
     }
 
-    // Each layer has one thing that the user 7:8 may not pass; with one id there is that user only who owns all of it, and a mode without any right.
+    // Each layer has one thing that the user 7:8 may not pass; with one id there is that user only who owns all of it,
+    // and a mode without any right.
     [TestCase("./", "/app/run", "cannot execute '/app/run': user 7:8 may not pass directory '/' (mode 0700, owner 0:0)")]
     [TestCase("app/", "/app/run", "cannot execute '/app/run': user 7:8 may not pass directory '/app' (mode 0700, owner 0:0)")]
     [TestCase("app/", "run", "cannot execute 'run': user 7:8 may not pass directory '/app' (mode 0700, owner 0:0)")]

@@ -3,7 +3,8 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Which ids functions and their files get: of a user whose lines in /etc/subuid change, and inside containers that have few ids themselves.</summary>
+/// <summary>Which ids functions and their files get: of a user whose lines in /etc/subuid change, and inside containers
+/// that have few ids themselves.</summary>
 internal sealed class IdTests : RunnerFixture
 {
     private const string Owner = "busybox stat -c '%u:%g' /data/file";
@@ -165,7 +166,8 @@ internal sealed class IdTests : RunnerFixture
             """;
     }
 
-    /// <summary>Runs a shell script as root with an /etc of its own, in which there is a user idsu: <c>as</c> runs a program as that user, <c>run</c> a function, <c>grant</c> gives it
+    /// <summary>Runs a shell script as root with an /etc of its own, in which there is a user idsu: <c>as</c> runs a
+    /// program as that user, <c>run</c> a function, <c>grant</c> gives it
     /// subordinate ids, and <c>mend</c> does what a command says that root is to do.</summary>
     private async Task<string[]> RunAsUserAsync(string script, CancellationToken token)
     {

@@ -80,11 +80,13 @@ public sealed record IdMapping
     /// <summary>Whether only one id is mapped, the caller's own, to root.</summary>
     public bool IsSingle => Method == IdMappingMethod.Self;
 
-    /// <summary>Names the mapping in the cache: files written through one mapping belong to other ids than files written through another. Only the first 65,536 user ids and the first
-    /// 65,536 group ids count, so a mapping that adds ids behind those of another uses the same files.</summary>
+    /// <summary>Names the mapping in the cache: files written through one mapping belong to other ids than files
+    /// written through another. Only the first 65,536 user ids and the first 65,536 group ids count, so a mapping that
+    /// adds ids behind those of another uses the same files.</summary>
     public string Key => $"{Name(Uids, 0, KeyIds - 1)}-{Name(Gids, 0, KeyIds - 1)}";
 
-    /// <summary>Names what <see cref="Key"/> leaves out, up to these ids: two mappings of the same key give files with ids up to these the same owners when this is equal too.</summary>
+    /// <summary>Names what <see cref="Key"/> leaves out, up to these ids: two mappings of the same key give files with
+    /// ids up to these the same owners when this is equal too.</summary>
     internal string KeyBeyond(uint uid, uint gid) => $"{Name(Uids, KeyIds, uid)}-{Name(Gids, KeyIds, gid)}";
 
     private static string Name(IReadOnlyList<IdRange> ranges, uint first, uint last) => string.Join('_', ranges

@@ -72,7 +72,8 @@ internal enum SparkFailureKind : byte
     /// <summary>A layer has a file of a group id that the mapping lacks.</summary>
     UnmappedGroup = 10,
 
-    /// <summary>The container's user may not pass a directory, or not execute a file, on the way to its program.</summary>
+    /// <summary>The container's user may not pass a directory, or not execute a file, on the way to its
+    /// program.</summary>
     Unreachable = 11,
 }
 

@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>Says which directory or file of the image keeps a container's user from a program. Asked after a failure, by spark, which may look everywhere.</summary>
+/// <summary>Says which directory or file of the image keeps a container's user from a program. Asked after a failure,
+/// by spark, which may look everywhere.</summary>
 /// <param name="root">The image's root, without the container's mounts.</param>
 /// <param name="container">Whose user is meant.</param>
 internal sealed unsafe class Obstacle(string root, SparkContainer container)
@@ -12,12 +13,14 @@ internal sealed unsafe class Obstacle(string root, SparkContainer container)
     private const int MaxLinks = 40;
     private const ulong DacOverride = 1 << 1, DacReadSearch = 1 << 2;
 
-    /// <summary>The first obstacle on the way: <c>user 1000:1000 may not pass directory '/app' (mode 0700, owner 0:0)</c>; null when there is none to be found.</summary>
+    /// <summary>The first obstacle on the way: <c>user 1000:1000 may not pass directory '/app' (mode 0700, owner
+    /// 0:0)</c>; null when there is none to be found.</summary>
     /// <param name="path">A program's absolute path.</param>
     /// <param name="maxInterpreters">How many interpreters of interpreters are looked at.</param>
     public string? OnTheWayTo(string path, int maxInterpreters = 4)
     {
-        // A directory that is no link, and what is left to walk from there. Links are followed here, so that none leads out of the root.
+        // A directory that is no link, and what is left to walk from there. Links are followed here, so that none leads
+        // out of the root.
         string at = "";
         var left = new Stack<string>(PartsOf(path));
         for (int links = 0; ;)
@@ -92,7 +95,8 @@ internal sealed unsafe class Obstacle(string root, SparkContainer container)
             return Encoding.UTF8.GetString(end < 0 ? head[2..] : head[2..end]).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault();
         }
 
-        // ELF of 64 bits: a table of program headers, each of which says what it is, where, and how long. https://man7.org/linux/man-pages/man5/elf.5.html
+        // ELF of 64 bits: a table of program headers, each of which says what it is, where, and how long.
+        // https://man7.org/linux/man-pages/man5/elf.5.html
         if (!head.StartsWith("\x7fELF\x02"u8) || head.Length < 64)
             return null;
         ulong table = BinaryPrimitives.ReadUInt64LittleEndian(head[32..]);

@@ -121,7 +121,8 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         return [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
     }
 
-    /// <summary>A failure for want of rights, told by the directory or file that the container's user may not pass; null for any other, or where none is found.</summary>
+    /// <summary>A failure for want of rights, told by the directory or file that the container's user may not pass;
+    /// null for any other, or where none is found.</summary>
     private SparkException? Obstructed(ContainerPlan* plan, string root)
     {
         if (plan->Error != Libc.EACCES || plan->Stage is not (ContainerStage.Find or ContainerStage.Execute))

@@ -18,7 +18,8 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
     /// <summary>Told how far the pull is; null when nobody wants to know.</summary>
     public IProgress<PullProgress>? Progress { get; init; }
 
-    /// <summary>The highest user id and the highest group id of the layers below, whose files and directories a layer that needs them may have copies of.</summary>
+    /// <summary>The highest user id and the highest group id of the layers below, whose files and directories a layer
+    /// that needs them may have copies of.</summary>
     public (uint Uid, uint Gid) IdsBelow { get; init; }
 
     public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));

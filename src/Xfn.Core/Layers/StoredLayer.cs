@@ -55,7 +55,8 @@ internal sealed record LayerRecord
     /// <summary>The highest group id that a file has, inside.</summary>
     public uint HighestGid { get; init; }
 
-    /// <summary>Which ids of the machine those are that the store's name does not tell (<see cref="IdMapping.KeyBeyond"/>); null where no file has any of them.</summary>
+    /// <summary>Which ids of the machine those are that the store's name does not tell (<see
+    /// cref="IdMapping.KeyBeyond"/>); null where no file has any of them.</summary>
     public string? IdsBeyond { get; init; }
 
     public IReadOnlyList<string> Notes { get; init; } = [];

@@ -3,7 +3,8 @@ using Xfn.Core.Preflight;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>What this machine, or the container around this process, says of ids: which there are, and whose they are.</summary>
+/// <summary>What this machine, or the container around this process, says of ids: which there are, and whose they
+/// are.</summary>
 internal sealed class IdMachine(SystemFiles files, SystemUser user)
 {
     private const string PasswordFile = "/etc/passwd";
@@ -36,7 +37,8 @@ internal sealed class IdMachine(SystemFiles files, SystemUser user)
     public IEnumerable<(IdSpan Ids, string Owner)> OthersWith(IdKind kind, IReadOnlyList<IdSpan> ids) =>
         Subordinate(kind).OfOthers.Concat(AccountIds(kind)).SelectMany(other => IdSpan.Among([other.Ids], ids).Select(common => (common, other.Owner)));
 
-    /// <summary>Ids that nobody has, users and groups alike, and that this process's user namespace has; null when there are not so many.</summary>
+    /// <summary>Ids that nobody has, users and groups alike, and that this process's user namespace has; null when
+    /// there are not so many.</summary>
     /// <param name="first">Where to begin.</param>
     /// <param name="last">Where to end.</param>
     /// <param name="count">How many.</param>

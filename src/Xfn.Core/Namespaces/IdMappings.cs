@@ -26,29 +26,34 @@ internal sealed record IdMappingWish
 /// <param name="Refusal">Why there can be none.</param>
 internal sealed record IdMappingDecision(IdMapping? Mapping, EnvironmentDiagnosis? Refusal = null)
 {
-    /// <summary>What functions cannot do for want of ids: the environment check tells it, and a run that needs them fails.</summary>
+    /// <summary>What functions cannot do for want of ids: the environment check tells it, and a run that needs them
+    /// fails.</summary>
     public IReadOnlyList<EnvironmentDiagnosis> Lacking { get; init; } = [];
 
-    /// <summary>What makes the mapping less of a barrier than it seems: ids that others have too. The environment check tells it, and so does the log.</summary>
+    /// <summary>What makes the mapping less of a barrier than it seems: ids that others have too. The environment check
+    /// tells it, and so does the log.</summary>
     public IReadOnlyList<EnvironmentDiagnosis> Shared { get; init; } = [];
 }
 
 /// <summary>Decides which ids a function's user namespace has: for runs, and for the environment check.</summary>
 internal static class IdMappings
 {
-    /// <summary>The id that is root of containers by default, where this process may choose. From here on useradd (up to 600,100,000), systemd (524,288 to 1,879,048,191) and
-    /// sssd (up to 2,000,200,000) give ids to nobody.</summary>
+    /// <summary>The id that is root of containers by default, where this process may choose. From here on useradd (up
+    /// to 600,100,000), systemd (524,288 to 1,879,048,191) and sssd (up to 2,000,200,000) give ids to nobody.</summary>
     public const uint DefaultRoot = 2_010_000_000;
 
-    /// <summary>How many ids there are from <see cref="DefaultRoot"/> on: up to 2,147,483,647, since programs that keep ids in signed numbers trip over higher ones.</summary>
+    /// <summary>How many ids there are from <see cref="DefaultRoot"/> on: up to 2,147,483,647, since programs that keep
+    /// ids in signed numbers trip over higher ones.</summary>
     public const uint DefaultCount = int.MaxValue - DefaultRoot + 1;
 
-    /// <summary>What <see cref="DefaultRoot"/> was before: the first id that useradd gives as a subordinate one.</summary>
+    /// <summary>What <see cref="DefaultRoot"/> was before: the first id that useradd gives as a subordinate
+    /// one.</summary>
     public const uint FormerRoot = 100_000;
 
     private const uint Enough = ContainerRunner.UserNamespaceUIDs;
 
-    // The kernel takes a map in one write of less than a page, and so many ranges (since Linux 4.15): https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+    // The kernel takes a map in one write of less than a page, and so many ranges (since Linux 4.15):
+    // https://man7.org/linux/man-pages/man7/user_namespaces.7.html
     private const int MapBytes = 4096;
     private const int MapRanges = 340;
 
@@ -130,7 +135,8 @@ internal static class IdMappings
         if (IsComplete(there))
             return [new IdSpan(DefaultRoot, DefaultCount)];
 
-        // In a container that has other ids, the last ones: those that its own users hardly have. Never root's there, nor the caller's.
+        // In a container that has other ids, the last ones: those that its own users hardly have. Never root's there,
+        // nor the caller's.
         IdSpan own = new(kind == IdKind.User ? machine.User.Id : Posix.EffectiveGroupId, 1);
         return IdSpan.TakeLast(IdSpan.Without(there, [new IdSpan(0, 1), own]), Enough);
     }
@@ -220,7 +226,8 @@ internal static class IdMappings
         return new(mapping) { Lacking = [reason with { Found = $"{reason.Found}: functions run as this very user, and an image's files all belong to one id" }] };
     }
 
-    /// <summary>What a mapping has for those who look at it: <c>user ids 2010000000-2147483647 and group ids 2010000000-2147483647</c>.</summary>
+    /// <summary>What a mapping has for those who look at it: <c>user ids 2010000000-2147483647 and group ids
+    /// 2010000000-2147483647</c>.</summary>
     public static string Show(IdMapping mapping) =>
         string.Join(" and ", Kinds.Select(kind => $"the {IdRemedies.Name(kind)} {IdSpan.Show(OutsideOf(mapping, kind))} ({IdSpan.Total(OutsideOf(mapping, kind))})"));
 

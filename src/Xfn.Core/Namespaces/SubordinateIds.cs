@@ -13,9 +13,11 @@ internal enum IdKind
     Group,
 }
 
-/// <summary>What /etc/subuid or /etc/subgid says. See <see href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
-/// <remarks>A line counts when it is written so that newuidmap of every version takes it: three fields, plain decimal numbers, no blanks. Some versions also take a blank before a number,
-/// or read a number that starts with 0 as octal.</remarks>
+/// <summary>What /etc/subuid or /etc/subgid says. See <see
+/// href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
+/// <remarks>A line counts when it is written so that newuidmap of every version takes it: three fields, plain decimal
+/// numbers, no blanks. Some versions also take a blank before a number, or read a number that starts with 0 as
+/// octal.</remarks>
 internal sealed class SubordinateIds
 {
     private SubordinateIds(string path) => Path = path;
@@ -26,7 +28,8 @@ internal sealed class SubordinateIds
     /// <summary>What is granted to the user, in the order of the lines, each id once.</summary>
     public IReadOnlyList<IdSpan> Granted { get; private init; } = [];
 
-    /// <summary>Lines that seem to be the user's and do not count, each with its number and what is wrong: <c>/etc/subuid, line 3, ends with a carriage return</c>.</summary>
+    /// <summary>Lines that seem to be the user's and do not count, each with its number and what is wrong:
+    /// <c>/etc/subuid, line 3, ends with a carriage return</c>.</summary>
     public IReadOnlyList<string> Broken { get; private init; } = [];
 
     /// <summary>Whether it is by blanks, carriage returns among them, that a line is broken.</summary>

@@ -3,7 +3,8 @@ using Xfn.Core.Tests.Preflight;
 
 namespace Xfn.Core.Tests.Namespaces;
 
-/// <summary>Which ids functions get, by what a machine says of ids. What newuidmap and the kernel make of them is tested end to end.</summary>
+/// <summary>Which ids functions get, by what a machine says of ids. What newuidmap and the kernel make of them is
+/// tested end to end.</summary>
 public class IdMappingTests
 {
     private const string Capable = "Uid:\t0\t0\t0\t0\nCapEff:\t00000000800000c0\n";

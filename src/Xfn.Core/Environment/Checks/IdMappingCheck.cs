@@ -2,7 +2,8 @@ using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Preflight.Checks;
 
-/// <summary>Which ids functions get: what <see cref="IdMappings.Decide"/> decides for a runner with the same options.</summary>
+/// <summary>Which ids functions get: what <see cref="IdMappings.Decide"/> decides for a runner with the same
+/// options.</summary>
 internal static class IdMappingCheck
 {
     private const string Name = "ids";
