@@ -10,6 +10,7 @@ internal static class OptionNames
     private static readonly Dictionary<string, string> Words = new(StringComparer.Ordinal)
     {
         ["WithCacheDir"] = "--cache-dir",
+        ["MapToRoot"] = "--map-root-uid, --map-root-gid",
         ["WithMaxConcurrency"] = "--max-concurrency",
         ["WithUnpackLimits"] = None,
         ["WithMaxStdioBytes"] = None,

@@ -96,7 +96,7 @@ internal static class IdMappings
             if (root is { } id && IdSpan.Among([new IdSpan(id, 1)], machine.Namespace(kind)).Count == 0)
                 return Refuse(
                     $"root shall be {(kind == IdKind.User ? "user" : "group")} id {id}, and this process's user namespace has the {IdRemedies.Name(kind)} {IdSpan.Show(machine.Namespace(kind))} only",
-                    "Leave it to the runner which ids are mapped (without MapToRoot), or give the container around this process more ids.");
+                    "Leave the choice of ids to the runner (MapToRoot), or give the container around this process more ids.");
         }
 
         IReadOnlyList<IdSpan> uids = Choose(machine, IdKind.User, wish.RootUid), gids = Choose(machine, IdKind.Group, wish.RootGid);
@@ -113,7 +113,7 @@ internal static class IdMappings
         {
             shared.Add(new(
                 $"the images in cache '{wish.CacheDirectory}' were unpacked with ids from {FormerRoot} on, which useradd gives to users as well, so functions still get those",
-                $"To have them get {IdSpan.Show(uids)}, remove those images once: PruneAsync with MaxBytes = 0."));
+                $"To have them get {IdSpan.Show(uids)}, remove those images once (xfn prune --max-size=0, PruneAsync)."));
             mapping = former;
         }
 
@@ -190,7 +190,7 @@ internal static class IdMappings
             lacking.Add(new(
                 $"functions get {Show(mapping)}: images with higher ids cannot be unpacked",
                 mapping.Method == IdMappingMethod.SubordinateIds ? IdRemedies.MoreSubordinateIds(machine, Enough)
-                : wish.RootUid is not null || wish.RootGid is not null ? "Leave it to the runner which ids are mapped (without MapToRoot), or give the container around this process more ids."
+                : wish.RootUid is not null || wish.RootGid is not null ? "Leave the choice of ids to the runner (MapToRoot), or give the container around this process more ids."
                 : IdRemedies.ForContainer(machine, Kinds.First(kind => IdSpan.Total(OutsideOf(mapping, kind)) < Enough))));
         }
 
@@ -243,7 +243,7 @@ internal static class IdMappings
             yield return new(
                 $"functions get {IdRemedies.Name(kind)} that others have too, who may then signal them or change their files: {whose}",
                 mapping.Method == IdMappingMethod.SubordinateIds ? $"As root: see in {machine.Subordinate(kind).Path} that each user's ids are nobody else's."
-                : machine.FindFree(DefaultRoot, int.MaxValue, Enough) is { } free ? $"Map ids that nobody has, MapToRoot({free.First}, {free.First}), or give the others new ones."
+                : machine.FindFree(DefaultRoot, int.MaxValue, Enough) is { } free ? $"Map ids that nobody has, from {free.First} on (MapToRoot), or give the others new ones."
                 : IsComplete(machine.Namespace(kind)) ? "Give the others new ones." : IdRemedies.ForContainer(machine, kind));
         }
     }

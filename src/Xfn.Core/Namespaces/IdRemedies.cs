@@ -20,7 +20,7 @@ internal static class IdRemedies
         if (mapping.Method == IdMappingMethod.Capabilities)
         {
             return IdMappings.IsComplete(machine.Namespace(kind)) && id < IdMappings.DefaultCount
-                ? $"Map ids from {IdMappings.DefaultRoot} on, of which there are {IdMappings.DefaultCount}: MapToRoot({IdMappings.DefaultRoot}, {IdMappings.DefaultRoot})."
+                ? $"Map ids from {IdMappings.DefaultRoot} on, of which {IdMappings.DefaultCount} are mapped (MapToRoot)."
                 : IdMappings.IsComplete(machine.Namespace(kind)) ? $"Use a lower id in the image, {IdMappings.DefaultCount - 1} at most."
                 : ForContainer(machine, kind);
         }
