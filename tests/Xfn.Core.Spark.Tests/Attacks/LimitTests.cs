@@ -15,7 +15,7 @@ internal sealed class LimitTests
         ["small files take a block each"] = (new TarBuilder().Directory("d/").File("d/a", "x").File("d/b", "x").File("d/c", new string('x', 4097)), "MaxLayerBytes"),
         ["a hole counts"] = (new TarBuilder().Pax(("GNU.sparse.size", "16385"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
         ["a hole of nearly all there is"] = (new TarBuilder().Pax(("GNU.sparse.size", "9223372036854775807"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
-        ["whiteouts and implied directories take room"] = (new TarBuilder().File("a/b/.wh.c").File("e", new string('x', 4097)), "MaxLayerBytes"),
+        ["whiteouts and implied directories take room"] = (new TarBuilder().File("a/d", "x").File("a/.wh.c").File("e", new string('x', 4097)), "MaxLayerBytes"),
         ["attributes take room"] = (new TarBuilder().Pax(("SCHILY.xattr.user.a", new string('x', 16 << 10))).File("a", "x"), "MaxLayerBytes"),
         ["attributes for all entries take room in each"] = (new TarBuilder().GlobalPax(("SCHILY.xattr.user.a", new string('x', 5 << 10))).File("a").File("b").File("c"), "MaxLayerBytes"),
         ["there are too many entries"] = (new TarBuilder().File("a").File("b").File("c").File("d").File("e"), "MaxLayerEntries"),
