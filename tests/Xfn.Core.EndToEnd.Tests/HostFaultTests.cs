@@ -19,15 +19,23 @@ internal sealed class HostFaultTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_runtime_that_is_installed_later_is_found(CancellationToken token)
     {
-        // crun under another name: it is known by what it says.
-        string runtime = Path.Combine(Scratch, "runtime");
-        TestRunner runner = NewRunner(o => o.WithRuntime(runtime));
-        string image = Write(TestImage.Shell("echo ran"));
-        await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("cannot find OCI runtime"));
-        File.SetUnixFileMode(Scratch, (UnixFileMode)0b111_101_101);
-        File.Copy("/usr/bin/crun", runtime);
-        File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
-        Assert.That(await RunAsync(runner, image, token), Is.EqualTo("ran\n"));
+        // crun under another name: it is known by what it says. Not in the test's own directory, which the container's root may not be able to enter.
+        string directory = $"/tmp/xfn-runtime-{Guid.NewGuid():N}", runtime = Path.Combine(directory, "runtime");
+        Directory.CreateDirectory(directory);
+        try
+        {
+            File.SetUnixFileMode(directory, (UnixFileMode)0b111_101_101);
+            TestRunner runner = NewRunner(o => o.WithRuntime(runtime));
+            string image = Write(TestImage.Shell("echo ran"));
+            await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("cannot find OCI runtime"));
+            File.Copy("/usr/bin/crun", runtime);
+            File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
+            Assert.That(await RunAsync(runner, image, token), Is.EqualTo("ran\n"));
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
     }
 
     [Test, CancelAfter(60_000)]
