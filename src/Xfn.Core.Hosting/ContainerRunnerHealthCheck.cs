@@ -1,41 +1,39 @@
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Options;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Whether functions can be run: by this machine as it is set up, or by the servers. What was found of this machine is kept for a while, since finding out starts a few processes.</summary>
-internal sealed class ContainerRunnerHealthCheck(IContainerRunner runner, IOptions<ContainerRunnerOptions> options, TimeSpan keep) : IHealthCheck, IDisposable
+/// <summary>Whether functions can be run: by this machine as it is set up, or by the servers. It does not throw: whoever asks is told what is wrong.</summary>
+/// <param name="host">Where the runner is; one that cannot be made is a finding, too.</param>
+/// <param name="keep">How long what was found of this machine is kept.</param>
+internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan keep) : IHealthCheck
 {
-    private readonly SemaphoreSlim _one = new(1);
-    private EnvironmentReport? _report;
-    private long _checkedAt;
-
-    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) => runner switch
-    {
-        RemoteContainerRunner remote => CheckServersAsync(remote, context, cancellationToken),
-        ContainerRunner => CheckMachineAsync(context, cancellationToken),
-        _ => Task.FromResult(HealthCheckResult.Healthy($"{runner.GetType().Name} has nothing to check.")),
-    };
-
-    public void Dispose() => _one.Dispose();
-
-    private static async Task<HealthCheckResult> CheckServersAsync(RemoteContainerRunner remote, HealthCheckContext context, CancellationToken cancellationToken)
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
         try
         {
-            return await remote.IsServingAsync(cancellationToken).ConfigureAwait(false)
-                ? HealthCheckResult.Healthy("A server takes runs.")
-                : new HealthCheckResult(context.Registration.FailureStatus, "The server can be reached, but says that it takes no runs.");
+            return host.GetRequiredService<IContainerRunner>() switch
+            {
+                RemoteContainerRunner remote => await CheckServersAsync(remote, context, cancellationToken).ConfigureAwait(false),
+                ContainerRunner => await CheckMachineAsync(context, cancellationToken).ConfigureAwait(false),
+                { } other => HealthCheckResult.Healthy($"{other.GetType().Name} has nothing to check."),
+            };
         }
-        catch (ServerUnavailableException ex)
+        catch (Exception ex) when (ex is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
         {
             return new HealthCheckResult(context.Registration.FailureStatus, ex.Message, ex);
         }
     }
 
+    private static async Task<HealthCheckResult> CheckServersAsync(RemoteContainerRunner remote, HealthCheckContext context, CancellationToken cancellationToken) =>
+        await remote.IsServingAsync(cancellationToken).ConfigureAwait(false)
+            ? HealthCheckResult.Healthy("A server takes runs.")
+            : new HealthCheckResult(context.Registration.FailureStatus, "The server can be reached, but says that it takes no runs.");
+
     private async Task<HealthCheckResult> CheckMachineAsync(HealthCheckContext context, CancellationToken cancellationToken)
     {
-        EnvironmentReport report = await ReportAsync(cancellationToken).ConfigureAwait(false);
+        EnvironmentReport report = await host.GetRequiredService<MachineReport>().GetAsync(keep, cancellationToken).ConfigureAwait(false);
         var data = report.Checks.ToDictionary(c => c.Name, c => (object)c.Found);
         EnvironmentCheck[] found = [.. report.Checks.Where(c => c.Status == (report.CanRun ? EnvironmentStatus.Warning : EnvironmentStatus.Failed))];
         string description = string.Join(' ', found.Select(c => $"{c.Name}: {c.Found}. {c.Remedy}".TrimEnd()));
@@ -43,8 +41,16 @@ internal sealed class ContainerRunnerHealthCheck(IContainerRunner runner, IOptio
             ? found.Length == 0 ? HealthCheckResult.Healthy("This machine runs functions.", data) : HealthCheckResult.Degraded(description, null, data)
             : new HealthCheckResult(context.Registration.FailureStatus, description, null, data);
     }
+}
 
-    private async Task<EnvironmentReport> ReportAsync(CancellationToken cancellationToken)
+/// <summary>What was found of this machine, kept for a while, since finding out starts a few processes. One for each host.</summary>
+internal sealed class MachineReport(IOptions<ContainerRunnerOptions> options) : IDisposable
+{
+    private readonly SemaphoreSlim _one = new(1);
+    private EnvironmentReport? _report;
+    private long _checkedAt;
+
+    public async Task<EnvironmentReport> GetAsync(TimeSpan keep, CancellationToken cancellationToken)
     {
         await _one.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -63,6 +69,8 @@ internal sealed class ContainerRunnerHealthCheck(IContainerRunner runner, IOptio
             _one.Release();
         }
     }
+
+    public void Dispose() => _one.Dispose();
 
     /// <summary>What the check looks at.</summary>
     private void Copy(ContainerRunnerOptions target)

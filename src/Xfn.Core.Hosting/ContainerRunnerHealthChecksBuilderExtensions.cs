@@ -1,5 +1,5 @@
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
-using Microsoft.Extensions.Options;
 using Xfn.Core;
 using Xfn.Core.Hosting;
 
@@ -21,11 +21,7 @@ public static class ContainerRunnerHealthChecksBuilderExtensions
         this IHealthChecksBuilder builder, string name = "container_runner", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null, TimeSpan? keep = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        ContainerRunnerHealthCheck? check = null;
-        return builder.Add(new HealthCheckRegistration(name, Make, failureStatus, tags));
-
-        // A factory is asked at each check; the check remembers.
-        IHealthCheck Make(IServiceProvider host) => check ??= new ContainerRunnerHealthCheck(
-            host.GetRequiredService<IContainerRunner>(), host.GetRequiredService<IOptions<ContainerRunnerOptions>>(), keep ?? DefaultKeep);
+        builder.Services.TryAddSingleton<MachineReport>();
+        return builder.Add(new HealthCheckRegistration(name, host => new ContainerRunnerHealthCheck(host, keep ?? DefaultKeep), failureStatus, tags));
     }
 }

@@ -11,7 +11,7 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds runners to a host's services. Each is one for the whole host, and disposed with it.</summary>
 public static class ContainerRunnerServiceCollectionExtensions
 {
-    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to the host, and takes <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from
+    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It is made when the host starts, which fails where its cache cannot be used. It logs to the host, and takes <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from
     /// the services when they are there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options. They are checked when the host starts.</param>
@@ -29,6 +29,7 @@ public static class ContainerRunnerServiceCollectionExtensions
             options.Configure(configure);
         services.TryAddSingleton(static host => new ContainerRunner(host.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value));
         services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<ContainerRunner>());
+        services.AddHostedService<RunnerStart<ContainerRunner>>();
         return services;
     }
 
@@ -67,6 +68,7 @@ public static class ContainerRunnerServiceCollectionExtensions
             options.Configure(configure);
         services.TryAddSingleton(static host => new RemoteContainerRunner(host.GetRequiredService<IOptions<RemoteContainerRunnerOptions>>().Value));
         services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<RemoteContainerRunner>());
+        services.AddHostedService<RunnerStart<RemoteContainerRunner>>();
         return services;
     }
 

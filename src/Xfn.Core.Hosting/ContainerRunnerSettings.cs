@@ -9,6 +9,8 @@ internal sealed class ContainerRunnerSettings
 
     public long? CacheLimit { get; set; }
 
+    public string? DefaultMemory { get; set; }
+
     public string? DefaultRegistry { get; set; }
 
     public string? Platform { get; set; }
@@ -43,6 +45,7 @@ internal sealed class ContainerRunnerSettings
         options.CacheDirectory = CacheDirectory ?? options.CacheDirectory;
         options.EphemeralCacheParent = EphemeralCacheParent ?? options.EphemeralCacheParent;
         options.CacheLimit = CacheLimit ?? options.CacheLimit;
+        options.DefaultMemory = DefaultMemory ?? options.DefaultMemory;
         options.DefaultRegistry = DefaultRegistry ?? options.DefaultRegistry;
         options.Runtime = Runtime ?? options.Runtime;
         options.SparkPath = SparkPath ?? options.SparkPath;

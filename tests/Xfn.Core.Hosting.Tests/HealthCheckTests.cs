@@ -50,6 +50,30 @@ internal sealed class HealthCheckTests : ServedFixture
         Assert.That(gone.Description, Does.Contain(address));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_runner_that_cannot_be_made_is_unhealthy_and_the_check_does_not_throw(CancellationToken token)
+    {
+        HealthReportEntry entry = await CheckAsync(services => services.AddContainerRunner(o => o.WithCacheDir("/tmp")), token);
+        Assert.That(entry.Status, Is.EqualTo(HealthStatus.Unhealthy));
+        Assert.That(entry.Description, Does.Contain("cannot use cache directory '/tmp'"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Hosts_of_one_description_have_a_check_each(CancellationToken token)
+    {
+        // As a test harness does: one description, several hosts, each with what is its own.
+        string runtime = "/usr/bin/crun";
+        var services = new ServiceCollection();
+        services.AddLogging();
+        services.AddContainerRunner(o => o.WithCacheDir(Cache).WithRuntime(runtime));
+        services.AddHealthChecks().AddContainerRunnerCheck();
+        await using (ServiceProvider first = services.BuildServiceProvider())
+            Assert.That((await first.GetRequiredService<HealthCheckService>().CheckHealthAsync(token)).Status, Is.Not.EqualTo(HealthStatus.Unhealthy));
+        runtime = "no-such-runtime";
+        await using ServiceProvider second = services.BuildServiceProvider();
+        Assert.That((await second.GetRequiredService<HealthCheckService>().CheckHealthAsync(token)).Status, Is.EqualTo(HealthStatus.Unhealthy));
+    }
+
     private static async Task<HealthReportEntry> CheckAsync(Action<IServiceCollection> add, CancellationToken token)
     {
         await using ServiceProvider services = Services(add, null);

@@ -29,7 +29,7 @@ internal sealed class ServiceTests : ServedFixture
     public void Options_come_from_the_configuration_and_code_has_the_last_word()
     {
         IConfiguration configuration = Configure(
-            ("Xfn:CacheDirectory", "/somewhere"), ("Xfn:CacheLimit", "10000000000"), ("Xfn:DefaultRegistry", "registry.example.org"), ("Xfn:Platform", "linux/arm64"), ("Xfn:Runtime", "runc"),
+            ("Xfn:CacheDirectory", "/somewhere"), ("Xfn:CacheLimit", "10000000000"), ("Xfn:DefaultMemory", "256Mi"), ("Xfn:DefaultRegistry", "registry.example.org"), ("Xfn:Platform", "linux/arm64"), ("Xfn:Runtime", "runc"),
             ("Xfn:RootUid", "200000"), ("Xfn:RootGid", "300000"), ("Xfn:UseSetUID", "false"), ("Xfn:MaxStdioBytes", "1000"), ("Xfn:MaxConcurrency", "3"), ("Xfn:MaxQueuedRuns", "4"),
             ("Xfn:ReadyNamespaces", "0"), ("Xfn:Registry:Mirrors:docker.io:0", "mirror.example.org"), ("Xfn:Registry:InsecureRegistries:0", "plain.example.org"), ("Xfn:Registry:MaxRetries", "1"),
             ("Xfn:Registry:NoProgressTimeout", "00:00:07"), ("Xfn:Bundle:TmpBytes", "1000000"), ("Xfn:Bundle:Environment:COLOR", "blue"), ("Xfn:Bundle:AddedCapabilities:0", "CAP_KILL"));
@@ -37,6 +37,7 @@ internal sealed class ServiceTests : ServedFixture
         ContainerRunnerOptions options = host.Services.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value;
 
         Assert.That((options.CacheDirectory, options.CacheLimit, options.DefaultRegistry, options.Platform?.Architecture, options.Runtime), Is.EqualTo(("/somewhere", 10_000_000_000L, "registry.example.org", "arm64", "runc")));
+        Assert.That(options.DefaultMemory, Is.EqualTo("256Mi"));
         Assert.That((options.RootUid, options.RootGid, options.UseSetUID), Is.EqualTo(((uint?)200_000, (uint?)300_000, (bool?)false)));
         Assert.That((options.MaxStdioBytes, options.MaxConcurrency, options.MaxQueuedRuns, options.ReadyNamespaces), Is.EqualTo((1000L, 3, 5, 0)));
         Assert.That((options.Registry.MaxRetries, options.Registry.NoProgressTimeout), Is.EqualTo((1, TimeSpan.FromSeconds(7))));
@@ -86,6 +87,14 @@ internal sealed class ServiceTests : ServedFixture
         using IHost host = Build(services => services.AddContainerRunner(configuration.GetSection("Xfn"), o => o.WithCacheDir(Cache)));
         OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(token));
         Assert.That(error.Message, Does.Contain(named));
+    }
+
+    [Test, CancelAfter(30_000)]
+    public async Task A_host_whose_cache_cannot_be_used_does_not_start_and_says_why(CancellationToken token)
+    {
+        using IHost host = Build(services => services.AddContainerRunner(o => o.WithCacheDir("/tmp")));
+        ContainerEnvironmentException error = await Assert.ThrowsAsync<ContainerEnvironmentException>(() => host.StartAsync(token));
+        Assert.That(error.Message, Does.Contain("cannot use cache directory '/tmp'"));
     }
 
     [Test, CancelAfter(30_000)]
