@@ -14,6 +14,9 @@ internal sealed class PeerCheck
     /// <summary>What the kernel is asked; less is what older ones know.</summary>
     public PeerFacts Facts { get; init; } = PeerFacts.ProcessDescriptor | PeerFacts.NamespaceOfDescriptor;
 
+    /// <summary>Asks the kernel for the process at the other end.</summary>
+    public Func<Socket, PeerProcess> AskProcess { get; init; } = PidFdOf;
+
     public PeerCheck(IEnumerable<uint> uids, bool ownUserNamespace)
     {
         _uids = [0, Posix.EffectiveUserId, .. uids];
@@ -33,17 +36,22 @@ internal sealed class PeerCheck
             return $"process {pid} is user {uid}'s, who may not call. Allow the user (AllowedUids).";
         if (!_ownUserNamespace)
             return null;
-        return NamespaceOf(connection, pid) switch
+        return NamespaceOf(connection, pid, out bool hasEnded) switch
         {
+            null when hasEnded => $"process {pid} of user {uid} has ended, and what it was can no longer be known.",
             null => $"the user namespace of process {pid} of user {uid} cannot be read, so it may be a container's. Run it beside the server, or do without this check (RequireOwnUserNamespace).",
             { } other when other != _namespace => $"process {pid} of user {uid} is in another user namespace, as a container is.",
             _ => null,
         };
     }
 
-    private FileIdentity? NamespaceOf(Socket connection, int pid)
+    private FileIdentity? NamespaceOf(Socket connection, int pid, out bool hasEnded)
     {
-        using SafeFileHandle? process = Facts.HasFlag(PeerFacts.ProcessDescriptor) ? PidFdOf(connection) : null;
+        PeerProcess asked = Facts.HasFlag(PeerFacts.ProcessDescriptor) ? AskProcess(connection) : default;
+        using SafeFileHandle? process = asked.Descriptor;
+        hasEnded = asked is { IsKnown: true, Descriptor: null };
+        if (hasEnded)
+            return null;
         if (process is not null && Facts.HasFlag(PeerFacts.NamespaceOfDescriptor) && Libc.UserNamespaceOf(process) is { } known)
         {
             using (known)
@@ -62,20 +70,19 @@ internal sealed class PeerCheck
         return same ? found : null;
     }
 
-    private static SafeFileHandle? PidFdOf(Socket connection)
+    private static PeerProcess PidFdOf(Socket connection)
     {
         Span<byte> value = stackalloc byte[4];
         try
         {
             connection.GetRawSocketOption(Libc.SocketLevel, Libc.PeerPidFd, value);
+            return new PeerProcess(new SafeFileHandle(MemoryMarshal.Read<int>(value), ownsHandle: true), IsKnown: true);
         }
-        catch (SocketException)
+        catch (SocketException ex)
         {
-            // Before Linux 6.5 there is none, and later none of a process that has been reaped.
-            return null;
+            // A kernel before Linux 6.5 does not know the question. One that does has no descriptor of a process that has been reaped, whose number may be another's by now.
+            return new PeerProcess(null, IsKnown: ex.SocketErrorCode != SocketError.ProtocolOption);
         }
-
-        return new SafeFileHandle(MemoryMarshal.Read<int>(value), ownsHandle: true);
     }
 
     /// <summary>When a process was started, in ticks since boot.</summary>
@@ -93,6 +100,11 @@ internal sealed class PeerCheck
         }
     }
 }
+
+/// <summary>The process at the other end.</summary>
+/// <param name="Descriptor">A descriptor of it; null when the kernel gave none.</param>
+/// <param name="IsKnown">Whether the kernel gives such descriptors.</param>
+internal readonly record struct PeerProcess(SafeFileHandle? Descriptor, bool IsKnown);
 
 /// <summary>What the kernel can tell of the process at the other end.</summary>
 [Flags]
