@@ -15,6 +15,9 @@ internal sealed class RegistryClients : IDisposable
 {
     private const int MaxOrigins = 1024;
 
+    /// <summary>Longer than anybody waits for the head of an answer.</summary>
+    private static readonly TimeSpan RetiredTime = TimeSpan.FromMinutes(10);
+
     private readonly RegistryOptions _options;
     private readonly CertificateTrust _trust;
     private readonly HostCertificateFiles _files;
@@ -23,6 +26,9 @@ internal sealed class RegistryClients : IDisposable
 
     // Those of registries that have certificates of their own.
     private readonly ConcurrentDictionary<string, ClientSet> _own = new(StringComparer.OrdinalIgnoreCase);
+
+    // Those that others came in the place of, the oldest first.
+    private readonly Queue<(ClientSet Clients, long Since)> _retired = new();
 
     // The most public address that each authority was connected at. One that is not here counts as public.
     private readonly ConcurrentDictionary<string, AddressClass> _origins = new(StringComparer.OrdinalIgnoreCase);
@@ -65,7 +71,7 @@ internal sealed class RegistryClients : IDisposable
 
     public void Dispose()
     {
-        foreach (ClientSet clients in _own.Values.Append(_clients))
+        foreach (ClientSet clients in _own.Values.Append(_clients).Concat(_retired.Select(r => r.Clients)))
             clients.Dispose();
     }
 
@@ -80,11 +86,33 @@ internal sealed class RegistryClients : IDisposable
             return _clients;
         if (_own.TryGetValue(authority, out ClientSet? own) && own.Stamp == stamp)
             return own;
-        if (_own.Count >= MaxOrigins)
-            _own.Clear();
 
-        // Those of before may be in use; they end with their last request, or when they have been idle.
-        return _own[authority] = Clients(new CertificateTrust(_trust, HostCertificateFiles.Read(authority, directory, stamp)), stamp);
+        ClientSet made = Clients(new CertificateTrust(_trust, HostCertificateFiles.Read(authority, directory, stamp)), stamp);
+        lock (_retired)
+        {
+            EndRetired();
+            if (_own.Count >= MaxOrigins)
+            {
+                foreach (string other in _own.Keys)
+                    Retire(other);
+            }
+
+            Retire(authority);
+            return _own[authority] = made;
+        }
+    }
+
+    /// <summary>Takes clients out of use. Somebody may just be about to use them, or wait for an answer; what reads a body goes on without them.</summary>
+    private void Retire(string authority)
+    {
+        if (_own.TryRemove(authority, out ClientSet? clients))
+            _retired.Enqueue((clients, _options.TimeProvider.GetTimestamp()));
+    }
+
+    private void EndRetired()
+    {
+        while (_retired.TryPeek(out (ClientSet Clients, long Since) first) && _options.TimeProvider.GetElapsedTime(first.Since) >= RetiredTime)
+            _retired.Dequeue().Clients.Dispose();
     }
 
     private ClientSet Clients(CertificateTrust trust, string stamp) => new(

@@ -11,7 +11,7 @@ internal static class RegistryErrors
     private const string NoTls = "Check that it speaks HTTPS, or list it among the insecure registries if it speaks plain HTTP.";
 
     /// <summary>The error that a response with an unwanted status is.</summary>
-    public static XfnException Status(RegistryRequest request, HttpResponseMessage response)
+    public static XfnException Status(RegistryRequest request, HttpResponseMessage response, TimeProvider time)
     {
         string what = Describe(request);
         string registry = request.Endpoint.Authority;
@@ -29,13 +29,13 @@ internal static class RegistryErrors
                 $"cannot find {what}: registry '{registry}' does not have it{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
                 + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}."),
             HttpStatusCode.Accepted => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 202, that it is not ready yet{Wait(response)}. Try again later."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 202, that it is not ready yet{Wait(response, time)}. Try again later."),
             HttpStatusCode.TooManyRequests => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{Wait(response)}. Wait, give credentials, or use a mirror."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{Wait(response, time)}. Wait, give credentials, or use a mirror."),
             HttpStatusCode.ProxyAuthenticationRequired => new XfnException(
                 request.Stage, $"cannot fetch {what}: the proxy before registry '{registry}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY."),
             _ => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{Wait(response)}. Try again later or ask the registry's operator."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{Wait(response, time)}. Try again later or ask the registry's operator."),
         };
     }
 
@@ -73,8 +73,8 @@ internal static class RegistryErrors
     private static bool WantsCertificate(Exception e) => Causes(e).Any(c => c is CryptographicException
         && (c.Message.Contains("certificate required", StringComparison.OrdinalIgnoreCase) || c.Message.Contains("alert bad certificate", StringComparison.OrdinalIgnoreCase)));
 
-    private static string Wait(HttpResponseMessage response) =>
-        RetryPolicy.RetryAfter(response, TimeProvider.System) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
+    private static string Wait(HttpResponseMessage response, TimeProvider time) =>
+        RetryPolicy.RetryAfter(response, time) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
 
     private static IEnumerable<Exception> Causes(Exception e)
     {

@@ -135,7 +135,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     {
         using HttpResponseMessage response = await _transport.SendAsync(request, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode != HttpStatusCode.OK)
-            throw RegistryErrors.Status(request, response);
+            throw RegistryErrors.Status(request, response, _options.TimeProvider);
         byte[] content = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
         if (request.Endpoint.IsMirror && !request.Reference.Digest.IsEmpty && !request.Reference.Digest.Matches(content))
             throw new InvalidImageException(RunStage.Resolve, $"cannot use what mirror '{request.Endpoint.Authority}' has for image '{request.Reference}': its digest is {Digest.Compute(content)}.");
@@ -152,7 +152,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             if (request.Offset > 0 && !BeginsAt(response, request.Offset))
                 throw new NotSupportedException($"registry '{request.Endpoint.Authority}' does not send blobs from byte {request.Offset} on");
             if (response.StatusCode is not (HttpStatusCode.OK or HttpStatusCode.PartialContent))
-                throw RegistryErrors.Status(request, response);
+                throw RegistryErrors.Status(request, response, _options.TimeProvider);
 
             // A damaged blob can be told from a whole one only when it has come; one of another size, a web page perhaps, before.
             if (request.Endpoint.IsMirror && response.Content.Headers.ContentLength is { } length && length + request.Offset != blob.Size)
