@@ -17,11 +17,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
 {
     private const long MostStdioBytes = 2_000_000_000;
 
-    // It takes gRPC seconds to see that one of several servers has gone; until then each offer may meet it.
-    private const int FleetFactor = 3;
-    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
-
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
 
@@ -121,7 +116,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
             {
                 try
                 {
-                    DateTime deadline = _options.TimeProvider.GetUtcNow().UtcDateTime + _options.ConnectTimeout;
+                    DateTime deadline = DateTime.UtcNow + _options.ConnectTimeout; // gRPC's clock, which is the system's
                     return await HealthCall.IsServingAsync(_channel.CreateCallInvoker(), new CallOptions(deadline: deadline, cancellationToken: token)).ConfigureAwait(false);
                 }
                 catch (RpcException ex) when (ex.StatusCode == StatusCode.Unimplemented)
@@ -199,24 +194,26 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
     {
         TimeSpan allowed = timeout < LongestDeadline - _options.PullAllowance ? timeout + _options.PullAllowance : LongestDeadline;
-        DateTime deadline = _options.TimeProvider.GetUtcNow().UtcDateTime + allowed;
-        TimeSpan delay = FirstDelay;
-        for (int attempt = 1; ; attempt++, delay = delay * 2 < LongestDelay ? delay * 2 : LongestDelay)
+        long begun = _options.TimeProvider.GetTimestamp();
+        using var late = new CancellationTokenSource(allowed, _options.TimeProvider);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
+        var offers = new Offers(_options, _isFleet);
+        while (true)
         {
             XfnException error;
             Again again;
+            offers.Begin();
             try
             {
-                return await CallAsync(message, deadline, cancellationToken).ConfigureAwait(false);
+                return await CallAsync(message, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
             }
             catch (CallFailedException ex)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                (error, again) = RemoteErrors.From(ex.Failure, ex.Sent, _servers);
+                (error, again) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex.Failure, ex.Sent, _servers), Again.No) : RemoteErrors.From(ex.Failure, ex.Sent, _servers);
             }
 
-            int most = again == Again.Anywhere && _isFleet && _options.MaxAttempts > 1 ? _options.MaxAttempts * FleetFactor : _options.MaxAttempts;
-            if (attempt >= most || !MayTryAgain(again))
+            if (!MayTryAgain(again) || offers.Next(again) is not { } delay)
                 throw error;
             if (again == Again.IfMayRunTwice)
                 RemoteLog.Lost(_options.Logger, message.Image, error.Message, delay);
@@ -234,8 +231,10 @@ public sealed class RemoteContainerRunner : IContainerRunner
         _ => false,
     };
 
-    private async Task<RunFunctionResponse> CallAsync(Remote.Protocol.RunFunctionRequest message, DateTime deadline, CancellationToken cancellationToken)
+    private async Task<RunFunctionResponse> CallAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan left, CancellationToken cancellationToken)
     {
+        // What the server is told is this less now, both by gRPC's clock, which is the system's; how long is waited here is the runner's clock's to say.
+        DateTime deadline = DateTime.UtcNow + (left > TimeSpan.Zero ? left : TimeSpan.Zero);
         var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
         Attempt attempt = Attempt.Begin();
         try

@@ -31,8 +31,9 @@ public sealed class RemoteContainerRunnerOptions
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How often in all a run is offered that no server has taken: because none was there, or, where there are several, because one was busy or failed before it started the function.
-    /// Waits of 50 ms and twice as long each time, up to a second, lie in between. Three times as often where there are several and none was reached, since for some seconds one that has gone is taken for one
-    /// that is there. At least 1, which is never more; 5 by default.</summary>
+    /// Waits of 50 ms and twice as long each time, up to a second, lie in between. Where there are several servers and none was reached, it is offered every 50 ms instead for 300 ms times this number, since
+    /// for some seconds one that has gone is taken for one that is there: none that answers is so told within 2 seconds, or <see cref="ConnectTimeout"/> where none refuses either. At least 1, which is never
+    /// more; 5 by default.</summary>
     public int MaxAttempts { get; set; } = 5;
 
     /// <summary>Whether a run whose server was lost on the way is tried again as well. Its function may have been started, and so may run twice: harmless for one on an isolated network, which can do nothing but

@@ -48,13 +48,12 @@ internal static class RemoteErrors
         string found = Found(failure.Status);
         switch (failure.StatusCode)
         {
-            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause) || IsUntouched(cause):
+            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown or StatusCode.ResourceExhausted or StatusCode.Cancelled when cause is not null && IsUntouched(cause):
+            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause):
                 return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), Again.Anywhere);
 
             case StatusCode.DeadlineExceeded:
-                return (
-                    new ServerUnavailableException(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullAllowance) have passed. Raise either.", failure),
-                    Again.No);
+                return (TooLate(failure, sent, servers), Again.No);
 
             // Whatever a connection that breaks is called, which depends on the moment. A server's own words come without a cause.
             case StatusCode.Unavailable:
@@ -78,20 +77,25 @@ internal static class RemoteErrors
         }
     }
 
+    /// <summary>The time for a run has passed.</summary>
+    public static ServerUnavailableException TooLate(RpcException failure, bool sent, string servers) =>
+        new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullAllowance) have passed. Raise either.", failure);
+
     /// <summary>Whether there was no connection yet. A request that a server had refused before may have been sent by then, but not taken.</summary>
     private static bool IsOfConnecting(Exception? cause) => cause is HttpRequestException
     {
         HttpRequestError: HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.VersionNegotiationError,
     };
 
-    /// <summary>Whether the server was stopping and said (GOAWAY) that it had not looked at the request, which may have been sent by then. HttpClient ends those with the connection's error, which is none, and lets the
-    /// others go on. See <see href="https://www.rfc-editor.org/rfc/rfc9113#section-6.8">RFC 9113, section 6.8</see>.</summary>
+    /// <summary>Whether the server said that it had not looked at the request, which may have been sent by then. HttpClient ends with the error of a GOAWAY those that it says so of, and lets the
+    /// others go on. It has none where the server stops, and ENHANCE_YOUR_CALM where a connection gave up more calls than the server gets rid of; with that, as with REFUSED_STREAM, it also refuses
+    /// single requests. See <see href="https://www.rfc-editor.org/rfc/rfc9113#section-6.8">RFC 9113, sections 6.8 and 7</see>.</summary>
     private static bool IsUntouched(Exception? cause)
     {
-        const long noError = 0;
+        const long noError = 0, refusedStream = 7, enhanceYourCalm = 11;
         while (cause is not (null or HttpProtocolException))
             cause = cause.InnerException;
-        return cause is HttpProtocolException { ErrorCode: noError };
+        return cause is HttpProtocolException { ErrorCode: noError or refusedStream or enhanceYourCalm };
     }
 
     /// <summary>The innermost words: those around them are the libraries'.</summary>

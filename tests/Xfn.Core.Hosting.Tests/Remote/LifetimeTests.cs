@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Hosting.Tests.Support;
 
@@ -65,6 +66,52 @@ internal sealed class LifetimeTests : ServedFixture
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
         Assert.That((error.MayHaveStarted, error.Stage), Is.EqualTo((false, RunStage.Queue)));
         Assert.That(error.Message, Does.StartWith($"cannot reach server 'unix:{Scratch}/none.sock': there is no such socket. "));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_fleet_of_which_no_server_answers_is_told_within_two_seconds(CancellationToken token)
+    {
+        string addresses = string.Join(',', Enumerable.Range(0, 3).Select(_ => $"http://127.0.0.1:{LocalRegistry.FreePort()}"));
+        RemoteContainerRunner remote = Call(addresses);
+        var clock = Stopwatch.StartNew();
+        ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(2)));
+        Assert.That(error.MayHaveStarted, Is.False);
+    }
+
+    [Test, CancelAfter(30_000)]
+    public async Task A_deadline_is_counted_by_the_runners_own_clock_whatever_the_time_of_day(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        RemoteContainerRunner remote = Call(AddressOf(server), o => o.TimeProvider = new OtherYear());
+        Assert.That(await remote.IsServingAsync(token));
+        Assert.That(Text((await remote.RunFunctionAsync(Request("hi"), token)).Output), Is.EqualTo("hi"));
+    }
+
+    [Test, CancelAfter(30_000)]
+    public async Task A_clock_that_runs_faster_ends_a_run_sooner(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(Waiting(() => { }, () => { }));
+        RemoteContainerRunner remote = Call(AddressOf(server), o => o.TimeProvider = new Fast());
+
+        // Of the 5 minutes and 25 seconds each is a millisecond.
+        ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
+        Assert.That(error.Message, Does.Contain("PullAllowance"));
+    }
+
+    /// <summary>A clock that shows another year, and otherwise runs as the system's.</summary>
+    private sealed class OtherYear : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => base.GetUtcNow().AddYears(-10);
+    }
+
+    /// <summary>A clock whose seconds are milliseconds.</summary>
+    private sealed class Fast : TimeProvider
+    {
+        public override long TimestampFrequency => base.TimestampFrequency / 1000;
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            base.CreateTimer(callback, state, dueTime < TimeSpan.Zero ? dueTime : dueTime / 1000, period < TimeSpan.Zero ? period : period / 1000);
     }
 
     private static StubRunner Waiting(Action started, Action ended) => new(async (_, token) =>

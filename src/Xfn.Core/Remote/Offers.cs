@@ -1,0 +1,41 @@
+namespace Xfn.Core.Remote;
+
+/// <summary>How often one run is offered, and how long is waited in between.</summary>
+internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
+{
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
+
+    // For each of the attempts that are allowed: 1.5 seconds for the five of the default.
+    private static readonly TimeSpan FleetPatience = TimeSpan.FromMilliseconds(300);
+
+    private TimeSpan _delay = FirstDelay;
+    private int _made;
+    private long _begun;
+    private long? _unreachedSince;
+
+    /// <summary>An offer begins.</summary>
+    public void Begin() => _begun = options.TimeProvider.GetTimestamp();
+
+    /// <summary>An offer came to nothing.</summary>
+    /// <returns>How long to wait for the next; null when there is to be none.</returns>
+    public TimeSpan? Next(Again again)
+    {
+        if (again == Again.Anywhere && isFleet && options.MaxAttempts > 1)
+            return NextServer();
+        _unreachedSince = null;
+        if (++_made >= options.MaxAttempts)
+            return null;
+        TimeSpan delay = _delay;
+        _delay = delay * 2 < LongestDelay ? delay * 2 : LongestDelay;
+        return delay;
+    }
+
+    /// <summary>It takes gRPC seconds to see that one of several servers has gone; until then any offer may meet it, and the next one another. So many are made, one soon after the other, and none of a
+    /// run's other attempts is used up; but who finds no server for a while has no fleet.</summary>
+    private TimeSpan? NextServer()
+    {
+        _unreachedSince ??= _begun;
+        return options.TimeProvider.GetElapsedTime(_unreachedSince.Value) + FirstDelay < FleetPatience * options.MaxAttempts ? FirstDelay : null;
+    }
+}

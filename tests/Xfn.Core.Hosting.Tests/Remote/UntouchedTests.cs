@@ -1,0 +1,84 @@
+using System.Net;
+using System.Net.Sockets;
+using Xfn.Core.Hosting.Tests.Support;
+
+namespace Xfn.Core.Hosting.Tests.Remote;
+
+/// <summary>Servers that say that they have not looked at a request: it was sent, and is not lost.</summary>
+internal sealed class UntouchedTests : ServedFixture
+{
+    private const byte RstStream = 3, Settings = 4, GoAway = 7;
+
+    [TestCase("GOAWAY", 0, Description = "NO_ERROR")]
+    [TestCase("GOAWAY", 11, Description = "ENHANCE_YOUR_CALM")]
+    [TestCase("RST_STREAM", 7, Description = "REFUSED_STREAM")]
+    [TestCase("RST_STREAM", 11, Description = "ENHANCE_YOUR_CALM")]
+    [CancelAfter(60_000)]
+    public async Task A_run_that_a_server_has_not_looked_at_is_offered_again(string how, int error, CancellationToken token)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        RemoteContainerRunner remote = Call($"http://{listener.LocalEndpoint}", o => o.MaxAttempts = 2);
+        Task<RunFunctionResponse> run = remote.RunFunctionAsync(Request(), token);
+        int requests = 0;
+        Task serving = Task.Run(
+            async () =>
+            {
+                while (requests < 2)
+                {
+                    using Socket connection = await listener.AcceptSocketAsync(token);
+                    requests += await RefuseAsync(connection, how, error, token);
+                }
+            },
+            token);
+        ServerUnavailableException refused = await Assert.ThrowsAsync<ServerUnavailableException>(() => run);
+        await serving;
+        Assert.That((refused.MayHaveStarted, requests >= 2), Is.EqualTo((false, true)), refused.Message);
+    }
+
+    /// <summary>Takes requests of a connection and refuses each when all of it has come.</summary>
+    /// <returns>How many there were.</returns>
+    private static async Task<int> RefuseAsync(Socket connection, string how, int error, CancellationToken token)
+    {
+        await using var stream = new NetworkStream(connection);
+        await stream.ReadExactlyAsync(new byte[24], token);
+        await stream.WriteAsync(Frame(Settings, 0, 0), token);
+        var header = new byte[9];
+        int requests = 0;
+        while (await stream.ReadAtLeastAsync(header, header.Length, throwOnEndOfStream: false, token) == header.Length)
+        {
+            await stream.ReadExactlyAsync(new byte[(header[0] << 16) | (header[1] << 8) | header[2]], token);
+            (byte kind, byte flags) = (header[3], header[4]);
+            if (kind == Settings && (flags & 1) == 0)
+                await stream.WriteAsync(Frame(Settings, 1, 0), token);
+
+            // END_STREAM, of HEADERS or DATA.
+            if (kind > 1 || (flags & 1) == 0)
+                continue;
+            requests++;
+            int id = System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(5));
+            if (how == "GOAWAY")
+            {
+                await stream.WriteAsync(Frame(GoAway, 0, 0, 0, error), token);
+                return requests;
+            }
+
+            await stream.WriteAsync(Frame(RstStream, 0, id, error), token);
+            if (requests >= 2)
+                return requests;
+        }
+
+        return requests;
+    }
+
+    private static byte[] Frame(byte kind, byte flags, int stream, params int[] words)
+    {
+        var frame = new byte[9 + (4 * words.Length)];
+        frame[2] = (byte)(4 * words.Length);
+        (frame[3], frame[4]) = (kind, flags);
+        System.Buffers.Binary.BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(5), stream);
+        for (int i = 0; i < words.Length; i++)
+            System.Buffers.Binary.BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(9 + (4 * i)), words[i]);
+        return frame;
+    }
+}
