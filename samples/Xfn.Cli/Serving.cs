@@ -36,6 +36,10 @@ internal sealed record ServingOptions
 
     public string? MaxCpu { get; init; }
 
+    public bool UseDefaultLimits { get; init; }
+
+    public long? MaxPendingInput { get; init; }
+
     public TimeSpan? DrainTime { get; init; }
 
     public KeyValuePair<string, int>[] PreparedImages { get; init; } = [];
@@ -71,6 +75,7 @@ internal static class Serving
             MaxTimeout = told.MaxTimeout,
             MaxMemory = told.MaxMemory,
             MaxCpu = told.MaxCpu,
+            UseDefaultLimits = told.UseDefaultLimits,
             Reflection = told.Reflection,
             Logger = told.Logger,
             CertificateFile = told.TlsCertificate,
@@ -79,6 +84,7 @@ internal static class Serving
         };
         if (told.DrainTime is { } drain)
             options.DrainTime = drain;
+        options.MaxPendingInputBytes = told.MaxPendingInput ?? options.MaxPendingInputBytes;
         options.AllowedUids.UnionWith(told.AllowedUids);
         foreach (string image in told.AllowedImages)
             options.AllowedImages.Add(image);

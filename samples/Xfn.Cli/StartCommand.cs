@@ -42,6 +42,27 @@ internal sealed class StartCommand : Command
     private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = result => ParseDuration(result, TimeSpan.FromTicks(1)) };
     private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
     private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
+    private readonly Option<string> _defaultMemory = new("--default-memory")
+    {
+        Description = "The memory of a function whose caller asks for no limit, where --max-memory is not given. [default: half of the machine's, divided by --max-concurrency, at least 128Mi]",
+        HelpName = "QUANTITY",
+    };
+
+    private readonly Option<long?> _cacheLimit = new("--cache-limit")
+    {
+        Description = "How many bytes the images in the cache may have; pulls beyond it prune. [default: a fifth of its disk]",
+        HelpName = "SIZE",
+        CustomParser = ParseSize,
+    };
+
+    private readonly Option<bool> _noDefaultLimits = new("--no-default-limits") { Description = "Leave out both where they are not given." };
+    private readonly Option<long?> _maxPendingInput = new("--max-pending-input")
+    {
+        Description = "How many bytes of inputs and answers all calls may hold together; further calls are told that xfn is busy. [default: 512Mi]",
+        HelpName = "SIZE",
+        CustomParser = ParseSize,
+    };
+
     private readonly Option<int?> _maxConcurrency = new("--max-concurrency") { Description = "How many functions run at once. [default: four a processor, at least 8]", HelpName = "COUNT", CustomParser = result => ParseCount(result, 1) };
     private readonly Option<int?> _maxQueue = new("--max-queue") { Description = "How many more may wait; callers beyond them are told that xfn is busy. [default: 10000]", HelpName = "COUNT", CustomParser = result => ParseCount(result, 0) };
     private readonly Option<TimeSpan?> _drainTime = new("--drain-time")
@@ -74,7 +95,7 @@ internal sealed class StartCommand : Command
         foreach (Option option in new Option[]
         {
             _network, _address, _tlsCertificate, _tlsKey, _tlsClientAuthority, _allowUnauthenticated, _allowUid, _allowOtherNamespaces, _allowImage, _allowLocalImages,
-            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
+            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _defaultMemory, _cacheLimit, _noDefaultLimits, _maxPendingInput, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
         })
         {
             Options.Add(option);
@@ -97,6 +118,7 @@ internal sealed class StartCommand : Command
         _globals.Apply(parsed, options);
         _runner.Apply(parsed, options);
         options.WithLogger(logger).WithMaxConcurrency(parsed.GetValue(_maxConcurrency) ?? options.MaxConcurrency, parsed.GetValue(_maxQueue));
+        (options.DefaultMemory, options.CacheLimit) = (parsed.GetValue(_defaultMemory), parsed.GetValue(_cacheLimit));
         await Serving.RunAsync(
             new ServingOptions
             {
@@ -115,6 +137,8 @@ internal sealed class StartCommand : Command
                 MaxTimeout = parsed.GetValue(_maxTimeout),
                 MaxMemory = parsed.GetValue(_maxMemory),
                 MaxCpu = parsed.GetValue(_maxCpu),
+                UseDefaultLimits = !parsed.GetValue(_noDefaultLimits),
+                MaxPendingInput = parsed.GetValue(_maxPendingInput),
                 DrainTime = parsed.GetValue(_drainTime),
                 PreparedImages = parsed.GetValue(_prepare) ?? [],
                 Reflection = parsed.GetValue(_reflection),
@@ -145,6 +169,14 @@ internal sealed class StartCommand : Command
         if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) || count < least)
             result.AddError($"cannot parse count '{text}': expected a number from {least} to {int.MaxValue}.");
         return count;
+    }
+
+    private static long? ParseSize(ArgumentResult result)
+    {
+        string text = result.Tokens[^1].Value;
+        if (!Size.TryParse(text, out long bytes) || bytes <= 0)
+            result.AddError($"cannot parse size '{text}': expected a number of bytes above 0. Write it like 500Mi or 10Gi.");
+        return bytes;
     }
 
     private static uint[] ParseUids(ArgumentResult result) => [.. result.Tokens.Select(token => RunnerOptions.ParseId(result, token.Value))];

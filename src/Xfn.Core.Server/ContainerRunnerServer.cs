@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Grpc.AspNetCore.Server;
 using Grpc.Health.V1;
 using Grpc.HealthCheck;
 using Grpc.Reflection;
@@ -22,18 +23,22 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     /// <summary>How long connections may take to close when no call is in progress.</summary>
     private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(1);
 
+    /// <summary>The most bytes of a request to health and reflection, which is a name.</summary>
+    private const int SmallMessageBytes = 64 << 10;
+
     private readonly WebApplication _application;
     private readonly RunGate _gate;
     private readonly HealthServiceImpl _health;
     private readonly ContainerRunnerServerOptions _options;
+    private readonly TlsSetup? _tls;
     private readonly SocketFile? _file;
     private readonly PreparedImages? _prepared;
     private readonly Lock _lock = new();
     private Task? _stopping;
     private int _disposed;
 
-    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, SocketFile? file, PreparedImages? prepared, string address) =>
-        (_application, _gate, _health, _options, _file, _prepared, Address) = (application, gate, health, options, file, prepared, address);
+    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, TlsSetup? tls, SocketFile? file, PreparedImages? prepared, string address) =>
+        (_application, _gate, _health, _options, _tls, _file, _prepared, Address) = (application, gate, health, options, tls, file, prepared, address);
 
     /// <summary>Where it listens: a path, <c>@</c> and a name, or <c>HOST:PORT</c> with the port that was chosen where 0 was asked for.</summary>
     public string Address { get; }
@@ -55,12 +60,16 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(runner);
         options ??= new ContainerRunnerServerOptions();
         ServerAddress where = ServerAddress.Parse(network, address);
-        TlsSetup? tls = Check(options, where);
         RequestPolicy policy = RequestPolicy.From(options, runner);
-        PreparedImages? prepared = Prepare(runner, options, policy);
-        SocketFile? file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
+        TlsSetup? tls = null;
+        PreparedImages? prepared = null;
+        SocketFile? file = null;
         try
         {
+            tls = Check(options, where);
+            ServerDefaults? defaults = policy.GiveDefaults(runner);
+            prepared = Prepare(runner, options, policy);
+            file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
             WebApplication application = Build(prepared ?? runner, where, options, policy, tls);
             var health = application.Services.GetRequiredService<HealthServiceImpl>();
             SetHealth(health, HealthCheckResponse.Types.ServingStatus.Serving);
@@ -78,10 +87,12 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
 
             string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
             ServerLog.Serving(options.Logger, network, bound);
-            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, file, prepared, bound);
+            policy.Tell(defaults, options.Logger);
+            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, tls, file, prepared, bound);
         }
         catch
         {
+            tls?.Dispose();
             file?.Dispose();
             if (prepared is not null)
                 await prepared.DisposeAsync().ConfigureAwait(false);
@@ -109,6 +120,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             return;
         await StopAsync(new CancellationToken(canceled: true)).ConfigureAwait(false);
         await _application.DisposeAsync().ConfigureAwait(false);
+        _tls?.Dispose();
     }
 
     private static TlsSetup? Check(ContainerRunnerServerOptions options, ServerAddress where)
@@ -117,6 +129,20 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(options.DrainTime, TimeSpan.Zero, "options.DrainTime");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConnections, "options.MaxConnections");
         TlsSetup? tls = TlsSetup.From(options);
+        try
+        {
+            Check(options, where, tls);
+            return tls;
+        }
+        catch
+        {
+            tls?.Dispose();
+            throw;
+        }
+    }
+
+    private static void Check(ContainerRunnerServerOptions options, ServerAddress where, TlsSetup? tls)
+    {
         if (tls is not null && where.IsUnix)
             throw new ArgumentException("cannot serve a Unix socket with TLS. Leave Certificate and CertificateFile out, or listen on tcp.", nameof(options));
         if (!where.IsLocal && tls is not { AsksForCertificates: true } && !options.AllowUnauthenticatedClients)
@@ -124,8 +150,6 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             throw new InvalidOperationException(
                 $"cannot listen on '{where.Text}': other machines can reach it, and callers need not prove who they are. Serve with TLS and client certificates, or allow everybody (AllowUnauthenticatedClients).");
         }
-
-        return tls;
     }
 
     private static PreparedImages? Prepare(IContainerRunner runner, ContainerRunnerServerOptions options, RequestPolicy policy)
@@ -149,6 +173,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         services.AddSingleton<IHostLifetime, NoLifetime>();
         services.AddSingleton(runner);
         services.AddContainerRunnerGrpc(_ => policy);
+        services.Configure<GrpcServiceOptions>(grpc => grpc.MaxReceiveMessageSize = SmallMessageBytes);
         services.AddSingleton<HealthServiceImpl>();
         services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
         services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = KestrelSetup.Bind);
@@ -156,10 +181,11 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
 
         WebApplication application = builder.Build();
         application.MapContainerRunner();
+        var memory = application.Services.GetRequiredService<CallMemory>();
         if (options.Health)
-            application.MapGrpcService<HealthServiceImpl>();
+            CallShare.Count(application.MapGrpcService<HealthServiceImpl>(), memory, policy.InputPatience, SmallMessageBytes, areRuns: false);
         if (options.Reflection)
-            application.MapGrpcService<ReflectionServiceImpl>();
+            CallShare.Count(application.MapGrpcService<ReflectionServiceImpl>(), memory, policy.InputPatience, SmallMessageBytes, areRuns: false);
         return application;
     }
 

@@ -20,11 +20,17 @@ public class ContainerRunnerServiceOptions
     /// <summary>The longest timeout that callers may ask for, and the one of callers that ask for none if the default of 25 seconds is longer. No limit when null, the default.</summary>
     public TimeSpan? MaxTimeout { get; set; }
 
-    /// <summary>The most memory that callers may ask for, and the limit of callers that ask for none, such as <c>512Mi</c>. No limit when null, the default.</summary>
+    /// <summary>The most memory that callers may ask for, and the limit of callers that ask for none, such as <c>512Mi</c>. Null, the default, for no limit of what they ask for; see
+    /// <see cref="UseDefaultLimits"/> for those that ask for none.</summary>
     public string? MaxMemory { get; set; }
 
     /// <summary>The most of the processors that callers may ask for, and the limit of callers that ask for none, such as <c>500m</c>. No limit when null, the default.</summary>
     public string? MaxCpu { get; set; }
+
+    /// <summary>Whether a <see cref="ContainerRunner"/> whose options set neither gets a <see cref="ContainerRunnerOptions.DefaultMemory"/> (a half of the machine's memory, divided by
+    /// <see cref="ContainerRunnerOptions.MaxConcurrency"/>, at least 128 MiB) and a <see cref="ContainerRunnerOptions.CacheLimit"/> (a fifth of the cache's disk). They hold where they can be enforced;
+    /// the log says at the start what they are, and where not. True by default.</summary>
+    public bool UseDefaultLimits { get; set; } = true;
 
     /// <summary>The registry of images that name none; null, the default, for that of a <see cref="ContainerRunner"/>, and <see cref="ImageReference.DefaultRegistry"/> for other runners.</summary>
     public string? DefaultRegistry { get; set; }
@@ -33,6 +39,11 @@ public class ContainerRunnerServiceOptions
     /// <see cref="ContainerRunner.MaxStdioBytes"/> for other runners.</summary>
     public long? MaxInputBytes { get; set; }
 
-    /// <summary>How many bytes the inputs of all calls in progress may have together, those that wait for a place included; further calls get ResourceExhausted. 1 GiB by default.</summary>
-    public long MaxPendingInputBytes { get; set; } = 1L << 30;
+    /// <summary>How many bytes all calls in progress may hold together, in bytes; more than 0, 512 MiB by default. A request is counted as its bytes come, those of a compressed one as they are
+    /// decompressed as well, and 32 KiB besides; an answer until its caller has taken it. Where they are too many, the largest of the requests that still arrive gets ResourceExhausted. One call that
+    /// is alone is always taken. The server itself takes up to three times as much.</summary>
+    public long MaxPendingInputBytes { get; set; } = 512L << 20;
+
+    /// <summary>How long the bytes of a request may stay away.</summary>
+    internal TimeSpan InputPatience { get; set; } = TimeSpan.FromSeconds(10);
 }

@@ -11,6 +11,8 @@ namespace Xfn.Core;
 /// <summary>Serves a runner by gRPC: by itself, or as part of an ASP.NET Core application.</summary>
 public static class ContainerRunnerServing
 {
+    private const string LogCategory = "Xfn.Core.Server";
+
     /// <summary>Serves a runner until it is cancelled; functions that run then may end, within <see cref="ContainerRunnerServerOptions.DrainTime"/>.</summary>
     /// <param name="runner">What runs the functions. It is not disposed.</param>
     /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
@@ -57,18 +59,22 @@ public static class ContainerRunnerServing
 
         // Now, and not with the first call: a wrong option ought to stop the application.
         _ = endpoints.ServiceProvider.GetRequiredService<FunctionService>();
-        return endpoints.MapGrpcService<FunctionService>();
+        RequestPolicy policy = endpoints.ServiceProvider.GetRequiredService<RequestPolicy>();
+        ILogger logger = endpoints.ServiceProvider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
+        policy.Tell(policy.GiveDefaults(endpoints.ServiceProvider.GetRequiredService<IContainerRunner>()), logger);
+        return CallShare.Count(endpoints.MapGrpcService<FunctionService>(), endpoints.ServiceProvider.GetRequiredService<CallMemory>(), policy.InputPatience, FunctionServiceSetup.MostBytes(policy), areRuns: true);
     }
 
     internal static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, Func<IServiceProvider, RequestPolicy> policy)
     {
         services.AddSingleton<RunGate>();
+        services.AddSingleton(provider => new CallMemory(provider.GetRequiredService<RequestPolicy>().MaxPendingInputBytes));
         services.AddSingleton(policy);
         services.AddSingleton(provider => new FunctionService(
             provider.GetRequiredService<IContainerRunner>(),
             provider.GetRequiredService<RequestPolicy>(),
             provider.GetRequiredService<RunGate>(),
-            provider.GetRequiredService<ILoggerFactory>().CreateLogger("Xfn.Core.Server")));
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory)));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<FunctionService>, FunctionMethods>());
         services.AddGrpc();
         services.AddSingleton<Microsoft.Extensions.Options.IConfigureOptions<Grpc.AspNetCore.Server.GrpcServiceOptions<FunctionService>>, FunctionServiceSetup>();

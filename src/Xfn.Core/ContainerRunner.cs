@@ -27,7 +27,7 @@ public sealed partial class ContainerRunner : IContainerRunner
 
     private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);
 
-    private readonly RunnerSettings _settings;
+    private RunnerSettings _settings;
     private readonly IDisposable? _ownFetcher;
     private readonly CacheDirectory _cache;
     private readonly SparkFactory _sparks;
@@ -84,8 +84,8 @@ public sealed partial class ContainerRunner : IContainerRunner
             SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
             _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
             _ready = new ReadyPool<RunSpark>(
-                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
-            _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, _settings.ProcessLimit, token);
+                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+            _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
             var store = new ImageStore(_cache);
             LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
             var uses = new ImageUses(_cache, _settings.Time);
@@ -202,6 +202,10 @@ public sealed partial class ContainerRunner : IContainerRunner
         _ = RunnerSettings.From(options);
         BundleOptionsValidator.Validate(options.Bundle);
     }
+
+    /// <summary>What is known of a run's limits before the run.</summary>
+    private CgroupLimits LimitsOfAll =>
+        new() { Pids = _settings.ProcessLimit, Expected = _settings.DefaultMemoryBytes is null ? CgroupControllers.None : CgroupControllers.Memory };
 
     private CacheDirectory OpenCache()
     {

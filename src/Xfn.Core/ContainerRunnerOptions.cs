@@ -33,6 +33,10 @@ public sealed class ContainerRunnerOptions
     /// nor the image just pulled: one that is larger by itself is kept until another is pulled, and a warning is logged. Null, the default, for no limit.</summary>
     public long? CacheLimit { get; set; }
 
+    /// <summary>The memory limit of runs that ask for none, as a Kubernetes quantity from 1Mi to 4Pi, such as <c>512Mi</c>. A run fails where it cannot be enforced. Null, the default, for none: such a
+    /// function may then take all of the machine's memory. A server sets one by itself (<c>ContainerRunnerServiceOptions.UseDefaultLimits</c>).</summary>
+    public string? DefaultMemory { get; set; }
+
     /// <summary>The registry of images that name none. <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
     public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
 
@@ -108,6 +112,10 @@ public sealed class ContainerRunnerOptions
     /// <summary>Sets <see cref="CacheLimit"/>.</summary>
     /// <param name="bytes">The limit, in bytes; at least 0.</param>
     public ContainerRunnerOptions WithCacheLimit(long bytes) => Set(() => CacheLimit = bytes);
+
+    /// <summary>Sets <see cref="DefaultMemory"/>.</summary>
+    /// <param name="memory">The limit, such as <c>512Mi</c>; null for none.</param>
+    public ContainerRunnerOptions WithDefaultMemory(string? memory) => Set(() => DefaultMemory = memory);
 
     /// <summary>Sets <see cref="DefaultRegistry"/>.</summary>
     /// <param name="registry">A host, with a port if need be.</param>

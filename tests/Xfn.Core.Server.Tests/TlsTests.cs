@@ -40,6 +40,26 @@ internal sealed class TlsTests : ServerFixture
         Assert.That(answer.Code == "DEADLINE_EXCEEDED" && code != "OK" ? code : answer.Code, Is.EqualTo(code), answer.Details);
     }
 
+    [Test]
+    public void Certificates_that_were_replaced_are_let_go_of_when_no_handshake_needs_them()
+    {
+        using X509Certificate2 authority = Authority("Ours"), first = Signed(authority, ServerAuthentication), second = Signed(authority, ServerAuthentication);
+        string path = Path.Combine(Scratch, "both.pem");
+        Write(first);
+        using TlsSetup setup = TlsSetup.From(new ContainerRunnerServerOptions { CertificateFile = path })!;
+        X509Certificate2 old = setup.Current().ServerCertificateContext!.TargetCertificate;
+        Write(second);
+        setup.Current();
+        Assert.That(old.Handle, Is.Not.EqualTo(IntPtr.Zero), "a handshake may have begun with it");
+        setup.RetiredTime = TimeSpan.Zero;
+        X509Certificate2 served = setup.Current().ServerCertificateContext!.TargetCertificate;
+        Assert.That(old.Handle, Is.EqualTo(IntPtr.Zero));
+        Assert.That(served.Thumbprint, Is.EqualTo(second.Thumbprint));
+
+        void Write(X509Certificate2 certificate) =>
+            File.WriteAllText(path, certificate.ExportCertificatePem() + "\n" + certificate.GetRSAPrivateKey()!.ExportPkcs8PrivateKeyPem());
+    }
+
     [Test, CancelAfter(120_000)]
     public async Task Certificates_are_renewed_without_a_restart_and_kept_while_the_new_ones_cannot_be_used(CancellationToken token)
     {

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 
@@ -59,6 +61,46 @@ internal sealed class XfnStartTests : ServerFixture
         xfn.Terminate();
         await xfn.WaitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero, xfn.Log);
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_server_has_limits_that_nobody_gave_and_says_what_they_are(CancellationToken token)
+    {
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache);
+        await Eventually(() => xfn.Log.Contains("The cache is pruned"), TimeSpan.FromSeconds(20), "the limits are not told", token);
+        long disk = new DriveInfo(Cache).TotalSize / 5, places = Math.Max(8, 4 * Environment.ProcessorCount);
+        Assert.That(xfn.Log, Does.Contain($"beyond {disk} bytes"));
+        if (xfn.Log.Contains("asks for no memory limit has none"))
+        {
+            Assert.That(Ways.IsRoot, Is.False, xfn.Log);
+        }
+        else
+        {
+            long bytes = long.Parse(Regex.Match(xfn.Log, "no memory limit has ([0-9]+) bytes").Groups[1].Value, CultureInfo.InvariantCulture);
+            long machine = long.Parse(Regex.Match(await File.ReadAllTextAsync("/proc/meminfo", token), "MemTotal: *([0-9]+) kB").Groups[1].Value, CultureInfo.InvariantCulture) << 10;
+            Assert.That(bytes, Is.InRange(128 << 20, Math.Max(128 << 20, machine / 2 / places)));
+        }
+
+        // Where it cannot be enforced, functions run without it: nobody asked.
+        ForeignAnswer answer = await ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Command("cat")), [1], deadline: 60), token);
+        Assert.That((answer.Code, answer.Output), Is.EqualTo(("OK", new byte[] { 1 })), answer.Details);
+        xfn.Terminate();
+        await xfn.WaitAsync(token);
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Limits_that_were_given_are_used_and_there_are_none_where_that_is_said(CancellationToken token)
+    {
+        await using XfnProcess given = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache, "--default-memory=64Mi", "--cache-limit=10Gi");
+        ForeignAnswer answer = await ForeignClient.CallAsync("unix-abstract:" + given.Address[1..], Call(Write(TestImage.Shell("exec tail -c 200m /dev/zero")), deadline: 60), token);
+        Assert.That((answer.Code, answer.Details), Is.EqualTo(("ABORTED", answer.Details)).Or.EqualTo(("FAILED_PRECONDITION", answer.Details)), "killed, or told that the limit that was asked for cannot be enforced");
+        await using XfnProcess without = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache, "--no-default-limits");
+        foreach (XfnProcess xfn in new[] { given, without })
+        {
+            xfn.Terminate();
+            await xfn.WaitAsync(token);
+            Assert.That(xfn.Log, Does.Not.Contain("memory limit has").And.Not.Contain("The cache is pruned"));
+        }
     }
 
     [TestCase("2>/dev/full")]

@@ -1,11 +1,24 @@
+using Grpc.Core;
 using Microsoft.Extensions.Logging;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Passes what ASP.NET Core and gRPC log to the server's own logger.</summary>
-internal sealed class ForwardingLoggerProvider(ILogger logger) : ILoggerProvider
+/// <summary>Passes what ASP.NET Core and gRPC log to the server's own logger, but not what callers were answered: gRPC calls that an error where it happens before a method is called, and a caller could fill the
+/// log with it.</summary>
+internal sealed class ForwardingLoggerProvider(ILogger logger) : ILoggerProvider, ILogger
 {
-    public ILogger CreateLogger(string categoryName) => logger;
+    public ILogger CreateLogger(string categoryName) => this;
+
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => logger.BeginScope(state);
+
+    public bool IsEnabled(LogLevel logLevel) => logger.IsEnabled(logLevel);
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
+        if (exception is not RpcException)
+            logger.Log(logLevel, eventId, state, exception, formatter);
+    }
 
     public void Dispose()
     {

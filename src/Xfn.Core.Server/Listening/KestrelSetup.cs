@@ -28,9 +28,14 @@ internal static class KestrelSetup
         // A caller that is gone without a word is found out, and its function killed.
         limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(15);
         limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(15);
-        limits.Http2.MaxStreamsPerConnection = 256;
-        limits.Http2.InitialStreamWindowSize = 1 << 20;
-        limits.Http2.InitialConnectionWindowSize = 4 << 20;
+        limits.Http2.MaxStreamsPerConnection = 100;
+
+        // What a connection may send before it is counted.
+        limits.Http2.InitialStreamWindowSize = 256 << 10;
+        limits.Http2.InitialConnectionWindowSize = 512 << 10;
+
+        // That of ASP.NET Core ends a connection with all its calls; ours, the one call that stalls.
+        limits.MinRequestBodyDataRate = null;
 
         kestrel.Listen(address.EndPoint, listen =>
         {
@@ -38,7 +43,7 @@ internal static class KestrelSetup
             if (address.IsUnix)
                 CheckPeers(listen, options);
             if (tls is not null)
-                listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()), HandshakeTimeout = TimeSpan.FromSeconds(10) });
+                listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()), HandshakeTimeout = TlsSetup.HandshakeTimeout });
         });
     }
 

@@ -5,14 +5,15 @@ using System.Security.Cryptography.X509Certificates;
 namespace Xfn.Core.Server;
 
 /// <summary>What TCP is encrypted with, and who must have signed the certificates of callers. What comes from files follows them: each connection is made with what they hold then.</summary>
-internal sealed class TlsSetup
+internal sealed class TlsSetup : IDisposable
 {
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
 
     private readonly ContainerRunnerServerOptions _options;
     private readonly Lock _lock = new();
+    private readonly Queue<(Setup Setup, long Since)> _retired = new();
     private Texts _read;
-    private SslServerAuthenticationOptions _current;
+    private Setup _current;
 
     private TlsSetup(ContainerRunnerServerOptions options)
     {
@@ -21,8 +22,14 @@ internal sealed class TlsSetup
         _current = Make(_read, options);
     }
 
+    /// <summary>How long a handshake may take: so long the certificates that it began with are needed.</summary>
+    public static TimeSpan HandshakeTimeout { get; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long replaced certificates are kept.</summary>
+    public TimeSpan RetiredTime { get; set; } = HandshakeTimeout * 2;
+
     /// <summary>Whether callers have to prove who they are.</summary>
-    public bool AsksForCertificates => _current.ClientCertificateRequired;
+    public bool AsksForCertificates => _current.Options.ClientCertificateRequired;
 
     /// <summary>The setup that options ask for; null for plain TCP.</summary>
     /// <exception cref="ArgumentException">They do not go together, or a file cannot be used.</exception>
@@ -45,19 +52,23 @@ internal sealed class TlsSetup
     public SslServerAuthenticationOptions Current()
     {
         if (_options.CertificateFile is null && _options.ClientCertificateAuthoritiesFile is null)
-            return _current;
+            return _current.Options;
         lock (_lock)
         {
+            while (_retired.TryPeek(out (Setup Setup, long Since) first) && System.Diagnostics.Stopwatch.GetElapsedTime(first.Since) >= RetiredTime)
+                _retired.Dequeue().Setup.Dispose();
             try
             {
                 // Their bytes, and not their times: a Kubernetes secret changes behind a link, and a shake of hands costs more than reading them.
                 Texts now = Read(_options);
                 if (now == _read)
-                    return _current;
+                    return _current.Options;
 
                 // Remembered before it is used: what is wrong is told once, until it changes again.
                 _read = now;
-                _current = Make(now, _options);
+                Setup made = Make(now, _options);
+                _retired.Enqueue((_current, System.Diagnostics.Stopwatch.GetTimestamp()));
+                _current = made;
                 ServerLog.CertificatesChanged(_options.Logger);
             }
             catch (ArgumentException ex)
@@ -66,8 +77,15 @@ internal sealed class TlsSetup
                 ServerLog.CertificatesNotChanged(_options.Logger, ex.Message);
             }
 
-            return _current;
+            return _current.Options;
         }
+    }
+
+    public void Dispose()
+    {
+        foreach ((Setup setup, _) in _retired)
+            setup.Dispose();
+        _current.Dispose();
     }
 
     private static Texts Read(ContainerRunnerServerOptions options) => new(
@@ -75,33 +93,54 @@ internal sealed class TlsSetup
 
     private static string? ReadText(string? path) => path is null ? null : Use(path, () => File.ReadAllText(path));
 
-    private static SslServerAuthenticationOptions Make(Texts texts, ContainerRunnerServerOptions options)
+    private static Setup Make(Texts texts, ContainerRunnerServerOptions options)
     {
-        X509Certificate2 certificate = options.Certificate ?? Use(options.CertificateFile!, () => X509Certificate2.CreateFromPem(texts.Certificate, texts.Key));
+        var owned = new List<X509Certificate2>();
+        try
+        {
+            return Make(texts, options, owned);
+        }
+        catch
+        {
+            owned.ForEach(c => c.Dispose());
+            throw;
+        }
+    }
+
+    private static Setup Make(Texts texts, ContainerRunnerServerOptions options, List<X509Certificate2> owned)
+    {
+        X509Certificate2? read = options.Certificate is null ? Use(options.CertificateFile!, () => X509Certificate2.CreateFromPem(texts.Certificate, texts.Key)) : null;
+        if (read is not null)
+            owned.Add(read);
+        X509Certificate2 certificate = options.Certificate ?? read!;
         X509Certificate2Collection chain = [.. options.CertificateChain];
         if (texts.Certificate is { } own)
         {
+            X509Certificate2Collection all = Use(options.CertificateFile!, () => Import(own));
+            owned.AddRange(all);
+
             // The first is the server's own.
-            foreach (X509Certificate2 between in Use(options.CertificateFile!, () => Import(own)).Skip(1))
-                chain.Add(between);
+            chain.AddRange(all.Skip(1).ToArray());
         }
 
         X509Certificate2Collection authorities = [.. options.ClientCertificateAuthorities];
         if (texts.Authorities is { } pem)
         {
-            X509Certificate2Collection read = Use(options.ClientCertificateAuthoritiesFile!, () => Import(pem));
-            if (read.Count == 0)
+            X509Certificate2Collection trusted = Use(options.ClientCertificateAuthoritiesFile!, () => Import(pem));
+            owned.AddRange(trusted);
+            if (trusted.Count == 0)
                 throw new ArgumentException($"cannot use '{options.ClientCertificateAuthoritiesFile}' for callers' certificates: found no certificate. Name a PEM file.", nameof(options));
-            authorities.AddRange(read);
+            authorities.AddRange(trusted);
         }
 
-        return new SslServerAuthenticationOptions
+        var tls = new SslServerAuthenticationOptions
         {
             ServerCertificateContext = SslStreamCertificateContext.Create(certificate, chain, offline: true),
             ApplicationProtocols = [SslApplicationProtocol.Http2],
             ClientCertificateRequired = authorities.Count > 0,
             RemoteCertificateValidationCallback = authorities.Count == 0 ? null : (_, sent, between, _) => sent is X509Certificate2 caller && IsSignedBy(caller, between, authorities),
         };
+        return new Setup(tls, owned);
     }
 
     private static X509Certificate2Collection Import(string pem)
@@ -135,6 +174,12 @@ internal sealed class TlsSetup
         foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
             chain.ChainPolicy.ExtraStore.Add(element.Certificate);
         return chain.Build(certificate);
+    }
+
+    /// <summary>What connections are made with, and the certificates that were read for it.</summary>
+    private sealed record Setup(SslServerAuthenticationOptions Options, List<X509Certificate2> Owned) : IDisposable
+    {
+        public void Dispose() => Owned.ForEach(c => c.Dispose());
     }
 
     /// <summary>What files hold; null where there is none.</summary>

@@ -47,9 +47,12 @@ internal sealed class FunctionServiceSetup(RequestPolicy policy) : IConfigureOpt
     /// <summary>What a request may have besides its input.</summary>
     private const int EnvelopeBytes = 64 << 10;
 
+    /// <summary>The most bytes of a request.</summary>
+    public static int MostBytes(RequestPolicy policy) => (int)Math.Min(policy.MaxInputBytes + EnvelopeBytes, Array.MaxLength);
+
     public void Configure(GrpcServiceOptions<FunctionService> options)
     {
-        options.MaxReceiveMessageSize = (int)Math.Min(policy.MaxInputBytes + EnvelopeBytes, Array.MaxLength);
+        options.MaxReceiveMessageSize = MostBytes(policy);
 
         // The runner bounds outputs.
         options.MaxSendMessageSize = null;

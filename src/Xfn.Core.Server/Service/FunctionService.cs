@@ -18,14 +18,12 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
     public async Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call)
     {
         int budget = WireTrailers.BudgetOf(call.RequestHeaders);
-        int bytes = message.Input.Length;
-        switch (gate.Enter(bytes, policy.MaxPendingInputBytes))
+        CallShare? share = call.GetHttpContext().Features.Get<CallShare>();
+        share?.Arrive();
+        if (!gate.TryEnter())
         {
-            case Entry.Stopping:
-                // Told as an error of the queue's, so that clients know that no function was started.
-                throw WireErrors.ToRpc(new XfnException(RunStage.Queue, "cannot take another run: this server is stopping. Call another one, or try again later."), budget);
-            case Entry.TooMuchInput:
-                throw WireErrors.ToRpc(new RunnerBusyException("cannot take another run: the inputs of those that wait are too large together. Try again later."), budget);
+            // Told as an error of the queue's, so that clients know that no function was started.
+            throw WireErrors.ToRpc(new XfnException(RunStage.Queue, "cannot take another run: this server is stopping. Call another one, or try again later."), budget);
         }
 
         try
@@ -35,6 +33,7 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
             RunFunctionResponse response = await runner.RunFunctionAsync(request, either.Token).ConfigureAwait(false);
             foreach (Metadata.Entry trailer in WireTrailers.Of(response, budget))
                 call.ResponseTrailers.Add(trailer);
+            share?.Answer(response.Output.Length);
             return WireMessages.ToMessage(response);
         }
         catch (XfnException ex)
@@ -70,7 +69,7 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
         }
         finally
         {
-            gate.Leave(bytes);
+            gate.Leave();
         }
     }
 }

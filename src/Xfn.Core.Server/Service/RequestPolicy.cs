@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Remote;
 
@@ -19,6 +20,12 @@ internal sealed record RequestPolicy
     public required long MaxInputBytes { get; init; }
 
     public required long MaxPendingInputBytes { get; init; }
+
+    /// <summary>How long the bytes of a request may stay away.</summary>
+    public required TimeSpan InputPatience { get; init; }
+
+    /// <summary>Whether a runner gets limits where it has none.</summary>
+    public required bool UseDefaultLimits { get; init; }
 
     public required string DefaultRegistry { get; init; }
 
@@ -56,6 +63,8 @@ internal sealed record RequestPolicy
         {
             MaxInputBytes = options.MaxInputBytes ?? (runner as ContainerRunner)?.Settings.MaxStdioBytes ?? ContainerRunner.MaxStdioBytes,
             MaxPendingInputBytes = options.MaxPendingInputBytes,
+            InputPatience = options.InputPatience,
+            UseDefaultLimits = options.UseDefaultLimits,
             DefaultRegistry = registry,
             AllowedImages = [.. options.AllowedImages.Select(i => Normalize(i, registry))],
             AllowLocalImages = options.AllowLocalImages,
@@ -65,6 +74,25 @@ internal sealed record RequestPolicy
             MaxMemory = options.MaxMemory,
             MaxCpu = options.MaxCpu,
         };
+    }
+
+    /// <summary>Gives a runner limits where it has none.</summary>
+    public ServerDefaults? GiveDefaults(IContainerRunner runner) => UseDefaultLimits ? (runner as ContainerRunner)?.UseServerDefaults() : null;
+
+    /// <summary>Logs what it was given.</summary>
+    public void Tell(ServerDefaults? defaults, ILogger logger)
+    {
+        // With a largest one, that is what those get who ask for none.
+        if (defaults?.MemoryBytes is { } memory && MaxMemory is null)
+        {
+            if (defaults.MemoryProblem is { } problem)
+                ServerLog.NoDefaultMemory(logger, problem);
+            else
+                ServerLog.DefaultMemory(logger, memory);
+        }
+
+        if (defaults?.CacheBytes is { } cache)
+            ServerLog.DefaultCacheLimit(logger, cache);
     }
 
     /// <summary>Checks a request, and puts in what it leaves to the server.</summary>

@@ -7,7 +7,6 @@ internal sealed class RunGate : IDisposable
     private readonly CancellationTokenSource _killed = new();
     private readonly TaskCompletionSource _empty = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _calls;
-    private long _pendingBytes;
     private bool _closed;
 
     /// <summary>Cancelled when calls in progress have to end.</summary>
@@ -17,30 +16,22 @@ internal sealed class RunGate : IDisposable
     public int Calls => Volatile.Read(ref _calls);
 
     /// <summary>Lets a call in.</summary>
-    /// <param name="bytes">The size of its input.</param>
-    /// <param name="mostBytes">What all inputs may have together.</param>
-    /// <returns>Whether it may go on; it must <see cref="Leave"/> then.</returns>
-    public Entry Enter(long bytes, long mostBytes)
+    /// <returns>Whether it may go on; it must <see cref="Leave"/> then. Not when the server stops.</returns>
+    public bool TryEnter()
     {
         lock (_lock)
         {
             if (_closed)
-                return Entry.Stopping;
-
-            // A call that is alone always fits.
-            if (_pendingBytes > 0 && _pendingBytes + bytes > mostBytes)
-                return Entry.TooMuchInput;
+                return false;
             _calls++;
-            _pendingBytes += bytes;
-            return Entry.Allowed;
+            return true;
         }
     }
 
-    public void Leave(long bytes)
+    public void Leave()
     {
         lock (_lock)
         {
-            _pendingBytes -= bytes;
             if (--_calls == 0 && _closed)
                 _empty.TrySetResult();
         }
@@ -64,12 +55,4 @@ internal sealed class RunGate : IDisposable
     public Task KillAsync() => _killed.CancelAsync();
 
     public void Dispose() => _killed.Dispose();
-}
-
-/// <summary>Whether a call was let in.</summary>
-internal enum Entry
-{
-    Allowed,
-    Stopping,
-    TooMuchInput,
 }

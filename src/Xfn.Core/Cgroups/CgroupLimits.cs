@@ -6,6 +6,12 @@ internal sealed record CgroupLimits
     /// <summary>Memory in bytes, page cache and tmpfs included; swap is not added to it.</summary>
     public long? MemoryBytes { get; init; }
 
+    /// <summary>Whether <see cref="MemoryBytes"/> is enforced only where it can be, since nobody asked for it.</summary>
+    public bool MemoryIsOptional { get; init; }
+
+    /// <summary>Controllers that limits will be set for later: the kernel may take ten milliseconds to move a process to where they are.</summary>
+    public CgroupControllers Expected { get; init; }
+
     /// <summary>Thousandths of a processor.</summary>
     public long? CpuMilli { get; init; }
 
@@ -17,10 +23,10 @@ internal sealed record CgroupLimits
 
     /// <summary>The controllers without which these limits mean nothing.</summary>
     public CgroupControllers Required =>
-        (MemoryBytes is null ? 0 : CgroupControllers.Memory) | (CpuMilli is null ? 0 : CgroupControllers.Cpu) | (Pids is null || !PidsAreRequired ? 0 : CgroupControllers.Pids);
+        (MemoryBytes is null || MemoryIsOptional ? 0 : CgroupControllers.Memory) | (CpuMilli is null ? 0 : CgroupControllers.Cpu) | (Pids is null || !PidsAreRequired ? 0 : CgroupControllers.Pids);
 
     /// <summary>The controllers that these limits use.</summary>
-    public CgroupControllers Wanted => Required | (Pids is null ? 0 : CgroupControllers.Pids);
+    public CgroupControllers Wanted => Required | Expected | (MemoryBytes is null ? 0 : CgroupControllers.Memory) | (Pids is null ? 0 : CgroupControllers.Pids);
 
     /// <summary>Reads a request's limits.</summary>
     /// <param name="limits">The request's.</param>

@@ -22,7 +22,10 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         CheckInput(request.Input, settings);
         Check(request.ImagePullConfig);
         CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
-        return new RunPlan(reference, request, timeout, CgroupLimits.From(request.RunFunctionConfig.Resources.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup));
+        CgroupLimits limits = CgroupLimits.From(request.RunFunctionConfig.Resources.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup);
+        if (limits.MemoryBytes is null)
+            limits = limits with { MemoryBytes = settings.DefaultMemoryBytes, MemoryIsOptional = !settings.DefaultMemoryIsRequired };
+        return new RunPlan(reference, request, timeout, limits);
     }
 
     public static ImageReference Parse(string image, RunnerSettings settings) =>

@@ -27,10 +27,10 @@ internal sealed class RunSpark : IReady
     /// <param name="storeDirectory">The store, where it starts.</param>
     /// <param name="piper">What opens its pipes.</param>
     /// <param name="cgroups">Where its cgroup is made.</param>
-    /// <param name="processLimit">How many processes and threads may be in that.</param>
+    /// <param name="limits">What is known of its limits by now.</param>
     /// <param name="cancellationToken">Ends the making.</param>
     public static async Task<RunSpark> StartAsync(
-        string mode, SparkFactory sparks, string storeDirectory, IStdioPiper piper, CgroupManager cgroups, int processLimit, CancellationToken cancellationToken)
+        string mode, SparkFactory sparks, string storeDirectory, IStdioPiper piper, CgroupManager cgroups, CgroupLimits limits, CancellationToken cancellationToken)
     {
         SparkProcess process = await sparks.StartAsync(mode, storeDirectory, cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
@@ -40,7 +40,7 @@ internal sealed class RunSpark : IReady
         {
             stdio = piper.Open(process.Stdio);
             release = process.OpenRelease();
-            cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", new CgroupLimits { Pids = processLimit });
+            cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", limits);
             cgroup.Add(process.ProcessId);
             return new RunSpark(process, stdio, release, cgroup);
         }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Bundles;
+using Xfn.Core.Cgroups;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Preflight;
@@ -21,6 +22,12 @@ internal sealed record RunnerSettings
     public required string? EphemeralCacheParent { get; init; }
 
     public required long? CacheLimit { get; init; }
+
+    /// <summary>The memory limit of runs that ask for none; null for none.</summary>
+    public required long? DefaultMemoryBytes { get; init; }
+
+    /// <summary>Whether that was asked for, and not only thought best: it must hold then.</summary>
+    public bool DefaultMemoryIsRequired { get; init; } = true;
 
     public required string DefaultRegistry { get; init; }
 
@@ -82,6 +89,7 @@ internal sealed record RunnerSettings
             CacheDirectory = options.CacheDirectory,
             EphemeralCacheParent = options.EphemeralCacheParent,
             CacheLimit = options.CacheLimit,
+            DefaultMemoryBytes = ParseMemory(options.DefaultMemory),
             DefaultRegistry = options.DefaultRegistry!,
             Logger = options.Logger,
             Runtime = options.Runtime,
@@ -113,6 +121,18 @@ internal sealed record RunnerSettings
         foreach (EnvironmentDiagnosis shared in decision.Shared)
             RunnerLog.IdsShared(options.Logger, shared.Found, shared.Remedy);
         return decision.Mapping ?? throw decision.Refusal!.ToException(RunStage.Validate, "map ids");
+    }
+
+    private static long? ParseMemory(string? memory)
+    {
+        try
+        {
+            return memory is null ? null : ResourceQuantity.ParseMemory(memory, "option DefaultMemory");
+        }
+        catch (InvalidRequestException ex)
+        {
+            throw new ArgumentException(ex.Message, nameof(memory), ex);
+        }
     }
 
     /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>

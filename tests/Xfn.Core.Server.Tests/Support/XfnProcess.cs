@@ -45,7 +45,14 @@ internal sealed class XfnProcess : IAsyncDisposable
     public int ExitCode => _process.ExitCode;
 
     /// <summary>Its memory, in bytes, without that of functions.</summary>
-    public long Memory => long.Parse(File.ReadLines($"/proc/{Id}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal)).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) << 10;
+    public long Memory => Read("VmRSS:");
+
+    /// <summary>The most memory that it had at once, likewise.</summary>
+    public long PeakMemory => Read("VmHWM:");
+
+    public bool HasExited => _process.HasExited;
+
+    public TimeSpan CpuTime => _process.TotalProcessorTime;
 
     public int Descriptors => Directory.GetFileSystemEntries($"/proc/{Id}/fd").Length;
 
@@ -59,6 +66,9 @@ internal sealed class XfnProcess : IAsyncDisposable
     public void Terminate() => Signals.Send(Id, Signals.Terminate);
 
     public Task WaitAsync(CancellationToken token) => _process.WaitForExitAsync(token);
+
+    private long Read(string field) =>
+        long.Parse(File.ReadLines($"/proc/{Id}/status").First(l => l.StartsWith(field, StringComparison.Ordinal)).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) << 10;
 
     public async ValueTask DisposeAsync()
     {

@@ -116,7 +116,7 @@ public class CgroupDetectionTests
     public async Task Where_nothing_can_be_enforced_and_nothing_was_asked_for_nothing_is_done(CancellationToken token)
     {
         await using var manager = CgroupManager.Detect($"{_root}/state", Paths("0::/\n", ""));
-        await using Cgroup cgroup = manager.Create("x", CgroupLimits.From(new ResourceLimits()));
+        await using Cgroup cgroup = manager.Create("x", CgroupLimits.From(new ResourceLimits()) with { MemoryBytes = 1 << 20, MemoryIsOptional = true, Expected = CgroupControllers.Memory });
         cgroup.Add(Environment.ProcessId);
         cgroup.Kill();
         Assert.That(cgroup.Read(), Is.EqualTo(new CgroupUsage()));

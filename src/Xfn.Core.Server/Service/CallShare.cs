@@ -1,0 +1,132 @@
+using System.Buffers;
+using Grpc.Core;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Xfn.Core.Remote;
+
+namespace Xfn.Core.Server;
+
+/// <summary>What one call holds in memory, from its headers to the last byte of its answer.</summary>
+internal sealed class CallShare
+{
+    /// <summary>What a call takes before a byte of its message has come, roughly.</summary>
+    private const int CallBytes = 32 << 10;
+
+    private readonly Lock _lock = new();
+    private readonly CallMemory _memory;
+    private readonly HttpContext _context;
+    private readonly long _mostBytes;
+    private readonly bool _isRun;
+    private readonly int _budget;
+    private CountedBody? _body;
+    private bool _ended;
+
+    private CallShare(CallMemory memory, HttpContext context, long mostBytes, bool isRun)
+    {
+        (_memory, _context, _mostBytes, _isRun) = (memory, context, mostBytes, isRun);
+        _budget = int.TryParse(context.Request.Headers[WireTrailers.AcceptedBytes], out int bytes) ? Math.Clamp(bytes, WireTrailers.DefaultBytes, WireTrailers.MostBytes) : WireTrailers.DefaultBytes;
+    }
+
+    /// <summary>How many bytes it holds. <see cref="CallMemory"/>'s to change.</summary>
+    public long Bytes { get; set; }
+
+    /// <summary>Where it stands among those whose request arrives; null when it has. <see cref="CallMemory"/>'s to change.</summary>
+    public LinkedListNode<CallShare>? Place { get; set; }
+
+    /// <summary>Whether it has to end. <see cref="CallMemory"/>'s to change.</summary>
+    public bool IsTurnedAway { get; set; }
+
+    /// <summary>Has the calls of an endpoint counted.</summary>
+    /// <param name="endpoints">The endpoint.</param>
+    /// <param name="memory">What counts them.</param>
+    /// <param name="patience">How long the bytes of a request may stay away.</param>
+    /// <param name="mostBytes">The most bytes of a message.</param>
+    /// <param name="areRuns">Whether they ask for runs, which say when the request has arrived (<see cref="Arrive"/>).</param>
+    public static TBuilder Count<TBuilder>(TBuilder endpoints, CallMemory memory, TimeSpan patience, long mostBytes, bool areRuns)
+        where TBuilder : IEndpointConventionBuilder
+    {
+        endpoints.Add(endpoint =>
+        {
+            if (endpoint.RequestDelegate is { } next)
+                endpoint.RequestDelegate = context => new CallShare(memory, context, mostBytes, areRuns).CallAsync(next, patience);
+        });
+        return endpoints;
+    }
+
+    /// <summary>Counts bytes of the request.</summary>
+    /// <exception cref="RpcException">There is no memory for them.</exception>
+    public void Take(long bytes)
+    {
+        if (!_memory.TryAdd(this, bytes))
+            throw Refusal();
+    }
+
+    /// <exception cref="RpcException">The message has too many bytes as it is, compressed.</exception>
+    public void Check(CompressedMessage message)
+    {
+        if (message.Length > _mostBytes)
+            throw CompressedMessage.TooLarge(_mostBytes);
+    }
+
+    /// <inheritdoc cref="CompressedMessage.DecompressAsync"/>
+    public Task<ReadOnlySequence<byte>> DecompressAsync(CompressedMessage message, ReadOnlySequence<byte> buffer, CancellationToken cancellationToken) =>
+        message.DecompressAsync(buffer, _context.Request.Headers["grpc-encoding"].ToString(), _mostBytes, Take, cancellationToken == default ? _context.RequestAborted : cancellationToken);
+
+    /// <summary>The request is there; from now on the call is not turned away.</summary>
+    /// <exception cref="RpcException">It has been.</exception>
+    public void Arrive()
+    {
+        if (!_memory.Arrive(this))
+            throw Refusal();
+    }
+
+    /// <summary>Counts bytes of the answer.</summary>
+    public void Answer(long bytes) => _memory.Add(this, bytes);
+
+    /// <summary>The call has to make room for others.</summary>
+    public void TellTurnedAway()
+    {
+        lock (_lock)
+        {
+            // ASP.NET Core uses the parts of an ended call for another.
+            if (_ended)
+                return;
+
+            // Who reads its request finds that. Who has read it and goes on is one that watches the health, and hears nothing else.
+            if (_body is { IsAtEnd: false } body)
+                body.CancelPendingRead();
+            else if (!_isRun)
+                _context.Abort();
+        }
+    }
+
+    public RpcException Refusal() =>
+        WireErrors.ToRpc(new RunnerBusyException("cannot take another run: the inputs of those that wait are too large together. Try again later."), _budget);
+
+    public RpcException TooSlow(TimeSpan patience) => WireErrors.ToRpc(
+        new XfnException(RunStage.Queue, $"cannot take the request: less than {CountedBody.LeastBytes} bytes of it came in {patience.TotalSeconds:0.###} s. Send it at once, over a faster connection."), _budget);
+
+    private async Task CallAsync(RequestDelegate next, TimeSpan patience)
+    {
+        try
+        {
+            // Of its strings, characters of two bytes.
+            long headers = _context.Request.Headers.Sum(h => 2L * (h.Key.Length + h.Value.Sum(v => v?.Length ?? 0)));
+            _context.Features.Set(this);
+            _memory.TryEnter(this, CallBytes + headers);
+            var body = new CountedBody(_context.Request.BodyReader, this, patience);
+            _body = body;
+            _context.Features.Set<IRequestBodyPipeFeature>(body);
+            await next(_context).ConfigureAwait(false);
+        }
+        finally
+        {
+            lock (_lock)
+                _ended = true;
+            if (_body is not null)
+                await _body.DisposeAsync().ConfigureAwait(false);
+            _memory.Leave(this);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.IO.Compression;
+using Grpc.Core;
+
+namespace Xfn.Core.Server;
+
+/// <summary>Where a compressed message lies in a request's body: behind a byte that says so and four that say how long it is.</summary>
+/// <param name="Length">How many bytes it has, compressed.</param>
+/// <remarks>gRPC's own decompression knows no bound and does not yield; see <see href="https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md">its protocol</see>.</remarks>
+internal readonly record struct CompressedMessage(long Length)
+{
+    private const int HeaderBytes = 5;
+    private const int ChunkBytes = 64 << 10;
+
+    // Where more callers send what takes long to decompress, they wait for each other, and not the rest of the server for them.
+    private static readonly SemaphoreSlim Places = new(Math.Max(1, Environment.ProcessorCount / 2));
+
+    /// <summary>Where it ends.</summary>
+    public long End => HeaderBytes + Length;
+
+    /// <summary>The compressed message that begins with a buffer; null when the message is not compressed, or cannot be told yet.</summary>
+    public static CompressedMessage? At(in ReadOnlySequence<byte> buffer)
+    {
+        if (buffer.Length < HeaderBytes || buffer.FirstSpan[0] != 1)
+            return null;
+        Span<byte> length = stackalloc byte[HeaderBytes - 1];
+        buffer.Slice(1, length.Length).CopyTo(length);
+        return new CompressedMessage(BinaryPrimitives.ReadUInt32BigEndian(length));
+    }
+
+    /// <summary>Decompresses it, into a message that says that it is not compressed.</summary>
+    /// <param name="buffer">The body, from the message on.</param>
+    /// <param name="encoding">What it is compressed by.</param>
+    /// <param name="mostBytes">What it may have at most then.</param>
+    /// <param name="take">Told of bytes before they are held.</param>
+    /// <param name="cancellationToken">Ends the wait for a place.</param>
+    /// <exception cref="RpcException">It is larger, or damaged, or compressed otherwise.</exception>
+    public async Task<ReadOnlySequence<byte>> DecompressAsync(ReadOnlySequence<byte> buffer, string encoding, long mostBytes, Action<long> take, CancellationToken cancellationToken)
+    {
+        await Places.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return Decompress(buffer.Slice(HeaderBytes, Length), encoding, mostBytes, take);
+        }
+        catch (InvalidDataException ex)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"cannot decompress the request: {ex.Message.TrimEnd('.')}. Send it as {encoding} has it."));
+        }
+        finally
+        {
+            Places.Release();
+        }
+    }
+
+    private static ReadOnlySequence<byte> Decompress(ReadOnlySequence<byte> compressed, string encoding, long mostBytes, Action<long> take)
+    {
+        using var source = new SequenceStream(compressed);
+        using Stream stream = encoding switch
+        {
+            "gzip" => new GZipStream(source, CompressionMode.Decompress),
+            "deflate" => new ZLibStream(source, CompressionMode.Decompress),
+            _ => throw new RpcException(new Status(StatusCode.Unimplemented, $"cannot decompress the request: '{encoding}' is not known. Use gzip or deflate, or do not compress.")),
+        };
+        var header = new byte[HeaderBytes];
+        var first = new Segment(header);
+        Segment last = first;
+        long total = 0;
+        while (true)
+        {
+            var chunk = new byte[(int)Math.Clamp(total, 4096, ChunkBytes)];
+            take(chunk.Length);
+            int count = stream.ReadAtLeast(chunk, chunk.Length, throwOnEndOfStream: false);
+            if ((total += count) > mostBytes)
+                throw TooLarge(mostBytes);
+            last = last.Append(chunk.AsMemory(0, count));
+            if (count < chunk.Length)
+                break;
+        }
+
+        BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(1), (uint)total);
+        return new ReadOnlySequence<byte>(first, 0, last, last.Memory.Length);
+    }
+
+    public static RpcException TooLarge(long mostBytes) =>
+        new(new Status(StatusCode.ResourceExhausted, $"cannot take the request: it has more than {mostBytes} bytes. Send a smaller one."));
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory) => Memory = memory;
+
+        public Segment Append(ReadOnlyMemory<byte> memory)
+        {
+            var next = new Segment(memory) { RunningIndex = RunningIndex + Memory.Length };
+            Next = next;
+            return next;
+        }
+    }
+
+    private sealed class SequenceStream(ReadOnlySequence<byte> sequence) : Stream
+    {
+        private ReadOnlySequence<byte> _left = sequence;
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => false;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override int Read(Span<byte> buffer)
+        {
+            int count = (int)Math.Min(buffer.Length, _left.Length);
+            _left.Slice(0, count).CopyTo(buffer);
+            _left = _left.Slice(count);
+            return count;
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+    }
+}
