@@ -20,19 +20,19 @@ internal sealed class UntouchedTests : ServedFixture
         listener.Start();
         RemoteContainerRunner remote = Call($"http://{listener.LocalEndpoint}", o => o.MaxAttempts = 2);
         Task<RunFunctionResponse> run = remote.RunFunctionAsync(Request(), token);
-        int requests = 0;
-        Task serving = Task.Run(
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(token);
+        var connections = new List<Task<int>>();
+        Task accepting = Task.Run(
             async () =>
             {
-                while (requests < 2)
-                {
-                    using Socket connection = await listener.AcceptSocketAsync(token);
-                    requests += await RefuseAsync(connection, how, error, token);
-                }
+                while (true)
+                    connections.Add(RefuseAsync(await listener.AcceptSocketAsync(end.Token), how, error, end.Token));
             },
             token);
         ServerUnavailableException refused = await Assert.ThrowsAsync<ServerUnavailableException>(() => run);
-        await serving;
+        await end.CancelAsync();
+        await accepting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+        int requests = (await Task.WhenAll(connections)).Sum();
         Assert.That((refused.MayHaveStarted, requests >= 2), Is.EqualTo((false, true)), refused.Message);
     }
 
@@ -40,11 +40,34 @@ internal sealed class UntouchedTests : ServedFixture
     /// <returns>How many there were.</returns>
     private static async Task<int> RefuseAsync(Socket connection, string how, int error, CancellationToken token)
     {
-        await using var stream = new NetworkStream(connection);
+        int requests = 0;
+        try
+        {
+            await using var stream = new NetworkStream(connection, ownsSocket: true);
+            await foreach (int id in RequestsAsync(stream, token))
+            {
+                // Of a second one on a connection that ends nothing is said any more.
+                requests++;
+                if (how == "RST_STREAM")
+                    await stream.WriteAsync(Frame(RstStream, 0, id, error), token);
+                else if (requests == 1)
+                    await stream.WriteAsync(Frame(GoAway, 0, 0, 0, error), token);
+            }
+        }
+        catch (Exception ex) when (ex is IOException or OperationCanceledException)
+        {
+            // The client has gone, or the test is over.
+        }
+
+        return requests;
+    }
+
+    /// <summary>The requests that have come whole.</summary>
+    private static async IAsyncEnumerable<int> RequestsAsync(NetworkStream stream, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken token)
+    {
         await stream.ReadExactlyAsync(new byte[24], token);
         await stream.WriteAsync(Frame(Settings, 0, 0), token);
         var header = new byte[9];
-        int requests = 0;
         while (await stream.ReadAtLeastAsync(header, header.Length, throwOnEndOfStream: false, token) == header.Length)
         {
             await stream.ReadExactlyAsync(new byte[(header[0] << 16) | (header[1] << 8) | header[2]], token);
@@ -53,22 +76,9 @@ internal sealed class UntouchedTests : ServedFixture
                 await stream.WriteAsync(Frame(Settings, 1, 0), token);
 
             // END_STREAM, of HEADERS or DATA.
-            if (kind > 1 || (flags & 1) == 0)
-                continue;
-            requests++;
-            int id = System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(5));
-            if (how == "GOAWAY")
-            {
-                await stream.WriteAsync(Frame(GoAway, 0, 0, 0, error), token);
-                return requests;
-            }
-
-            await stream.WriteAsync(Frame(RstStream, 0, id, error), token);
-            if (requests >= 2)
-                return requests;
+            if (kind <= 1 && (flags & 1) != 0)
+                yield return System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(5));
         }
-
-        return requests;
     }
 
     private static byte[] Frame(byte kind, byte flags, int stream, params int[] words)
