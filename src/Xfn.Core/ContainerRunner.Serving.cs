@@ -29,7 +29,7 @@ public sealed partial class ContainerRunner
     {
         try
         {
-            return new DriveInfo(_cache.Root).TotalSize;
+            return new DriveInfo(_cache.Store).TotalSize;
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {

@@ -15,23 +15,12 @@ internal sealed class CallMemory(long mostBytes)
     private long _bytes;
     private long _leaving;
 
-    /// <summary>How many bytes are counted now.</summary>
-    public long Bytes
-    {
-        get
-        {
-            lock (_lock)
-                return _bytes;
-        }
-    }
-
-    /// <summary>Counts a call that has begun.</summary>
-    /// <returns>Whether there is memory for it.</returns>
-    public bool TryEnter(CallShare share, long bytes)
+    /// <summary>Counts a call that has begun. Where there is no memory for it, it finds that it has been turned away when it reads its request.</summary>
+    public void Enter(CallShare share, long bytes)
     {
         lock (_lock)
             share.Place = _arriving[Size(share)].AddLast(share);
-        return TryAdd(share, bytes);
+        TryAdd(share, bytes);
     }
 
     /// <summary>Counts bytes that a call takes besides what it has.</summary>

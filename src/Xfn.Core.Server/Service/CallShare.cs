@@ -25,7 +25,7 @@ internal sealed class CallShare
     private CallShare(CallMemory memory, HttpContext context, long mostBytes, bool isRun)
     {
         (_memory, _context, _mostBytes, _isRun) = (memory, context, mostBytes, isRun);
-        _budget = int.TryParse(context.Request.Headers[WireTrailers.AcceptedBytes], out int bytes) ? Math.Clamp(bytes, WireTrailers.DefaultBytes, WireTrailers.MostBytes) : WireTrailers.DefaultBytes;
+        _budget = WireTrailers.ReadBudget(context.Request.Headers[WireTrailers.AcceptedBytes]);
     }
 
     /// <summary>How many bytes it holds. <see cref="CallMemory"/>'s to change.</summary>
@@ -114,7 +114,7 @@ internal sealed class CallShare
             // Of its strings, characters of two bytes.
             long headers = _context.Request.Headers.Sum(h => 2L * (h.Key.Length + h.Value.Sum(v => v?.Length ?? 0)));
             _context.Features.Set(this);
-            _memory.TryEnter(this, CallBytes + headers);
+            _memory.Enter(this, CallBytes + headers);
             var body = new CountedBody(_context.Request.BodyReader, this, patience);
             _body = body;
             _context.Features.Set<IRequestBodyPipeFeature>(body);

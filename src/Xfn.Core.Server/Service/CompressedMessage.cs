@@ -22,11 +22,11 @@ internal readonly record struct CompressedMessage(long Length)
     /// <summary>The compressed message that begins with a buffer; null when the message is not compressed, or cannot be told yet.</summary>
     public static CompressedMessage? At(in ReadOnlySequence<byte> buffer)
     {
-        if (buffer.Length < HeaderBytes || buffer.FirstSpan[0] != 1)
+        if (buffer.Length < HeaderBytes)
             return null;
-        Span<byte> length = stackalloc byte[HeaderBytes - 1];
-        buffer.Slice(1, length.Length).CopyTo(length);
-        return new CompressedMessage(BinaryPrimitives.ReadUInt32BigEndian(length));
+        Span<byte> header = stackalloc byte[HeaderBytes];
+        buffer.Slice(0, HeaderBytes).CopyTo(header);
+        return header[0] == 1 ? new CompressedMessage(BinaryPrimitives.ReadUInt32BigEndian(header[1..])) : null;
     }
 
     /// <summary>Decompresses it, into a message that says that it is not compressed.</summary>

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 
@@ -111,6 +112,29 @@ public class HostCertificateTests
         Assert.That(server.Requests, Is.Empty);
     }
 
+    [Test]
+    public void Clients_of_certificates_that_were_replaced_are_ended_when_nobody_waits_for_them_any_more()
+    {
+        string own = Own("etc", "registry.test");
+        var time = new LaterTime();
+        using var clients = new RegistryClients(Options(0) with { TimeProvider = time });
+        HttpClient first = Renew(1), second = Renew(2);
+        Assert.That(second, Is.Not.SameAs(first));
+        Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing, "somebody may wait for an answer");
+        time.Passed = TimeSpan.FromMinutes(11);
+        HttpClient third = Renew(3);
+        Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.InstanceOf<ObjectDisposedException>());
+        Assert.That(() => third.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing);
+
+        HttpClient Renew(int version)
+        {
+            Write(Path.Combine(own, "ca.crt"), _certificates.Authority);
+            File.SetLastWriteTimeUtc(Path.Combine(own, "ca.crt"), DateTime.UnixEpoch.AddDays(version));
+            var registry = new Uri("https://registry.test/v2/");
+            return clients.For(registry, registry);
+        }
+    }
+
     private DockerRegistry WithClientCertificates()
     {
         X509Certificate2 client = _certificates.Client("skopeo");
@@ -145,5 +169,12 @@ public class HostCertificateTests
             return;
         using RSA key = certificate.GetRSAPrivateKey()!;
         File.WriteAllText(keyPath, key.ExportPkcs8PrivateKeyPem());
+    }
+
+    private sealed class LaterTime : TimeProvider
+    {
+        public TimeSpan Passed { get; set; }
+
+        public override long GetTimestamp() => base.GetTimestamp() + (long)(Passed.TotalSeconds * TimestampFrequency);
     }
 }

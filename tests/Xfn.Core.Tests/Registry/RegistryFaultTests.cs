@@ -72,6 +72,14 @@ public class RegistryFaultTests
     }
 
     [Test]
+    public void How_long_to_wait_is_told_by_the_options_clock(CancellationToken token)
+    {
+        using var server = new FaultyServer((_, response) => response.SendAsync(429, "", "Retry-After: Sun, 09 Sep 2001 01:46:40 GMT"));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0, TimeProvider = new Then() });
+        Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("after 40 seconds"));
+    }
+
+    [Test]
     public void A_registry_that_wants_too_long_a_wait_is_not_waited_for(CancellationToken token)
     {
         using var server = new FaultyServer((_, response) => response.SendAsync(429, "", "Retry-After: 1000000000"));
@@ -339,5 +347,11 @@ public class RegistryFaultTests
         using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{server.Host}/");
         using HttpResponseMessage response = await invoker.SendAsync(request, token);
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), "the handler was disposed with the fetcher");
+    }
+
+    /// <summary>A clock that stands at 40 seconds before that date.</summary>
+    private sealed class Then : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => new(2001, 9, 9, 1, 46, 0, TimeSpan.Zero);
     }
 }

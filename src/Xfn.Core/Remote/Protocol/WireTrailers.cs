@@ -27,8 +27,12 @@ internal static class WireTrailers
 
     /// <summary>How many bytes of trailers a client takes.</summary>
     /// <param name="request">The request's metadata.</param>
-    public static int BudgetOf(Metadata request) =>
-        int.TryParse(request.GetValue(AcceptedBytes), NumberStyles.None, CultureInfo.InvariantCulture, out int bytes) ? Math.Clamp(bytes, DefaultBytes, MostBytes) : DefaultBytes;
+    public static int BudgetOf(Metadata request) => ReadBudget(request.GetValue(AcceptedBytes));
+
+    /// <summary>Likewise.</summary>
+    /// <param name="accepted">What the request says of <see cref="AcceptedBytes"/>; null for nothing.</param>
+    public static int ReadBudget(string? accepted) =>
+        int.TryParse(accepted, NumberStyles.None, CultureInfo.InvariantCulture, out int bytes) ? Math.Clamp(bytes, DefaultBytes, MostBytes) : DefaultBytes;
 
     /// <summary>The trailers of a function that succeeded.</summary>
     /// <param name="response">Its response.</param>
