@@ -34,8 +34,16 @@ internal static class Program
 
         if (File.Exists(args[1]))
         {
-            target.Run(File.ReadAllBytes(args[1]));
-            Console.WriteLine("the target took it");
+            try
+            {
+                target.Run(File.ReadAllBytes(args[1]));
+                Console.WriteLine("the target took it");
+            }
+            catch (Exception ex) when (target.Allows(ex))
+            {
+                Console.WriteLine($"the target refused it: {ex.Message}");
+            }
+
             return 0;
         }
 

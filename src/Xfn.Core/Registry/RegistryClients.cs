@@ -53,6 +53,8 @@ internal sealed class RegistryClients : IDisposable
             throw new RefusedUrlException($"it leads to '{uri.Scheme}:', expected {(trusted.Scheme == Uri.UriSchemeHttp ? "http: or https:" : "https:")}");
         if (uri.UserInfo.Length > 0 || uri.Host.Length == 0)
             throw new RefusedUrlException("it leads to a URL with credentials or without a host");
+        if (!HasName(uri))
+            throw new RefusedUrlException("it leads to a host whose name cannot be written in the DNS");
         ClientSet clients = Of(trusted);
         if (SameAuthority(uri, trusted))
             return clients.Direct.Value;
@@ -63,6 +65,19 @@ internal sealed class RegistryClients : IDisposable
         if (AddressClasses.OfLiteral(uri) is { } literal && !Allows(origin, literal))
             throw Refused(uri.Host, literal, origin);
         return _options.HttpHandler is null ? clients.Guarded[(int)origin].Value : clients.Direct.Value;
+    }
+
+    /// <summary>Whether a URL's host can be written as a name of the DNS. What cannot is found out only when it is asked for.</summary>
+    private static bool HasName(Uri uri)
+    {
+        try
+        {
+            return uri.IdnHost.Length > 0;
+        }
+        catch (UriFormatException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Whether two URLs have one scheme, host and port.</summary>

@@ -73,6 +73,7 @@ public class RegistryRedirectTests
     [TestCase("gopher://127.0.0.1/x", "it leads to 'gopher:'")]
     [TestCase("http://user:pw@127.0.0.1:1/x", "a URL with credentials")]
     [TestCase("http://[::1", "without a URL to go on to")]
+    [TestCase("http://cdn.exafbf4c89\u00a56fb9242pplicatio7ae41e4649b934ca\u00ff95991b7852b855", "cannot be written in the DNS")]
     [TestCase("http://169.254.169.254/latest/meta-data/", "an address that no registry may send")]
     [TestCase("http://[fd00:ec2::254]/latest/meta-data/", "an address that no registry may send")]
     [TestCase("http://[::ffff:169.254.169.254]/", "an address that no registry may send")]
