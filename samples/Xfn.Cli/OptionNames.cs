@@ -12,6 +12,9 @@ internal static class OptionNames
         ["WithCacheDir"] = "--cache-dir",
         ["MapToRoot"] = "--map-root-uid, --map-root-gid",
         ["WithMaxConcurrency"] = "--max-concurrency",
+        ["BundleOptions.OuterProc"] = "--outer-proc",
+        ["BundleOptions.ReadOnlyMounts"] = None,
+        ["BundleOptions.VolumeBytes"] = None,
         ["WithUnpackLimits"] = None,
         ["WithMaxStdioBytes"] = None,
     };

@@ -24,6 +24,6 @@ internal static partial class RemedyWords
     [GeneratedRegex(@" \((?<words>[^()]*)\)", RegexOptions.CultureInvariant)]
     private static partial Regex Parentheses();
 
-    [GeneratedRegex(@"\A(?:With[A-Z]\w*|Max[A-Z]\w*|PruneAsync|MapToRoot|PrepareOptions\.\w+)\z", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\A(?:With[A-Z]\w*|Max[A-Z]\w*|PruneAsync|MapToRoot|(?:PrepareOptions|BundleOptions)\.\w+)\z", RegexOptions.CultureInvariant)]
     private static partial Regex Member();
 }
