@@ -21,7 +21,7 @@ internal static class Consumer
         ["single-file"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true",
         ["self-extracting-libraries"] = "RuntimeIdentifier=linux-x64;SelfContained=true;PublishSingleFile=true;IncludeNativeLibrariesForSelfExtract=true",
         ["self-extracting-all"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true;IncludeAllContentForSelfExtract=true",
-        ["native-aot"] = "RuntimeIdentifier=linux-x64;PublishAot=true",
+        ["native-aot"] = "RuntimeIdentifier=linux-x64;SelfContained=true;PublishAot=true",
     };
 
     /// <summary>What the build wrote, for the test of a way that has not come out of it.</summary>
