@@ -117,7 +117,7 @@ internal sealed class ContainmentTests : RunnerFixture
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         int port = ((IPEndPoint)listener.LocalEndpoint).Port;
-        string image = Write(TestImage.Shell($"busybox nc -w 2 127.0.0.1 {port} </dev/null && echo reached; ls /sys/class/net 2>/dev/null; busybox ip route 2>/dev/null; busybox nc -w 1 169.254.169.254 80 </dev/null && echo metadata; echo end"));
+        string image = Write(TestImage.Shell($"busybox nc -w 2 127.0.0.1 {port} </dev/null && echo reached; ls /sys/class/net 2>/dev/null; busybox ip route 2>/dev/null; busybox nc -w 1 192.0.2.254 80 </dev/null && echo metadata; echo end"));
         TestRunner runner = NewRunner();
         string isolated = Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, token)).Output);
         Assert.That(isolated, Is.EqualTo("lo\nend\n"));
