@@ -169,7 +169,7 @@ internal sealed class IdTests : RunnerFixture
     /// <summary>Runs a shell script as root with an /etc of its own, in which there is a user idsu: <c>as</c> runs a
     /// program as that user, <c>run</c> a function, <c>grant</c> gives it
     /// subordinate ids, and <c>mend</c> does what a command says that root is to do.</summary>
-    private async Task<string[]> RunAsUserAsync(string script, CancellationToken token)
+    private static async Task<string[]> RunAsUserAsync(string script, CancellationToken token)
     {
         string prelude = $$"""
             set -e

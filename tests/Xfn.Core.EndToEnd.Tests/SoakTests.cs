@@ -189,7 +189,7 @@ internal sealed class SoakTests : RunnerFixture
         private readonly ConcurrentDictionary<SpawnedNamespace, byte> _living = new();
 
         /// <summary>Kills them all, and waits for their end: one that waits for a run is not to be taken for one that lives.</summary>
-        public Task KillAllAsync() => Task.WhenAll(_living.Keys.Select(living =>
+        public Task<string[]> KillAllAsync() => Task.WhenAll(_living.Keys.Select(living =>
         {
             living.Kill();
             return living.Ended;

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -79,8 +80,16 @@ internal sealed class SourceTests : RunnerFixture
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image }, token);
         string file = Directory.GetFiles(Path.Combine(Cache, "refs")).Single();
         string digest = response.Statistics.ImageDigest.ToString();
-        Assert.That(Path.GetFileName(file), Is.EqualTo(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{image} linux/amd64")))));
-        Assert.That(await File.ReadAllTextAsync(file, token), Is.EqualTo($"xfn reference 1\n{image} linux/amd64\n{digest}\n{digest}\n"));
+        Assert.That(Path.GetFileName(file), Is.EqualTo(NameOf($"{image} {PlatformSelector.Host}")));
+        Assert.That(await File.ReadAllTextAsync(file, token), Is.EqualTo($"xfn reference 1\n{image} {PlatformSelector.Host}\n{digest}\n{digest}\n"));
+
+        // As versions wrote it that knew no levels of a processor.
+        File.Delete(file);
+        await File.WriteAllTextAsync(Path.Combine(Cache, "refs", NameOf($"{image} linux/amd64")), $"xfn reference 1\n{image} linux/amd64\n{digest}\n{digest}\n", token);
+        var request = new RunFunctionRequest { Image = image, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } };
+        Assert.That(Text((await NewRunner().RunFunctionAsync(request, token)).Output), Is.EqualTo("one\n"));
+
+        static string NameOf(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
     }
 
     [Test, CancelAfter(60_000)]

@@ -24,11 +24,19 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
     {
         if (fetcher.SourceOf(reference) is not { } source)
             return _unnamed.GetValueOrDefault(reference);
+
+        // Earlier versions knew no levels of a processor, and chose what runs on all of them.
+        return Read(PathOf(reference, source, platform), source)
+            ?? (platform is { Architecture: "amd64", Variant: not null } ? Read(PathOf(reference, source, platform with { Variant = null }), source) : null);
+    }
+
+    private ResolvedReference? Read(string path, string source)
+    {
         byte[] content = ArrayPool<byte>.Shared.Rent(MaxBytes);
         try
         {
             // Read anew each time, for another process may have resolved it anew. Anything but ReadWrite would make .NET lock the file.
-            using SafeFileHandle file = File.OpenHandle(PathOf(reference, source), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             return ResolvedReference.Parse(content.AsSpan(0, RandomAccess.Read(file, content.AsSpan(0, MaxBytes), 0)), HeaderOf(source));
         }
         catch (FileNotFoundException)
@@ -45,7 +53,7 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
     {
         if (fetcher.SourceOf(reference) is { } source)
         {
-            cache.Write(PathOf(reference, source), Encoding.UTF8.GetBytes($"{HeaderOf(source)}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
+            cache.Write(PathOf(reference, source, platform), Encoding.UTF8.GetBytes($"{HeaderOf(source)}\n{reference} {platform}\n{resolved.Top}\n{resolved.Manifest}\n"));
             return;
         }
 
@@ -81,7 +89,7 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
         ? ResolvedReference.Format
         : _headers.GetOrAdd(source, static s => $"{ResolvedReference.FormatStart}2 {Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(s)))}");
 
-    private string PathOf(ImageReference reference, string source) => Path.Combine(
+    private string PathOf(ImageReference reference, string source, Platform platform) => Path.Combine(
         cache.References,
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source == NamedSource.Itself ? $"{reference} {platform}" : $"{reference} {platform}\n{source}"))));
 
