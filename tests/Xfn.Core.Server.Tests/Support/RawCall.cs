@@ -24,7 +24,7 @@ internal sealed class RawCall : HttpContent, IAsyncDisposable
 
     /// <summary>Sends bytes of a message that is to have more, and no more of it.</summary>
     public RawCall(SocketsHttpHandler handler, long bytes, CancellationToken token, string method = Run, int announced = Announced)
-        : this(handler, [.. Frame(0, [])[..1], .. BigEndian(announced)], bytes, token, method)
+        : this(handler, [.. Frame(0, [])[..1], .. BigEndian(announced)], bytes, method, token)
     {
     }
 
@@ -33,11 +33,11 @@ internal sealed class RawCall : HttpContent, IAsyncDisposable
     /// <param name="message">As gRPC frames it.</param>
     /// <param name="token">Ends the call.</param>
     public RawCall(SocketsHttpHandler handler, byte[] message, CancellationToken token)
-        : this(handler, message, -1, token, Run)
+        : this(handler, message, -1, Run, token)
     {
     }
 
-    private RawCall(SocketsHttpHandler handler, byte[] start, long zeros, CancellationToken token, string method)
+    private RawCall(SocketsHttpHandler handler, byte[] start, long zeros, string method, CancellationToken token)
     {
         (_start, _zeros) = (start, zeros);
         _end = CancellationTokenSource.CreateLinkedTokenSource(token);
