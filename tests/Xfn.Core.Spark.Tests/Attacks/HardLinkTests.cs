@@ -108,8 +108,12 @@ internal sealed class HardLinkTests
     [Test]
     public void More_links_than_the_file_system_takes_are_refused()
     {
-        // ext4 takes 65,000; memory has no such limit.
-        using var sandbox = new Sandbox("/tmp");
+        // ext4 takes 65,000; memory has no such limit, and /tmp may be memory.
+        const string disk = "/var/tmp";
+        const long ext4 = 0xEF53;
+        if (Libc.FileSystemType(disk) != ext4)
+            Assert.Ignore($"{disk} is not on ext4, whose limit this is about.");
+        using var sandbox = new Sandbox(disk);
         var archive = new TarBuilder().File("x");
         for (int i = 0; i < 65_001; i++)
             archive.HardLink($"l{i}", "x");
