@@ -12,7 +12,7 @@ internal sealed class OuterProcTests : RunnerFixture
     {
         HostResult result = await RunMaskedAsync(TestImage.Shell("echo ran"), [], token);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((125, "")), result.Error);
-        Assert.That(result.Error, Does.Contain("/proc is masked").And.Contain("procMount: Unmasked").And.Contain("BundleOptions.OuterProc"));
+        Assert.That(result.Error, Does.Contain("/proc is masked").And.Contain("procMount: Unmasked").And.Contain("--outer-proc"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -58,7 +58,7 @@ internal sealed class OuterProcTests : RunnerFixture
         HostResult refused = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache], token);
         Assert.That(refused.ExitCode, Is.EqualTo(1), refused.Error);
         string line = refused.Output.Split('\n').Single(l => l.StartsWith("/proc ", StringComparison.Ordinal));
-        Assert.That(line, Does.Contain("failed").And.Contain("/proc is masked").And.Contain("BundleOptions.OuterProc"));
+        Assert.That(line, Does.Contain("failed").And.Contain("/proc is masked").And.Contain("--outer-proc"));
 
         HostResult accepted = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache, "--outer-proc"], token);
         Assert.That(accepted.Output.Split('\n').Single(l => l.StartsWith("/proc ", StringComparison.Ordinal)), Does.Contain("warning"));

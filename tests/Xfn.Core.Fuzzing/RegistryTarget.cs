@@ -18,7 +18,7 @@ internal static class RegistryTarget
         FetchedManifest fetched = fetcher.FetchManifestAsync(reference, new FetchContext()).GetAwaiter().GetResult();
         var blob = new Descriptor { MediaType = MediaTypes.OciLayer, Digest = fetched.Digest, Size = 100 };
         using Stream stream = fetcher.OpenBlobAsync(reference, blob, 0, new FetchContext()).GetAwaiter().GetResult();
-        stream.CopyTo(Stream.Null);
+        stream.CopyToAsync(Stream.Null).GetAwaiter().GetResult();
     }
 
     private sealed class Answers(byte[] input) : HttpMessageHandler

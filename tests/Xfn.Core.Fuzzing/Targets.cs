@@ -29,7 +29,7 @@ internal static class Targets
         new("frames", Frame, typeof(InvalidDataException)) { Seeds = FrameSeeds() },
         new("manifests", Manifest, typeof(InvalidImageException)),
         new("indexes", Index, typeof(InvalidImageException)),
-        new("configs", Config, typeof(InvalidImageException)),
+        new("configs", Config, typeof(InvalidImageException), typeof(ContainerEnvironmentException)),
         new("layouts", input => LayoutIndex.Find(ImageReference.Parse("oci:/layout:v1"), input), typeof(InvalidImageException), typeof(ImageNotFoundException)),
         new("archives", Archive, typeof(UnreadableArchiveException), typeof(InvalidImageException)) { Repair = TarTarget.MendChecksums },
         new("compression", Compression, typeof(IOException), typeof(InvalidDataException), typeof(SharpCompress.Common.SharpCompressException)),

@@ -149,7 +149,8 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
     /// all.</summary>
     private static TimeSpan Lifetime(JsonElement expiresIn)
     {
-        string? text = expiresIn.ValueKind switch { JsonValueKind.Number => expiresIn.GetRawText(), JsonValueKind.String => expiresIn.GetString(), _ => null };
+        // As it is written: what a text escapes is no number, and may be no text either.
+        string? text = expiresIn.ValueKind is JsonValueKind.Number or JsonValueKind.String ? expiresIn.GetRawText().Trim('"') : null;
         return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds > 0
             ? TimeSpan.FromSeconds(Math.Min(seconds, LongestLifetime.TotalSeconds))
             : DefaultLifetime;

@@ -18,6 +18,7 @@ public class AuthenticationTests
     [TestCase("{\"token\":\"good\",\"expires_in\":1e300}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":\"300\"}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":\"soon\"}")]
+    [TestCase("{\"token\":\"good\",\"expires_in\":\"\\ud800\"}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":null}")]
     [TestCase("{\"token\":\"good\",\"expires_in\":\"1e999\"}")]
     [TestCase("{\"token\":null,\"access_token\":\"good\",\"issued_at\":\"yesterday\"}")]
