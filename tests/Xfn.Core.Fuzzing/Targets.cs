@@ -94,6 +94,7 @@ internal static class Targets
     private static void Manifest(byte[] input)
     {
         OciDocuments.KindOf(Image, new FetchedManifest { Content = input, MediaType = MediaTypes.OciManifest });
+        OciDocuments.CheckIsImage(Image, input);
         ImageManifest manifest = OciDocuments.ParseManifest(Image, input);
         var config = new ImageConfig
         {

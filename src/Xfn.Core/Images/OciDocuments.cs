@@ -157,8 +157,20 @@ internal static class OciDocuments
         type is MediaTypes.OciConfig or MediaTypes.DockerConfig
         || string.IsNullOrEmpty(artifactType) && type is ("application/octet-stream" or "application/json" or "text/html");
 
-    private static string? Text(JsonElement element, string property) =>
-        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(property, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+    private static string? Text(JsonElement element, string property)
+    {
+        if (element.ValueKind != JsonValueKind.Object || !element.TryGetProperty(property, out JsonElement value) || value.ValueKind != JsonValueKind.String)
+            return null;
+        try
+        {
+            return value.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            // What it escapes is no text, half of a surrogate pair say. Nothing is called so.
+            return null;
+        }
+    }
 
     private static bool IsKnown(string? mediaType) =>
         mediaType is MediaTypes.OciIndex or MediaTypes.DockerManifestList or MediaTypes.OciManifest or MediaTypes.DockerManifest;

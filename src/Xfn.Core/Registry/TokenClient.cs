@@ -37,7 +37,17 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
         RegistryCredentials credentials = search.Credentials;
         string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } wanted ? wanted : defaultScope;
         string? service = challenge.Parameters.GetValueOrDefault("service");
-        HttpExchange get = Get(registry, realm, scope, service, credentials);
+        HttpExchange get;
+        try
+        {
+            get = Get(registry, realm, scope, service, credentials);
+        }
+        catch (UriFormatException)
+        {
+            // What can be read as a URL cannot always be written as one.
+            throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
+        }
+
         try
         {
             HttpResponseMessage? response = null;

@@ -187,6 +187,7 @@ public class AuthenticationTests
     [TestCase("http://169.254.169.254/token", "an address that no registry may send")]
     [TestCase("http://user:pw@127.0.0.1/token", "with credentials")]
     [TestCase("", "names no token server")]
+    [TestCase("httos:////a\u00824b", "names no token server")]
     public void A_token_server_where_none_can_be_is_not_asked(string realm, string why, CancellationToken token)
     {
         using var server = new FaultyServer((_, response) => response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"{realm}\",service=\"x\""));
