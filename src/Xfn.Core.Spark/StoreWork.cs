@@ -42,6 +42,7 @@ internal static class StoreWork
         int files = Directories.Make(here, Files);
         int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
         LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace, request.LowerDirectories))], files, bottom);
+        _ = skeleton.MakeMissing(files, files);
         Directories.SetModeAndOwner(files, request.RootMode, request.RootUid, request.RootGid);
         return TreeSize.Measure(files);
     }

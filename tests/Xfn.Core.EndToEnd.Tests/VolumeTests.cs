@@ -6,6 +6,8 @@ namespace Xfn.Core.EndToEnd.Tests;
 /// <summary>Directories that an image says its program writes to.</summary>
 internal sealed class VolumeTests : RunnerFixture
 {
+    private const UnixFileMode Mode711 = (UnixFileMode)0b111_001_001;
+
     [Test, CancelAfter(60_000)]
     public async Task A_volume_has_the_images_content_and_can_be_written_to(CancellationToken token)
     {
@@ -50,6 +52,82 @@ internal sealed class VolumeTests : RunnerFixture
     {
         TestImage image = Image("ls /etc; echo x >/data/x && cat /etc/x", "/data").WithLayer(tar => tar.Directory("etc").File("etc/mine", "").Link("data", "../../../etc"));
         Assert.That(await RunAsync(image, token: token), Is.EqualTo("hostname\nhosts\nmine\nx\n"));
+    }
+
+    [TestCase("/data/db", "/mnt/x", "/mnt/x/db", TestName = "Below_a_link")]
+    [TestCase("/data", "/mnt/x/deep", "/mnt/x/deep", TestName = "A_link_to_nothing")]
+    [TestCase("/data/db", "../../mnt/./x/", "/mnt/x/db", TestName = "Below_a_link_with_dots")]
+    [TestCase("/data/db", "up", "/srv/db", TestName = "Below_a_link_to_a_link")]
+    [TestCase("/gone/db", "/mnt", "/gone/db", TestName = "In_a_directory_that_an_upper_layer_removed")]
+    [TestCase("/replaced/db", "/mnt", "/replaced/db", TestName = "In_a_directory_that_an_upper_layer_replaced")]
+    [CancelAfter(60_000)]
+    public async Task A_volume_is_made_where_the_images_links_lead(string volume, string link, string made, CancellationToken token)
+    {
+        TestImage image = Image($"echo x >{volume}/f && cat {made}/f; stat -c '%a %u' {made}; stat -c %a /mnt /srv; echo y >/mnt/y || echo refused", volume)
+            .WithLayer(tar => tar.Directory("mnt", Mode711).Directory("srv", Mode711).Link("data", link).Link("up", "/srv")
+                .Directory("gone").File("gone/a", "a").Directory("replaced").File("replaced/a", "a"))
+            .WithLayer(tar => tar.File(".wh.gone", "").Directory("replaced").File("replaced/.wh..wh..opq", ""));
+        foreach (bool flatten in new[] { false, true })
+            Assert.That(await RunAsync(image, o => o.FlattenImages |= flatten, token), Is.EqualTo("x\n755 0\n711\n711\nrefused\n"), $"flattened: {flatten}");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_working_directory_is_made_where_the_images_links_lead(CancellationToken token)
+    {
+        TestImage image = TestImage.Shell("pwd; ls /mnt").WithLayer(tar => tar.Directory("mnt").Link("data", "/mnt/x"));
+        image.Config = image.Config with { WorkingDir = "/data/work" };
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo("/mnt/x/work\nx\n"));
+    }
+
+    [TestCase("/file/x", "/file", "Not a directory")]
+    [TestCase("/data/x", "/file", "Not a directory")]
+    [TestCase("/data/x", "data", "Too many levels of symbolic links")]
+    [TestCase("/data/x", "/tmp/x", "lead to '/tmp/x/x', where another file system is mounted")]
+    [CancelAfter(60_000)]
+    public async Task A_volume_that_cannot_be_made_is_told(string volume, string link, string why, CancellationToken token)
+    {
+        TestImage image = Image("true", volume).WithLayer(tar => tar.File("file", "x").Link("data", link));
+        foreach (bool flatten in new[] { false, true })
+        {
+            await Assert.ThatAsync(
+                () => RunAsync(image, o => o.FlattenImages |= flatten, token),
+                Throws.InstanceOf<InvalidImageException>().With.Message.Contains($"'{volume}'").And.Message.Contains(why));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Volumes_are_copied_where_the_cache_lies_on_an_overlay(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may mount where the tests' processes see it.");
+        string below = Path.Combine(Scratch, "below");
+        string[] directories = [Cache, below];
+        foreach (string directory in directories)
+            Directory.CreateDirectory(directory);
+        try
+        {
+            HostResult mounted = await HostProcess.RunAsync(
+                "sh", ["-ec", "mount -t tmpfs tmpfs $2; mkdir $2/lower $2/upper $2/work; mount -t overlay overlay -o lowerdir=$2/lower,upperdir=$2/upper,workdir=$2/work $1", "sh", .. directories], token);
+            Assert.That(mounted.ExitCode, Is.Zero, mounted.Error);
+            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).WithBundleOptions(b => b with { VolumeBytes = 64 << 10 }));
+            TestImage image = Image("cat /data/a; echo changed >/data/a; cat /data/a; stat -c '%a %u' /data; echo x >/other/f && cat /other/f; touch /x || echo refused", "/data", "/other")
+                .WithLayer(tar => tar.Directory("data", Mode711, 1000, 1001).File("data/a", "as in the image\n"));
+            foreach (int _ in new[] { 1, 2 })
+            {
+                RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token);
+                Assert.That(Text(response.Output), Is.EqualTo("as in the image\nchanged\n711 1000\nx\nrefused\n"));
+            }
+
+            Assert.That(Directory.GetDirectories(Path.Combine(Cache, "store"), "*.flat-*", SearchOption.AllDirectories), Is.Empty, "the root was an overlay");
+            TestImage large = Image("true", "/data").WithLayer(tar => tar.Directory("data").File("data/a", new byte[200 << 10]));
+            await Assert.ThatAsync(
+                () => runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(large, "large") }, token),
+                Throws.InstanceOf<InvalidImageException>().With.Message.Contains("'/data'").And.Message.Contains("VolumeBytes"));
+        }
+        finally
+        {
+            await HostProcess.RunAsync("umount", directories, CancellationToken.None);
+        }
     }
 
     [Test, CancelAfter(60_000)]

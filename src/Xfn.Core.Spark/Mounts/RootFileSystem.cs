@@ -27,7 +27,25 @@ internal static unsafe class RootFileSystem
         if (upper is not null)
             skeleton.Own(Workspace.MakeDirectory($"{upper}/files", skeleton.RootMode));
         MountOverlay(workspace, $"{name}.layers", lowers, upper, target);
+        if (!MakeMissing(skeleton, target, lowers[0]))
+            return target;
+
+        // What an overlay is made of must not change under it.
+        if (Libc.umount2(target, 0) != 0)
+            throw SparkException.FromErrno("cannot mount the root anew");
+        MountOverlay(workspace, $"{name}.again", lowers, upper, target);
         return target;
+    }
+
+    private static bool MakeMissing(Skeleton skeleton, string root, string above)
+    {
+        if (skeleton.Directories.Count == 0)
+            return false;
+        int rootFd = Directories.Open(root), aboveFd = Directories.Open(above);
+        bool made = skeleton.MakeMissing(rootFd, aboveFd);
+        _ = Libc.close(aboveFd);
+        _ = Libc.close(rootFd);
+        return made;
     }
 
     /// <summary>Mounts an overlay.</summary>
@@ -103,8 +121,14 @@ internal static unsafe class RootFileSystem
             options += $",upperdir={upper}/files,workdir={Workspace.MakeDirectory($"{upper}/work")}";
         if (options.Length > 4000)
             throw new SparkException(SparkFailureKind.Image, $"cannot mount {lowers.Count} layers: more than this kernel takes");
+
+        // The store may be walked through, not read.
+        int here = Libc.open(".", Libc.O_PATH | Libc.O_CLOEXEC, 0);
         if (Libc.chdir(links) != 0 || Libc.mount("xfn", target, "overlay", (upper is null ? Libc.MS_RDONLY : 0) | Libc.MS_NOSUID | Libc.MS_NODEV, options) != 0)
             throw Refused($"cannot mount {lowers.Count} layers with overlayfs", Libc.Errno);
+        if (Libc.chdir($"/proc/self/fd/{here}") != 0)
+            throw SparkException.FromErrno("cannot return to the store");
+        _ = Libc.close(here);
     }
 
     private static int FsOpen(string type)

@@ -65,6 +65,60 @@ internal static unsafe class RootFiles
         }
     }
 
+    /// <summary>Finds where a path of the root leads when what is not there counts as a directory, as docker finds it.</summary>
+    /// <returns>A path without links, relative to the root; null when something on the way is no directory, or there are too
+    /// many links.</returns>
+    public static string? Resolve(int root, string path)
+    {
+        // As many as the kernel follows.
+        const int mostLinks = 40;
+        int links = 0;
+        var found = new List<string>();
+        var rest = new Stack<string>(path.Split('/').Reverse());
+        while (rest.TryPop(out string? name))
+        {
+            if (name == "..")
+                found.RemoveRange(Math.Max(found.Count - 1, 0), Math.Min(found.Count, 1));
+            if (name is "" or "." or "..")
+                continue;
+            found.Add(name);
+            switch (Look(root, string.Join('/', found), out string target))
+            {
+                case Libc.S_IFLNK when ++links <= mostLinks:
+                    found.RemoveRange(target.StartsWith('/') ? 0 : found.Count - 1, target.StartsWith('/') ? found.Count : 1);
+                    foreach (string part in target.Split('/').Reverse())
+                        rest.Push(part);
+                    break;
+                case Libc.S_IFDIR or 0:
+                    break;
+                default:
+                    return null;
+            }
+        }
+
+        return string.Join('/', found);
+    }
+
+    /// <summary>Looks at a path without links.</summary>
+    /// <returns>Its type, 0 when there is nothing, and all bits when it cannot be looked at.</returns>
+    private static uint Look(int root, string path, out string target)
+    {
+        const int page = 4096;
+        target = "";
+        byte* buffer = stackalloc byte[page];
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'), empty = "\0"u8)
+        {
+            int fd = Libc.OpenAt2(root, name, Libc.O_PATH | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_SYMLINKS);
+            if (fd < 0)
+                return Libc.Errno == Libc.ENOENT ? 0 : uint.MaxValue;
+            uint type = Libc.Status(fd, out Libc.FileStatus status) == 0 ? status.Type : uint.MaxValue;
+            if (type == Libc.S_IFLNK)
+                target = Encoding.UTF8.GetString(buffer, (int)Math.Max(Libc.readlinkat(fd, empty, buffer, page), 0));
+            _ = Libc.close(fd);
+            return type;
+        }
+    }
+
     private static byte[] ReadImage(string path)
     {
         // Opened by way of its descriptor, so it is the file that was found.

@@ -1,3 +1,6 @@
+using System.Text;
+using Xfn.Core.Spark.Unpack;
+
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>What a root has besides the image's layers: above them mount points, below them what the image may lack.</summary>
@@ -85,6 +88,53 @@ internal sealed record Skeleton
         string root = workspace.NewDirectory("bottom");
         Make(root, Directories);
         return root;
+    }
+
+    /// <summary>Makes those of the <see cref="Directories"/> that the root lacks although they lie below its layers: a link leads
+    /// elsewhere, or a layer hides what is below it. They are made where the links lead, as docker does.</summary>
+    /// <param name="rootFd">The root.</param>
+    /// <param name="targetFd">Where to make them: the tree above the layers, or the root itself. Directories on the way that the
+    /// root has keep mode and owner.</param>
+    /// <returns>Whether there were any.</returns>
+    public bool MakeMissing(int rootFd, int targetFd)
+    {
+        bool made = false;
+        foreach (string directory in Directories)
+        {
+            int fd = RootFiles.Open(rootFd, directory);
+            if (fd >= 0)
+                _ = Libc.close(fd);
+
+            // Nothing of what is made below a mount point would be seen.
+            if (fd != -Libc.ENOENT || RootFiles.Resolve(rootFd, directory) is not { } path || MountPoints.Where(IsLeaf).Any(point => path.StartsWith(point + '/', StringComparison.Ordinal)))
+                continue;
+            foreach (string part in Parents(path))
+                MakeMissing(part, rootFd, targetFd);
+            made = true;
+        }
+
+        return made;
+    }
+
+    private static unsafe void MakeMissing(string path, int rootFd, int targetFd)
+    {
+        int parent = Beneath.Open(targetFd, Encoding.UTF8.GetBytes(Path.GetDirectoryName(path)!));
+        if (parent < 0)
+            throw SparkException.FromErrno($"cannot make directory '/{path}'", -parent, SparkFailureKind.Image);
+        string name = Path.GetFileName(path);
+        int result = Libc.mkdirat(parent, name, 0b111_101_101), errno = Libc.Errno;
+        if (result != 0 && errno != Libc.EEXIST)
+            throw SparkException.FromErrno($"cannot make directory '/{path}'", errno, SparkFailureKind.Image);
+        int existing = result == 0 ? RootFiles.Open(rootFd, path) : -Libc.EEXIST;
+        if (existing >= 0)
+        {
+            int own = Spark.Directories.Open(name, parent);
+            Spark.Directories.CopyModeAndOwner(existing, own);
+            _ = Libc.close(own);
+            _ = Libc.close(existing);
+        }
+
+        _ = Libc.close(parent);
     }
 
     /// <summary>Whether nothing of the image is to be seen below a mount point: what is mounted there covers all of it.</summary>

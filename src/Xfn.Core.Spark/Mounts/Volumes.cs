@@ -28,9 +28,7 @@ internal static class Volumes
 
     private static void MountOne(Workspace workspace, int rootFd, string volume, string own, string links, long bytes)
     {
-        int found = RootFiles.Open(rootFd, volume);
-        if (found < 0)
-            throw new SparkException(SparkFailureKind.Image, $"cannot make volume '/{volume}' writable: {Libc.Describe(-found)}", -found);
+        int found = Find(rootFd, volume);
         string target = $"/proc/self/fd/{found}";
         int from = Libc.openat(Libc.AT_FDCWD, target, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
         if (from < 0)
@@ -53,6 +51,20 @@ internal static class Volumes
         _ = Libc.close(files);
         _ = Libc.close(from);
         _ = Libc.close(found);
+    }
+
+    private static int Find(int rootFd, string volume)
+    {
+        int found = RootFiles.Open(rootFd, volume);
+        if (found != -Libc.ENOENT || RootFiles.Resolve(rootFd, volume) is not { } path)
+            return found >= 0 ? found : throw SparkException.FromErrno($"cannot make volume '/{volume}' writable", -found, SparkFailureKind.Image);
+
+        // It was made where its links lead, unless it would not be seen there.
+        found = RootFiles.Open(rootFd, path);
+        return found >= 0 ? found : throw new SparkException(
+            SparkFailureKind.Image,
+            $"cannot make volume '/{volume}' writable: links of the image lead to '/{path}', where another file system is mounted. Declare '/{path}' itself as a volume",
+            -found);
     }
 
     private static void Copy(int from, int to, string volume, long bytes)

@@ -64,7 +64,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     /// <summary>What a flattened image has besides its layers, as a name.</summary>
     private static string KeyOf(Bundle bundle)
     {
-        const string format = "2";
+        const string format = "3";
         string text = string.Join(
             '\0', [format, "", .. bundle.MountPoints, "", .. bundle.FileMountPoints, "", .. bundle.Directories, "", .. bundle.Files.Select(file => file.Path)]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)).AsSpan(0, 8));
