@@ -7,13 +7,14 @@ internal sealed class CorpusTests : RunnerFixture
 {
     private static readonly string[] Few =
     [
-        "buildah push oci-archive", "podman save docker-archive", "podman save oci-dir", "podman commit", "podman import", "umoci", "skopeo oci oci zstd", "kaniko", "jib", "nix",
+        "buildah push oci-archive", "podman save docker-archive", "podman save oci-dir", "podman commit", "podman import", "umoci", "skopeo oci oci zstd:chunked", "kaniko", "jib", "nix",
+        "buildkit docker types in oci", "estargz", "xfn-image", "dotnet publish OCI",
     ];
 
     /// <summary>Each transport and format of skopeo's with each compression, and what is left.</summary>
     private static readonly string[] Many =
     [
-        "buildah push docker-archive",
+        "buildah push docker-archive", "dotnet publish Docker",
         .. from transport in new[] { "oci", "oci-archive", "docker-archive" }
            from compression in transport == "docker-archive" ? new[] { "plain", "gzip" } : ["plain", "gzip", "zstd"]
            select $"skopeo {transport} {(transport == "docker-archive" ? "v2s2" : "oci")} {compression}",
@@ -51,7 +52,7 @@ internal sealed class CorpusTests : RunnerFixture
         string reference = await corpus.MakeAsync(builder, token);
         string expected = await corpus.RunByPodmanAsync(reference, token);
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(1) } }, token);
-        Assert.That(expected, Does.Contain("bin/busybox"), "it ran");
+        Assert.That(expected, Does.Contain("/busybox"), "it ran");
         Assert.That(Text(response.Output), Is.EqualTo(expected));
     }
 

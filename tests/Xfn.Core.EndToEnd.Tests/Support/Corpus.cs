@@ -10,13 +10,16 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 internal sealed class Corpus(string directory)
 {
     /// <summary>Names, arguments and environment without what engines add by themselves; then every file below some directories.</summary>
-    private const string View = """
+    public const string View = """
         b=/bin/busybox
-        echo "$(id -u):$(id -g) $(pwd) $# $*"
-        env | $b sort | $b grep -E '^(A|B|EMPTY|PATH)='
-        cd / && $b find bin srv own usr app -print 2>/dev/null | $b sort | while read -r f; do $b stat -c '%n %F %a %u:%g' "$f"; done
-        $b find bin srv own usr app -type f -print 2>/dev/null | $b sort | $b xargs $b stat -c '%n links=%h bytes=%s'
-        $b find bin srv own usr app -type f 2>/dev/null | $b sort | $b xargs $b md5sum
+        [ -e $b ] || b=/app/busybox
+        dirs='bin srv own usr app lib lib64'
+        echo "$($b id -u):$($b id -g) $(pwd) $# $*"
+        $b env | $b sort | $b grep -E '^(A|B|EMPTY|PATH)='
+        cd / && $b find $dirs -print 2>/dev/null | $b sort | while read -r f; do $b stat -c '%n %F %a %u:%g' "$f"; done
+        $b find . -maxdepth 1 -type f | $b sort
+        $b find $dirs -type f -print 2>/dev/null | $b sort | $b xargs $b stat -c '%n links=%h bytes=%s'
+        $b find $dirs -type f 2>/dev/null | $b sort | $b xargs $b md5sum
         $b readlink /srv/link
         exit 0
         """;
@@ -117,6 +120,22 @@ internal sealed class Corpus(string directory)
                 return $"oci:{file}:v1";
             case { } copy when copy.StartsWith("skopeo ", StringComparison.Ordinal):
                 return await CopyAsync(copy.Split(' '), file, token);
+            case "buildkit docker types in oci":
+                // oci-mediatypes=false: an OCI layout of docker's manifest and layers.
+                await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", "--format=v2s2", "--dest-compress", "--dest-compress-format=gzip", StoredImage, $"dir:{file}.dir"], token);
+                return await WriteLayoutAsync(file, file + ".dir", token);
+            case "estargz":
+                return Estargz.Image(new()
+                {
+                    Entrypoint = ["/bin/sh", "/bin/view"],
+                    Cmd = ["lazily"],
+                    User = "1000:50",
+                    WorkingDir = "/srv",
+                }).WriteTo(file);
+            case "xfn-image":
+                return await PublishByImageWriterAsync(file, token);
+            case "dotnet publish OCI" or "dotnet publish Docker":
+                return await PublishByDotnetAsync(file, builder.Split(' ')[^1], token);
             case "kaniko":
                 // The tarball of go-containerregistry: the configuration by its digest, compressed layers by theirs; and kaniko's own whiteouts, also below directories that no layer has.
                 return WriteDockerArchive(file, "kaniko", compress: true,
@@ -134,6 +153,9 @@ internal sealed class Corpus(string directory)
         }
     }
 
+    /// <summary>The image of the Dockerfile.</summary>
+    private string StoredImage => $"containers-storage:[vfs@{At("storage")}+{At("run")}]{Name}";
+
     private string[] StorageAt(string name) => ["--root", At(name), "--runroot", At("run"), "--storage-driver=vfs"];
 
     private const UnixFileMode Read = (UnixFileMode)0b101_101_101;
@@ -143,22 +165,88 @@ internal sealed class Corpus(string directory)
     /// <param name="token">Ends it.</param>
     private async Task<string> CopyAsync(string[] words, string file, CancellationToken token)
     {
-        string source = $"containers-storage:[vfs@{At("storage")}+{At("run")}]{Name}";
         string[] compression = words[3] switch
         {
             "plain" => ["--dest-decompress"],
             "gzip" => ["--dest-compress", "--dest-compress-format=gzip"],
-            "zstd" => ["--dest-compress", "--dest-compress-format=zstd"],
+            "zstd" or "zstd:chunked" => ["--dest-compress", $"--dest-compress-format={words[3]}"],
             var other => throw new ArgumentException($"no compression '{other}'"),
         };
 
         // Only directories take uncompressed layers on request; what is made of one keeps them.
         string made = words[1] == "oci" ? $"oci:{file}:v1" : $"{words[1]}:{file}:{Name}";
-        string via = words[1] == "oci" && words[3] != "plain" ? source : $"dir:{file}.dir";
-        if (via != source)
-            await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", $"--format={words[2]}", .. compression, source, via], token);
-        await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", .. via == source ? [$"--format={words[2]}", .. compression] : Array.Empty<string>(), via, made], token);
+        string via = words[1] == "oci" && words[3] != "plain" ? StoredImage : $"dir:{file}.dir";
+        if (via != StoredImage)
+            await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", $"--format={words[2]}", .. compression, StoredImage, via], token);
+        await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", .. via == StoredImage ? [$"--format={words[2]}", .. compression] : Array.Empty<string>(), via, made], token);
         return made;
+    }
+
+    /// <summary>Makes an OCI layout of a directory of skopeo's, whatever the types of its manifest.</summary>
+    private static async Task<string> WriteLayoutAsync(string layout, string directory, CancellationToken token)
+    {
+        string blobs = Directory.CreateDirectory(Path.Combine(layout, "blobs", "sha256")).FullName;
+        foreach (string blob in Directory.GetFiles(directory).Where(file => Path.GetFileName(file).Length == 64))
+            File.Move(blob, Path.Combine(blobs, Path.GetFileName(blob)));
+        byte[] manifest = await File.ReadAllBytesAsync(Path.Combine(directory, "manifest.json"), token);
+        Digest digest = Digest.Compute(manifest);
+        await File.WriteAllBytesAsync(Path.Combine(blobs, digest.Hex), manifest, token);
+        await File.WriteAllTextAsync(Path.Combine(layout, "oci-layout"), """{"imageLayoutVersion":"1.0.0"}""", token);
+        await File.WriteAllTextAsync(Path.Combine(layout, "index.json"), $$$"""
+            {"schemaVersion":2,"manifests":[{"mediaType":"{{{MediaTypes.DockerManifest}}}","digest":"{{{digest}}}","size":{{{manifest.Length}}},
+             "annotations":{"io.containerd.image.name":"{{{Name}}}","org.opencontainers.image.ref.name":"stable"}}]}
+            """, token);
+        
+        // podman finds no such image by its name.
+        return $"oci:{layout}";
+    }
+
+    /// <summary>A program that needs no library, one that does, and what the first is to say.</summary>
+    private async Task<string> PublishByImageWriterAsync(string file, CancellationToken token)
+    {
+        string published = Directory.CreateDirectory(file + ".published").FullName;
+        File.Copy("/bin/busybox", Path.Combine(published, "busybox"));
+        File.Copy("/bin/cat", Path.Combine(published, "cat"));
+        await File.WriteAllTextAsync(Path.Combine(published, "view"), View, token);
+        await RunAsync(
+            [Path.Combine(AppContext.BaseDirectory, "xfn-image"), "--user", "1000:50", "--env", "A=1", Path.Combine(published, "busybox"), $"oci:{file}:v1", "sh", "/app/view", "by xfn-image"], token);
+        return $"oci:{file}:v1";
+    }
+
+    /// <summary>The SDK's own containers, upon the image of the Dockerfile. It takes a base image from registries only.</summary>
+    private async Task<string> PublishByDotnetAsync(string file, string format, CancellationToken token)
+    {
+        if (!(await RunAsync(["sh", "-c", "dotnet --list-sdks 2>/dev/null || true"], token)).StartsWith($"{Environment.Version.Major}.", StringComparison.Ordinal))
+            Assert.Ignore("There is no .NET SDK in the tests' PATH.");
+        string project = Directory.CreateDirectory(file + ".project").FullName, archive = file + ".tar";
+        await using LocalRegistry registry = await LocalRegistry.StartAsync(project, token);
+        await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", "--dest-compress", "--dest-compress-format=gzip", StoredImage, $"docker://{registry.Host}/base:v1"], token);
+        await File.WriteAllTextAsync(Path.Combine(project, "program.cs"), "System.Console.WriteLine();", token);
+        await File.WriteAllTextAsync(Path.Combine(project, "program.csproj"), $"""
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <TargetFramework>net{Environment.Version.ToString(2)}</TargetFramework>
+                <OutputType>Exe</OutputType>
+                <UseAppHost>false</UseAppHost>
+                <RestoreSources>$(MSBuildProjectDirectory)</RestoreSources>
+                <ContainerImageFormat>{format}</ContainerImageFormat>
+                <ContainerBaseImage>{registry.Host}/base:v1</ContainerBaseImage>
+                <ContainerRepository>fn</ContainerRepository>
+                <ContainerImageTag>v1</ContainerImageTag>
+                <ContainerArchiveOutputPath>{archive}</ContainerArchiveOutputPath>
+              </PropertyGroup>
+              <ItemGroup>
+                <ContainerEntrypoint Include="/bin/sh;/bin/view" />
+                <ContainerDefaultArgs Include="by dotnet" />
+                <ContainerEnvironmentVariable Include="A" Value="2" />
+              </ItemGroup>
+            </Project>
+            """, token);
+
+        // Nothing of the build stays behind: no node, no compiler.
+        await RunAsync(
+            ["env", $"DOTNET_CONTAINER_INSECURE_REGISTRIES={registry.Host}", "dotnet", "publish", project, "-t:PublishContainer", "-v:quiet", "-nologo", "-nodeReuse:false", "-p:UseSharedCompilation=false"], token);
+        return format == "OCI" ? $"oci-archive:{archive}" : $"docker-archive:{archive}:fn:v1";
     }
 
     private static byte[] Rootfs()
