@@ -2,8 +2,8 @@
 """Has an xfn server run a function: run_function.py ADDRESS IMAGE < INPUT > OUTPUT
 
 ADDRESS is what gRPC dials: unix-abstract:crossplane/fn/default.sock, unix:/run/xfn.sock, 127.0.0.1:5000.
-The messages are made from src/Xfn.Core/Remote/Protocol/run_function.proto, once, by
-    protoc --proto_path=src/Xfn.Core/Remote/Protocol --python_out=DIRECTORY run_function.proto
+The messages are made from src/Xfn.Core/Remote/run_function.proto, once, by
+    protoc --proto_path=src/Xfn.Core/Remote --python_out=DIRECTORY run_function.proto
 and found through PYTHONPATH=DIRECTORY. Debian: apt-get install python3-grpcio python3-protobuf protobuf-compiler
 """
 import sys

@@ -1,4 +1,4 @@
-using Xfn.Core;
+using Xfn.Core.Diagnostics;
 
 namespace Xfn.Cli;
 

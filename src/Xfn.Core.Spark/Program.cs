@@ -1,4 +1,6 @@
 using Xfn.Core.Spark;
+using Xfn.Core.Spark.Containers;
+using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;
@@ -14,30 +16,30 @@ try
 
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
     Libc.signal(Libc.SIGCHLD, 0);
-    Stdio? stdio = args is ["run" or "prepare"] ? new Stdio(args[0] == "prepare") : null;
-    (int stdin, int stdout, int stderr) = stdio?.Runner ?? (-1, -1, -1);
-    Control.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, stdio?.RunnerRelease ?? -1));
-    switch (Control.Receive())
+    FunctionPipes? pipes = args is ["run" or "prepare"] ? new FunctionPipes(args[0] == "prepare") : null;
+    (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
+    RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
+    switch (RunnerChannel.Receive())
     {
         case null:
             return 1;
-        case SparkRun run when stdio is not null:
-            ContainerRun.Execute(run, stdio);
+        case SparkRun run when pipes is not null:
+            ContainerRun.Execute(run, pipes);
             return 0;
         case SparkReadFiles files:
-            Control.Send(FileReader.Read(files));
+            RunnerChannel.Send(FileReader.Read(files));
             return 0;
         case SparkFindDirectories directories:
-            Control.Send(FileReader.Find(directories));
+            RunnerChannel.Send(FileReader.Find(directories));
             return 0;
         case SparkUnpack unpack:
-            Control.Send(StoreWork.Unpack(unpack));
+            RunnerChannel.Send(StoreWork.Unpack(unpack));
             return 0;
         case SparkFlatten flatten:
-            Control.Send(StoreWork.Flatten(flatten));
+            RunnerChannel.Send(StoreWork.Flatten(flatten));
             return 0;
         case SparkRemove remove:
-            Control.Send(StoreWork.Remove(remove));
+            RunnerChannel.Send(StoreWork.Remove(remove));
             return 0;
         case object message:
             throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode");
@@ -45,7 +47,7 @@ try
 }
 catch (SparkException failure)
 {
-    Control.Send(failure.Failure);
+    RunnerChannel.Send(failure.Failure);
     return 1;
 }
 

@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using Xfn.Core.Cache;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Runs;

@@ -1,13 +1,17 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using Xfn.Core.Bundles;
+using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
+using Xfn.Core.Interop;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core;
 
@@ -96,7 +100,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
             _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
             _planner = new ContainerPlanner(
-                _settings, bundles, _images, new FlattenedImages(options.FlattenImages, _cache, store, layers, sparks, _settings.Logger, AfterPull));
+                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, _settings.Logger, AfterPull));
             _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
 
             _remover = new CacheRemover(sparks);

@@ -2,8 +2,9 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Layers;
 using Xfn.Core.Spark;
-using Xfn.Core.Spark.Unpack;
 
 namespace Xfn.Core.Benchmarks;
 

@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.EndToEnd.Tests;
 

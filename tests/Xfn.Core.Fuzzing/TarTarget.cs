@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
-using Xfn.Core.Spark.Unpack;
+using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Fuzzing;
 

@@ -8,7 +8,9 @@ using Xfn.Core.Layers;
 using Xfn.Core.Registry;
 using Xfn.Core.Remote;
 using Xfn.Core.Server;
+using Xfn.Core.Sources;
 using Xfn.Core.Spark;
+using Xfn.Core.Spark.Interop;
 using Metadata = Grpc.Core.Metadata;
 
 namespace Xfn.Core.Fuzzing;

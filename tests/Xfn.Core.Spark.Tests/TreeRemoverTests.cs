@@ -1,6 +1,7 @@
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tests.Support;
-using Xfn.Core.Spark.Unpack;
 
 namespace Xfn.Core.Spark.Tests;
 

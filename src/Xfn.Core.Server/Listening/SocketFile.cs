@@ -1,5 +1,6 @@
 using System.Net.Sockets;
-using Xfn.Core.Images;
+using Xfn.Core.Cache;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Server;
 

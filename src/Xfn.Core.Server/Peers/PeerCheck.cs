@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Server;
 

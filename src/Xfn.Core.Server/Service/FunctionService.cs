@@ -1,6 +1,8 @@
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Remote;
+
 using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server;

@@ -1,3 +1,5 @@
+using Xfn.Core.Spark.Interop;
+
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>The mounts of a container, made by its first process: see <see cref="ContainerProcess"/> for what may be done here.</summary>

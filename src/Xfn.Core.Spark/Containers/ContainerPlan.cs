@@ -49,7 +49,7 @@ internal unsafe struct ContainerPlan
     public int Stdout;
     public int Stderr;
 
-    /// <summary>The descriptors of a gate (<see cref="Run.Gate"/>): <see cref="Run.WaitingProgram"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
+    /// <summary>The descriptors of a gate (<see cref="Gate"/>): <see cref="WaitingProgram"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
     public int Waiting;
     public int Release;
     public int Status;

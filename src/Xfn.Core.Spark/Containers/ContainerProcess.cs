@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -96,7 +97,7 @@ internal static unsafe class ContainerProcess
             if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
                 return false;
         }
-        else if (!Hand(plan, plan->Waiting, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, Run.GateProcess.Release) || !Hand(plan, plan->Status, Run.GateProcess.Status)
+        else if (!Hand(plan, plan->Waiting, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, GateProcess.Release) || !Hand(plan, plan->Status, GateProcess.Status)
             || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(5, 5)) || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(7, uint.MaxValue)))
         {
             return false;

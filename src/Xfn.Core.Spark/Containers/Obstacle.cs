@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
-using Xfn.Core.Spark.Run;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -17,9 +17,9 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
     private static readonly string[] Links =
         ["fd", "/proc/self/fd", "stdin", "/proc/self/fd/0", "stdout", "/proc/self/fd/1", "stderr", "/proc/self/fd/2", "core", "/proc/kcore", "ptmx", "pts/ptmx"];
 
-    public StartedContainer Start(string root, Run.Stdio stdio, Gate? gate)
+    public StartedContainer Start(string root, FunctionPipes pipes, Gate? gate)
     {
-        ContainerPlan* plan = Plan(root, stdio, gate);
+        ContainerPlan* plan = Plan(root, pipes, gate);
         int pid = Clone(plan);
         var process = new ChildProcess(pid);
         if (plan->Error == 0)
@@ -48,11 +48,11 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
     }
 
-    private ContainerPlan* Plan(string root, Run.Stdio stdio, Gate? gate)
+    private ContainerPlan* Plan(string root, FunctionPipes pipes, Gate? gate)
     {
         var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
         byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
-        (int stdin, int stdout, int stderr) = stdio.Function;
+        (int stdin, int stdout, int stderr) = pipes.Function;
         MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(Step)];
         *plan = new ContainerPlan
         {

@@ -1,4 +1,6 @@
-using Xfn.Core.Spark.Unpack;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Mounts;
 

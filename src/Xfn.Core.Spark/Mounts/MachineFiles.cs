@@ -1,3 +1,5 @@
+using Xfn.Core.Spark.Interop;
+
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>The machine's file systems as this spark's mount namespace has them.</summary>

@@ -1,3 +1,6 @@
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>Mounts an image's layers as one root, with overlayfs.</summary>

@@ -1,4 +1,6 @@
 using System.Text;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
 

@@ -1,5 +1,6 @@
 using System.Text;
-using Xfn.Core.Spark.Unpack;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
 
@@ -128,8 +129,8 @@ internal sealed record Skeleton
         int existing = result == 0 ? RootFiles.Open(rootFd, path) : -Libc.EEXIST;
         if (existing >= 0)
         {
-            int own = Spark.Directories.Open(name, parent);
-            Spark.Directories.CopyModeAndOwner(existing, own);
+            int own = Spark.Files.Directories.Open(name, parent);
+            Spark.Files.Directories.CopyModeAndOwner(existing, own);
             _ = Libc.close(own);
             _ = Libc.close(existing);
         }

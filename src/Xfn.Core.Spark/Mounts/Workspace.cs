@@ -1,3 +1,5 @@
+using Xfn.Core.Spark.Interop;
+
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>A tmpfs of this spark's own, for all that one run needs besides the image; gone with its mount namespace.</summary>

@@ -1,4 +1,5 @@
 using Xfn.Core.Spark.Containers;
+using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Run;
@@ -8,9 +9,9 @@ internal static class ContainerRun
 {
     private const string Root = "rootfs";
 
-    public static void Execute(SparkRun run, Stdio stdio)
+    public static void Execute(SparkRun run, FunctionPipes pipes)
     {
-        stdio.CloseRunner();
+        pipes.CloseRunner();
 
         // Before the ids change: the directories above the store may be the caller's alone.
         if (Libc.chdir(run.StoreDirectory) != 0)
@@ -44,18 +45,18 @@ internal static class ContainerRun
         NamespaceLimits.Set(run.OuterProc);
 
         IContainerRuntime runtime = run.Container.IsEmpty ? new RuntimeProgram(run, workspace) : new SparkRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span));
-        Gate? gate = run.HasGate ? Gate.Make(stdio.Release, workspace["gate"]) : null;
-        StartedContainer container = runtime.Start(workspace[Root], stdio, gate);
-        stdio.CloseFunction();
+        Gate? gate = run.HasGate ? Gate.Make(pipes.Release, workspace["gate"]) : null;
+        StartedContainer container = runtime.Start(workspace[Root], pipes, gate);
+        pipes.CloseFunction();
         if (gate is not null)
         {
             gate.WaitUntilReady();
             container.Process.Follow();
-            Control.Send(new SparkStarted());
+            RunnerChannel.Send(new SparkStarted());
         }
         else
         {
-            Control.Send(new SparkStarted());
+            RunnerChannel.Send(new SparkStarted());
             container.Process.Follow();
         }
 
@@ -66,6 +67,6 @@ internal static class ContainerRun
         if (!executed)
             throw new SparkException(SparkFailureKind.Entrypoint, $"the runtime ended with status {exit.Code} before it executed the function");
         long setup = gate?.Check() ?? container.SetupMicroseconds;
-        Control.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));
+        RunnerChannel.Send(new SparkExited(exit.Code, exit.Signal, exit.Usage.CpuMicroseconds - setup, exit.Usage.MaxResidentKibibytes << 10));
     }
 }

@@ -1,3 +1,5 @@
+using Xfn.Core.Spark.Interop;
+
 namespace Xfn.Core.Spark.Run;
 
 /// <summary>What a function may take of that of which the kernel grants each user a number: limits of the run's own user namespace, in <c>/proc/sys/user</c>.</summary>

@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Cgroups;
 
 /// <summary>Finds the hierarchies that runs can get cgroups in. Changes nothing.</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Globalization;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cgroups;
 

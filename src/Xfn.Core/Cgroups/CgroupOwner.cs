@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using Xfn.Core.Images;
+using Xfn.Core.Cache;
 
 namespace Xfn.Core.Cgroups;
 

@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cgroups;
 

@@ -1,5 +1,6 @@
+using Xfn.Core.Cache;
 using Xfn.Core.Layers;
-using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 

@@ -1,7 +1,9 @@
 using System.Globalization;
+using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Interop;
 using Xfn.Core.Layers;
-using Xfn.Core.Namespaces;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
 using Xfn.Core.Layers;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Images;
 

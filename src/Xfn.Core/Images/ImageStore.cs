@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using Xfn.Core.Namespaces;
+using Xfn.Core.Cache;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;

@@ -1,3 +1,5 @@
+using Xfn.Core.Cache;
+
 namespace Xfn.Core.Images;
 
 /// <summary>Tells all processes that share the cache which images are in use and when they were last, by a lock file for each image.</summary>

@@ -3,7 +3,8 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Registry;
+using Xfn.Core.Cache;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Images;
 

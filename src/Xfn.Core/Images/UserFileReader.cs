@@ -1,4 +1,4 @@
-using Xfn.Core.Namespaces;
+using Xfn.Core.Cache;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;

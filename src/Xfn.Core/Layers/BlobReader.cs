@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using Xfn.Core.Registry;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Layers;
 

@@ -1,5 +1,5 @@
 using System.IO.Compression;
-using Xfn.Core.Registry;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Layers;
 

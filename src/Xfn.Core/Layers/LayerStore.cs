@@ -2,8 +2,9 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Logging;
-using Xfn.Core.Images;
-using Xfn.Core.Namespaces;
+using Xfn.Core.Cache;
+using Xfn.Core.Diagnostics;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Layers;

@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
-using Xfn.Core.Images;
+using Xfn.Core.Cache;
+using Xfn.Core.Diagnostics;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Layers;
 

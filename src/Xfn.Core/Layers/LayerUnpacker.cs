@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Security.Cryptography;
-using Xfn.Core.Images;
+using Xfn.Core.Cache;
 using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 

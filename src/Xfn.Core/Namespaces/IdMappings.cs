@@ -1,4 +1,4 @@
-using Xfn.Core.Preflight;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 

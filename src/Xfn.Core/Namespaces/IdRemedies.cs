@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Namespaces;
 
 /// <summary>What to do about ids that are missing. Each remedy is complete: it can be done as it is written.</summary>

@@ -1,5 +1,5 @@
 using System.Globalization;
-using Xfn.Core.Preflight;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 

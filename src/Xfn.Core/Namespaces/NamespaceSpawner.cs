@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 

@@ -2,6 +2,8 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Xfn.Core.Interop;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 

@@ -1,3 +1,5 @@
+using Xfn.Core.Sources;
+
 namespace Xfn.Core.Registry;
 
 /// <summary>A response's body that must make progress while it is waited for. What the reader does between reads costs it nothing.</summary>

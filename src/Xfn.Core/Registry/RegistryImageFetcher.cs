@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using Xfn.Core.Registry;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core;
 

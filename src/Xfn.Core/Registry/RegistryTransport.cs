@@ -6,6 +6,7 @@ using System.Net.Sockets;
 using System.Runtime.ExceptionServices;
 using System.Security.Authentication;
 using Polly;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 

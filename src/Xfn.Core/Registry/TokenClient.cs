@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Polly;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 

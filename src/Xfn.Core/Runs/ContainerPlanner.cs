@@ -1,9 +1,9 @@
 using System.Runtime.CompilerServices;
 using Xfn.Core.Bundles;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
+using Xfn.Core.Interop;
 using Xfn.Core.Layers;
-using Xfn.Core.Namespaces;
-using Xfn.Core.Preflight;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;

@@ -1,4 +1,5 @@
 using Xfn.Core.Cgroups;
+using Xfn.Core.Interop;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
 

@@ -1,5 +1,5 @@
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;

@@ -1,5 +1,4 @@
 using Xfn.Core.Images;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;

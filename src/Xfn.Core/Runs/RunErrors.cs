@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;

@@ -1,6 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Cgroups;
-using Xfn.Core.Namespaces;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;

@@ -1,9 +1,9 @@
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Bundles;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Layers;
 using Xfn.Core.Namespaces;
-using Xfn.Core.Preflight;
 
 namespace Xfn.Core.Runs;
 
@@ -112,7 +112,7 @@ internal sealed record RunnerSettings
         RootUid = options.RootUid,
         RootGid = options.RootGid,
         CacheDirectory = options.CacheDirectory,
-        HasLayers = mapping => options.EphemeralCacheParent is null && Images.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
+        HasLayers = mapping => options.EphemeralCacheParent is null && Cache.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
     };
 
     private static IdMapping DecideIds(ContainerRunnerOptions options)

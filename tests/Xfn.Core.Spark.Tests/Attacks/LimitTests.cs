@@ -1,4 +1,5 @@
 using System.Globalization;
+using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests.Attacks;

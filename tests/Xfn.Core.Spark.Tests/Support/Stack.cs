@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Spark.Unpack;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Tests.Support;
 

@@ -1,7 +1,8 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using Xfn.Core.Spark.Unpack;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Tests.Support;
 

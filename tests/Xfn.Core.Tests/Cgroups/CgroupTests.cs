@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Tests.Cgroups;
 

@@ -1,0 +1,36 @@
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Mounts;
+
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>An OCI runtime, such as crun: it starts the container and leaves it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
+internal sealed class RuntimeProgram(SparkRun run, Workspace workspace) : IContainerRuntime
+{
+    public StartedContainer Start(string root, FunctionPipes pipes, Gate? gate)
+    {
+        File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
+        int[] descriptors = gate?.DescriptorsForRuntime(run.GateArguments, run.GateEnvironment) ?? [];
+        string log = workspace["log"];
+        string pidFile = workspace["pid"];
+        if (Libc.chdir("/") != 0)
+            throw SparkException.FromErrno("cannot enter '/'");
+        ChildProcess runtime = ChildProcess.Start(
+            run.Runtime,
+            [
+                .. run.RuntimeFlags, "--root", workspace.NewDirectory("state"), "--log", log, "--log-format", "json",
+                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "--preserve-fds", $"{descriptors.Length}", "xfn",
+            ],
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            pipes.Function,
+            descriptors);
+        ChildExit exit = runtime.Wait();
+        if (exit.Status != 0)
+        {
+            string said = File.Exists(log) ? File.ReadAllText(log) : "";
+            throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {exit.Code}");
+        }
+
+        // It has gone by now, so its last process finds out by itself that a function cannot be executed, and says so on what was to be the function's stderr. A gate tells.
+        return new StartedContainer(new ChildProcess(int.Parse(File.ReadAllText(pidFile))), IsExecuted: gate is not null, SetupMicroseconds: 0);
+    }
+}

@@ -1,0 +1,155 @@
+using System.Buffers.Binary;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Files;
+
+/// <summary>Which extended attributes a file gets.</summary>
+internal static unsafe class ExtendedAttributes
+{
+    private const int MaxNameBytes = 255;
+    private const int MaxValueBytes = 65536;
+    private const int MaxAttributes = 1024;
+
+    private static ReadOnlySpan<byte> User => "user."u8;
+
+    private static ReadOnlySpan<byte> Capability => "security.capability"u8;
+
+    // Overlayfs would take them for its own: whiteouts, redirects to other directories, origins.
+    private static ReadOnlySpan<byte> UserOverlay => "user.overlay."u8;
+
+    /// <summary>Sets those of the entry's attributes that a container may have.</summary>
+    public static void Apply(int fd, TarReader reader, Notes notes)
+    {
+        TarEntry entry = reader.Entry;
+        ReadOnlySpan<byte> records = entry.PaxRecords.Span;
+        if (entry.Attributes.Count > MaxAttributes)
+            throw reader.Refused(SparkFailureKind.Limit, $"it has {entry.Attributes.Count} extended attributes, at most {MaxAttributes} are allowed");
+        byte* terminated = stackalloc byte[MaxNameBytes + 1];
+        byte* capability = stackalloc byte[CapabilityV2Bytes];
+        foreach ((Range nameRange, Range valueRange) in entry.Attributes)
+        {
+            ReadOnlySpan<byte> name = records[nameRange];
+            ReadOnlySpan<byte> value = records[valueRange];
+            if (name.Length is 0 or > MaxNameBytes || value.Length > MaxValueBytes)
+                throw reader.Refused(SparkFailureKind.Limit, $"its extended attribute '{ByteText.Show(name)}' has a name of {name.Length} and a value of {value.Length} bytes, at most {MaxNameBytes} and {MaxValueBytes} are allowed");
+            if (!IsKept(name) || name.SequenceEqual(Capability) && !TryMakeCapability(ref value, new Span<byte>(capability, CapabilityV2Bytes)))
+            {
+                notes.LeftOut(name, entry.Name.Span);
+                continue;
+            }
+
+            name.CopyTo(new Span<byte>(terminated, MaxNameBytes));
+            terminated[name.Length] = 0;
+            int result;
+            fixed (byte* v = value)
+                result = Libc.fsetxattr(fd, terminated, v, (nuint)value.Length, 0);
+            if (result == 0)
+                continue;
+            int errno = Libc.Errno;
+            if (errno is not (Libc.EOPNOTSUPP or Libc.EPERM or Libc.EINVAL))
+                throw reader.Refused(Failures.KindOf(errno), $"cannot set its extended attribute '{ByteText.Show(name)}': {Libc.Describe(errno)}", errno);
+            notes.LeftOut(name, entry.Name.Span);
+        }
+    }
+
+    /// <summary>Notes the attributes of an entry that cannot have any.</summary>
+    public static void LeaveOut(TarEntry entry, Notes notes)
+    {
+        foreach ((Range name, _) in entry.Attributes)
+            notes.LeftOut(entry.PaxRecords.Span[name], entry.Name.Span);
+    }
+
+    /// <summary>Copies the attributes of a directory.</summary>
+    public static void Copy(int fromParent, int toParent, byte* name)
+    {
+        int from = Libc.openat(fromParent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        int to = Libc.openat(toParent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        if (from >= 0 && to >= 0)
+            Copy(from, to);
+        if (from >= 0)
+            _ = Libc.close(from);
+        if (to >= 0)
+            _ = Libc.close(to);
+    }
+
+    /// <summary>Removes the attributes that unpacking would have set on a directory.</summary>
+    public static void Clear(int parent, byte* name)
+    {
+        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
+            throw SparkException.FromErrno("cannot open a directory");
+        byte[] names = List(fd);
+        fixed (byte* list = names)
+        {
+            for (int at = 0; at < names.Length;)
+            {
+                ReadOnlySpan<byte> attribute = NameAt(names, at);
+                if (IsKept(attribute))
+                    _ = Libc.fremovexattr(fd, list + at);
+                at += attribute.Length + 1;
+            }
+        }
+
+        _ = Libc.close(fd);
+    }
+
+    /// <summary>Copies the attributes that unpacking would have set.</summary>
+    public static void Copy(int from, int to)
+    {
+        byte[] names = List(from);
+        if (names.Length == 0)
+            return;
+        var buffer = new byte[MaxValueBytes];
+        fixed (byte* list = names)
+        fixed (byte* value = buffer)
+        {
+            for (int at = 0; at < names.Length;)
+            {
+                ReadOnlySpan<byte> name = NameAt(names, at);
+                nint length = IsKept(name) ? Libc.fgetxattr(from, list + at, value, (nuint)buffer.Length) : -1;
+                // A tmpfs has user attributes since Linux 6.6.
+                if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0 && Libc.Errno != Libc.EOPNOTSUPP)
+                    throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.Show(name)}'");
+                at += name.Length + 1;
+            }
+        }
+    }
+
+    /// <summary>The names, each with a NUL behind it.</summary>
+    private static byte[] List(int fd)
+    {
+        nint size = Libc.flistxattr(fd, null, 0);
+        if (size <= 0)
+            return [];
+        var names = new byte[size];
+        fixed (byte* list = names)
+            size = Libc.flistxattr(fd, list, (nuint)names.Length);
+        return names[..(int)Math.Max(0, size)];
+    }
+
+    private static ReadOnlySpan<byte> NameAt(byte[] names, int at) => names.AsSpan(at)[..names.AsSpan(at).IndexOf((byte)0)];
+
+    private static bool IsKept(ReadOnlySpan<byte> name) =>
+        name.StartsWith(User) && name.Length > User.Length && !name.StartsWith(UserOverlay) || name.SequenceEqual(Capability);
+
+    private const int CapabilityV2Bytes = 20;
+    private const int CapabilityV3Bytes = 24;
+
+    /// <summary>The kernel takes version 2 and makes of it version 3 for the namespace's root. A version 3 names a root itself: only the container's own will do.</summary>
+    private static bool TryMakeCapability(ref ReadOnlySpan<byte> value, Span<byte> buffer)
+    {
+        const uint revisions = 0xFF000000, v2 = 0x02000000, v3 = 0x03000000;
+        if (value.Length < 4)
+            return false;
+        uint magic = BinaryPrimitives.ReadUInt32LittleEndian(value);
+        if ((magic & revisions) == v2)
+            return value.Length == CapabilityV2Bytes;
+        if ((magic & revisions) != v3 || value.Length != CapabilityV3Bytes || BinaryPrimitives.ReadUInt32LittleEndian(value[20..]) != 0)
+            return false;
+        value[..CapabilityV2Bytes].CopyTo(buffer);
+        BinaryPrimitives.WriteUInt32LittleEndian(buffer, magic & ~revisions | v2);
+        value = buffer;
+        return true;
+    }
+}

@@ -1,0 +1,59 @@
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Files;
+
+/// <summary>Writes an entry's data to its file.</summary>
+internal static unsafe class FileWriter
+{
+    public static void Write(int fd, TarReader reader)
+    {
+        if (reader.Entry.IsSparse)
+        {
+            WriteSparse(fd, reader);
+            return;
+        }
+
+        while (reader.DataLeft > 0)
+            WriteAll(fd, reader.TakeData(long.MaxValue), reader);
+    }
+
+    private static void WriteSparse(int fd, TarReader reader)
+    {
+        foreach ((long offset, long length) in reader.Entry.Segments)
+        {
+            if (Libc.lseek(fd, offset, 0) != offset)
+                throw Refused(reader);
+            for (long left = length; left > 0;)
+            {
+                ReadOnlySpan<byte> data = reader.TakeData(left);
+                WriteAll(fd, data, reader);
+                left -= data.Length;
+            }
+        }
+
+        if (Libc.ftruncate(fd, reader.Entry.FileBytes) != 0)
+            throw Refused(reader);
+    }
+
+    private static void WriteAll(int fd, ReadOnlySpan<byte> data, TarReader reader)
+    {
+        fixed (byte* start = data)
+        {
+            for (int done = 0; done < data.Length;)
+            {
+                nint written = Libc.write(fd, start + done, (nuint)(data.Length - done));
+                if (written >= 0)
+                    done += (int)written;
+                else if (Libc.Errno != Libc.EINTR)
+                    throw Refused(reader);
+            }
+        }
+    }
+
+    private static SparkException Refused(TarReader reader)
+    {
+        int errno = Libc.Errno;
+        return reader.Refused(Failures.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
+    }
+}

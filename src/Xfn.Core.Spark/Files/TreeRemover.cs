@@ -1,0 +1,210 @@
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Files;
+
+/// <summary>Deletes trees, however deep, whatever their modes, and never through a link.</summary>
+/// <remarks>One descriptor is open at a time: it goes down by name and up by <c>..</c>, and checks that it came to where it was before.</remarks>
+internal sealed unsafe class TreeRemover
+{
+    private const int BlockBytes = 512;
+
+    private readonly DirectoryListing _listing = new();
+    private readonly Stack<Level> _levels = new();
+    private int _at = -1;
+    private long _blocks;
+
+    /// <summary>Deletes a file, or a directory with all that is in it. It is no error when there is none.</summary>
+    /// <returns>How many bytes of the disk that gave back: those of a file that has another name elsewhere are none.</returns>
+    public static long Remove(int directoryFd, ReadOnlySpan<byte> name)
+    {
+        byte[] terminated = [.. name, 0];
+        var remover = new TreeRemover();
+        if (!remover.TryUnlink(directoryFd, terminated, out bool missing) && !missing)
+            remover.RemoveDirectory(directoryFd, terminated);
+        return remover._blocks * BlockBytes;
+    }
+
+    /// <summary>Deletes what is in a directory.</summary>
+    public static void Clear(int directoryFd)
+    {
+        var listing = new DirectoryListing();
+        int fd = Open(directoryFd, ".\0"u8);
+        if (fd < 0)
+            throw SparkException.FromErrno("cannot open a directory to empty it");
+        try
+        {
+            bool any;
+            do
+            {
+                any = false;
+                _ = Libc.lseek(fd, 0, 0);
+                while (listing.Read(fd))
+                {
+                    while (listing.TryTake(out ReadOnlySpan<byte> name))
+                    {
+                        any = true;
+                        Remove(fd, name[..^1]);
+                    }
+                }
+            }
+            while (any);
+        }
+        finally
+        {
+            _ = Libc.close(fd);
+        }
+    }
+
+    private void RemoveDirectory(int parentFd, byte[] name)
+    {
+        try
+        {
+            Descend(parentFd, name);
+            while (_levels.TryPeek(out Level? level))
+            {
+                if (level.Subdirectories.TryPop(out byte[]? subdirectory))
+                    Descend(_at, subdirectory);
+                else if (!RemoveNames(level))
+                    Ascend(parentFd);
+            }
+        }
+        finally
+        {
+            CloseCurrent();
+        }
+    }
+
+    /// <summary>Deletes what can be deleted at once, and remembers the directories that are not empty.</summary>
+    /// <returns>Whether there was anything.</returns>
+    private bool RemoveNames(Level level)
+    {
+        bool any = false;
+        _ = Libc.lseek(_at, 0, 0);
+        if (_listing.Read(_at))
+        {
+            while (_listing.TryTake(out ReadOnlySpan<byte> name))
+            {
+                any = true;
+                if (!TryUnlink(_at, name, out bool missing) && !missing)
+                    level.Subdirectories.Push(name.ToArray());
+            }
+        }
+
+        return any;
+    }
+
+    private void Descend(int parent, byte[] name)
+    {
+        int fd = Open(parent, name);
+        if (fd < 0)
+            throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(name.AsSpan(..^1))}' to delete it");
+        CloseCurrent();
+        _at = fd;
+        if (Libc.Status(fd, out Libc.FileStatus status) != 0)
+            throw SparkException.FromErrno("cannot look at a directory to delete it");
+        _levels.Push(new Level(name, status.Inode));
+    }
+
+    private void Ascend(int parentFd)
+    {
+        Level done = _levels.Pop();
+        int up = parentFd;
+        if (_levels.TryPeek(out Level? above))
+        {
+            up = Open(_at, "..\0"u8);
+            CloseCurrent();
+            _at = up;
+            if (up < 0 || Libc.Status(up, out Libc.FileStatus status) != 0 || status.Inode != above.Inode)
+                throw new SparkException(SparkFailureKind.Environment, $"cannot delete '{ByteText.Show(done.Name.AsSpan(..^1))}': it was moved meanwhile");
+        }
+        else
+        {
+            CloseCurrent();
+        }
+
+        if (!TryUnlink(up, done.Name, out bool missing) && !missing)
+            throw new SparkException(SparkFailureKind.Environment, $"cannot delete directory '{ByteText.Show(done.Name.AsSpan(..^1))}': it is not empty", Libc.ENOTEMPTY);
+    }
+
+    private void CloseCurrent()
+    {
+        if (_at >= 0)
+            _ = Libc.close(_at);
+        _at = -1;
+    }
+
+    private static int Open(int parent, ReadOnlySpan<byte> terminated)
+    {
+        fixed (byte* name = terminated)
+        {
+            int flags = Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC;
+            int fd = Libc.openat(parent, name, flags, 0);
+            if (fd >= 0 || Libc.Errno != Libc.EACCES)
+                return fd;
+
+            // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod follows no link.
+            return Libc.Status(parent, name, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR && Libc.fchmodat(parent, name, 0b111_000_000, 0) == 0
+                ? Libc.openat(parent, name, flags, 0)
+                : -1;
+        }
+    }
+
+    /// <summary>Deletes a file or an empty directory.</summary>
+    /// <returns>False when it is a directory that is not empty, or when it is missing.</returns>
+    private bool TryUnlink(int parent, ReadOnlySpan<byte> terminated, out bool missing)
+    {
+        missing = false;
+        fixed (byte* name = terminated)
+        {
+            // What cannot be looked at counts for nothing; why not is told by what fails next.
+            long blocks = Libc.Status(parent, name, out Libc.FileStatus status) == 0 && (status.Links <= 1 || status.Type == Libc.S_IFDIR) ? (long)status.Blocks : 0;
+            bool writable = false;
+            while (true)
+            {
+                if (Libc.unlinkat(parent, name, 0) == 0)
+                {
+                    _blocks += blocks;
+                    return true;
+                }
+
+                int errno = Libc.Errno;
+                if (errno is Libc.EISDIR or Libc.EPERM)
+                {
+                    if (Libc.unlinkat(parent, name, Libc.AT_REMOVEDIR) == 0)
+                    {
+                        _blocks += blocks;
+                        return true;
+                    }
+
+                    // EPERM can also be an immutable file; then it is no directory.
+                    if (Libc.Errno != Libc.ENOTDIR)
+                        errno = Libc.Errno;
+                }
+
+                if (errno is Libc.ENOTEMPTY or Libc.EEXIST)
+                    return false;
+                if (errno == Libc.ENOENT)
+                {
+                    missing = true;
+                    return false;
+                }
+
+                if (errno != Libc.EACCES || writable || !MakeWritable(parent))
+                    throw SparkException.FromErrno($"cannot delete '{ByteText.Show(terminated[..^1])}'", errno);
+                writable = true;
+            }
+        }
+    }
+
+    private static bool MakeWritable(int directory)
+    {
+        fixed (byte* self = ".\0"u8)
+            return Libc.fchmod(directory, 0b111_000_000) == 0 || Libc.fchmodat(directory, self, 0b111_000_000, 0) == 0;
+    }
+
+    private sealed record Level(byte[] Name, ulong Inode)
+    {
+        public Stack<byte[]> Subdirectories { get; } = new();
+    }
+}

@@ -1,0 +1,50 @@
+namespace Xfn.Core.Spark.Interop;
+
+/// <summary>The messages from and to the runner, over stdin and stdout. Reads exactly a message at a time: what follows one may be a layer.</summary>
+internal static unsafe class RunnerChannel
+{
+    public const int InputFd = 0;
+    private const int OutputFd = 1;
+
+    public static void Send<T>(T message)
+        where T : class
+    {
+        ReadOnlySpan<byte> rest = SparkFrame.Write(message).Span;
+        while (rest.Length > 0)
+        {
+            fixed (byte* bytes = rest)
+            {
+                nint written = Libc.write(OutputFd, bytes, (nuint)rest.Length);
+                if (written < 0 && Libc.Errno != Libc.EINTR)
+                    return; // The runner is gone; there is nobody to tell.
+                rest = rest[(int)Math.Max(written, 0)..];
+            }
+        }
+    }
+
+    /// <summary>The next message; null when the runner is gone.</summary>
+    public static object? Receive()
+    {
+        Span<byte> header = stackalloc byte[SparkFrame.HeaderBytes];
+        if (!TryFill(header))
+            return null;
+        var body = new byte[SparkFrame.ReadHeader(header, out SparkMessageKind kind)];
+        return TryFill(body) ? SparkFrame.Read(kind, body) : null;
+    }
+
+    private static bool TryFill(Span<byte> buffer)
+    {
+        while (buffer.Length > 0)
+        {
+            fixed (byte* bytes = buffer)
+            {
+                nint count = Libc.read(InputFd, bytes, (nuint)buffer.Length);
+                if (count == 0 || count < 0 && Libc.Errno != Libc.EINTR)
+                    return false;
+                buffer = buffer[(int)Math.Max(count, 0)..];
+            }
+        }
+
+        return true;
+    }
+}

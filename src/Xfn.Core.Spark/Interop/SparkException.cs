@@ -1,0 +1,14 @@
+namespace Xfn.Core.Spark.Interop;
+
+/// <summary>What the runner is told when an operation fails.</summary>
+internal sealed class SparkException(SparkFailureKind kind, string message, int errno = 0, uint id = 0) : Exception(message)
+{
+    public SparkFailure Failure => new(kind, Message, errno, id);
+
+    /// <summary>A refusal by the system, with its own words behind what was tried: <c>cannot mount overlay: Operation not permitted</c>.</summary>
+    public static SparkException FromErrno(string tried) => FromErrno(tried, Libc.Errno);
+
+    /// <inheritdoc cref="FromErrno(string)"/>
+    public static SparkException FromErrno(string tried, int errno, SparkFailureKind kind = SparkFailureKind.Environment) =>
+        new(kind, $"{tried}: {Libc.Describe(errno)}", errno);
+}

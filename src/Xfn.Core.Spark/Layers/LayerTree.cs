@@ -1,0 +1,315 @@
+using System.Runtime.CompilerServices;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Layers;
+
+/// <summary>Where a path was found.</summary>
+internal enum Place
+{
+    Nowhere,
+    Layer,
+    LowerLayers,
+}
+
+/// <summary>The directories of a layer that is being unpacked: finds the one that a path names, through the links that are in the layer and those below, and
+/// makes those that are missing.</summary>
+/// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="Beneath"/> opens it.</remarks>
+internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
+{
+    private const int MaxLinks = 40;
+
+    private readonly Slot _made = new();
+    private readonly Slot _found = new();
+    private readonly PathSet _opaque = new();
+    private GrowingBytes _todo = new();
+    private GrowingBytes _nextTodo = new();
+
+    /// <summary>Directories that were made without an entry of their own.</summary>
+    public long Implied { get; private set; }
+
+    public bool IsRootOpaque => _opaque.Contains(default);
+
+    /// <summary>The path without links of what <see cref="OpenDirectory"/> opened.</summary>
+    public ReadOnlySpan<byte> RealPath => _made.Real.Span;
+
+    /// <summary>The path without links of what <see cref="FindDirectory"/> found.</summary>
+    public ReadOnlySpan<byte> FoundPath => _found.Real.Span;
+
+    public void Dispose()
+    {
+        _made.Close();
+        _found.Close();
+    }
+
+    /// <summary>Opens a directory, after making it and those above it where they are missing.</summary>
+    /// <returns>A descriptor that stays open until the next call.</returns>
+    public int OpenDirectory(ReadOnlySpan<byte> path)
+    {
+        if (_made.Has(path))
+            return _made.Fd;
+
+        _made.Close();
+        int fd = Beneath.Open(rootFd, path);
+        if (fd >= 0)
+        {
+            _made.Real.Set(path);
+        }
+        else if (fd is -Libc.ENOENT or -Libc.ELOOP or -Libc.ENOTDIR)
+        {
+            Walk(path, make: true, _made.Real);
+            fd = Beneath.Open(rootFd, _made.Real.Span);
+        }
+
+        if (fd < 0)
+            throw Refused("open directory", path, -fd);
+        _made.Keep(path, fd);
+        return fd;
+    }
+
+    /// <summary>Finds a directory of this layer or of those below. The descriptor of one in the layer is open until the next call; else there is none.</summary>
+    public Place FindDirectory(ReadOnlySpan<byte> path, out int fd)
+    {
+        fd = -1;
+        if (!_found.Has(path))
+        {
+            _found.Close();
+            int opened = Beneath.Open(rootFd, path);
+            if (opened >= 0)
+            {
+                _found.Real.Set(path);
+            }
+            else
+            {
+                Place place = Walk(path, make: false, _found.Real);
+                if (place != Place.Layer)
+                    return place;
+                opened = Beneath.Open(rootFd, _found.Real.Span);
+            }
+
+            if (opened < 0)
+                return Place.Nowhere;
+            _found.Keep(path, opened);
+        }
+
+        fd = _found.Fd;
+        return Place.Layer;
+    }
+
+    /// <summary>A directory or a link was replaced: paths may lead elsewhere. Descriptors that were handed out stay open until the next call.</summary>
+    public void Forget()
+    {
+        _made.Invalidate();
+        _found.Invalidate();
+    }
+
+    /// <summary>Whether nothing of the layers below shows in the directory.</summary>
+    /// <param name="path">A path without links.</param>
+    public bool IsHidingLower(ReadOnlySpan<byte> path) => _opaque.ContainsAncestorOrSelf(path);
+
+    /// <summary>Lets nothing of the layers below show in a directory of this layer, whose path without links is given too.</summary>
+    public void MakeOpaque(int parent, byte* name, ReadOnlySpan<byte> path)
+    {
+        // One of that path may have been opaque, and was replaced since: the mark is made anew.
+        if (_opaque.Add(path))
+            budget.Take(path.Length);
+        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
+            throw Refused("open directory", path, Libc.Errno);
+        int result;
+        byte yes = (byte)'y';
+        fixed (byte* attribute = "user.overlay.opaque\0"u8)
+            result = Libc.fsetxattr(fd, attribute, &yes, 1, 0);
+        int errno = Libc.Errno;
+        _ = Libc.close(fd);
+        if (result != 0)
+        {
+            throw errno == Libc.EOPNOTSUPP
+                ? new SparkException(SparkFailureKind.Environment, $"cannot hide what lies below directory '{ByteText.Show(path)}': the file system of the cache has no user attributes; use one that has, such as ext4, xfs or btrfs", errno)
+                : Refused("hide what lies below directory", path, errno);
+        }
+    }
+
+    [SkipLocalsInit]
+    private Place Walk(ReadOnlySpan<byte> path, bool make, GrowingBytes real)
+    {
+        real.Clear();
+        _todo.Set(path);
+        int done = 0, links = 0;
+        bool hiding = _opaque.Contains(default), inLayer = true;
+        int at = rootFd;
+        byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
+        try
+        {
+            while (done < _todo.Length)
+            {
+                ReadOnlySpan<byte> rest = _todo.Span[done..];
+                ReadOnlySpan<byte> component = EntryPath.TakeFirst(ref rest);
+                done = _todo.Length - rest.Length;
+                if (component.IsEmpty || component.SequenceEqual("."u8))
+                    continue;
+                if (component.SequenceEqual(".."u8))
+                {
+                    real.Truncate(EntryPath.Parent(real.Span).Length);
+                    Reopen(ref at, real.Span);
+                    inLayer = at >= 0;
+                    hiding = _opaque.ContainsAncestorOrSelf(real.Span);
+                    continue;
+                }
+
+                if (component.Length > EntryPath.MaxComponentBytes)
+                    throw Refused("follow", path, Libc.ENAMETOOLONG);
+                component.CopyTo(new Span<byte>(name, component.Length));
+                name[component.Length] = 0;
+
+                int lowerParent = -1;
+                try
+                {
+                    Place place = inLayer && Libc.Status(at, name, out Libc.FileStatus status) == 0 ? Place.Layer
+                        : FindLower(real.Span, name, hiding, out lowerParent, out status);
+                    if (place == Place.Nowhere && make && layersBelow && lowerRootFd < 0 && !hiding)
+                        throw new SparkException(SparkFailureKind.NeedsParents, $"cannot unpack '{ByteText.Show(path)}': the layer has no entry for a directory above it, which may be a link in the layers below");
+
+                    if (place != Place.Nowhere && status.Type == Libc.S_IFLNK)
+                    {
+                        if (++links > MaxLinks)
+                            throw Refused("follow", path, Libc.ELOOP);
+                        if (Follow(place == Place.Layer ? at : lowerParent, name, done))
+                        {
+                            real.Clear();
+                            Reopen(ref at, default);
+                            (inLayer, hiding) = (true, _opaque.Contains(default));
+                        }
+
+                        done = 0;
+                        continue;
+                    }
+
+                    EntryPath.Append(real, component);
+                    if (place != Place.Layer || status.Type != Libc.S_IFDIR)
+                    {
+                        if (!make && (place == Place.Nowhere || status.Type != Libc.S_IFDIR))
+                            return Place.Nowhere;
+                        if (make)
+                            Make(at, name, real.Span, place, lowerParent, status);
+                        else
+                            inLayer = false;
+                    }
+
+                    hiding |= _opaque.Contains(real.Span);
+                    if (inLayer)
+                    {
+                        int next = Libc.openat(at, name, Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+                        if (next < 0)
+                            throw Refused("open directory", real.Span, Libc.Errno);
+                        CloseUnlessRoot(at);
+                        at = next;
+                    }
+                }
+                finally
+                {
+                    if (lowerParent >= 0)
+                        _ = Libc.close(lowerParent);
+                }
+            }
+        }
+        finally
+        {
+            CloseUnlessRoot(at);
+        }
+
+        return inLayer ? Place.Layer : Place.LowerLayers;
+    }
+
+    private Place FindLower(ReadOnlySpan<byte> parent, byte* name, bool hiding, out int lowerParent, out Libc.FileStatus status)
+    {
+        status = default;
+        lowerParent = hiding || lowerRootFd < 0 ? -1 : Beneath.Open(lowerRootFd, parent);
+        return lowerParent >= 0 && Libc.Status(lowerParent, name, out status) == 0 ? Place.LowerLayers : Place.Nowhere;
+    }
+
+    /// <summary>Makes a directory where none is: with what the layers below say of it, in place of what this layer has there.</summary>
+    private void Make(int at, byte* name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
+    {
+        // Entries' own names were looked at; this can come from a link.
+        if (Whiteouts.Classify(EntryPath.Name(path)) != WhiteoutKind.None)
+            throw new SparkException(SparkFailureKind.Image, $"cannot make directory '{ByteText.Show(path)}' in the layer: its name is a whiteout's");
+        size.AddOnDisk(1);
+        if (place == Place.Layer && Libc.unlinkat(at, name, 0) != 0 || Libc.mkdirat(at, name, Metadata.Implied.Mode) != 0)
+            throw Refused("make directory", path, Libc.Errno);
+        Implied++;
+        bool fromLower = place == Place.LowerLayers && status.Type == Libc.S_IFDIR;
+        pending.Add(path, fromLower ? Metadata.Of(status) : Metadata.Implied);
+        if (place == Place.Layer)
+        {
+            Forget();
+            MakeOpaque(at, name, path);
+        }
+        else if (fromLower)
+        {
+            ExtendedAttributes.Copy(lowerParent, at, name);
+        }
+    }
+
+    /// <summary>Puts what the link says in place of the part that is done.</summary>
+    /// <returns>Whether to start at the root again.</returns>
+    private bool Follow(int parent, byte* name, int done)
+    {
+        const int most = 4096;
+        byte* target = stackalloc byte[most];
+        nint length = Libc.readlinkat(parent, name, target, most);
+        if (length <= 0)
+            throw SparkException.FromErrno("cannot read a link");
+        _nextTodo.Set(new ReadOnlySpan<byte>(target, (int)length));
+        _nextTodo.Append((byte)'/');
+        _nextTodo.Append(_todo.Span[done..]);
+        (_todo, _nextTodo) = (_nextTodo, _todo);
+        return target[0] == '/';
+    }
+
+    private void Reopen(ref int at, ReadOnlySpan<byte> path)
+    {
+        CloseUnlessRoot(at);
+        at = path.IsEmpty ? rootFd : Beneath.Open(rootFd, path);
+    }
+
+    private void CloseUnlessRoot(int fd)
+    {
+        if (fd >= 0 && fd != rootFd)
+            _ = Libc.close(fd);
+    }
+
+    private static SparkException Refused(string verb, ReadOnlySpan<byte> path, int errno) =>
+        new(Failures.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
+
+    /// <summary>The directory that was opened last, and by which path: entries of one directory mostly come one after another.</summary>
+    private sealed class Slot
+    {
+        private readonly GrowingBytes _path = new();
+        private bool _valid;
+
+        public int Fd { get; private set; } = -1;
+
+        public GrowingBytes Real { get; } = new();
+
+        public bool Has(ReadOnlySpan<byte> path) => _valid && path.SequenceEqual(_path.Span);
+
+        public void Keep(ReadOnlySpan<byte> path, int fd)
+        {
+            _path.Set(path);
+            Fd = fd;
+            _valid = true;
+        }
+
+        public void Invalidate() => _valid = false;
+
+        public void Close()
+        {
+            _valid = false;
+            if (Fd >= 0)
+                _ = Libc.close(Fd);
+            Fd = -1;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Layers;
+
+/// <summary>Writes a layer's tar stream as a directory that overlayfs can mount.</summary>
+internal sealed unsafe partial class LayerUnpacker : IDisposable
+{
+    private const uint SpecialBits = 0xE00;
+
+    private readonly SparkUnpack _request;
+    private readonly int _rootFd;
+    private readonly int _lowerRootFd;
+    private readonly TarInput _input;
+    private readonly TarReader _reader;
+    private readonly TarEntry _entry;
+    private readonly LayerSize _size;
+    private readonly PendingDirectories _pending;
+    private readonly LayerTree _tree;
+    private readonly Whiteouts _whiteouts;
+    private readonly Owners _owners;
+    private readonly Notes _notes = new();
+    private readonly GrowingBytes _path = new();
+    private readonly GrowingBytes _target = new();
+    private long _entries;
+    private Metadata? _rootMetadata;
+
+    private LayerUnpacker(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids)
+    {
+        _request = request;
+        _rootFd = directoryFd;
+        _lowerRootFd = lowerRootFd;
+        _input = new TarInput(tarFd);
+        _reader = new TarReader(_input);
+        _entry = _reader.Entry;
+        _size = new LayerSize(request, _reader);
+        var budget = new MemoryBudget();
+        _pending = new PendingDirectories(directoryFd, budget);
+        _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);
+        _whiteouts = new Whiteouts(directoryFd, lowerRootFd, isBottom: !request.LayersBelow, _tree, budget, _size);
+        _owners = new Owners(uids, gids, request.SquashUnmappedIds, _notes);
+    }
+
+    /// <summary>Unpacks a tar stream, which is read to its end.</summary>
+    /// <param name="tarFd">The stream, uncompressed.</param>
+    /// <param name="directoryFd">An empty directory of ours.</param>
+    /// <param name="request">Limits and the like.</param>
+    /// <param name="lowerRootFd">What the layers below make together, read-only; -1 when they are not at hand.</param>
+    /// <exception cref="SparkException">It cannot be unpacked; the directory then holds a part of it.</exception>
+    public static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd) =>
+        Unpack(tarFd, directoryFd, request, lowerRootFd, IdMap.Read("/proc/self/uid_map"), IdMap.Read("/proc/self/gid_map"));
+
+    internal static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids)
+    {
+        // Modes are the archive's.
+        uint mask = Libc.umask(0);
+        try
+        {
+            using var unpacker = new LayerUnpacker(tarFd, directoryFd, request, lowerRootFd, uids, gids);
+            return unpacker.Run();
+        }
+        finally
+        {
+            _ = Libc.umask(mask);
+        }
+    }
+
+    public void Dispose()
+    {
+        _tree.Dispose();
+        _input.Dispose();
+    }
+
+    private SparkUnpacked Run()
+    {
+        ClearInheritance();
+        while (_reader.Next())
+        {
+            CheckLimits();
+            UnpackEntry();
+        }
+
+        _reader.Drain();
+        IReadOnlyList<string> whiteoutDirectories = _whiteouts.RemoveGhosts();
+        _pending.Apply();
+        ApplyToRoot();
+        return new SparkUnpacked
+        {
+            Entries = _entries + _tree.Implied,
+            Bytes = _size.DiskBytes,
+            HasRoot = _rootMetadata is not null,
+            RootMode = (_rootMetadata ?? Metadata.Implied).Mode,
+            RootUid = _rootMetadata?.Uid ?? 0,
+            RootGid = _rootMetadata?.Gid ?? 0,
+            OpaqueRoot = _tree.IsRootOpaque,
+            WhiteoutDirectories = whiteoutDirectories,
+            HighestUid = _owners.HighestUid,
+            HighestGid = _owners.HighestGid,
+            Notes = _notes.ToLines(),
+        };
+    }
+
+    /// <summary>What the host's directory would hand on to all that is made in it: a default access list, a group.</summary>
+    private void ClearInheritance()
+    {
+        fixed (byte* name = "system.posix_acl_default\0"u8)
+            _ = Libc.fremovexattr(_rootFd, name);
+        if (Libc.Status(_rootFd, out Libc.FileStatus status) != 0 || (status.Mode & SpecialBits) != 0 && Libc.fchmod(_rootFd, status.Mode & ~SpecialBits & 0xFFF) != 0)
+            throw SparkException.FromErrno("cannot prepare the layer's directory");
+    }
+
+    private void CheckLimits()
+    {
+        if (++_entries + _tree.Implied > _request.MaxEntries)
+            throw _reader.OverLimit($"with it the layer has more than {_request.MaxEntries} entries", "MaxLayerEntries");
+        _size.AddEntry();
+        if (Math.Max(_entry.Name.Length, _entry.LinkName.Length) > _request.MaxPathBytes)
+            throw _reader.OverLimit($"its name or what it links to has more than {_request.MaxPathBytes} bytes", "MaxNameBytes");
+        EntryPath.Clean(_entry.Name.Span, _path);
+        if (_path.Span.Count((byte)'/') >= _request.MaxDepth)
+            throw _reader.OverLimit($"it lies more than {_request.MaxDepth} directories deep", "MaxDepth");
+    }
+
+    private void UnpackEntry()
+    {
+        if (_path.Length == 0)
+        {
+            UnpackRoot();
+            return;
+        }
+
+        ReadOnlySpan<byte> parentPath = EntryPath.Parent(_path.Span);
+        ReadOnlySpan<byte> last = EntryPath.Name(_path.Span);
+        switch (Whiteouts.Classify(_path.Span))
+        {
+            case WhiteoutKind.Ignored:
+                return;
+            case WhiteoutKind.Invalid:
+                throw _reader.Malformed("its name is a whiteout's, of nothing");
+            case WhiteoutKind.Opaque:
+                _whiteouts.HideAllIn(parentPath);
+                return;
+            case WhiteoutKind.Plain:
+                _whiteouts.Hide(parentPath, Whiteouts.Hidden(last));
+                return;
+        }
+
+        if (last.Length > EntryPath.MaxComponentBytes)
+            throw Refused(Libc.ENAMETOOLONG);
+        byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
+        last.CopyTo(new Span<byte>(name, EntryPath.MaxComponentBytes));
+        name[last.Length] = 0;
+        switch (_entry.Kind)
+        {
+            case TarEntryKind.File:
+                MakeFile(_tree.OpenDirectory(parentPath), name);
+                break;
+            case TarEntryKind.Directory:
+                MakeDirectory(_tree.OpenDirectory(parentPath), name, last);
+                break;
+            case TarEntryKind.SymbolicLink:
+                MakeSymbolicLink(_tree.OpenDirectory(parentPath), name);
+                break;
+            case TarEntryKind.HardLink:
+                MakeHardLink(parentPath, name, last);
+                break;
+            case TarEntryKind.Fifo:
+                MakeFifo(_tree.OpenDirectory(parentPath), name);
+                break;
+            default:
+                _notes.Device(_entry);
+                break;
+        }
+    }
+
+    private void UnpackRoot()
+    {
+        if (_entry.Kind != TarEntryKind.Directory)
+            throw _reader.Malformed("it is the root, but no directory");
+        fixed (byte* self = ".\0"u8)
+            ExtendedAttributes.Clear(_rootFd, self);
+        _rootMetadata = EntryMetadata();
+        ApplyAttributes(_rootFd);
+    }
+
+    private void ApplyToRoot()
+    {
+        if (_rootMetadata is not { } m)
+            return;
+        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
+        times[0] = times[1] = m.Modified;
+        if (Libc.fchown(_rootFd, m.Uid, m.Gid) != 0 || Libc.fchmod(_rootFd, m.Mode) != 0 || Libc.futimens(_rootFd, times) != 0)
+            throw SparkException.FromErrno("cannot set mode, owner and time of the layer's root");
+    }
+
+    private Metadata EntryMetadata()
+    {
+        (uint uid, uint gid, uint mode) = _owners.Of(_reader);
+        return new Metadata(mode, uid, gid, new Libc.TimeSpec { Seconds = _entry.ModifiedSeconds, Nanoseconds = _entry.ModifiedNanoseconds });
+    }
+
+    private void MakeFile(int parent, byte* name)
+    {
+        Metadata m = EntryMetadata();
+        const int flags = Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC;
+        int fd = Libc.openat(parent, name, flags, m.Mode & ~SpecialBits);
+        if (fd < 0 && Libc.Errno == Libc.EEXIST)
+        {
+            RemoveExisting(parent, name);
+            fd = Libc.openat(parent, name, flags, m.Mode & ~SpecialBits);
+        }
+
+        if (fd < 0)
+            throw Refused(Libc.Errno);
+        try
+        {
+            FileWriter.Write(fd, _reader);
+            Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
+            times[0] = times[1] = m.Modified;
+            // Owner first: changing it clears setuid and setgid bits, and capabilities.
+            if ((m.Uid | m.Gid) != 0 && Libc.fchown(fd, m.Uid, m.Gid) != 0 || (m.Mode & SpecialBits) != 0 && Libc.fchmod(fd, m.Mode) != 0)
+                throw Refused(Libc.Errno);
+            ApplyAttributes(fd);
+            if (Libc.futimens(fd, times) != 0)
+                throw Refused(Libc.Errno);
+        }
+        finally
+        {
+            _ = Libc.close(fd);
+        }
+    }
+
+    private void MakeDirectory(int parent, byte* name, ReadOnlySpan<byte> last)
+    {
+        Metadata m = EntryMetadata();
+        _target.Set(_tree.RealPath);
+        EntryPath.Append(_target, last);
+        // Its special bits come last, as they are inherited.
+        if (Libc.mkdirat(parent, name, m.Mode & ~SpecialBits) != 0)
+        {
+            if (Libc.Errno != Libc.EEXIST)
+                throw Refused(Libc.Errno);
+            if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
+                throw Refused(Libc.Errno);
+            if (status.Type == Libc.S_IFDIR)
+            {
+                // An earlier entry's, or those of the layers below, if it was only implied until now.
+                ExtendedAttributes.Clear(parent, name);
+            }
+            else
+            {
+                // Whatever it was hid what the layers below have there, and so does the directory in its place.
+                RemoveExisting(parent, name);
+                if (Libc.mkdirat(parent, name, m.Mode & ~SpecialBits) != 0)
+                    throw Refused(Libc.Errno);
+                _tree.MakeOpaque(parent, name, _target.Span);
+            }
+        }
+
+        _pending.Add(_target.Span, m);
+        if (_entry.Attributes.Count == 0)
+            return;
+        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        if (fd < 0)
+            throw Refused(Libc.Errno);
+        try
+        {
+            ApplyAttributes(fd);
+        }
+        finally
+        {
+            _ = Libc.close(fd);
+        }
+    }
+
+    private void MakeSymbolicLink(int parent, byte* name)
+    {
+        fixed (byte* target = _entry.LinkName.Terminated())
+        {
+            int result = Libc.symlinkat(target, parent, name);
+            if (result != 0 && Libc.Errno == Libc.EEXIST)
+            {
+                RemoveExisting(parent, name);
+                result = Libc.symlinkat(target, parent, name);
+            }
+
+            if (result != 0)
+                throw Refused(Libc.Errno);
+        }
+
+        FinishSpecial(parent, name, setMode: false);
+    }
+
+    private void MakeFifo(int parent, byte* name)
+    {
+        int result = Libc.mknodat(parent, name, Libc.S_IFIFO | 0b110_000_000, 0);
+        if (result != 0 && Libc.Errno == Libc.EEXIST)
+        {
+            RemoveExisting(parent, name);
+            result = Libc.mknodat(parent, name, Libc.S_IFIFO | 0b110_000_000, 0);
+        }
+
+        if (result != 0)
+            throw Refused(Libc.Errno);
+        FinishSpecial(parent, name, setMode: true);
+    }
+
+    private void FinishSpecial(int parent, byte* name, bool setMode)
+    {
+        Metadata m = EntryMetadata();
+        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
+        times[0] = times[1] = m.Modified;
+        // Only a FIFO's mode is set, and it was just made: there is no link that chmod could follow.
+        if ((m.Uid | m.Gid) != 0 && Libc.fchownat(parent, name, m.Uid, m.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
+            || setMode && Libc.fchmodat(parent, name, m.Mode, 0) != 0
+            || Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+            throw Refused(Libc.Errno);
+        // The kernel lets neither have user attributes.
+        ExtendedAttributes.LeaveOut(_entry, _notes);
+    }
+
+    private void ApplyAttributes(int fd)
+    {
+        if (_entry.Attributes.Count > 0)
+            ExtendedAttributes.Apply(fd, _reader, _notes);
+    }
+
+    /// <summary>Of several entries of one name the last holds.</summary>
+    private void RemoveExisting(int parent, byte* name)
+    {
+        if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
+            throw Refused(Libc.Errno);
+        if (status.Type is Libc.S_IFDIR or Libc.S_IFLNK)
+            _tree.Forget();
+        if (status.Type == Libc.S_IFDIR)
+            TreeRemover.Remove(parent, System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name));
+        else if (Libc.unlinkat(parent, name, 0) != 0)
+            throw Refused(Libc.Errno);
+    }
+
+    private SparkException Refused(int errno) => _reader.Refused(Failures.KindOf(errno), Libc.Describe(errno), errno);
+}

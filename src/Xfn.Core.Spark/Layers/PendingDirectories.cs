@@ -1,0 +1,82 @@
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
+
+namespace Xfn.Core.Spark.Layers;
+
+/// <summary>Modes, owners and times of directories, which are set when all is unpacked: what comes into a directory changes its time, a directory may forbid writing,
+/// and a setgid bit or a foreign group would be inherited.</summary>
+internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
+{
+    private readonly List<Record> _records = [];
+
+    /// <summary>Remembers what a directory shall have; of many for one directory the last holds. The path has no links.</summary>
+    public void Add(ReadOnlySpan<byte> path, in Metadata metadata)
+    {
+        budget.Take(path.Length + sizeof(Metadata));
+        _records.Add(new Record(path.ToArray(), metadata));
+    }
+
+    public void Apply()
+    {
+        byte[] openPath = [];
+        int parent = -1;
+        Span<byte> name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
+        try
+        {
+            foreach (Record record in _records)
+            {
+                ReadOnlySpan<byte> parentPath = EntryPath.Parent(record.Path);
+                if (parent < 0 || !parentPath.SequenceEqual(openPath))
+                {
+                    if (parent >= 0)
+                        _ = Libc.close(parent);
+                    openPath = parentPath.ToArray();
+                    parent = Beneath.Open(rootFd, parentPath);
+                }
+
+                // A later entry put something else in the place of the directory, or of one above it.
+                if (parent < 0)
+                    continue;
+                ReadOnlySpan<byte> last = EntryPath.Name(record.Path);
+                last.CopyTo(name);
+                name[last.Length] = 0;
+                fixed (byte* n = name)
+                {
+                    if (Libc.Status(parent, n, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR)
+                        Apply(parent, n, record, status);
+                }
+            }
+        }
+        finally
+        {
+            if (parent >= 0)
+                _ = Libc.close(parent);
+        }
+    }
+
+    private static void Apply(int parent, byte* name, Record record, in Libc.FileStatus status)
+    {
+        Metadata m = record.Metadata;
+        // Owner first: changing it clears setuid and setgid bits. chmod follows links, but this is a directory and nobody else is here.
+        bool own = status.Uid != m.Uid || status.Gid != m.Gid;
+        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
+        times[0] = times[1] = m.Modified;
+        if (own && Libc.fchownat(parent, name, m.Uid, m.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
+            || (own || status.Permissions != m.Mode) && Libc.fchmodat(parent, name, m.Mode, 0) != 0
+            || Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+            throw SparkException.FromErrno($"cannot set mode, owner and time of directory '{ByteText.Show(record.Path)}'");
+    }
+
+    private readonly record struct Record(byte[] Path, Metadata Metadata);
+}
+
+/// <summary>Mode, owner and time.</summary>
+internal readonly record struct Metadata(uint Mode, uint Uid, uint Gid, Libc.TimeSpec Modified)
+{
+    /// <summary>What a directory gets that no entry tells of: any user may enter, and the same layer always makes the same tree.</summary>
+    public static Metadata Implied { get; } = new(0b111_101_101, 0, 0, default);
+
+    public static Metadata Of(in Libc.FileStatus status) =>
+        new(status.Permissions, status.Uid, status.Gid, new Libc.TimeSpec { Seconds = status.ModifiedSeconds, Nanoseconds = status.ModifiedNanoseconds });
+}

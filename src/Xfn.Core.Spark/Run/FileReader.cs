@@ -1,0 +1,51 @@
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Spark.Files;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Layers;
+
+namespace Xfn.Core.Spark.Run;
+
+/// <summary>Reads files of an image as a program in its root would see them: links are followed, but never out of the root.</summary>
+internal static class FileReader
+{
+    public static SparkFiles Read(SparkReadFiles request)
+    {
+        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        return new SparkFiles([.. request.Paths.Select(path => Read(layers, path, request.MaxBytes))]);
+    }
+
+    public static SparkFound Find(SparkFindDirectories request)
+    {
+        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        return new SparkFound(request.Paths.All(layers.HasDirectory));
+    }
+
+    private static LayeredFiles Enter(string storeDirectory, IReadOnlyList<string> layers)
+    {
+        if (Libc.chdir(storeDirectory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
+        Identity.BecomeRoot();
+        return new LayeredFiles([.. layers.Select(layer => Directories.Open(layer))]);
+    }
+
+    private static ReadOnlyMemory<byte> Read(LayeredFiles layers, string path, int maxBytes)
+    {
+        int fd = layers.Open(path);
+        if (fd == -Libc.ENOENT)
+            return default;
+        if (fd < 0)
+            throw new SparkException(SparkFailureKind.Image, $"cannot open '{path}' in the image: {Libc.Describe(-fd)}", -fd);
+
+        using var file = new SafeFileHandle(fd, ownsHandle: true);
+        if (!Libc.IsRegularFile(fd))
+            throw new SparkException(SparkFailureKind.Image, $"cannot read '{path}' in the image: it is no regular file");
+        long length = RandomAccess.GetLength(file);
+        if (length > maxBytes)
+            throw new SparkException(SparkFailureKind.Image, $"cannot read '{path}' in the image: it has {length} bytes, at most {maxBytes} are allowed");
+        var content = new byte[length];
+        int read = 0;
+        for (int count; read < length && (count = RandomAccess.Read(file, content.AsSpan(read), read)) > 0;)
+            read += count;
+        return content.AsMemory(0, read);
+    }
+}

@@ -1,0 +1,46 @@
+using System.Text;
+
+namespace Xfn.Core.Spark.Tar;
+
+/// <summary>Bytes of unknown encoding, for messages.</summary>
+internal static class ByteText
+{
+    private const int MostBytes = 512;
+
+    /// <summary>Readable on one line: what is not printable is written as <c>\xHH</c>, what is very long is shortened in the middle.</summary>
+    public static string Show(ReadOnlySpan<byte> bytes)
+    {
+        var text = new StringBuilder();
+        if (bytes.Length <= MostBytes)
+        {
+            Append(text, bytes);
+        }
+        else
+        {
+            Append(text, bytes[..(MostBytes / 2)]);
+            text.Append(System.Globalization.CultureInfo.InvariantCulture, $"…({bytes.Length} bytes)…");
+            Append(text, bytes[^(MostBytes / 2)..]);
+        }
+
+        return text.ToString();
+    }
+
+    private static void Append(StringBuilder text, ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            OperationStatusOf(bytes, out Rune rune, out int length);
+            if (length > 0 && !Rune.IsControl(rune))
+                text.Append(rune.ToString());
+            else
+                text.Append(System.Globalization.CultureInfo.InvariantCulture, $"\\x{bytes[0]:x2}");
+            bytes = bytes[Math.Max(length, 1)..];
+        }
+    }
+
+    private static void OperationStatusOf(ReadOnlySpan<byte> bytes, out Rune rune, out int length)
+    {
+        if (Rune.DecodeFromUtf8(bytes, out rune, out length) != System.Buffers.OperationStatus.Done)
+            length = 0;
+    }
+}

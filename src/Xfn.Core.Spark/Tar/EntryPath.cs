@@ -1,0 +1,43 @@
+namespace Xfn.Core.Spark.Tar;
+
+/// <summary>A path below the layer's root: components with one slash between, no <c>.</c>, no <c>..</c>, none at the ends. The root is empty.</summary>
+internal static class EntryPath
+{
+    public const int MaxComponentBytes = 255;
+
+    /// <summary>Makes a path of what an archive says: absolute is relative to the root, and <c>..</c> ends at the root, before any link is looked at.</summary>
+    public static void Clean(ReadOnlySpan<byte> name, GrowingBytes path)
+    {
+        path.Clear();
+        while (!name.IsEmpty)
+        {
+            ReadOnlySpan<byte> component = TakeFirst(ref name);
+            if (component.IsEmpty || component.SequenceEqual("."u8))
+                continue;
+            if (component.SequenceEqual(".."u8))
+                path.Truncate(Parent(path.Span).Length);
+            else
+                Append(path, component);
+        }
+    }
+
+    /// <summary>Splits off the part before the first slash.</summary>
+    public static ReadOnlySpan<byte> TakeFirst(ref ReadOnlySpan<byte> path)
+    {
+        int slash = path.IndexOf((byte)'/');
+        ReadOnlySpan<byte> first = slash < 0 ? path : path[..slash];
+        path = slash < 0 ? default : path[(slash + 1)..];
+        return first;
+    }
+
+    public static void Append(GrowingBytes path, ReadOnlySpan<byte> component)
+    {
+        if (path.Length > 0)
+            path.Append((byte)'/');
+        path.Append(component);
+    }
+
+    public static ReadOnlySpan<byte> Parent(ReadOnlySpan<byte> path) => path[..Math.Max(0, path.LastIndexOf((byte)'/'))];
+
+    public static ReadOnlySpan<byte> Name(ReadOnlySpan<byte> path) => path[(path.LastIndexOf((byte)'/') + 1)..];
+}

@@ -1,0 +1,82 @@
+using System.Globalization;
+using Xfn.Core.Interop;
+
+namespace Xfn.Core.Cache;
+
+/// <summary>A cache that is one runner's, and gone with it. Where that was killed, the next one of the same user below the same directory removes it.</summary>
+internal sealed class EphemeralCache : IDisposable
+{
+    private const string OwnerName = "owner";
+
+    private readonly FileStream _owner;
+
+    private EphemeralCache(string path, FileStream owner) => (Path, _owner) = (path, owner);
+
+    /// <summary>The cache directory.</summary>
+    public string Path { get; }
+
+    private static string Prefix => string.Create(CultureInfo.InvariantCulture, $"xfn-ephemeral-{Posix.EffectiveUserId}-");
+
+    /// <summary>Where one might be made.</summary>
+    public static string PathIn(string parent) => System.IO.Path.Combine(System.IO.Path.GetFullPath(parent), Prefix + Guid.NewGuid().ToString("N"));
+
+    /// <summary>Makes one.</summary>
+    /// <param name="parent">The directory to make it in.</param>
+    /// <exception cref="ContainerEnvironmentException">It cannot be made there.</exception>
+    public static EphemeralCache Make(string parent)
+    {
+        const UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        try
+        {
+            while (true)
+            {
+                // A name that nobody can have taken before.
+                string path = Directory.CreateDirectory(PathIn(parent), mode).FullName;
+                File.SetUnixFileMode(path, mode);
+                if (TryOwn(path) is { } owner)
+                    return new EphemeralCache(path, owner);
+            }
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Validate, $"cannot make an ephemeral cache in '{parent}': {ex.Message.TrimEnd('.')}. Name a directory that this user may write (WithEphemeralCache, or TMPDIR).", ex);
+        }
+    }
+
+    /// <summary>Those of this user whose runners are gone.</summary>
+    /// <param name="parent">The directory that they were made in.</param>
+    /// <returns>To be disposed when they are removed: nobody else removes them until then.</returns>
+    public static IEnumerable<EphemeralCache> FindDead(string parent)
+    {
+        foreach (string path in Directory.GetDirectories(parent, Prefix + "*"))
+        {
+            // Anybody may have put something there; what belongs to this user nobody else has changed.
+            if (Posix.LookAt(path) is { Kind: UnixFileKind.Directory } found && found.Owner == Posix.EffectiveUserId && TryOwn(path) is { } owner)
+                yield return new EphemeralCache(path, owner);
+        }
+    }
+
+    /// <summary>Removes what is left of it when the cache in it was removed.</summary>
+    /// <exception cref="IOException">There is something else in it.</exception>
+    public void Remove()
+    {
+        File.Delete(_owner.Name);
+        Directory.Delete(Path);
+    }
+
+    public void Dispose() => _owner.Dispose();
+
+    /// <summary>Takes the lock that tells whose a cache is; null when somebody has it, or the cache is gone: who sweeps may find one in the moment before its maker has the lock.</summary>
+    private static FileStream? TryOwn(string path)
+    {
+        try
+        {
+            return FileLock.Try(System.IO.Path.Combine(path, OwnerName));
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using Xfn.Core.Interop;
+
+namespace Xfn.Core.Cache;
+
+/// <summary>Locks that processes hold on files, by flock(2): the kernel lets go of them when their holder ends, however it ends.</summary>
+/// <remarks>.NET takes such locks for files that are not shared. But it does not where DOTNET_SYSTEM_IO_DISABLEFILELOCKING says so, nor for all files of a network's file systems, and it tells nobody when the
+/// system refuses one; each who thought that it had the lock would clear away what the others are making. So the lock is taken once more.</remarks>
+internal static class FileLock
+{
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Takes a lock that nobody else has; null when somebody does.</summary>
+    public static FileStream? Try(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+
+    /// <summary>Takes a lock that others may take in this way too; null when somebody has it alone. The file need not be writable once it is there.</summary>
+    public static FileStream? TryShared(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.Read, FileShare.Read);
+
+    /// <summary>Takes a lock on an executable, which nobody may open for writing: not even for the lock's sake, for then it cannot be executed. Null when there is no such file, or somebody has a lock that is in the way.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="shared">Whether others may take it in this way too.</param>
+    public static FileStream? TryExecutable(string path, bool shared)
+    {
+        try
+        {
+            return Try(path, FileMode.Open, FileAccess.Read, shared ? FileShare.Read : FileShare.None);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Waits for a lock.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="onHeld">Called whenever somebody else is found to have it, every tenth of a second at the least.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    public static async Task<FileStream> TakeAsync(string path, TimeProvider time, Action onHeld, CancellationToken cancellationToken)
+    {
+        for (TimeSpan delay = FirstDelay; ; delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, LongestDelay.Ticks)))
+        {
+            if (Try(path) is { } held)
+                return held;
+            onHeld();
+            await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static FileStream? Try(string path, FileMode mode, FileAccess access, FileShare share)
+    {
+        try
+        {
+            var held = new FileStream(path, mode, access, share, bufferSize: 0);
+
+            try
+            {
+                // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
+                if (Posix.TryLock(held.SafeFileHandle, path, share == FileShare.Read) && Posix.IsFileAt(held.SafeFileHandle, path))
+                    return held;
+            }
+            catch
+            {
+                held.Dispose();
+                throw;
+            }
+
+            held.Dispose();
+            return null;
+        }
+        catch (IOException ex) when (IsHeld(ex))
+        {
+            return null;
+        }
+    }
+
+    private static bool IsHeld(IOException exception)
+    {
+        const int wouldBlock = 11;
+        return exception.HResult == wouldBlock;
+    }
+}

@@ -1,0 +1,106 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.Logging;
+using Xfn.Core.Cache;
+using Xfn.Core.Diagnostics;
+using Xfn.Core.Layers;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Images;
+
+/// <summary>Images whose layers were copied over one another, where the kernel lets no user namespace mount overlayfs. Each is made once, kept beside the layers, and goes with its image.</summary>
+/// <remarks>A run needs directories of its own in the root, mount points above all. An overlay gets them from a layer of the run's; here they are part of what is kept,
+/// so that nothing is ever changed that runs may be using. Runs that need others get another copy.</remarks>
+internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkFactory sparks, ILogger logger, Action<Digest> made)
+{
+    private readonly ConcurrentDictionary<string, StoredLayer> _known = new();
+    private bool _needed = needed;
+
+    /// <summary>Whether this kernel, by its version, lets no user namespace mount overlayfs.</summary>
+    public static bool AreNeededHere => Environment.OSVersion.Version < new Version(5, 11);
+
+    /// <summary>Gives an image flattened.</summary>
+    /// <param name="image">The image, which is held.</param>
+    /// <param name="bundle">What its root needs besides the layers.</param>
+    /// <param name="cancellationToken">Ends the making.</param>
+    /// <returns>Where it is; null when runs are to mount an overlay.</returns>
+    public async ValueTask<StoredLayer?> ProvideAsync(StoredImage image, Bundle bundle, CancellationToken cancellationToken)
+    {
+        if (!_needed)
+            return null;
+        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(bundle));
+        if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
+            return known;
+        StoredLayer flattened = await store.GuardAsync(
+            async () => await layers.MakeAsync(id, directory => FlattenAsync(image, bundle, directory, cancellationToken), cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
+        _known[id] = flattened;
+        made(image.ManifestDigest);
+        return flattened;
+    }
+
+    /// <summary>The files that a bundle has made, for a spark.</summary>
+    public static IReadOnlyList<SparkRootFile> FilesOf(Bundle bundle)
+    {
+        var files = new SparkRootFile[bundle.Files.Count];
+        for (int i = 0; i < files.Length; i++)
+            files[i] = new SparkRootFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage);
+        return files;
+    }
+
+    /// <summary>How large a tmpfs must be for a root that is to be written to.</summary>
+    public static long WritableBytes(Bundle bundle, StoredLayer? flattened) =>
+        bundle.WritableRootBytes == 0 ? 0 : bundle.WritableRootBytes + (flattened?.Record.Bytes ?? 0);
+
+    /// <summary>Whether a run failed because there can be no overlay here: this and later ones can do without.</summary>
+    public bool AreNeededAfter(SparkFailure failure)
+    {
+        if (failure.Kind != SparkFailureKind.Overlay)
+            return false;
+        if (!Interlocked.Exchange(ref _needed, true))
+            RunnerLog.OverlayRefused(logger, failure.Message);
+        return true;
+    }
+
+    /// <summary>What a flattened image has besides its layers, as a name.</summary>
+    private static string KeyOf(Bundle bundle)
+    {
+        const string format = "3";
+        string text = string.Join(
+            '\0', [format, "", .. bundle.MountPoints, "", .. bundle.FileMountPoints, "", .. bundle.Directories, "", .. bundle.Files.Select(file => file.Path)]);
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)).AsSpan(0, 8));
+    }
+
+    private async Task<LayerRecord> FlattenAsync(StoredImage image, Bundle bundle, string directory, CancellationToken cancellationToken)
+    {
+        (uint mode, uint uid, uint gid) = image.Root;
+        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(
+                new SparkFlatten
+                {
+                    StoreDirectory = cache.StoreFromIncoming,
+                    LowerDirectories = image.LowerDirectories,
+                    MountPoints = bundle.MountPoints,
+                    FileMountPoints = bundle.FileMountPoints,
+                    Directories = bundle.Directories,
+                    Files = [.. FilesOf(bundle).Select(file => file with { Content = default })],
+                    RootMode = mode,
+                    RootUid = uid,
+                    RootGid = gid,
+                },
+                cancellationToken).ConfigureAwait(false);
+            try
+            {
+                SparkFlattened flattened = await spark.ReceiveAsync<SparkFlattened>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
+                return new LayerRecord { DiffId = "", Blobs = [], Entries = flattened.Entries, Bytes = flattened.Bytes }
+                    .WithIds(image.Layers.Max(l => l.Record.HighestUid), image.Layers.Max(l => l.Record.HighestGid), spark.Mapping);
+            }
+            catch (SparkFailedException ex)
+            {
+                throw NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex);
+            }
+        }
+    }
+}

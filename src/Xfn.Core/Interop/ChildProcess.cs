@@ -1,0 +1,191 @@
+using System.ComponentModel;
+using System.IO.Pipes;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Xfn.Core.Interop;
+
+/// <summary>A program that this process has started. It has to be awaited to its end (<see cref="Ended"/>), for that is where it is reaped.</summary>
+internal sealed class ChildProcess
+{
+    private const int MaxErrorBytes = 64 << 10;
+
+    private readonly Lock _lock = new();
+    private readonly SafeFileHandle? _process;
+    private readonly AnonymousPipeServerStream _errors;
+    private bool _reaped;
+    private int? _exitCode;
+
+    /// <param name="id">Its process id.</param>
+    /// <param name="process">The process; null where the system did not keep it to be waited for, and it has ended.</param>
+    /// <param name="input">Its stdin.</param>
+    /// <param name="output">Its stdout.</param>
+    /// <param name="errors">Its stderr.</param>
+    private ChildProcess(int id, SafeFileHandle? process, Stream? input, Stream? output, AnonymousPipeServerStream errors)
+    {
+        (Id, _process, Input, Output, _errors) = (id, process, input, output, errors);
+        _reaped = process is null;
+        Ended = EndAsync();
+    }
+
+    public int Id { get; }
+
+    /// <summary>Its stdin; null where it has <c>/dev/null</c>. The caller's to dispose.</summary>
+    public Stream? Input { get; }
+
+    /// <summary>Its stdout, likewise.</summary>
+    public Stream? Output { get; }
+
+    /// <summary>Ends when it has, and everything that it handed its stderr on to; gives what they wrote there, at most 64 KiB of it.</summary>
+    public Task<string> Ended { get; }
+
+    /// <summary>Its exit status once it has ended; 128 and the signal when one ended it; null when the system did not keep it, as where this process ignores SIGCHLD.</summary>
+    public int? ExitCode
+    {
+        get
+        {
+            lock (_lock)
+                return _exitCode;
+        }
+    }
+
+    /// <summary>Starts a program.</summary>
+    /// <param name="program">Its absolute path.</param>
+    /// <param name="arguments">Those behind its name.</param>
+    /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
+    /// <param name="workingDirectory">Where it starts.</param>
+    /// <param name="talks">Whether its stdin and stdout are to be pipes; else both are <c>/dev/null</c>.</param>
+    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; null for nothing.</param>
+    /// <exception cref="Win32Exception">The system did not start it.</exception>
+    /// <exception cref="IOException">There are no descriptors left.</exception>
+    public static ChildProcess Start(
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, bool talks, SafeFileHandle? inherited = null)
+    {
+        bool isHeld = false;
+        AnonymousPipeServerStream? input = null, output = null, errors = null;
+        SafeFileHandle? nothing = null;
+        try
+        {
+            // None of them is inherited by whatever else is started meanwhile.
+            errors = new AnonymousPipeServerStream(PipeDirection.In);
+            if (talks)
+            {
+                input = new AnonymousPipeServerStream(PipeDirection.Out);
+                output = new AnonymousPipeServerStream(PipeDirection.In);
+            }
+            else
+            {
+                nothing = OpenNothing();
+            }
+
+            int stdin = DescriptorOf(input, nothing);
+            int stdout = DescriptorOf(output, nothing);
+            int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdin, stdout, DescriptorOf(errors, null), Hold(inherited, ref isHeld), out int id);
+            if (error != 0)
+                throw new Win32Exception(error);
+            SafeFileHandle? process = OpenChild(id);
+
+            // Its ends of the pipes are its own now: they end with it.
+            input?.DisposeLocalCopyOfClientHandle();
+            output?.DisposeLocalCopyOfClientHandle();
+            errors.DisposeLocalCopyOfClientHandle();
+            return new ChildProcess(id, process, input, output, errors);
+        }
+        catch
+        {
+            input?.Dispose();
+            output?.Dispose();
+            errors?.Dispose();
+            throw;
+        }
+        finally
+        {
+            nothing?.Dispose();
+            if (isHeld)
+                inherited!.DangerousRelease();
+        }
+    }
+
+    /// <summary>Sends SIGKILL to the program, unless it has ended.</summary>
+    public void Kill()
+    {
+        lock (_lock)
+        {
+            if (!_reaped)
+                Posix.Signal(_process!, Posix.SigKill);
+        }
+    }
+
+    private static int Hold(SafeFileHandle? file, ref bool isHeld)
+    {
+        file?.DangerousAddRef(ref isHeld);
+        return (int?)file?.DangerousGetHandle() ?? -1;
+    }
+
+    private static SafeFileHandle? OpenChild(int id)
+    {
+        try
+        {
+            return Posix.TryOpenProcess(id);
+        }
+        catch (IOException)
+        {
+            Posix.KillChild(id);
+            throw;
+        }
+    }
+
+    private static SafeFileHandle OpenNothing()
+    {
+        try
+        {
+            return File.OpenHandle("/dev/null", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(RunStage.Spawn, "cannot open /dev/null for reading and writing: it is missing, or closed to this user. Give this process a /dev with the usual devices.", ex);
+        }
+    }
+
+    private static int DescriptorOf(AnonymousPipeServerStream? pipe, SafeFileHandle? nothing) =>
+        (int)(pipe?.ClientSafePipeHandle.DangerousGetHandle() ?? nothing!.DangerousGetHandle());
+
+    private async Task<string> EndAsync()
+    {
+        string said = await ReadErrorsAsync().ConfigureAwait(false);
+        await _errors.DisposeAsync().ConfigureAwait(false);
+
+        // Its streams are closed an instant before it can be reaped.
+        while (!TryReap())
+            await Task.Delay(1).ConfigureAwait(false);
+        return said;
+    }
+
+    private bool TryReap()
+    {
+        lock (_lock)
+        {
+            if (_reaped || !Posix.TryReap(_process!, out _exitCode))
+                return _reaped;
+            _process!.Dispose();
+            return _reaped = true;
+        }
+    }
+
+    /// <summary>Reads to the end, which comes when the last process that holds the stream ends.</summary>
+    private async Task<string> ReadErrorsAsync()
+    {
+        var buffer = new byte[512];
+        MemoryStream? said = null;
+        while (await _errors.ReadAsync(buffer).ConfigureAwait(false) is > 0 and int count)
+        {
+            said ??= new MemoryStream();
+
+            // Read on beyond what is kept: a full pipe would hold up whoever writes.
+            if (said.Length < MaxErrorBytes)
+                said.Write(buffer, 0, count);
+        }
+
+        return said is null ? "" : Encoding.UTF8.GetString(said.GetBuffer(), 0, (int)said.Length).Trim();
+    }
+}

@@ -1,0 +1,228 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+using Mono.Unix.Native;
+
+namespace Xfn.Core.Interop;
+
+/// <summary>The POSIX calls that .NET lacks. Failures are <see cref="IOException"/>s whose HResult is the system's error number.</summary>
+/// <remarks>The only file that uses Mono.Unix, and only what that calls in the C library directly: a program that is copied without the native helper of Mono.Unix works as well.</remarks>
+internal static unsafe partial class Posix
+{
+    public const int SigKill = 9;
+    public const int SigTerm = 15;
+
+    /// <summary>The kernel's error numbers that are looked at.</summary>
+    public const int ENOENT = 2;
+    public const int ESRCH = 3;
+    private const int EINTR = 4;
+    private const int ECHILD = 10;
+    private const int EAGAIN = 11;
+    public const int EEXIST = 17;
+    private const int ENODEV = 19;
+    private const int ENOTDIR = 20;
+    private const int EINVAL = 22;
+    private const int EROFS = 30;
+    private const int EOPNOTSUPP = 95;
+
+    private const int OpenForReading = 0;
+    private const int OpenForWriting = 1;
+    private const int OpenWithoutBlocking = 0x800;
+    private const int CloseOnExec = 0x80000;
+
+    public static uint EffectiveUserId => Syscall.geteuid();
+
+    public static uint EffectiveGroupId => Syscall.getegid();
+
+    public static int OpenNonBlocking(string path, FileAccess access) => Check(
+        open(path, OpenWithoutBlocking | CloseOnExec | (access == FileAccess.Read ? OpenForReading : OpenForWriting)), "open", path);
+
+    /// <summary>Opens a file to be read; null when there is none.</summary>
+    public static SafeFileHandle? TryOpen(string path)
+    {
+        int fd = open(path, OpenForReading | CloseOnExec);
+        return fd < 0 && Marshal.GetLastPInvokeError() is ENOENT or ENOTDIR or ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
+    }
+
+    /// <summary>Writes a byte.</summary>
+    /// <returns>Whether it was taken.</returns>
+    public static bool TryWrite(SafeFileHandle file, byte value) => write(file, &value, 1) == 1;
+
+    /// <summary>How many bytes lie in a pipe.</summary>
+    public static int BytesIn(SafePipeHandle pipe)
+    {
+        const nuint bytesToRead = 0x541b;
+        Check(ioctl(pipe, bytesToRead, out int bytes), "look into", "a pipe");
+        return bytes;
+    }
+
+    /// <summary>Gives an open file to another user.</summary>
+    /// <returns>Whether that was allowed.</returns>
+    public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, (int)uid, (int)gid) == 0;
+
+    /// <summary>The user that a file or directory belongs to.</summary>
+    public static uint OwnerOf(string path)
+    {
+        Check(statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status), "look at", path);
+        return status.Uid;
+    }
+
+    /// <summary>How many bytes of the disk a file or directory takes, itself when it is a link; 0 when there is none, or the system does not tell.</summary>
+    public static long DiskBytesOf(string path)
+    {
+        const long blockBytes = 512;
+        return statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status) == 0 ? (long)status.Blocks * blockBytes : 0;
+    }
+
+    /// <summary>Whether an open file is the one that a path leads to.</summary>
+    public static bool IsFileAt(SafeFileHandle file, string path) => IdentityOf(file) is { } open && IdentityOf(path) is { } there && open == there;
+
+    /// <summary>Which file a path leads to; null when it leads nowhere, or the caller may not know.</summary>
+    public static FileIdentity? IdentityOf(string path) => statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
+
+    /// <summary>Which file an open one is.</summary>
+    public static FileIdentity? IdentityOf(SafeFileHandle file) => statx(file, "", EmptyPath, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
+
+    /// <summary>Owner, kind and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
+    /// <exception cref="IOException">The system does not tell.</exception>
+    public static (uint Owner, UnixFileKind Kind, uint Mode)? LookAt(string path)
+    {
+        int result = statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status);
+        if (result != 0 && Marshal.GetLastPInvokeError() == ENOENT)
+            return null;
+        Check(result, "look at", path);
+        return (status.Uid, status.Kind, status.Permissions);
+    }
+
+    /// <summary>Owner, group, kind and mode of an open file.</summary>
+    /// <param name="file">The file, which may be a link that was opened itself.</param>
+    /// <param name="path">Its name, for an error.</param>
+    public static (uint Owner, uint Group, UnixFileKind Kind, uint Mode) LookAt(SafeFileHandle file, string path)
+    {
+        Check(statx(file, "", EmptyPath, BasicStatus, out FileStatus status), "look at", path);
+        return (status.Uid, status.Gid, status.Kind, status.Permissions);
+    }
+
+    /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
+    public static bool IsSpecialFile(string path) =>
+        statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 && status.Kind is not (UnixFileKind.Regular or UnixFileKind.Directory);
+
+    public static void Close(int fd) => _ = Syscall.close(fd);
+
+    /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
+    public static bool CanWrite(string path)
+    {
+        const int toWrite = 2;
+        return access(path, toWrite) == 0;
+    }
+
+    /// <summary>Whether a file has an extended attribute that the caller may see.</summary>
+    public static bool HasAttribute(string path, string name) => getxattr(path, name, null, 0) >= 0;
+
+    /// <summary>What is free on a path's file system: bytes, and files where it counts them; null when it cannot be asked.</summary>
+    public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => statvfs(path, out FileSystemStatus space) == 0
+        ? (space.AvailableBlocks * space.FragmentBytes, space.Files == 0 ? null : space.AvailableFiles)
+        : null;
+
+    /// <summary>Waits until a file's content is on disk. FileStream.Flush does so too, and tells nobody when the disk refuses.</summary>
+    public static void SyncFile(FileStream file)
+    {
+        while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+
+            // Some file systems know no such call.
+            if (error is EINVAL or EROFS or EOPNOTSUPP)
+                return;
+            if (error != EINTR)
+                throw Failed("write to disk", file.Name, error);
+        }
+    }
+
+    /// <summary>Waits until all that was written to a path's file system is on disk.</summary>
+    public static void SyncFileSystem(string path)
+    {
+        using var file = new SafeFileHandle(OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+        Check(syncfs(file), "write to disk what is cached of", path);
+    }
+
+    /// <summary>Takes a lock on an open file, which lasts until it is closed by all who have it.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="path">Its name, for an error.</param>
+    /// <param name="shared">Whether others may have it in this way too.</param>
+    /// <returns>Whether it is to be had now.</returns>
+    /// <exception cref="IOException">The file system has no locks.</exception>
+    public static bool TryLock(SafeFileHandle file, string path, bool shared)
+    {
+        const int sharedLock = 1;
+        const int exclusiveLock = 2;
+        const int atOnce = 4;
+        while (flock(file, (shared ? sharedLock : exclusiveLock) | atOnce) != 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+            if (error == EAGAIN)
+                return false;
+            if (error != EINTR)
+                throw Failed("lock", path, error);
+        }
+
+        return true;
+    }
+
+    private static int Check(int result, string verb, string path) => result >= 0 ? result : throw Failed(verb, path, Marshal.GetLastPInvokeError());
+
+    private static IOException Failed(string verb, string path, int error) => new($"cannot {verb} '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int open(string path, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint write(SafeFileHandle file, byte* bytes, nuint count);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int ioctl(SafePipeHandle file, nuint request, out int value);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int access(string path, int mode);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial nint getxattr(string path, string name, byte* value, nuint size);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int syncfs(SafeFileHandle file);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int flock(SafeFileHandle file, int operation);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int statvfs(string path, out FileSystemStatus status);
+
+    /// <summary>struct statvfs, as all C libraries for 64 bits have it.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
+    private struct FileSystemStatus
+    {
+        [FieldOffset(8)]
+        public ulong FragmentBytes;
+
+        [FieldOffset(32)]
+        public ulong AvailableBlocks;
+
+        [FieldOffset(40)]
+        public ulong Files;
+
+        [FieldOffset(56)]
+        public ulong AvailableFiles;
+    }
+}
+
+/// <summary>Which file it is, whatever its name.</summary>
+internal readonly record struct FileIdentity(ulong Device, ulong Inode);
+
+/// <summary>What a path can name.</summary>
+internal enum UnixFileKind
+{
+    Other,
+    Regular,
+    Directory,
+    Socket,
+    Link,
+}

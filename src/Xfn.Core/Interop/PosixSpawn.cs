@@ -1,0 +1,131 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Xfn.Core.Interop;
+
+/// <summary>Starts programs. <see cref="System.Diagnostics.Process"/> makes text readers and writers for each stream, and a copy of the caller's environment: tens of
+/// kilobytes for a program that is spoken to in bytes and given an environment of its own.</summary>
+internal static unsafe partial class PosixSpawn
+{
+    private const short SetSignalMask = 0x08;
+    private const short SetSignalDefaults = 0x04;
+
+    /// <summary>More than the objects of any C library take.</summary>
+    private const int ObjectBytes = 1024;
+
+    private const int SignalSetBytes = 128;
+
+    /// <param name="program">Its absolute path.</param>
+    /// <param name="arguments">Those behind its name.</param>
+    /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
+    /// <param name="workingDirectory">Where it starts.</param>
+    /// <param name="stdin">Its stdin; other descriptors that are not to be handed on must close on exec.</param>
+    /// <param name="stdout">Likewise.</param>
+    /// <param name="stderr">Likewise.</param>
+    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; -1 for nothing.</param>
+    /// <param name="processId">Its process id; it is the caller's to wait for.</param>
+    /// <returns>0, or the error number.</returns>
+    public static int Start(
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, int stdin, int stdout, int stderr, int inherited, out int processId)
+    {
+        byte* actions = stackalloc byte[ObjectBytes];
+        byte* attributes = stackalloc byte[ObjectBytes];
+        byte* signals = stackalloc byte[SignalSetBytes];
+        byte** argv = stackalloc byte*[arguments.Length + 2];
+        byte** envp = stackalloc byte*[environment.Length + 1];
+        processId = 0;
+        int error = posix_spawn_file_actions_init(actions);
+        if (error != 0)
+            return error;
+        try
+        {
+            Fill(argv, program, arguments);
+            Fill(envp, null, environment);
+            new Span<byte>(signals, SignalSetBytes).Fill(0xff);
+            error = posix_spawnattr_init(attributes);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdin, 0);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdout, 1);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stderr, 2);
+
+            // Last: what the others come from may have its number.
+            if (inherited >= 0)
+                error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, inherited, NamespaceRequest.ExecutableDescriptor);
+            error = error != 0 ? error : posix_spawn_file_actions_addchdir_np(actions, workingDirectory);
+
+            // What this process ignores or holds back is its own affair.
+            error = error != 0 ? error : posix_spawnattr_setsigdefault(attributes, signals);
+            new Span<byte>(signals, SignalSetBytes).Clear();
+            error = error != 0 ? error : posix_spawnattr_setsigmask(attributes, signals);
+            error = error != 0 ? error : posix_spawnattr_setflags(attributes, SetSignalMask | SetSignalDefaults);
+            error = error != 0 ? error : posix_spawn(out processId, argv[0], actions, attributes, argv, envp);
+            _ = posix_spawnattr_destroy(attributes);
+            return error;
+        }
+        finally
+        {
+            _ = posix_spawn_file_actions_destroy(actions);
+            Free(argv);
+            Free(envp);
+        }
+    }
+
+    /// <param name="vector">Ends with null, also where not all of it could be filled.</param>
+    /// <param name="first">Goes before the strings; null for nothing.</param>
+    /// <param name="strings">The strings.</param>
+    private static void Fill(byte** vector, string? first, ReadOnlySpan<string> strings)
+    {
+        int count = 0;
+        vector[0] = null;
+        if (first is not null)
+            Add(first);
+        foreach (string text in strings)
+            Add(text);
+
+        void Add(string text)
+        {
+            int bytes = Encoding.UTF8.GetByteCount(text);
+            byte* copy = (byte*)NativeMemory.Alloc((nuint)bytes + 1);
+            Encoding.UTF8.GetBytes(text, new Span<byte>(copy, bytes));
+            copy[bytes] = 0;
+            vector[count++] = copy;
+            vector[count] = null;
+        }
+    }
+
+    private static void Free(byte** vector)
+    {
+        for (; *vector is not null; vector++)
+            NativeMemory.Free(*vector);
+    }
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawn(out int pid, byte* path, byte* actions, byte* attributes, byte** argv, byte** envp);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawn_file_actions_init(byte* actions);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawn_file_actions_destroy(byte* actions);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawn_file_actions_adddup2(byte* actions, int fd, int newFd);
+
+    // glibc 2.29 and musl 1.1.24, both older than the unshare(1) that is needed.
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int posix_spawn_file_actions_addchdir_np(byte* actions, string path);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_init(byte* attributes);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_destroy(byte* attributes);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_setflags(byte* attributes, short flags);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_setsigdefault(byte* attributes, byte* set);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_setsigmask(byte* attributes, byte* set);
+}

@@ -1,8 +1,0 @@
-namespace Xfn.Core.Registry;
-
-/// <summary>Names of sources, as <see cref="IImageFetcher.SourceOf"/> gives them.</summary>
-internal static class NamedSource
-{
-    /// <summary>The source that the reference itself names: a registry by its host, a file or directory by its path.</summary>
-    public const string Itself = "itself";
-}

@@ -1,0 +1,165 @@
+using Xfn.Core.Sources;
+
+namespace Xfn.Core;
+
+/// <summary>Fetches from files that others exported: <c>oci-archive:PATH[:NAME][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c> by <c>docker save</c>;
+/// plain, or compressed with gzip, zstd, xz or bzip2.</summary>
+/// <remarks>What the file holds decides, whichever of the two it is called; of a file that is both, the one that it is called. Nothing is extracted: what is wanted is read out of the file, a compressed one from its beginning each time.</remarks>
+public sealed class ArchiveImageFetcher : IImageFetcher
+{
+    private const int MaxKept = 8;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, (long Length, DateTime Written, ArchiveIndex Index)> _kept = new(StringComparer.Ordinal);
+
+    /// <inheritdoc/>
+    public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(context);
+        return await ReadAsync(
+            reference,
+            RunStage.Resolve,
+            async () =>
+            {
+                ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+                FetchedManifest manifest = index.LayoutIndex is { } layout && (reference.Transport != "docker-archive" || index.DockerImages is null || !reference.Digest.IsEmpty)
+                    ? await LayoutAsync(reference, index, layout, cancellationToken).ConfigureAwait(false)
+                    : await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
+                return !context.KnownDigest.IsEmpty && manifest.Digest == context.KnownDigest ? FetchedManifest.NotModified(manifest.Digest) : manifest;
+            }).ConfigureAwait(false);
+    }
+
+    /// <summary>Names the path itself. It is asked at each run: a file may have been written anew a moment ago, and asking costs next to nothing.</summary>
+    /// <param name="reference">The image.</param>
+    public string? SourceOf(ImageReference reference) => NamedSource.Itself;
+
+    /// <inheritdoc/>
+    public async Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(blob);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        if (offset > 0)
+            throw new NotSupportedException("archives are read from the beginning");
+        return await ReadAsync(
+            reference,
+            RunStage.Pull,
+            async () =>
+            {
+                ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+
+                // Another process may have made the manifest, and this one know the layers' names not yet.
+                if (index.Find(blob.Digest) is null && index.DockerImages is not null)
+                    await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
+                return await OpenAsync(reference, index.Find(blob.Digest), blob.Digest, cancellationToken).ConfigureAwait(false);
+            }).ConfigureAwait(false);
+    }
+
+    private static async Task<FetchedManifest> DockerAsync(ImageReference reference, ArchiveIndex index, CancellationToken cancellationToken)
+    {
+        if (index.IsOfOldDocker)
+            throw new UnreadableArchiveException("it was saved by docker before 1.10, without a manifest.json. Load it into a current docker and save it again");
+        if (index.DockerImages is not { Length: > 0 } images)
+            throw new UnreadableArchiveException("it is a tar archive, but no image's: it has neither an index.json nor a manifest.json that names an image. Export the image anew");
+        if (!reference.Digest.IsEmpty)
+            throw new UnreadableArchiveException("archives by 'docker save' have no digests of manifests. Leave '@' and what follows it out");
+        DockerArchiveImage image = Choose(reference, images);
+        byte[] content = await index.ManifestAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        return new FetchedManifest { Content = content, MediaType = MediaTypes.OciManifest, Digest = Digest.Compute(content) };
+    }
+
+    private static DockerArchiveImage Choose(ImageReference reference, DockerArchiveImage[] images)
+    {
+        if (reference.Tag is null && images is [var only])
+            return only;
+        if (reference.Tag is { } wanted && images.FirstOrDefault(i => i.RepoTags?.Any(t => LayoutIndex.IsSame(t, wanted)) == true) is { } named)
+            return named;
+        string[] names = [.. images.SelectMany(i => i.RepoTags ?? []).Take(20)];
+        throw new ImageNotFoundException(names switch
+        {
+            [] when images.Length == 1 => $"cannot find image '{reference}': the archive's image has no name. Leave the name out: {reference.Transport}:{reference.Repository}.",
+            [] => $"cannot find image '{reference}': the archive has {images.Length} images and no names. Save one image, or save them by their names.",
+            [var first, ..] =>
+                $"cannot find image '{reference}': the archive has the names {string.Join(", ", names.Select(n => $"'{n}'"))}. Name one of them: {reference.Transport}:{reference.Repository}:{first}.",
+        });
+    }
+
+    private static async Task<FetchedManifest> LayoutAsync(ImageReference reference, ArchiveIndex index, byte[] indexJson, CancellationToken cancellationToken)
+    {
+        LayoutEntry entry = LayoutIndex.Find(reference, indexJson);
+        if (entry.Content is not null)
+            return new FetchedManifest { Content = entry.Content, MediaType = entry.MediaType, Digest = entry.Digest };
+        Stream stream = await OpenAsync(reference, index.Find(entry.Digest), entry.Digest, cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            byte[] content = await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+                ?? throw new UnreadableArchiveException($"its manifest has more than {BoundedContent.ManifestLimit} bytes. Export the image anew");
+            return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
+        }
+    }
+
+    /// <summary>What the archive holds, read once as long as the file stays as it is.</summary>
+    private async Task<ArchiveIndex> IndexAsync(string path, CancellationToken cancellationToken)
+    {
+        var file = new FileInfo(path);
+        if (!file.Exists && Directory.Exists(path))
+            throw new UnreadableArchiveException($"it is a directory, not an archive. If it is a layout, write oci:{path}");
+        (long length, DateTime written) = (file.Length, file.LastWriteTimeUtc);
+        lock (_lock)
+        {
+            if (_kept.TryGetValue(path, out (long Length, DateTime Written, ArchiveIndex Index) kept) && (kept.Length, kept.Written) == (length, written))
+                return kept.Index;
+        }
+
+        ArchiveIndex index = await ArchiveIndex.ReadAsync(path, cancellationToken).ConfigureAwait(false);
+        lock (_lock)
+        {
+            if (_kept.Count >= MaxKept)
+                _kept.Clear();
+            _kept[path] = (length, written, index);
+        }
+
+        return index;
+    }
+
+    private static async Task<Stream> OpenAsync(ImageReference reference, string? wanted, Digest digest, CancellationToken cancellationToken)
+    {
+        TarArchive archive = await TarArchive.OpenAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            while (wanted is not null && await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
+            {
+                if (entry.Name == wanted)
+                    return new EntryStream(entry.Data, archive, ownsArchive: true);
+            }
+
+            throw new UnreadableArchiveException($"it lacks '{digest}'. Export the image anew");
+        }
+        catch
+        {
+            archive.Dispose();
+            throw;
+        }
+    }
+
+    private static async Task<T> ReadAsync<T>(ImageReference reference, RunStage stage, Func<Task<T>> read)
+    {
+        try
+        {
+            return await read().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ImageNotFoundException($"cannot find image '{reference}': there is no '{reference.Repository}'. Check the path.", e);
+        }
+        catch (UnreadableArchiveException e)
+        {
+            throw new InvalidImageException(stage, $"cannot read image '{reference}': {e.Message}.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new XfnException(stage, $"cannot read image '{reference}': {e.Message} Check that the file is readable.", e);
+        }
+    }
+}

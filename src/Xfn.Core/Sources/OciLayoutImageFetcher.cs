@@ -1,0 +1,108 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
+using Xfn.Core.Sources;
+
+namespace Xfn.Core;
+
+/// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:NAME][@DIGEST]</c>.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
+public sealed class OciLayoutImageFetcher : IImageFetcher
+{
+    /// <summary>More references than a program runs again and again; those of one that has more are looked up as if they were new.</summary>
+    private const int MostKept = 256;
+
+    /// <summary>The index that a reference was last found in: runs of it ask again and again, and it has nearly always stayed as it was.</summary>
+    private readonly ConcurrentDictionary<ImageReference, (byte[] Index, LayoutEntry Entry)> _found = new();
+
+    /// <inheritdoc/>
+    public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(context);
+        string root = reference.Repository;
+        string path = Path.Combine(root, "index.json");
+        if (!context.KnownDigest.IsEmpty && _found.TryGetValue(reference, out (byte[] Index, LayoutEntry Entry) found) && found.Entry.Digest == context.KnownDigest && Holds(path, found.Index))
+            return FetchedManifest.NotModified(context.KnownDigest);
+        byte[] index = await ReadDocumentAsync(reference, path, cancellationToken).ConfigureAwait(false);
+        LayoutEntry entry = LayoutIndex.Find(reference, index);
+        if (_found.Count >= MostKept)
+            _found.Clear();
+        _found[reference] = (index, entry);
+        if (entry.Digest == context.KnownDigest && !entry.Digest.IsEmpty)
+            return FetchedManifest.NotModified(entry.Digest);
+
+        byte[] content = entry.Content ?? await ReadDocumentAsync(reference, BlobPath(root, entry.Digest), cancellationToken).ConfigureAwait(false);
+        return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
+    }
+
+    /// <summary>Names the path itself. It is asked at each run: a file may have been written anew a moment ago, and asking costs next to nothing.</summary>
+    /// <param name="reference">The image.</param>
+    public string? SourceOf(ImageReference reference) => NamedSource.Itself;
+
+    /// <inheritdoc/>
+    public Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        ArgumentNullException.ThrowIfNull(blob);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        cancellationToken.ThrowIfCancellationRequested();
+        FileStream stream = Open(reference, BlobPath(reference.Repository, blob.Digest), RunStage.Pull);
+        stream.Seek(offset, SeekOrigin.Begin);
+        return Task.FromResult<Stream>(stream);
+    }
+
+    private static string BlobPath(string root, Digest digest) => Path.Combine(root, "blobs", digest.Algorithm, digest.Hex);
+
+    /// <summary>Whether a file is there and holds this. Where it cannot be read, why not is told by who reads it.</summary>
+    private static bool Holds(string path, byte[] content)
+    {
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(content.Length + 1);
+        try
+        {
+            using var file = new SafeFileHandle(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+            return buffer.AsSpan(0, RandomAccess.Read(file, buffer.AsSpan(0, content.Length + 1), 0)).SequenceEqual(content);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static async Task<byte[]> ReadDocumentAsync(ImageReference reference, string path, CancellationToken cancellationToken)
+    {
+        FileStream stream = Open(reference, path, RunStage.Resolve);
+        await using (stream.ConfigureAwait(false))
+        {
+            return await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+                ?? throw new InvalidImageException(
+                    RunStage.Resolve, $"cannot read image '{reference}': '{path}' has more than {BoundedContent.ManifestLimit} bytes. Write the layout anew.");
+        }
+    }
+
+    private static FileStream Open(ImageReference reference, string path, RunStage stage)
+    {
+        try
+        {
+            if (Posix.IsSpecialFile(path))
+                throw new IOException($"'{path}' is no regular file.");
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
+        }
+        catch (Exception e) when ((e is FileNotFoundException or DirectoryNotFoundException || File.Exists(reference.Repository)) && stage == RunStage.Resolve)
+        {
+            string remedy = File.Exists(reference.Repository)
+                ? $"'{reference.Repository}' is a file, and no layout. Write oci-archive:{reference.Repository} if it is an archive"
+                : $"there is no '{path}'. Give the directory that holds oci-layout and index.json; its path ends at the first colon";
+            throw new ImageNotFoundException($"cannot find image '{reference}': {remedy}.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new XfnException(stage, $"cannot read image '{reference}': {e.Message} Check that the layout is complete and readable.", e);
+        }
+    }
+}

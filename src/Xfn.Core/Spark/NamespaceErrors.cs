@@ -1,0 +1,37 @@
+using Xfn.Core.Namespaces;
+
+namespace Xfn.Core.Spark;
+
+/// <summary>Says what a failed namespace or spark means to the user.</summary>
+internal static class NamespaceErrors
+{
+    /// <summary>A program ended in its namespaces before it answered.</summary>
+    /// <param name="stage">Where the run was.</param>
+    /// <param name="said">What it, or unshare before it, wrote to stderr.</param>
+    public static ContainerEnvironmentException Ended(RunStage stage, string said)
+    {
+        // After its greeting unshare has done its work, and can only complain that it cannot end by the same signal as its child.
+        if (stage != RunStage.Spawn && said.StartsWith("unshare: ", StringComparison.Ordinal))
+            said = "";
+        if (said.StartsWith("unshare: ", StringComparison.Ordinal) && !said.Contains("failed to execute", StringComparison.Ordinal) && !said.Contains("unrecognized option", StringComparison.Ordinal))
+            return EnvironmentDiagnosis.OfUnshare(said).ToException(stage, "make a user namespace");
+        if (said.Contains("unrecognized option", StringComparison.Ordinal))
+            return EnvironmentDiagnosis.OfUtilLinux(said).ToException(stage, "make a user namespace");
+        if (said.Contains("failed to execute", StringComparison.Ordinal))
+            return new ContainerEnvironmentException(stage, $"cannot run xfn-spark: {said}. Have the cache directory on a file system from which programs may be executed (WithCacheDir), and see that xfn-spark is of this machine's architecture.");
+        return new ContainerEnvironmentException(stage, said.Length > 0 ? $"cannot run xfn-spark: {said}." : "cannot run xfn-spark: it ended without an answer; was it killed?");
+    }
+
+    /// <summary>A spark was refused something by the machine.</summary>
+    public static ContainerEnvironmentException Refused(RunStage stage, SparkFailure failure, Exception? cause)
+    {
+        EnvironmentDiagnosis diagnosis = failure.Message switch
+        {
+            var m when m.StartsWith("cannot mount a fresh /proc", StringComparison.Ordinal) => EnvironmentDiagnosis.OfProc(m),
+            var m when m.Contains("overlayfs", StringComparison.Ordinal) => EnvironmentDiagnosis.OfOverlay(m),
+            var m when m.StartsWith("cannot execute", StringComparison.Ordinal) => new(m, "Check the path and the mode of the OCI runtime (WithRuntime)."),
+            var m => new(m, ""),
+        };
+        return new ContainerEnvironmentException(stage, $"{failure.Message}. {(diagnosis.Found == failure.Message ? "" : diagnosis.Found + ". ")}{diagnosis.Remedy}".TrimEnd(), cause);
+    }
+}

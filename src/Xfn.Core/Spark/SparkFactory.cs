@@ -1,0 +1,62 @@
+namespace Xfn.Core.Spark;
+
+/// <summary>Starts sparks, all with one mapping.</summary>
+/// <param name="spawner">Makes their namespaces.</param>
+/// <param name="executable">Gives xfn-spark, open: nobody removes it while it is.</param>
+/// <param name="mapping">Their ids.</param>
+internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFile>> executable, IdMapping mapping) : IDisposable
+{
+    private const int Attempts = 5;
+
+    private readonly Lock _lock = new();
+
+    // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
+    private Task<SparkFile>? _executable;
+
+    /// <summary>The ids of sparks.</summary>
+    public IdMapping Mapping => mapping;
+
+    /// <inheritdoc cref="SparkProcess.StartAsync"/>
+    public Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken) => StartAsync(mode, workingDirectory, mapping, cancellationToken);
+
+    /// <summary>Starts one with ids of its own.</summary>
+    /// <inheritdoc cref="SparkProcess.StartAsync"/>
+    public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, IdMapping ids, CancellationToken cancellationToken)
+    {
+        SparkFile file = await ProvideAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, ids, cancellationToken).ConfigureAwait(false);
+            }
+            catch (ContainerEnvironmentException ex) when (attempt < Attempts && ex.Message.Contains("Text file busy", StringComparison.Ordinal))
+            {
+                // Another thread started a process while the copy was written, which then held it open for writing until its own exec.
+                await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>To be called when no spark runs any more.</summary>
+    public void Dispose()
+    {
+        if (_executable?.IsCompletedSuccessfully == true)
+            _executable.Result.Dispose();
+    }
+
+    /// <summary>One copies it, and others wait for that. A disk that was full then may not be when the next one asks.</summary>
+    private Task<SparkFile> ProvideAsync()
+    {
+        lock (_lock)
+            return _executable is null or { IsFaulted: true } or { IsCanceled: true } ? _executable = Task.Run(executable) : _executable;
+    }
+}
+
+/// <summary>xfn-spark, open and locked.</summary>
+/// <param name="File">The file, whose content was compared.</param>
+/// <param name="Name">Its path, for messages.</param>
+internal sealed record SparkFile(FileStream File, string Name) : IDisposable
+{
+    public void Dispose() => File.Dispose();
+}

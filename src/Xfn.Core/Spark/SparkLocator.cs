@@ -1,0 +1,169 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Xfn.Core.Cache;
+using Xfn.Core.Interop;
+
+namespace Xfn.Core.Spark;
+
+/// <summary>Finds xfn-spark, wherever the kind of host put it, and keeps a copy in the cache to run.</summary>
+/// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither. Who uses a copy has a lock on it, so that others
+/// know when nobody does; the time of its last change is that of its last use.</remarks>
+internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
+{
+    private const string Prefix = "spark-";
+    private const int BufferBytes = 256 << 10;
+
+    // Two programs of different versions that take turns with a cache should not copy each time.
+    private static readonly TimeSpan LongestUnused = TimeSpan.FromDays(7);
+    private static readonly TimeSpan Precision = TimeSpan.FromDays(1);
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(2);
+
+    private const UnixFileMode Executable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+        | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
+
+    /// <summary>Gives an executable copy in the cache's <c>bin</c>, after comparing it with what was found.</summary>
+    /// <param name="configured">Where the user says it is; null to search.</param>
+    /// <returns>The copy; nobody removes it before this is disposed.</returns>
+    public async Task<SparkFile> ProvideAsync(string? configured)
+    {
+        string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
+            RunStage.Spawn,
+            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (WithSparkPath).");
+        byte[] content;
+        try
+        {
+            content = await File.ReadAllBytesAsync(source).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (WithSparkPath).", ex);
+        }
+
+        string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
+        try
+        {
+            for (bool copied = false; ;)
+            {
+                if (FileLock.TryExecutable(target, shared: true) is { } held)
+                {
+                    if (IsSame(held, content))
+                    {
+                        Note(held);
+                        return new SparkFile(held, cache.Named(target));
+                    }
+
+                    // Damaged, or planted. It is left to those who run it, and loses its name.
+                    await held.DisposeAsync().ConfigureAwait(false);
+                    if (copied)
+                        throw new IOException($"'{target}' is not what was written to it.");
+                }
+                else if (File.Exists(target))
+                {
+                    // Whoever has the lock alone removes it and lets go.
+                    await Task.Delay(RetryDelay, time).ConfigureAwait(false);
+                    continue;
+                }
+
+                Copy(content, target, cache.NewTemporary(target));
+                copied = true;
+            }
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(
+                RunStage.Spawn,
+                $"cannot write xfn-spark to '{cache.Named(cache.Bin)}': {cache.Named(ex.Message)} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                ex);
+        }
+    }
+
+    /// <summary>Removes copies that no process uses and none has for long: other versions'.</summary>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public long RemoveUnused()
+    {
+        long bytes = 0;
+        foreach (FileInfo copy in new DirectoryInfo(cache.Bin).EnumerateFiles(Prefix + "*"))
+        {
+            if (copy.Extension == CacheDirectory.TemporarySuffix || time.GetUtcNow() - copy.LastWriteTimeUtc < LongestUnused)
+                continue;
+            using FileStream? held = FileLock.TryExecutable(copy.FullName, shared: false);
+
+            // Used since it was listed, and let go of.
+            if (held is null || time.GetUtcNow() - File.GetLastWriteTimeUtc(held.SafeFileHandle) < LongestUnused)
+                continue;
+            bytes += CountedRemoval.RemoveFile(copy.FullName);
+        }
+
+        return bytes;
+    }
+
+    private static bool IsSame(FileStream copy, ReadOnlySpan<byte> content)
+    {
+        if (copy.Length != content.Length)
+            return false;
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        try
+        {
+            int offset = 0;
+            for (int count; (count = RandomAccess.Read(copy.SafeFileHandle, buffer, offset)) > 0; offset += count)
+            {
+                if (!content[offset..].StartsWith(buffer.AsSpan(0, count)))
+                    return false;
+            }
+
+            return offset == content.Length;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private void Note(FileStream copy)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        if ((now - File.GetLastWriteTimeUtc(copy.SafeFileHandle)).Duration() < Precision)
+            return;
+        try
+        {
+            File.SetLastWriteTimeUtc(copy.SafeFileHandle, now.UtcDateTime);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // From a cache that cannot be written nothing is removed either.
+        }
+    }
+
+    private static void Copy(byte[] content, string target, string temporary)
+    {
+        // Renamed when whole: another process may be starting it the moment it is there.
+        try
+        {
+            using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
+            {
+                file.Write(content);
+                Posix.SyncFile(file);
+            }
+
+            File.SetUnixFileMode(temporary, Executable);
+            File.Move(temporary, target, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    private static IEnumerable<string> Candidates()
+    {
+        string native = Path.Combine("runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", "xfn-spark");
+
+        // A build without a runtime identifier; a published program, single-file or native; what a self-extracting one extracts.
+        yield return Path.Combine(AppContext.BaseDirectory, native);
+        yield return Path.Combine(AppContext.BaseDirectory, "xfn-spark");
+        foreach (string directory in ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))
+            yield return Path.Combine(directory, "xfn-spark");
+    }
+}

@@ -1,0 +1,176 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
+
+namespace Xfn.Core.Spark;
+
+/// <summary>A spark as the runner sees it: messages in, messages out.</summary>
+internal sealed class SparkProcess : IAsyncDisposable
+{
+    /// <summary>Enough for a run of the image with the most layers, and an environment of ordinary size.</summary>
+    private const int FrameBytes = 64 << 10;
+
+    private readonly SpawnedNamespace _namespace;
+    private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
+
+    private readonly string _executable;
+
+    private SparkProcess(SpawnedNamespace @namespace, string executable, IdMapping mapping) => (_namespace, _executable, Mapping) = (@namespace, executable, mapping);
+
+    public IdMapping Mapping { get; }
+
+    /// <summary>Its process id on this machine.</summary>
+    public int ProcessId { get; private set; }
+
+    /// <summary>The pipes that it made for a function, in mode <c>run</c>.</summary>
+    public StdioDescriptors Stdio { get; private set; }
+
+    /// <summary>The descriptor by which a prepared container is released; -1 in other modes.</summary>
+    private int ReleaseDescriptor { get; set; } = -1;
+
+    /// <summary>Its stdin, behind the messages. Its end tells the spark that no more is to come.</summary>
+    public Stream Input => _namespace.Input;
+
+    /// <summary>Ends when the spark and everything in its namespaces has.</summary>
+    public Task Ended => _namespace.Ended;
+
+    /// <summary>Starts a spark and waits until it says hello.</summary>
+    /// <param name="spawner">What makes its namespaces.</param>
+    /// <param name="executable">xfn-spark.</param>
+    /// <param name="mode"><c>run</c> or <c>work</c>.</param>
+    /// <param name="workingDirectory">Where it may write, in mode <c>work</c>; else the store.</param>
+    /// <param name="mapping">The ids it will have.</param>
+    /// <param name="cancellationToken">Ends the start.</param>
+    public static async Task<SparkProcess> StartAsync(
+        INamespaceSpawner spawner, SparkFile executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
+    {
+        SpawnedNamespace spawned = await spawner.SpawnAsync(
+            new NamespaceRequest { Executable = executable.File.SafeFileHandle, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
+            .ConfigureAwait(false);
+        var spark = new SparkProcess(spawned, executable.Name, mapping);
+        try
+        {
+            SparkHello hello = await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
+            spark.ProcessId = hello.ProcessId;
+            spark.ReleaseDescriptor = hello.Release;
+            spark.Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
+            spark.RaiseOomScore();
+            await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
+            return spark;
+        }
+        catch
+        {
+            await spark.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Opens the pipe by which a prepared container is released; null in other modes. To be called before it is told to run: it changes its ids then.</summary>
+    public SafeFileHandle? OpenRelease() => ReleaseDescriptor < 0
+        ? null
+        : new SafeFileHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true);
+
+    public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
+        where T : class
+    {
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(FrameBytes);
+        try
+        {
+            await Input.WriteAsync(SparkFrame.Write(message, buffer), cancellationToken).ConfigureAwait(false);
+            await Input.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    /// <summary>The next message.</summary>
+    /// <param name="stage">Where the run is, for errors.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <exception cref="SparkFailedException">The spark could not do what it was told.</exception>
+    /// <exception cref="ContainerEnvironmentException">The spark ended without a word.</exception>
+    public async Task<T> ReceiveAsync<T>(RunStage stage, CancellationToken cancellationToken)
+        where T : class
+    {
+        object? received;
+        try
+        {
+            received = await ReceiveAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidDataException ex)
+        {
+            // Only one that was taken over would send such a thing.
+            throw new ContainerEnvironmentException(stage, $"cannot understand xfn-spark: {ex.Message} Is it of this version?", ex);
+        }
+
+        if (received is null)
+        {
+            string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
+            throw NamespaceErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
+        }
+
+        return received switch
+        {
+            T message => message,
+            SparkFailure failure => throw new SparkFailedException(failure),
+            object other => throw new ContainerEnvironmentException(stage, $"cannot understand xfn-spark: it sent {other.GetType().Name}, expected {typeof(T).Name}. Is it of this version?"),
+        };
+    }
+
+    /// <summary>Kills the spark and everything in its namespaces. Does not wait.</summary>
+    public void Kill() => _namespace.Kill();
+
+    public ValueTask DisposeAsync() => _namespace.DisposeAsync();
+
+    /// <summary>A function starts with an OOM score of 1,000, and may go back to the least that was ever set for it by a process with CAP_SYS_RESOURCE: this one may raise that.</summary>
+    private void RaiseOomScore()
+    {
+        if (!Capabilities.HasSysResource)
+            return;
+
+        // Above other programs, below the function: a run is to end by the end of its largest process, not of the spark, which tells how that ended.
+        const int leastScore = 500;
+        int own = int.Parse(File.ReadAllText("/proc/self/oom_score_adj"), CultureInfo.InvariantCulture);
+        try
+        {
+            // Anything but ReadWrite would make .NET lock the file.
+            using SafeFileHandle file = File.OpenHandle($"/proc/{ProcessId}/oom_score_adj", FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+            RandomAccess.Write(file, Encoding.ASCII.GetBytes(Math.Max(own, leastScore).ToString(CultureInfo.InvariantCulture)), 0);
+        }
+        catch (IOException)
+        {
+            // It has ended, which is told next.
+        }
+    }
+
+    /// <summary>The next message; null when the spark has ended.</summary>
+    private async Task<object?> ReceiveAsync(CancellationToken cancellationToken)
+    {
+        if (!await FillAsync(_header, cancellationToken).ConfigureAwait(false))
+            return null;
+        int length = SparkFrame.ReadHeader(_header, out SparkMessageKind kind);
+
+        // No more memory is taken than twice what has come: a spark that a layer took over may announce anything.
+        byte[] body = new byte[Math.Min(length, FrameBytes)];
+        for (int filled = 0; ; Array.Resize(ref body, Math.Min(length, 2 * filled)))
+        {
+            if (!await FillAsync(body.AsMemory(filled), cancellationToken).ConfigureAwait(false))
+                return null;
+            filled = body.Length;
+            if (filled == length)
+                return SparkFrame.Read(kind, body);
+        }
+    }
+
+    private async Task<bool> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken) =>
+        await _namespace.Output.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) == buffer.Length;
+}
+
+/// <summary>A spark could not do what it was told. Whoever told it knows what that means to the user.</summary>
+internal sealed class SparkFailedException(SparkFailure failure) : Exception(failure.Message)
+{
+    public SparkFailure Failure => failure;
+}
