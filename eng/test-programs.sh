@@ -12,7 +12,7 @@ mark=XFN_TEST_RUN=$$.$(date +%s)
 # What tests start besides what building and running takes.
 need_for_tests() {
   need_dotnet
-  need "${build_packages[@]}" "${run_packages[@]}" crun:crun node:nodejs newuidmap:uidmap setpriv:util-linux flock:util-linux mount:mount xargs:findutils \
+  need "${build_packages[@]}" "${run_packages[@]}" crun:crun node:nodejs /usr/bin/java:default-jre-headless newuidmap:uidmap setpriv:util-linux flock:util-linux mount:mount xargs:findutils \
     docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd bzip2:bzip2 podman:podman buildah:buildah \
     protoc:protobuf-compiler /usr/include/google/protobuf/duration.proto:libprotobuf-dev /usr/lib/python3/dist-packages/grpc:python3-grpcio \
     /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf

@@ -16,6 +16,8 @@ internal sealed class FlattenedImageTests : RunnerFixture
         all -type f | $b xargs -0 $b stat -c '%n links=%h bytes=%s modified=%Y'
         all -type l | $b xargs -0 $b stat -c '%N modified=%Y'
         all -type f | $b xargs -0 $b md5sum
+        # A name that is listed and cannot be opened.
+        all -name '*' 2>&1 >/dev/null
         """;
 
     private static readonly Dictionary<string, Func<TestImage, TestImage>> Images = new()

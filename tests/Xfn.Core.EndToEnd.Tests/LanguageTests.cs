@@ -4,9 +4,11 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What programs of .NET, Node and Python expect of a container. The run-times are this machine's, mounted read-only.</summary>
+/// <summary>What programs of .NET, Node, Python and Java expect of a container. The run-times are this machine's, mounted read-only.</summary>
 internal sealed class LanguageTests : RunnerFixture
 {
+    private const string Java = "/usr/bin/java";
+
     private const string Wanted = """
         localhost 127.0.0.1
         box 127.0.0.1
@@ -65,14 +67,39 @@ internal sealed class LanguageTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Runtimes_size_themselves_by_the_limits_of_the_run(CancellationToken token)
     {
-        if (Ways.Runtime is not null && Directory.Exists("/sys/fs/cgroup/memory"))
-            Assert.Ignore("The memory controller is version 1's here; an OCI runtime shows version 2's hierarchy only.");
-        var limits = new ResourceLimits { Memory = "384Mi", Cpu = "1" };
-        try
+        SkipWhereLimitsAreNotSeen();
+        await LimitedAsync(async limits =>
         {
             Assert.That(await RunAsync(Dotnet("limits"), limits, token), Is.EqualTo("1 processors\n384 MiB\nheap below it"));
             string node = await RunAsync(["/usr/bin/node", "-p", "`${process.constrainedMemory() / 1048576} MiB, heap ${require('v8').getHeapStatistics().heap_size_limit < 402653184}`"], limits, token);
             Assert.That(node, Is.EqualTo("384 MiB, heap true"));
+        });
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_Java_virtual_machine_sizes_itself_by_the_limits_of_the_run(CancellationToken token)
+    {
+        SkipWhereLimitsAreNotSeen();
+        await LimitedAsync(async limits =>
+        {
+            // Before its program begins, it says what it found. The heap gets a quarter of the memory, or 126 MiB of so little.
+            string[] said = (await RunAsync([Java, "-Xlog:gc+init:stdout:none", "-version"], limits, token)).Split('\n');
+            Assert.That(said, Has.Some.Match("^CPUs: .* 1 available$").And.Some.EqualTo("Memory: 384M").And.Some.Match("^Heap Max Capacity: 1..M$"));
+        });
+    }
+
+    private static void SkipWhereLimitsAreNotSeen()
+    {
+        if (Ways.Runtime is not null && Directory.Exists("/sys/fs/cgroup/memory"))
+            Assert.Ignore("The memory controller is version 1's here; an OCI runtime shows version 2's hierarchy only.");
+    }
+
+    /// <summary>Runs what needs limits, where this user may set them.</summary>
+    private static async Task LimitedAsync(Func<ResourceLimits, Task> run)
+    {
+        try
+        {
+            await run(new ResourceLimits { Memory = "384Mi", Cpu = "1" });
         }
         catch (ContainerEnvironmentException ex) when (!Ways.IsRoot)
         {
@@ -82,6 +109,10 @@ internal sealed class LanguageTests : RunnerFixture
     }
 
     private static string[] Dotnet(string what) => [Path.Combine(DotnetRoot, "dotnet"), "exec", "/tests/Xfn.Core.EndToEnd.Tests.dll", "language", what];
+
+    /// <summary>What Debian keeps of a run-time, and of the choice between several, outside of /usr.</summary>
+    private static IEnumerable<ReadOnlyMount> JavaMounts() =>
+        new[] { "alternatives", "java-*" }.SelectMany(name => Directory.GetDirectories("/etc", name)).Select(directory => new ReadOnlyMount(directory, directory));
 
     private async Task<string> RunAsync(string[] command, ResourceLimits? limits, CancellationToken token)
     {
@@ -97,7 +128,7 @@ internal sealed class LanguageTests : RunnerFixture
         image.Config = image.Config with { Hostname = "box", Env = ["TZ=Asia/Kolkata", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", $"DOTNET_ROOT={DotnetRoot}"] };
         TestRunner runner = NewRunner(o => o.WithBundleOptions(b => b with
         {
-            ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]],
+            ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]],
         }));
         RunFunctionResponse response = await runner.RunFunctionAsync(
             new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60), Resources = new() { Limits = limits ?? new() } } }, token);
