@@ -4,7 +4,8 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Xfn.Core;
 
-/// <summary>The OCI image documents as JSON. Unknown fields are passed over, duplicate ones refused.</summary>
+/// <summary>The OCI image documents as JSON. Unknown fields are passed over, duplicate ones refused. Names of fields may have any case: the
+/// programs that others run images with are written in Go, whose reader of JSON does not look at it.</summary>
 public static class OciJson
 {
     /// <summary>Writes an index.</summary>
@@ -72,6 +73,7 @@ internal sealed class DigestJsonConverter : JsonConverter<Digest>
 /// <summary>Source-generated (de)serialization of the OCI image documents.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    PropertyNameCaseInsensitive = true,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     AllowDuplicateProperties = false,
     RespectNullableAnnotations = true,

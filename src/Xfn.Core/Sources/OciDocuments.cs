@@ -26,18 +26,19 @@ internal static class OciDocuments
                 throw Unusable(reference, "manifest", "it is no JSON object");
             foreach (JsonProperty property in document.RootElement.EnumerateObject())
             {
-                switch (property.Name)
+                // In any case, as they are read later.
+                switch (property.Name.ToUpperInvariant())
                 {
-                    case "mediaType":
+                    case "MEDIATYPE":
                         mediaType = property.Value.GetString();
                         break;
-                    case "schemaVersion":
+                    case "SCHEMAVERSION":
                         schema = property.Value.GetInt32();
                         break;
-                    case "manifests":
+                    case "MANIFESTS":
                         manifests = true;
                         break;
-                    case "layers" or "config" or "fsLayers":
+                    case "LAYERS" or "CONFIG" or "FSLAYERS":
                         layers = true;
                         break;
                 }
@@ -118,8 +119,6 @@ internal static class OciDocuments
     /// <summary>Whether manifest and configuration make an image that can be run.</summary>
     public static void Check(ImageReference reference, ImageManifest manifest, ImageConfig config)
     {
-        if (config.RootFs.Type != "layers")
-            throw Unusable(reference, "configuration", $"its rootfs is of type '{config.RootFs.Type}', expected layers");
         if (manifest.Layers.Count != config.RootFs.DiffIds.Count)
             throw Unusable(reference, "manifest", $"it has {manifest.Layers.Count} layers, its configuration {config.RootFs.DiffIds.Count}");
         if (manifest.Layers.FirstOrDefault(l => l.MediaType.EndsWith("+encrypted", StringComparison.Ordinal)) is { } encrypted)
@@ -157,7 +156,8 @@ internal static class OciDocuments
         type is MediaTypes.OciConfig or MediaTypes.DockerConfig
         || string.IsNullOrEmpty(artifactType) && type is ("application/octet-stream" or "application/json" or "text/html");
 
-    private static string? Text(JsonElement element, string property)
+    /// <summary>A property's text; null when there is none.</summary>
+    public static string? Text(JsonElement element, string property)
     {
         if (element.ValueKind != JsonValueKind.Object || !element.TryGetProperty(property, out JsonElement value) || value.ValueKind != JsonValueKind.String)
             return null;
