@@ -64,7 +64,7 @@ internal sealed class ContainmentTests : RunnerFixture
     {
         string seen = Text((await RunShellAsync(
             "cat /proc/self/oom_score_adj; cat /proc/keys; ulimit -Hn; ulimit -c; umask; busybox cut -d' ' -f19 /proc/self/stat; ls /proc/self/fd | wc -l; env | busybox sort; busybox grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t0' ' 0'", token: token)).Output);
-        Assert.That(seen, Is.EqualTo("1000\n1024\n" + Core(seen) + "\n0022\n0\n4\nHOME=/root\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\n"
+        Assert.That(seen, Is.EqualTo("1000\n1024\n" + Core(seen) + "\n0022\n0\n4\nHOME=/root\nHOSTNAME=xfn\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\n"
             + "CapEff: 0\nNoNewPrivs: 1\nSeccomp: 2\n"));
 
         // busybox counts in blocks of 512 bytes, of which one byte is none; 0 where the runner's own limit is that.

@@ -26,7 +26,7 @@ internal sealed class NetworkFileTests : RunnerFixture
         TestImage image = Shell("cat /etc/hosts; ls /etc")
             .WithLayer(tar => tar.Directory("etc").File("etc/hosts", "192.0.2.1 old\n").File("etc/kept", ""))
             .WithLayer(tar => tar.Directory("etc").File("etc/.wh.hosts", ""));
-        Assert.That(await RunAsync(image, token: token), Is.EqualTo($"{Own}hostname\nhosts\nkept\n"));
+        Assert.That(await RunAsync(image, token: token), Is.EqualTo($"{Own}hostname\nhosts\nkept\nmtab\n"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -51,6 +51,15 @@ internal sealed class NetworkFileTests : RunnerFixture
     {
         TestImage image = Shell("cat /etc/hosts; cat /etc/hostname").WithLayer(tar => tar.Directory("etc").Link("etc/hosts", "/proc/self/environ").Link("etc/hostname", "../../../../etc/hostname"));
         Assert.That(await RunAsync(image, token: token), Does.EndWith($"{Own}box\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_table_of_mounts_is_where_older_programs_and_javas_read_it(CancellationToken token)
+    {
+        const string script = "busybox readlink /etc/mtab; busybox grep -c ' /dev/shm ' /etc/mtab";
+        Assert.That(await RunAsync(Shell(script), token: token), Is.EqualTo("/proc/mounts\n1\n"));
+        TestImage empty = Shell(script).WithLayer(tar => tar.Directory("etc").File("etc/mtab", ""));
+        Assert.That(await RunAsync(empty, token: token), Is.EqualTo("/proc/mounts\n1\n"));
     }
 
     [Test, CancelAfter(60_000)]

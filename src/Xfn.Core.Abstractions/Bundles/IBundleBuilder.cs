@@ -76,4 +76,5 @@ public sealed record Bundle
 /// <param name="Path">Its path, relative to the root; such as <c>etc/hosts</c>.</param>
 /// <param name="Content">What it holds.</param>
 /// <param name="FollowsImage">Whether what the image has in the file of that path, up to 64 KiB, comes first.</param>
-public sealed record BundleFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage = false);
+/// <param name="IsLink">Whether it is a symbolic link, to the path that is its content. It is left out where the image has something else than a directory on its way.</param>
+public sealed record BundleFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage = false, bool IsLink = false);

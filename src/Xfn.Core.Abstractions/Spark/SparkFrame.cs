@@ -221,7 +221,7 @@ internal static class SparkFrame
         }
     }
 
-    private static SparkRootFile File(ref Codec c, SparkRootFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage));
+    private static SparkRootFile File(ref Codec c, SparkRootFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage), c.Flag(file?.IsLink));
 
     /// <summary>Writes or reads an element of a list.</summary>
     private delegate T Item<T>(ref Codec codec, T? value)

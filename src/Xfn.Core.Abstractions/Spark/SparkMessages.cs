@@ -156,7 +156,8 @@ internal sealed record SparkRun
 /// <param name="Path">Relative to the root.</param>
 /// <param name="Content">What it holds.</param>
 /// <param name="FollowsImage">Whether what the image has in its place comes first.</param>
-internal sealed record SparkRootFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage);
+/// <param name="IsLink">Whether it is a symbolic link, to the path that is its content.</param>
+internal sealed record SparkRootFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage, bool IsLink);
 
 /// <summary>The OCI runtime has started the container; one with a gate waits for its release.</summary>
 internal sealed record SparkStarted;

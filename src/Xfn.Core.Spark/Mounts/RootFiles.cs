@@ -7,13 +7,14 @@ namespace Xfn.Core.Spark.Mounts;
 /// <summary>Mounts in a root that is mounted already. Every path is found as a program in the root would find it: links are followed, but never out of the root.</summary>
 internal static unsafe class RootFiles
 {
-    /// <summary>Mounts files over those of the root. One whose way leads nowhere is left out.</summary>
+    /// <summary>Mounts files over those of the root. One whose way leads nowhere is left out; so are links, over which nothing can be mounted.</summary>
     /// <param name="workspace">Where the files are made.</param>
     /// <param name="root">The root's path.</param>
     /// <param name="files">The files.</param>
     /// <param name="writable">Whether they can be written to, as the root can.</param>
     public static void Bind(Workspace workspace, string root, IReadOnlyList<SparkRootFile> files, bool writable)
     {
+        files = [.. files.Where(file => !file.IsLink)];
         if (files.Count == 0)
             return;
         int rootFd = Directories.Open(root);

@@ -62,7 +62,13 @@ internal sealed record Skeleton
 
         Make(root, Parents(directory));
         foreach (SparkRootFile file in files)
-            RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
+        {
+            if (!file.IsLink)
+                RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
+            else if (Libc.symlink(System.Text.Encoding.UTF8.GetString(file.Content.Span), $"{root}/{file.Path}") != 0)
+                throw SparkException.FromErrno($"cannot make link '{file.Path}'");
+        }
+
         image.CopyModeAndOwner($"{root}/{directory}");
     }
 

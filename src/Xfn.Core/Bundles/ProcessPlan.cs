@@ -28,11 +28,11 @@ internal static class ProcessPlan
         return arguments!;
     }
 
-    /// <summary>A default PATH, the image's variables, then those of the options; the last of a name wins.</summary>
-    public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IReadOnlyDictionary<string, string> added, string home)
+    /// <summary>A default PATH, HOME and HOSTNAME, as docker gives them, the image's variables, then those of the options; the last of a name wins.</summary>
+    public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IReadOnlyDictionary<string, string> added, string home, string hostname)
     {
         // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
-        var variables = new Dictionary<string, string>(StringComparer.Ordinal) { ["PATH"] = DefaultPath, ["HOME"] = home };
+        var variables = new Dictionary<string, string>(StringComparer.Ordinal) { ["PATH"] = DefaultPath, ["HOME"] = home, ["HOSTNAME"] = hostname };
         foreach (string? entry in context.Image.Config?.Env ?? [])
         {
             if (entry is null)

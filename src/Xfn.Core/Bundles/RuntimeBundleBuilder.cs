@@ -65,7 +65,8 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
 
         ImageUser user = ImageUser.Resolve(context);
         IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
-        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home);
+        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
+        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home, hostname);
         ProcessPlan.CheckSize(context, arguments, environment);
         string workingDirectory = ProcessPlan.WorkingDirectory(context);
 
@@ -81,8 +82,6 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             mounts.Add(BundleMount.Temporary(volume, _options));
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
             Add(mount);
-        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
-
         var bundle = new Bundle
         {
             RuntimeConfig = RuntimeConfigWriter.Write(new RuntimeConfig
@@ -106,7 +105,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
             MountPoints = points.Directories,
             FileMountPoints = points.Files,
             Directories = [.. volumes.Prepend(workingDirectory).SelectMany(path => MountPoints.Parents(path, self: true)).Distinct()],
-            Files = NetworkFiles.Of(hostname, ownNetwork, _options.ReadOnlyMounts),
+            Files = EtcFiles.Of(hostname, ownNetwork, _options.ReadOnlyMounts),
             Volumes = [.. volumes.Where(volume => !MountPoints.IsBelow(volume, "/tmp")).Select(volume => volume[1..])],
             VolumeBytes = _options.VolumeBytes,
         };

@@ -44,7 +44,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     {
         var files = new SparkRootFile[bundle.Files.Count];
         for (int i = 0; i < files.Length; i++)
-            files[i] = new SparkRootFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage);
+            files[i] = new SparkRootFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage, bundle.Files[i].IsLink);
         return files;
     }
 
@@ -85,7 +85,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
                     MountPoints = bundle.MountPoints,
                     FileMountPoints = bundle.FileMountPoints,
                     Directories = bundle.Directories,
-                    Files = [.. FilesOf(bundle).Select(file => file with { Content = default })],
+                    Files = [.. FilesOf(bundle).Select(file => file.IsLink ? file : file with { Content = default })],
                     RootMode = mode,
                     RootUid = uid,
                     RootGid = gid,

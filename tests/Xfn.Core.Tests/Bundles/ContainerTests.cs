@@ -23,7 +23,7 @@ internal sealed class ContainerTests(bool singleId)
     public void TearDown() => _run?.Dispose();
 
     [TestCase("id -u; id -g", "0\n0\n")]
-    [TestCase("pwd; hostname; umask; env | sort", "/\nxfn\n0022\nHOME=/root\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\n")]
+    [TestCase("pwd; hostname; umask; env | sort", "/\nxfn\n0022\nHOME=/root\nHOSTNAME=xfn\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\n")]
     [TestCase("grep -E '^(Cap|NoNew|Seccomp:|SigIgn|SigBlk)' /proc/self/status | tr -s '\t0' ' 0' | sort", """
         CapAmb: 0
         CapBnd: 0

@@ -62,19 +62,25 @@ internal sealed class RuntimeBundleBuilderTests
     {
         var options = new BundleOptions { Environment = new Dictionary<string, string> { ["B"] = "option", ["C"] = "x=y" } };
         string[] environment = Process(new() { Entrypoint = ["a"], Env = ["A=1", "B=image", "A=2", "E=", "PATH=/mine"] }, "env", options);
-        Assert.That(environment, Is.EquivalentTo(["PATH=/mine", "HOME=/root", "A=2", "B=option", "E=", "C=x=y"]));
+        Assert.That(environment, Is.EquivalentTo(["PATH=/mine", "HOME=/root", "HOSTNAME=xfn", "A=2", "B=option", "E=", "C=x=y"]));
     }
+
+    /// <summary>docker and podman give it too, and let the image say otherwise.</summary>
+    [TestCase(null, "HOSTNAME=box")]
+    [TestCase("HOSTNAME=0.0.0.0", "HOSTNAME=0.0.0.0")]
+    public void The_environment_has_the_host_name_unless_the_image_has_another(string? variable, string expected) =>
+        Assert.That(Process(new() { Entrypoint = ["a"], Hostname = "box", Env = variable is null ? [] : [variable] }, "env"), Does.Contain(expected));
 
     [Test]
     public void Nothing_of_the_runners_environment_is_passed_on()
     {
         string[] environment = Process(new() { Entrypoint = ["a"] }, "env");
-        Assert.That(environment, Is.EquivalentTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"]));
+        Assert.That(environment, Is.EquivalentTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "HOSTNAME=xfn"]));
     }
 
     [Test]
     public void What_is_no_variable_is_left_out() =>
-        Assert.That(Process(new() { Entrypoint = ["a"], Env = [null!, "", "=", "=x", "PATH", "OK=1"] }, "env").Skip(1), Is.EqualTo(["HOME=/root", "OK=1"]));
+        Assert.That(Process(new() { Entrypoint = ["a"], Env = [null!, "", "=", "=x", "PATH", "OK=1"] }, "env").Skip(1), Is.EqualTo(["HOME=/root", "HOSTNAME=xfn", "OK=1"]));
 
     [TestCase(null, "/", "")]
     [TestCase("", "/", "")]
@@ -135,7 +141,7 @@ internal sealed class RuntimeBundleBuilderTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(linux["namespaces"]!.AsArray().Any(n => (string)n!["type"]! == "network"), Is.EqualTo(own));
-            Assert.That(bundle.Files.Select(file => file.Path), Is.EqualTo((string[])["etc/hosts", "etc/hostname", .. own ? Array.Empty<string>() : ["etc/resolv.conf"]]));
+            Assert.That(bundle.Files.Select(file => file.Path), Is.EqualTo((string[])["etc/hosts", "etc/hostname", "etc/mtab", .. own ? Array.Empty<string>() : ["etc/resolv.conf"]]));
             // A fresh sysfs belongs to a network namespace: without one it would be the machine's.
             Assert.That(Mount(bundle, "/sys")["type"]!.ToString(), Is.EqualTo(own ? "sysfs" : "tmpfs"));
         }

@@ -30,7 +30,7 @@ internal sealed class RuntimeConfigReaderTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(container.Arguments, Is.EqualTo(["/app", "-v", "serve"]));
-            Assert.That(container.Environment, Is.EqualTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"]));
+            Assert.That(container.Environment, Is.EqualTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "HOSTNAME=xfn"]));
             Assert.That((container.WorkingDirectory, container.Hostname, container.Umask), Is.EqualTo(("/", "xfn", 18u)));
             Assert.That((container.Uid, container.Gid), Is.EqualTo((0u, 0u)));
             Assert.That(container.Groups, Is.EqualTo([0u]));
@@ -83,7 +83,7 @@ internal sealed class RuntimeConfigReaderTests
             Assert.That((container.Uid, container.Gid), Is.EqualTo((1000u, 1001u)));
             Assert.That(container.Groups, Has.Member(2000u));
             Assert.That((container.WorkingDirectory, container.Hostname), Is.EqualTo(("/tmp/x", "web")));
-            Assert.That(container.Environment, Is.EquivalentTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/home/app", "A=x=y"]));
+            Assert.That(container.Environment, Is.EquivalentTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/home/app", "HOSTNAME=web", "A=x=y"]));
             Assert.That(container.Capabilities, Is.EqualTo(new SparkCapabilities(added, added, added, added, added)));
             Assert.That(container.Mounts[0], Is.EqualTo(new SparkMount("/proc", "", "/proc", ReadOnly | NoSetId | NoExecution | NoDevices | BindAll, "")));
             Assert.That(container.Mounts.Single(m => m.Destination == "/tmp/x").Type, Is.EqualTo("tmpfs"));

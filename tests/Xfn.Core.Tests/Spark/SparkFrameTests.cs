@@ -71,7 +71,7 @@ internal sealed class SparkFrameTests
             MountPoints = ["proc"],
             FileMountPoints = [],
             Directories = ["srv"],
-            Files = [new SparkRootFile("etc/hosts", "a"u8.ToArray(), FollowsImage: true)],
+            Files = [new SparkRootFile("etc/hosts", "a"u8.ToArray(), FollowsImage: true, IsLink: true)],
             Volumes = ["data"],
             VolumeBytes = 1L << 30,
             RootMode = 0b111_101_101,
