@@ -87,7 +87,11 @@ internal sealed class CertificateTrust
         foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
             chain.ChainPolicy.ExtraStore.Add(element.Certificate);
         chain.ChainPolicy.ExtraStore.AddRange(sent?.ChainPolicy.ExtraStore ?? []);
-        return chain.Build(server);
+
+        // What was added is trusted whatever it is: an authority below a root, or the server's own certificate. So Go has it,
+        // and with it docker and podman. All else about the chain must be right.
+        chain.ChainPolicy.VerificationFlags = X509VerificationFlags.AllowUnknownCertificateAuthority;
+        return chain.Build(server) && chain.ChainElements.Any(element => _added.Any(added => added.RawDataMemory.Span.SequenceEqual(element.Certificate.RawDataMemory.Span)));
     }
 }
 

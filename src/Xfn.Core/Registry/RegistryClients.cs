@@ -84,6 +84,9 @@ internal sealed class RegistryClients : IDisposable
     public static bool SameAuthority(Uri one, Uri other) =>
         one.Scheme == other.Scheme && one.Port == other.Port && one.IdnHost.Equals(other.IdnHost, StringComparison.OrdinalIgnoreCase);
 
+    /// <summary>Whether a URL is asked for by way of a proxy.</summary>
+    public bool AsksProxy(Uri uri) => _proxy.GetProxy(uri) is not null;
+
     public void Dispose()
     {
         foreach (ClientSet clients in _own.Values.Append(_clients).Concat(_retired.Select(r => r.Clients)))

@@ -18,24 +18,26 @@ internal static class RegistryErrors
         int status = (int)response.StatusCode;
         CredentialSearch? search = null;
         response.RequestMessage?.Options.TryGetValue(CredentialSearch.Key, out search);
+        string? words = null;
+        response.RequestMessage?.Options.TryGetValue(ServerWords.Key, out words);
         return response.StatusCode switch
         {
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new UnauthorizedException(
-                $"cannot fetch {what}: registry '{registry}' answered {status}{search?.Describe()}. "
+                $"cannot fetch {what}: registry '{registry}' answered {status}{words}{search?.Describe()}. "
                 + (search is { HasFound: true }
                     ? "Check that these credentials may pull it, and that the repository exists."
                     : "Give credentials that may pull it, and check that the repository exists.")),
             HttpStatusCode.NotFound when request.Stage == RunStage.Resolve => new ImageNotFoundException(
-                $"cannot find {what}: registry '{registry}' does not have it{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
+                $"cannot find {what}: registry '{registry}' does not have it{words}{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
                 + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}."),
             HttpStatusCode.Accepted => new XfnException(
                 request.Stage, $"cannot fetch {what}: registry '{registry}' answered 202, that it is not ready yet{Wait(response, time)}. Try again later."),
             HttpStatusCode.TooManyRequests => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{Wait(response, time)}. Wait, give credentials, or use a mirror."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{words}{Wait(response, time)}. Wait, give credentials, or use a mirror."),
             HttpStatusCode.ProxyAuthenticationRequired => new XfnException(
                 request.Stage, $"cannot fetch {what}: the proxy before registry '{registry}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY."),
             _ => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{Wait(response, time)}. Try again later or ask the registry's operator."),
+                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{words}{Wait(response, time)}. Try again later or ask the registry's operator."),
         };
     }
 

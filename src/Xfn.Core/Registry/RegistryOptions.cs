@@ -30,7 +30,8 @@ public sealed record RegistryOptions
     /// this machine is. Files that change are read again. On by default.</summary>
     public bool UseCertificateDirectories { get; init; } = true;
 
-    /// <summary>Registries that are spoken to by plain HTTP, as <c>HOST</c> or <c>HOST:PORT</c>. This machine's loopback need not be among them.</summary>
+    /// <summary>Registries that are spoken to by plain HTTP, as <c>HOST</c> or <c>HOST:PORT</c>; by TLS, with a certificate that is trusted, where that is what they speak.
+    /// This machine's loopback need not be among them.</summary>
     public IReadOnlySet<string> InsecureRegistries { get; init => field = value ?? throw new ArgumentNullException(nameof(InsecureRegistries)); } = FrozenSet<string>.Empty;
 
     /// <summary>By registry, where to ask before the registry itself, in this order: <c>HOST[:PORT][/PREFIX]</c>. One that fails in any way is passed over.</summary>

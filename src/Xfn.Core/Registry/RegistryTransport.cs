@@ -22,8 +22,8 @@ internal sealed class RegistryTransport : IDisposable
     private readonly Authenticator _authenticator;
     private readonly ResiliencePipeline<HttpResponseMessage> _retry;
 
-    // Registries on loopback that were found to speak TLS.
-    private readonly ConcurrentDictionary<string, bool> _secureLoopback = new(StringComparer.OrdinalIgnoreCase);
+    // Registries that may be spoken to in the clear, and were found to speak TLS.
+    private readonly ConcurrentDictionary<string, bool> _secure = new(StringComparer.OrdinalIgnoreCase);
 
     public RegistryTransport(RegistryOptions options)
     {
@@ -96,7 +96,7 @@ internal sealed class RegistryTransport : IDisposable
         {
             response = await _authenticator.SendAsync(request, Url(request, scheme), cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (guessed && e is HttpRequestException or IOException or TimeoutException)
+        catch (Exception e) when (guessed && e is HttpRequestException { InnerException: not RefusedUrlException } or IOException or TimeoutException)
         {
             failure = e;
         }
@@ -111,15 +111,29 @@ internal sealed class RegistryTransport : IDisposable
 
         if (response is null)
             ExceptionDispatchInfo.Throw(failure!);
+        if (!response.IsSuccessStatusCode && request.Method != HttpMethod.Head)
+            await KeepWordsAsync(request, response, cancellationToken).ConfigureAwait(false);
         if (request.DocumentLimit is { } limit && response.IsSuccessStatusCode && request.Method != HttpMethod.Head)
             await ReadDocumentAsync(request, response, limit, cancellationToken).ConfigureAwait(false);
         return response;
+    }
+
+    /// <summary>Keeps what the registry says of its refusal. A host that it led to may have been sent a signed URL, and is not quoted.</summary>
+    private async Task KeepWordsAsync(RegistryRequest request, HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        if (response.RequestMessage is not { RequestUri: { } asked } message || !RegistryClients.SameAuthority(asked, Url(request, asked.Scheme)))
+            return;
+        string? shown = message.Headers.Authorization?.Parameter;
+        string[] secrets = [shown ?? "", RegistryCredentials.From(new ImagePullAuth { Auth = shown }, out _)?.Password ?? ""];
+        message.Options.Set(ServerWords.Key, await ServerWords.ReadAsync(response, _options.TimeProvider, secrets, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Whether there is a TLS handshake to be had. Whether its certificate is one to trust is for the request to find.</summary>
     private async Task<bool> SpeaksTlsAsync(string authority, CancellationToken cancellationToken)
     {
         var uri = new Uri("https://" + authority);
+        if (_clients.AsksProxy(uri))
+            return false;
         bool certificateCame = false;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(HandshakeLimit);
@@ -137,18 +151,17 @@ internal sealed class RegistryTransport : IDisposable
 
         if (!certificateCame)
             return false;
-        if (_secureLoopback.Count >= MaxRemembered)
-            _secureLoopback.Clear();
-        return _secureLoopback[authority] = true;
+        if (_secure.Count >= MaxRemembered)
+            _secure.Clear();
+        return _secure[authority] = true;
     }
 
+    /// <param name="authority">The registry.</param>
+    /// <param name="guessed">Whether TLS is tried next.</param>
     private string Scheme(string authority, out bool guessed)
     {
-        bool loopback = RegistryEndpoint.IsLoopback(authority);
-        bool listed = _options.InsecureRegistries.Contains(authority);
-        bool plain = listed || (loopback && !_secureLoopback.ContainsKey(authority));
-        guessed = plain && !listed;
-        return plain ? "http" : "https";
+        guessed = (RegistryEndpoint.IsLoopback(authority) || _options.InsecureRegistries.Contains(authority)) && !_secure.ContainsKey(authority);
+        return guessed ? "http" : "https";
     }
 
     private static Uri Url(RegistryRequest request, string scheme) => request.Endpoint.Url(scheme, request.Reference.Repository, request.Path);

@@ -119,15 +119,17 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
         Uri registry, Uri realm, HttpResponseMessage response, CredentialSearch search, CancellationToken cancellationToken)
     {
         int status = (int)response.StatusCode;
+        string[] secrets = [search.Credentials.Password ?? "", search.Credentials.IdentityToken ?? "", search.Credentials.Basic?.Parameter ?? ""];
+        string words = response.IsSuccessStatusCode ? "" : await ServerWords.ReadAsync(response, options.TimeProvider, secrets, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest)
         {
             throw new UnauthorizedException(
-                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}{search.Describe()}. "
+                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}{words}{search.Describe()}. "
                 + (search.HasFound ? "Check these credentials, and that they have not expired." : "Give credentials that may pull the image, and check that it exists."));
         }
 
         if (!response.IsSuccessStatusCode)
-            throw Failure(registry, $"token server '{realm.Host}' answered {status}, expected 200", "Try again later or ask the registry's operator.");
+            throw Failure(registry, $"token server '{realm.Host}' answered {status}{words}, expected 200", "Try again later or ask the registry's operator.");
 
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
         var stream = new ProgressStream(body, response, options.NoProgressTimeout, options.TimeProvider);

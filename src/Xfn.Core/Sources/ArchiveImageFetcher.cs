@@ -151,7 +151,11 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ImageNotFoundException($"cannot find image '{reference}': there is no '{reference.Repository}'. Check the path.", e);
+            string whole = $"{reference.Repository}:{reference.Tag}";
+            throw new ImageNotFoundException(
+                $"cannot find image '{reference}': there is no '{reference.Repository}'. "
+                + (File.Exists(whole) ? $"A path ends at its first colon: rename '{whole}', or give a link to it without a colon." : "Check the path."),
+                e);
         }
         catch (UnreadableArchiveException e)
         {

@@ -45,6 +45,64 @@ public class RegistryConnectionTests
         await fetcher.ManifestAsync("registry.test/fn", token: token);
     }
 
+    /// <summary>docker and podman trust what is in certs.d, whatever it is: Go takes each of such certificates for a root.</summary>
+    [TestCase("root", null)]
+    [TestCase("between", null)]
+    [TestCase("server", null)]
+    [TestCase("other", "is not trusted")]
+    [TestCase("other server", "is not trusted")]
+    [TestCase("wrong name", "for another host")]
+    [TestCase("expired", "is not trusted")]
+    public async Task Any_certificate_of_the_servers_chain_may_be_added(string added, string? refusal, CancellationToken token)
+    {
+        using TestCertificates root = new(), between = new(root), other = new();
+        using X509Certificate2 certificate = between.Server(added == "wrong name" ? "other.test" : "registry.test", expired: added == "expired");
+        using X509Certificate2 stranger = between.Server("registry.test");
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificate);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
+            MaxRetries = 0,
+            CertificateAuthorities = added switch
+            {
+                // The server does not send who is between it and the root.
+                "root" => [root.Authority, between.Authority],
+                "other" => [other.Authority],
+                "other server" => [stranger],
+                "server" => [X509CertificateLoader.LoadCertificate(certificate.RawData)],
+                _ => [between.Authority],
+            },
+        });
+        if (refusal is null)
+            await fetcher.ManifestAsync("registry.test/fn", token: token);
+        else
+            Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains(refusal));
+    }
+
+    /// <summary>docker's insecure registries may speak either.</summary>
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task A_registry_that_is_listed_as_insecure_and_speaks_tls_is_spoken_to_so(bool isTrusted, CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("registry.test"))
+        {
+            OnPlain = stream => stream.WriteAsync("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"u8.ToArray(), token).AsTask(),
+        };
+        string registry = $"registry.test:{server.Port}";
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        {
+            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
+            InsecureRegistries = new HashSet<string> { registry },
+            CertificateAuthorities = isTrusted ? [certificates.Authority] : [],
+            MaxRetries = 0,
+        });
+        if (isTrusted)
+            await fetcher.WholeImageAsync($"{registry}/fn", token: token);
+        else
+            Assert.That(() => fetcher.ManifestAsync($"{registry}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("is not trusted").And.Message.Contains("Add its certificate authority"));
+    }
+
     [TestCase("/does/not/exist.pem")]
     [TestCase("/dev/null")]
     [TestCase("/etc/passwd")]

@@ -154,6 +154,60 @@ public class RegistryKindsTests
         Assert.That(log.Text, Does.Contain("Warning: the host program failed").And.Contains("Warning: credentials in"));
     }
 
+    // Harbor refuses what its policy forbids by 412, and only its words say why; so with quotas, and licences.
+    [TestCase(412, """{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"current image with 86 vulnerabilities cannot be pulled\ndue to configured policy"}]}""", "answered 412 (\"current image with 86 vulnerabilities cannot be pulled due to configured policy\"). ")]
+    [TestCase(403, """{"errors":[{"code":"DENIED","message":"","detail":{"a":1}},{"message":"second"}]}""", "answered 403 (\"DENIED\"). ")]
+    [TestCase(429, """{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}""", "too many requests (\"You have reached your pull rate limit.\"). ")]
+    [TestCase(404, """{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}""", "does not have it (\"manifest unknown\"). ")]
+    [TestCase(500, """{"message":"disk is full"}""", "answered 500 (\"disk is full\"). ")]
+    [TestCase(500, "<html>no</html>", "answered 500. ")]
+    [TestCase(500, """{"errors":[{"message":"\ud800"}]}""", "answered 500. ")]
+    [TestCase(500, """{"errors":[]}""", "answered 500. ")]
+    [TestCase(500, "[", "answered 500. ")]
+    public void What_a_registry_says_of_its_refusal_is_told(int status, string body, string found, CancellationToken token)
+    {
+        using var registry = new FaultyServer((_, response) => response.SendAsync(status, body));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.InstanceOf<XfnException>().With.Message.Contains(found));
+        Assert.That(() => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.InstanceOf<XfnException>().With.Message.Contains(found.Replace("does not have it", "answered 404", StringComparison.Ordinal)));
+    }
+
+    [TestCase("""{"details":"incorrect username or password"}""", "answered 401 (\"incorrect username or password\"); credentials")]
+    [TestCase("""{"error":"invalid_grant","error_description":"the token is over"}""", "answered 401 (\"the token is over\"); credentials")]
+    public void What_a_token_server_says_of_its_refusal_is_told(string body, string found, CancellationToken token)
+    {
+        using var tokens = new FaultyServer((_, response) => response.SendAsync(401, body));
+        using var registry = new FaultyServer((_, response) => response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\""));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
+        Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.TypeOf<UnauthorizedException>().With.Message.Contains(found));
+    }
+
+    [TestCase("Basic")]
+    [TestCase("Bearer")]
+    public void Words_that_hold_what_was_shown_are_not_repeated(string scheme, CancellationToken token)
+    {
+        string Words(ServedRequest request) => $$"""{"errors":[{"message":"no: {{(request["Authorization"] == Basic ? Password : request["Authorization"])}}"}]}""";
+        using var tokens = new FaultyServer((request, response) => request.Target.Contains("other", StringComparison.Ordinal) ? response.SendAsync(401, Words(request)) : response.SendAsync(200, "{\"token\":\"issued-token\"}"));
+        using var registry = new FaultyServer((request, response) => request["Authorization"] is null
+            ? response.SendAsync(401, "", "WWW-Authenticate: " + (scheme == "Basic" ? "Basic realm=\"x\"" : $"Bearer realm=\"http://{tokens.Host}/token\""))
+            : response.SendAsync(403, Words(request)));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        foreach (string image in new[] { "fn", "other" })
+        {
+            Assert.That(
+                () => fetcher.ManifestAsync($"{registry.Host}/{image}", WithPassword, token),
+                Throws.InstanceOf<UnauthorizedException>().With.Message.Not.Contains(Password).And.Message.Not.Contains("issued-token").And.Message.Not.Contains("no: "));
+        }
+    }
+
+    [Test]
+    public void A_refusal_whose_words_do_not_come_is_told_all_the_same(CancellationToken token)
+    {
+        using var registry = new FaultyServer((_, response) => response.RawAsync("HTTP/1.1 418 No\r\nContent-Length: 100\r\n\r\n{\"message\":\"so"));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.InstanceOf<XfnException>().With.Message.Contains("answered 418. "));
+    }
+
     [TestCase("token 401", "Check these credentials, and that they have not expired")]
     [TestCase("401", "Check that these credentials may pull it, and that the repository exists")]
     [TestCase("404", "does not have it, or shows it to others only; credentials were looked for in the request (found)")]

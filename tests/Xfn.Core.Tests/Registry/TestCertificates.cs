@@ -10,12 +10,16 @@ internal sealed class TestCertificates : IDisposable
     private readonly RSA _key = RSA.Create(2048);
     private readonly List<X509Certificate2> _issued = [];
 
-    public TestCertificates()
+    /// <summary>Makes an authority.</summary>
+    /// <param name="above">The one that issues its certificate; itself when null.</param>
+    public TestCertificates(TestCertificates? above = null)
     {
         var request = new CertificateRequest($"CN=Test Authority {Guid.NewGuid()}", _key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
-        Authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddYears(1));
+        Authority = above is null
+            ? request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddYears(1))
+            : request.Create(above.Authority, DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddDays(1), RandomNumberGenerator.GetBytes(8));
     }
 
     public X509Certificate2 Authority { get; }
@@ -43,7 +47,7 @@ internal sealed class TestCertificates : IDisposable
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
         using X509Certificate2 issued = request.Create(
-            Authority, DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddDays(expired ? -1 : 1), RandomNumberGenerator.GetBytes(8));
+            Authority.SubjectName, X509SignatureGenerator.CreateForRSA(_key, RSASignaturePadding.Pkcs1), DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddDays(expired ? -1 : 1), RandomNumberGenerator.GetBytes(8));
         X509Certificate2 certificate = issued.CopyWithPrivateKey(key);
         _issued.Add(certificate);
         return certificate;

@@ -56,6 +56,15 @@ public class ArchiveImageFetcherTests
         Assert.That((await new ArchiveImageFetcher().BlobAsync(image, manifest.Layers[0], token: token)), Has.Length.EqualTo(manifest.Layers[0].Size), "by a fetcher that did not make the manifest");
     }
 
+    [Test]
+    public void A_file_with_a_colon_in_its_name_is_told_of(CancellationToken token)
+    {
+        File.CreateSymbolicLink(_directory["fn:1.0.tar"], _directory["docker.tar"]);
+        Assert.That(
+            () => _fetcher.ManifestAsync($"docker-archive:{_directory["fn:1.0.tar"]}", token: token),
+            Throws.TypeOf<ImageNotFoundException>().With.Message.Contains($"A path ends at its first colon: rename '{_directory["fn:1.0.tar"]}'"));
+    }
+
     [TestCase("docker-archive:{0}/docker.tar:other/fn:v1", "'docker.io/team/fn:v1'")]
     [TestCase("oci-archive:{0}/oci.tar:v9", "'v1'")]
     [TestCase("oci-archive:{0}/none.tar:v9", "there is no")]
