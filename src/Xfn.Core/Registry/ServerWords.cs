@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Xfn.Core.Images;
+using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
