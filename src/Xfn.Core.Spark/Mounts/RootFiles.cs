@@ -118,7 +118,9 @@ internal static unsafe class RootFiles
             if (type == Libc.S_IFLNK)
                 target = Encoding.UTF8.GetString(buffer, (int)Math.Max(Libc.readlinkat(fd, empty, buffer, page), 0));
             _ = Libc.close(fd);
-            return type;
+
+            // A name that is no text cannot be made here.
+            return target.Contains('\ufffd') ? uint.MaxValue : type;
         }
     }
 

@@ -10,38 +10,26 @@ internal static class ImageVolumes
     /// <summary>More than any program needs. Each takes two mounts.</summary>
     private const int Most = 256;
 
+    /// <summary>The most characters of all their paths together. Each directory above a volume is made by its own path, so deep
+    /// ones cost the square of their length.</summary>
+    private const int MostCharacters = 16 << 10;
+
     /// <summary>The volumes that are to be made, as absolute paths. Left out are the root itself, and those that the caller's
     /// mounts or every function's own file systems are in place of.</summary>
-    /// <exception cref="InvalidImageException">There are too many, or one is no path.</exception>
+    /// <exception cref="InvalidImageException">There are too many, their paths are too long, or one is no path.</exception>
     public static IReadOnlyList<string> Of(BundleContext context, BundleOptions options)
     {
         if (context.Image.Config?.Volumes is not { Count: > 0 } declared || options.VolumeBytes == 0 || options.WritableRootBytes > 0)
             return [];
         if (declared.Count > Most)
             throw ProcessPlan.Refuse(context, $"it has {declared.Count} volumes, at most {Most} are made");
+        string[] paths = [.. declared.Keys.Select(volume => ProcessPlan.AbsolutePath(context, volume, "the path of a volume")).Distinct()];
+        if (paths.Sum(path => path.Length) > MostCharacters)
+            throw ProcessPlan.Refuse(context, $"the paths of its volumes are longer than {MostCharacters} characters together");
         return
         [
-            .. declared.Keys.Select(volume => Normalize(context, volume)).Distinct()
-                .Where(volume => volume is not ("/" or "/tmp") && !Own.Any(own => MountPoints.IsBelow(volume, own)))
-                .Where(volume => !options.ReadOnlyMounts.Any(mount => mount.Destination == volume)),
+            .. paths.Where(path => path is not ("/" or "/tmp") && !Own.Any(own => MountPoints.IsBelow(path, own)))
+                .Where(path => !options.ReadOnlyMounts.Any(mount => mount.Destination == path)),
         ];
-    }
-
-    private static string Normalize(BundleContext context, string volume)
-    {
-        if (volume.Contains('\0'))
-            throw ProcessPlan.Refuse(context, "the path of a volume holds NUL");
-
-        // A relative one counts from the root, and nothing leads above it, as docker has it.
-        var path = new List<string>();
-        foreach (string component in volume.Split('/', StringSplitOptions.RemoveEmptyEntries).Where(component => component != "."))
-        {
-            if (component != "..")
-                path.Add(component);
-            else if (path.Count > 0)
-                path.RemoveAt(path.Count - 1);
-        }
-
-        return "/" + string.Join('/', path);
     }
 }

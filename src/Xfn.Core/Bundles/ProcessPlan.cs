@@ -64,11 +64,17 @@ internal static class ProcessPlan
     }
 
     /// <summary>The working directory: absolute, without empty components, <c>.</c> and <c>..</c>.</summary>
-    public static string WorkingDirectory(BundleContext context)
+    public static string WorkingDirectory(BundleContext context) => AbsolutePath(context, context.Image.Config?.WorkingDir ?? "", "its working directory");
+
+    /// <summary>A path of an image from its root on, without dots, as docker reads it: nothing leads above the root.</summary>
+    /// <param name="context">Names the image.</param>
+    /// <param name="path">The path.</param>
+    /// <param name="noun">What it is of the image, for errors.</param>
+    /// <exception cref="InvalidImageException">It holds NUL, or is longer than the kernel takes.</exception>
+    public static string AbsolutePath(BundleContext context, string path, string noun)
     {
-        string path = context.Image.Config?.WorkingDir ?? "";
         if (path.Contains('\0'))
-            throw Refuse(context, "its working directory holds a NUL character");
+            throw Refuse(context, $"{noun} holds a NUL character");
         // Lexically, as docker does: the image's links are nobody's business before the root is mounted.
         var components = new List<string>();
         foreach (string component in path.Split('/'))
@@ -83,7 +89,7 @@ internal static class ProcessPlan
         string absolute = "/" + string.Join('/', components);
         return Encoding.UTF8.GetByteCount(absolute) < 4096 && components.TrueForAll(c => Encoding.UTF8.GetByteCount(c) < 256)
             ? absolute
-            : throw Refuse(context, "its working directory is longer than a path may be (4,095 bytes in all, 255 a component)");
+            : throw Refuse(context, $"{noun} is longer than a path may be (4,095 bytes in all, 255 a component)");
     }
 
     /// <summary>The image's host name as far as Linux and DNS allow, else <c>xfn</c>.</summary>

@@ -42,6 +42,11 @@ internal sealed class RuntimeBundleBuilderTests
         yield return new() { Entrypoint = ["a"], WorkingDir = "/a\0b" };
         yield return new() { Entrypoint = ["a"], WorkingDir = "/" + new string('a', 256) };
         yield return new() { Entrypoint = ["a"], WorkingDir = string.Concat(Enumerable.Repeat("/abcdefg", 512)) };
+        yield return Volumes("/a\0b");
+        yield return Volumes(string.Concat(Enumerable.Repeat("/a", 1_000_000)));
+        yield return Volumes([.. Enumerable.Range(0, 256).Select(i => $"/{i}" + string.Concat(Enumerable.Repeat("/a", 1_000)))]);
+
+        static ImageExecutionConfig Volumes(params string[] paths) => new() { Entrypoint = ["a"], Volumes = paths.ToDictionary(path => path, _ => default(System.Text.Json.JsonElement)) };
     }
 
     [TestCaseSource(nameof(Unrunnable))]
