@@ -19,6 +19,7 @@ internal sealed class RegistryClients : IDisposable
     private static readonly TimeSpan RetiredTime = TimeSpan.FromMinutes(10);
 
     private readonly RegistryOptions _options;
+    private readonly Dialer _dialer;
     private readonly CertificateTrust _trust;
     private readonly HostCertificateFiles _files;
     private readonly EnvironmentProxy _proxy;
@@ -33,9 +34,10 @@ internal sealed class RegistryClients : IDisposable
     // The most public address that each authority was connected at. One that is not here counts as public.
     private readonly ConcurrentDictionary<string, AddressClass> _origins = new(StringComparer.OrdinalIgnoreCase);
 
-    public RegistryClients(RegistryOptions options)
+    public RegistryClients(RegistryOptions options, Dialer dialer)
     {
         _options = options;
+        _dialer = dialer;
         _trust = new CertificateTrust(options);
         _files = new HostCertificateFiles(options);
         _proxy = new EnvironmentProxy(options);
@@ -163,8 +165,8 @@ internal sealed class RegistryClients : IDisposable
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         DnsEndPoint to = context.DnsEndPoint;
-        IPAddress[] addresses = await _options.Dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
-        (Stream stream, IPAddress address) = await _options.Dialer.ConnectAsync(addresses, to.Port, cancellationToken).ConfigureAwait(false);
+        IPAddress[] addresses = await _dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
+        (Stream stream, IPAddress address) = await _dialer.ConnectAsync(addresses, to.Port, cancellationToken).ConfigureAwait(false);
         if (context.InitialRequestMessage.RequestUri is { } uri)
             Remember(uri, IsProxied(uri) ? AddressClass.Public : AddressClasses.Of(address));
         return stream;
@@ -173,7 +175,7 @@ internal sealed class RegistryClients : IDisposable
     private async ValueTask<Stream> ConnectGuardedAsync(AddressClass origin, SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         DnsEndPoint to = context.DnsEndPoint;
-        IPAddress[] addresses = await _options.Dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
+        IPAddress[] addresses = await _dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
 
         // A proxy is connected to in the target's place. It was chosen by the operator, and what it may reach is for it to say.
         if (context.InitialRequestMessage.RequestUri is { } uri && !IsProxied(uri))
@@ -184,7 +186,7 @@ internal sealed class RegistryClients : IDisposable
                 throw Refused(to.Host, found, origin);
         }
 
-        return (await _options.Dialer.ConnectAsync(addresses, to.Port, cancellationToken).ConfigureAwait(false)).Stream;
+        return (await _dialer.ConnectAsync(addresses, to.Port, cancellationToken).ConfigureAwait(false)).Stream;
     }
 
     private void Remember(Uri uri, AddressClass found)

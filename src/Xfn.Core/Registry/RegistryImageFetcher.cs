@@ -23,13 +23,19 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     /// <exception cref="ArgumentException">An option makes no sense; the message says which.</exception>
     /// <exception cref="XfnException">The certificate authorities cannot be read.</exception>
     public RegistryImageFetcher(RegistryOptions? options = null)
+        : this(options, new Dialer())
+    {
+    }
+
+    /// <summary>Makes a fetcher that connects in a way of its own.</summary>
+    internal RegistryImageFetcher(RegistryOptions? options, Dialer dialer)
     {
         _options = options ?? new RegistryOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(_options.MaxRetries);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.NoProgressTimeout, TimeSpan.Zero);
         _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
         _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
-        _transport = new RegistryTransport(_options);
+        _transport = new RegistryTransport(_options, dialer);
     }
 
     /// <inheritdoc/>

@@ -3,7 +3,6 @@ using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
-using Xfn.Core.Registry;
 
 namespace Xfn.Core;
 
@@ -68,9 +67,6 @@ public sealed record RegistryOptions
 
     /// <summary>How long a credential helper may take: long enough for one that asks a cloud, or a person.</summary>
     internal TimeSpan HelperTimeout { get; init; } = TimeSpan.FromSeconds(60);
-
-    /// <summary>Resolves names and connects.</summary>
-    internal Dialer Dialer { get; init; } = new();
 
     /// <summary>The environment's proxies, as the framework reads them.</summary>
     internal IWebProxy Proxy { get; init; } = HttpClient.DefaultProxy;

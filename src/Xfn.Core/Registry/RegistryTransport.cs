@@ -17,6 +17,7 @@ internal sealed class RegistryTransport : IDisposable
     private static readonly TimeSpan HandshakeLimit = TimeSpan.FromSeconds(5);
 
     private readonly RegistryOptions _options;
+    private readonly Dialer _dialer;
     private readonly RegistryClients _clients;
     private readonly HttpExchanger _exchanger;
     private readonly Authenticator _authenticator;
@@ -25,10 +26,11 @@ internal sealed class RegistryTransport : IDisposable
     // Registries that may be spoken to in the clear, and were found to speak TLS.
     private readonly ConcurrentDictionary<string, bool> _secure = new(StringComparer.OrdinalIgnoreCase);
 
-    public RegistryTransport(RegistryOptions options)
+    public RegistryTransport(RegistryOptions options, Dialer dialer)
     {
         _options = options;
-        _clients = new RegistryClients(options);
+        _dialer = dialer;
+        _clients = new RegistryClients(options, dialer);
         _exchanger = new HttpExchanger(_clients, options);
         _retry = RetryPolicy.Create(options);
         _authenticator = new Authenticator(_exchanger, new TokenClient(_exchanger, options, _retry), new CredentialSources(options), options);
@@ -139,8 +141,8 @@ internal sealed class RegistryTransport : IDisposable
         limit.CancelAfter(HandshakeLimit);
         try
         {
-            IPAddress[] addresses = await _options.Dialer.FindAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
-            (Stream stream, _) = await _options.Dialer.ConnectAsync(addresses, uri.Port, limit.Token).ConfigureAwait(false);
+            IPAddress[] addresses = await _dialer.FindAsync(uri.IdnHost, limit.Token).ConfigureAwait(false);
+            (Stream stream, _) = await _dialer.ConnectAsync(addresses, uri.Port, limit.Token).ConfigureAwait(false);
             using var tls = new SslStream(stream, leaveInnerStreamOpen: false, (_, _, _, errors) => (certificateCame = true) && errors == SslPolicyErrors.None);
             await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = uri.IdnHost }, limit.Token).ConfigureAwait(false);
         }

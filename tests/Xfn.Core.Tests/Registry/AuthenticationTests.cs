@@ -205,7 +205,7 @@ public class AuthenticationTests
             ? response.SendAsync(401, "", "WWW-Authenticate: Bearer realm=\"http://tokens.test/token\"")
             : FaultyRegistry.ServeAsync(request, response));
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["tokens.test"] = (address, tokens.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = dialer, InsecureRegistries = new HashSet<string> { "registry.test" } });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
         Task<FetchedManifest> Fetch() => fetcher.ManifestAsync("registry.test/fn", WithPassword, token);
         if (allowed)
             await Fetch();

@@ -66,7 +66,7 @@ public class HostCertificateTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, _certificates.Server("registry.test"));
         Write(Path.Combine(Own("etc", "registry.test"), "ca.crt"), _certificates.Authority);
-        using var fetcher = new RegistryImageFetcher(Options(server.Port) with { UseCertificateDirectories = false });
+        using var fetcher = new RegistryImageFetcher(Options() with { UseCertificateDirectories = false }, DialerTo(server.Port));
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("not trusted"));
     }
 
@@ -80,9 +80,7 @@ public class HostCertificateTests
         string own = Own("etc", "registry.test");
         Write(Path.Combine(own, "ca.crt"), _certificates.Authority);
         Write(Path.Combine(own, "client.cert"), _certificates.Client("runner"), Path.Combine(own, "client.key"));
-        RegistryOptions options = Options(server.Port);
-        ((TestDialer)options.Dialer)["store.test"] = ("203.0.113.6", store.Port);
-        using var fetcher = new RegistryImageFetcher(options);
+        using var fetcher = new RegistryImageFetcher(Options(), new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port), ["store.test"] = ("203.0.113.6", store.Port) });
 
         Assert.That(await fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
         Assert.That(shownToRegistry, Is.EqualTo(new[] { "CN=runner" }));
@@ -117,7 +115,7 @@ public class HostCertificateTests
     {
         string own = Own("etc", "registry.test");
         var time = new LaterTime();
-        using var clients = new RegistryClients(Options(0) with { TimeProvider = time });
+        using var clients = new RegistryClients(Options() with { TimeProvider = time }, new Dialer());
         HttpClient first = Renew(1), second = Renew(2);
         Assert.That(second, Is.Not.SameAs(first));
         Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing, "somebody may wait for an answer");
@@ -150,14 +148,15 @@ public class HostCertificateTests
         return registry;
     }
 
-    private RegistryImageFetcher Fetcher(int port = 0) => new(Options(port));
+    private RegistryImageFetcher Fetcher(int port = 0) => new(Options(), DialerTo(port));
 
-    private RegistryOptions Options(int port) => FaultyRegistry.Options with
+    private static Dialer DialerTo(int port) => port == 0 ? new() : new TestDialer { ["registry.test"] = ("203.0.113.5", port) };
+
+    private RegistryOptions Options() => FaultyRegistry.Options with
     {
         CertificateDirectories = [_directory["etc"]],
         GetEnvironmentVariable = name => name == "HOME" ? _directory["home"] : null,
         MaxRetries = 0,
-        Dialer = port == 0 ? new() : new TestDialer { ["registry.test"] = ("203.0.113.5", port) },
     };
 
     private string Own(string root, string host) => Directory.CreateDirectory(Path.Combine(_directory[root], host)).FullName;

@@ -19,11 +19,12 @@ public class RegistryConnectionTests
         using TestCertificates others = new();
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server(which == "wrong host" ? "other.test" : "registry.test", which == "expired"));
         X509Certificate2Collection added = which switch { "unknown authority" => [], "another authority" => [others.Authority], _ => [certificates.Authority] };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
-        {
-            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
-            CertificateAuthorities = added,
-        });
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with
+            {
+                CertificateAuthorities = added,
+            },
+            new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (why is null)
             await fetcher.ManifestAsync("registry.test/fn", token: token);
         else
@@ -37,11 +38,12 @@ public class RegistryConnectionTests
         using TestCertificates certificates = new();
         using TestCertificates others = new();
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("registry.test"));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
-        {
-            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
-            CertificateAuthorities = [others.Authority, certificates.Authority],
-        });
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with
+            {
+                CertificateAuthorities = [others.Authority, certificates.Authority],
+            },
+            new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         await fetcher.ManifestAsync("registry.test/fn", token: token);
     }
 
@@ -59,20 +61,21 @@ public class RegistryConnectionTests
         using X509Certificate2 certificate = between.Server(added == "wrong name" ? "other.test" : "registry.test", expired: added == "expired");
         using X509Certificate2 stranger = between.Server("registry.test");
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificate);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
-        {
-            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
-            MaxRetries = 0,
-            CertificateAuthorities = added switch
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with
             {
-                // The server does not send who is between it and the root.
-                "root" => [root.Authority, between.Authority],
-                "other" => [other.Authority],
-                "other server" => [stranger],
-                "server" => [X509CertificateLoader.LoadCertificate(certificate.RawData)],
-                _ => [between.Authority],
+                MaxRetries = 0,
+                CertificateAuthorities = added switch
+                {
+                    // The server does not send who is between it and the root.
+                    "root" => [root.Authority, between.Authority],
+                    "other" => [other.Authority],
+                    "other server" => [stranger],
+                    "server" => [X509CertificateLoader.LoadCertificate(certificate.RawData)],
+                    _ => [between.Authority],
+                },
             },
-        });
+            new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (refusal is null)
             await fetcher.ManifestAsync("registry.test/fn", token: token);
         else
@@ -90,13 +93,14 @@ public class RegistryConnectionTests
             OnPlain = stream => stream.WriteAsync("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"u8.ToArray(), token).AsTask(),
         };
         string registry = $"registry.test:{server.Port}";
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
-        {
-            Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) },
-            InsecureRegistries = new HashSet<string> { registry },
-            CertificateAuthorities = isTrusted ? [certificates.Authority] : [],
-            MaxRetries = 0,
-        });
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with
+            {
+                InsecureRegistries = new HashSet<string> { registry },
+                CertificateAuthorities = isTrusted ? [certificates.Authority] : [],
+                MaxRetries = 0,
+            },
+            new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (isTrusted)
             await fetcher.WholeImageAsync($"{registry}/fn", token: token);
         else
@@ -114,9 +118,9 @@ public class RegistryConnectionTests
     public void A_registry_that_speaks_http_is_not_spoken_to_unless_it_is_listed(CancellationToken token)
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
-        RegistryOptions options = FaultyRegistry.Options with { Dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) } };
-        using var strict = new RegistryImageFetcher(options);
-        using var lenient = new RegistryImageFetcher(options with { InsecureRegistries = new HashSet<string> { "registry.test" } });
+        var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) };
+        using var strict = new RegistryImageFetcher(FaultyRegistry.Options, dialer);
+        using var lenient = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
 
         Assert.That(() => strict.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("insecure registries"));
         Assert.That(server.Requests, Is.Empty);
@@ -168,7 +172,7 @@ public class RegistryConnectionTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
         var dialer = new TestDialer { ["localhost"] = ("203.0.113.5", server.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = dialer, MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 }, dialer);
         Assert.That(() => fetcher.ManifestAsync("localhost/fn", token: token), Throws.TypeOf<XfnException>());
         Assert.That(dialer.Connected, Is.Empty);
         Assert.That(server.Connections, Is.Zero);
@@ -289,7 +293,7 @@ public class RegistryConnectionTests
     [Test]
     public void A_registry_that_nobody_answers_for_is_said_so(CancellationToken token)
     {
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Dialer = new SilentDialer("203.0.113.5"), ConnectTimeout = TimeSpan.FromMilliseconds(200), MaxRetries = 1 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { ConnectTimeout = TimeSpan.FromMilliseconds(200), MaxRetries = 1 }, new SilentDialer("203.0.113.5"));
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no connection within 0.2 seconds"));
     }
 
@@ -297,12 +301,13 @@ public class RegistryConnectionTests
     public async Task An_address_that_nobody_answers_at_does_not_hold_up_the_next(CancellationToken token)
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
-        {
-            Dialer = new SilentDialer("2001:db8::1", "203.0.113.5", "127.0.0.1"),
-            InsecureRegistries = new HashSet<string> { $"registry.test:{server.Port}" },
-            MaxRetries = 0,
-        });
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with
+            {
+                InsecureRegistries = new HashSet<string> { $"registry.test:{server.Port}" },
+                MaxRetries = 0,
+            },
+            new SilentDialer("2001:db8::1", "203.0.113.5", "127.0.0.1"));
         await fetcher.ManifestAsync($"registry.test:{server.Port}/fn", token: token);
     }
 

@@ -185,7 +185,7 @@ public class RegistryFaultTests
                 throw new SocketException((int)error);
             },
         };
-        using var fetcher = new RegistryImageFetcher(Options with { Dialer = dialer });
+        using var fetcher = new RegistryImageFetcher(Options, dialer);
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("its name cannot be resolved. Check"));
         Assert.That(resolved, Is.EqualTo(attempts));
     }
