@@ -133,6 +133,9 @@ internal sealed class OutputReader : IDisposable
 /// <summary>Takes a function's output.</summary>
 internal interface IOutputSink
 {
+    /// <summary>Whether the function wrote more than the sink may take.</summary>
+    bool IsExceeded { get; }
+
     /// <summary>Takes a piece.</summary>
     /// <returns>Whether more is wanted.</returns>
     ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken);

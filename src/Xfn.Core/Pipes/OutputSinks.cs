@@ -7,25 +7,25 @@ namespace Xfn.Core.Pipes;
 internal sealed class BufferSink(long limit) : IOutputSink
 {
     private readonly ArrayBufferWriter<byte> _buffer = new();
-    private bool _exceeded;
 
-    /// <summary>Whether the function wrote more than the limit.</summary>
-    public bool IsExceeded() => _exceeded;
+    public bool IsExceeded { get; private set; }
 
     public ReadOnlyMemory<byte> Content => _buffer.WrittenMemory;
 
     public ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
-        _exceeded = piece.Length > limit - _buffer.WrittenCount;
-        if (!_exceeded)
+        IsExceeded = piece.Length > limit - _buffer.WrittenCount;
+        if (!IsExceeded)
             _buffer.Write(piece.Span);
-        return new(!_exceeded);
+        return new(!IsExceeded);
     }
 }
 
 /// <summary>Passes an output on.</summary>
 internal sealed class StreamSink(Stream target) : IOutputSink
 {
+    public bool IsExceeded => false;
+
     public async ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
         await target.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
@@ -44,8 +44,7 @@ internal sealed class TailSink(Stream? target, long limit) : IOutputSink
     private int _length;
     private long _total;
 
-    /// <summary>Whether the function wrote more than the limit.</summary>
-    public bool IsExceeded() => _total > limit;
+    public bool IsExceeded => _total > limit;
 
     public override string ToString()
     {
@@ -67,7 +66,7 @@ internal sealed class TailSink(Stream? target, long limit) : IOutputSink
         Keep(piece.Span);
         if (target is not null)
             await target.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
-        return !IsExceeded();
+        return !IsExceeded;
     }
 
     private void Keep(ReadOnlySpan<byte> piece)

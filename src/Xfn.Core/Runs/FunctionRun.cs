@@ -16,8 +16,33 @@ internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, I
     public bool IsBuffered { get; init; }
 }
 
-/// <summary>One function running in one spark, from the start of its container to its end.</summary>
-internal sealed class FunctionRun : IDisposable
+/// <summary>A container as the run in it sees it.</summary>
+internal interface ISandbox
+{
+    /// <summary>The runner's ends of the function's pipes.</summary>
+    Stdio Stdio { get; }
+
+    /// <summary>Waits for the container's end.</summary>
+    /// <exception cref="XfnException">It ended in another way than containers do: it was killed with the spark around it.</exception>
+    Task<SparkExited> WaitAsync();
+
+    /// <summary>Sends the function a signal.</summary>
+    /// <exception cref="IOException">There is nobody any more to send it.</exception>
+    Task SignalAsync(int signal, CancellationToken cancellationToken);
+
+    /// <summary>Kills all of it, at once.</summary>
+    void Kill();
+
+    /// <summary>Waits until the kernel has killed a process for want of memory.</summary>
+    /// <returns>Whether others are alive; false at once where none is left alive then.</returns>
+    Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken);
+
+    /// <summary>What the function has used.</summary>
+    CgroupUsage ReadUsage();
+}
+
+/// <summary>One function running in one container, from its start to its end: three pumps, and one reason to stop.</summary>
+internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProvider time)
 {
     /// <summary>How long a function that ran out of time may take to end in good order.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(250);
@@ -27,17 +52,6 @@ internal sealed class FunctionRun : IDisposable
 
     /// <summary>How long the caller's streams are waited for when the run is over: to take what lies in the pipes, and then to heed their token.</summary>
     private static readonly TimeSpan StreamPatience = TimeSpan.FromMilliseconds(500);
-
-    private readonly RunSpark _spark;
-    private readonly RunStreams _streams;
-    private readonly TimeProvider _time;
-    private readonly CancellationTokenSource _end = new();
-    private readonly TaskCompletionSource<RunEnd> _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-    // Ends the wait for the caller's streams when the function has ended by itself; not all that stops a function does.
-    private readonly TaskCompletionSource<RunEnd> _givenUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-    public FunctionRun(RunSpark spark, RunStreams streams, TimeProvider time) => (_spark, _streams, _time) = (spark, streams, time);
 
     /// <summary>When the container was started; default before.</summary>
     public long StartedAt { get; private set; }
@@ -49,130 +63,123 @@ internal sealed class FunctionRun : IDisposable
     /// <returns>How the run ended; what the function wrote has been passed on when it ended by itself.</returns>
     public async Task<RunOutcome> ExecuteAsync(Func<CancellationToken, Task> start, TimeSpan timeout, CancellationToken cancellationToken)
     {
+        using var stop = new RunStop(time);
+
         // What starts the function goes first: all the rest can be done while the kernel executes it.
-        Task input = _streams.IsBuffered ? Feed() : Task.CompletedTask;
-        long released = _time.GetTimestamp();
+        Task input = streams.IsBuffered ? Feed(stop) : Task.CompletedTask;
+        long released = time.GetTimestamp();
         Task started = start(cancellationToken);
 
         // What is started at once may have ended before this thread goes on.
         bool isReleased = started.IsCompleted;
-        using CancellationTokenRegistration cancelled = cancellationToken.UnsafeRegister(static s => ((FunctionRun)s!).Stop(RunEnd.Cancelled, givesUp: true), this);
-        using var stdout = new OutputReader(_spark.Stdio.Stdout, _streams.Stdout, !_streams.IsBuffered, _end.Token);
-        using var stderr = new OutputReader(_spark.Stdio.Stderr, _streams.Stderr, !_streams.IsBuffered, _end.Token);
-        StopWhenOver(stdout.Completion, isOutput: true, _streams.Stdout is BufferSink buffer ? buffer.IsExceeded : null);
-        StopWhenOver(stderr.Completion, isOutput: true, _streams.Stderr.IsExceeded);
+        stop.When(cancellationToken);
+        using OutputReader stdout = Read(sandbox.Stdio.Stdout, streams.Stdout, stop);
+        using OutputReader stderr = Read(sandbox.Stdio.Stderr, streams.Stderr, stop);
         Task taken = Task.CompletedTask;
         try
         {
             await started.ConfigureAwait(false);
-            StartedAt = isReleased ? released : _time.GetTimestamp();
-            if (!_streams.IsBuffered)
-                input = Feed();
+            StartedAt = isReleased ? released : time.GetTimestamp();
+            if (!streams.IsBuffered)
+                input = Feed(stop);
 
-            _ = StopWhenOutOfMemoryAsync();
-            using ITimer timer = _time.CreateTimer(static s => ((FunctionRun)s!).Stop(RunEnd.TimedOut, givesUp: true), this, timeout, Timeout.InfiniteTimeSpan);
-            Task<SparkExited> exit = _spark.Process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
-            if (await Task.WhenAny(exit, _stopped.Task).ConfigureAwait(false) != exit)
-            {
-                RunEnd reason = await _stopped.Task.ConfigureAwait(false);
-                await EndAsync(reason, exit).ConfigureAwait(false);
-                taken = Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync());
-                await Quietly(taken.WaitAsync(StreamPatience, _time, CancellationToken.None)).ConfigureAwait(false);
-                if (reason == RunEnd.StreamFailed)
-                    await FailureOf(input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
-                SparkExited? killed = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
-                return reason == RunEnd.OutOfMemory
-                    ? new RunOutcome(RunEnd.Exited, killed ?? KilledWithSpark, _spark.ReadUsage())
-                    : new RunOutcome(reason, killed, _spark.ReadUsage());
-            }
+            _ = StopWhenOutOfMemoryAsync(stop);
+            stop.After(timeout);
+            Task<SparkExited> exit = sandbox.WaitAsync();
+            bool exited = await Task.WhenAny(exit, stop.Requested).ConfigureAwait(false) == exit;
+            if (exited)
+                stop.HasExited();
+            else
+                await EndAsync(await stop.Requested.ConfigureAwait(false), exit, stop).ConfigureAwait(false);
 
-            // Whether it ended well or not: what it wrote is wanted, however slowly the caller's streams take it. Memory takes it at once.
-            await Quietly(exit).ConfigureAwait(false);
             taken = Task.WhenAll(stdout.FinishAsync(), stderr.FinishAsync());
-            if (!_streams.IsBuffered && await Task.WhenAny(taken, _givenUp.Task).ConfigureAwait(false) != taken)
+            if (!exited)
             {
-                RunEnd reason = await _givenUp.Task.ConfigureAwait(false);
-                if (reason == RunEnd.StreamFailed)
-                    await FailureOf(stdout.Completion, stderr.Completion).ConfigureAwait(false);
-                SparkExited? ended = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
-                return new RunOutcome(reason, ended, _spark.ReadUsage()) { IsUntaken = true };
+                await Quietly(taken.WaitAsync(StreamPatience, time, CancellationToken.None)).ConfigureAwait(false);
+                return await StoppedAsync(await stop.Requested.ConfigureAwait(false), exit, input, stdout.Completion, stderr.Completion).ConfigureAwait(false);
             }
 
+            // What it wrote is wanted, however slowly the caller's streams take it. Memory takes it at once.
+            if (!streams.IsBuffered && await Task.WhenAny(taken, stop.Requested).ConfigureAwait(false) != taken)
+                return await StoppedAsync(await stop.Requested.ConfigureAwait(false), exit, stdout.Completion, stderr.Completion).ConfigureAwait(false) with { IsUntaken = true };
             await taken.ConfigureAwait(false);
-            CgroupUsage usage = _spark.ReadUsage();
-
-            // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
-            SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0 ? KilledWithSpark : await exit.ConfigureAwait(false);
-
-            // What came last may have been the one byte too many.
-            bool exceeded = _stopped.Task.IsCompletedSuccessfully && _stopped.Task.Result == RunEnd.OutputExceeded;
-            return new RunOutcome(exceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited, usage);
+            return await ExitedAsync(exit).ConfigureAwait(false);
         }
         finally
         {
-            await _end.CancelAsync().ConfigureAwait(false);
+            await stop.EndAsync().ConfigureAwait(false);
 
             // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give, or takes nothing.
             Task all = Task.WhenAll(Quietly(stdout.Completion), Quietly(stderr.Completion), Quietly(taken), Quietly(input));
-            await Quietly(all.WaitAsync(StreamPatience, _time, CancellationToken.None)).ConfigureAwait(false);
+            await Quietly(all.WaitAsync(StreamPatience, time, CancellationToken.None)).ConfigureAwait(false);
         }
     }
-
-    public void Dispose() => _end.Dispose();
 
     private static SparkExited KilledWithSpark => new(128 + Posix.SigKill, Posix.SigKill, 0, 0);
 
     /// <summary>Awaits what has its say elsewhere.</summary>
     private static async Task Quietly(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
-    /// <summary>Throws what one of the caller's streams threw; others may still wait.</summary>
-    private static Task FailureOf(params ReadOnlySpan<Task> streams)
+    /// <summary>The function ended by itself, and all that it wrote was taken.</summary>
+    private async Task<RunOutcome> ExitedAsync(Task<SparkExited> exit)
     {
-        foreach (Task stream in streams)
-        {
-            if (stream.IsFaulted)
-                return stream;
-        }
+        CgroupUsage usage = sandbox.ReadUsage();
 
-        return Task.CompletedTask;
+        // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
+        SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0 ? KilledWithSpark : await exit.ConfigureAwait(false);
+
+        // What came last may have been the one byte too many.
+        return new RunOutcome(streams.Stdout.IsExceeded || streams.Stderr.IsExceeded ? RunEnd.OutputExceeded : RunEnd.Exited, exited, usage);
     }
 
-    private Task Feed()
+    /// <summary>The run was stopped, or the taking of what its function wrote.</summary>
+    private async Task<RunOutcome> StoppedAsync(RunEnd reason, Task<SparkExited> exit, params IReadOnlyList<Task> pumps)
+    {
+        // Others may still wait for a caller's stream.
+        if (reason is RunEnd.InputFailed or RunEnd.OutputFailed)
+            await pumps.First(pump => pump.IsFaulted).ConfigureAwait(false);
+        SparkExited? exited = exit.IsCompletedSuccessfully ? await exit.ConfigureAwait(false) : null;
+        return reason == RunEnd.OutOfMemory
+            ? new RunOutcome(RunEnd.Exited, exited ?? KilledWithSpark, sandbox.ReadUsage())
+            : new RunOutcome(reason, exited, sandbox.ReadUsage());
+    }
+
+    private Task Feed(RunStop stop)
     {
         // A caller's stream may block the thread that reads it.
-        Task input = _streams.IsBuffered
-            ? _streams.Input(_spark.Stdio.Stdin, _end.Token)
-            : Task.Run(() => _streams.Input(_spark.Stdio.Stdin, _end.Token), CancellationToken.None);
-        StopWhenOver(input, isOutput: false, null);
+        Task input = streams.IsBuffered
+            ? streams.Input(sandbox.Stdio.Stdin, stop.Over)
+            : Task.Run(() => streams.Input(sandbox.Stdio.Stdin, stop.Over), CancellationToken.None);
+        WhenOver(input, () =>
+        {
+            if (input.IsFaulted)
+                stop.Request(RunEnd.InputFailed);
+        });
         return input;
     }
 
-    private void Stop(RunEnd reason, bool givesUp)
+    private OutputReader Read(Stream pipe, IOutputSink sink, RunStop stop)
     {
-        _stopped.TrySetResult(reason);
-        if (givesUp)
-            _givenUp.TrySetResult(reason);
+        var reader = new OutputReader(pipe, sink, !streams.IsBuffered, stop.Over);
+        WhenOver(reader.Completion, () =>
+        {
+            if (reader.Completion.IsFaulted)
+                stop.Request(RunEnd.OutputFailed);
+            else if (sink.IsExceeded)
+                stop.Request(RunEnd.OutputExceeded);
+        });
+        return reader;
     }
 
-    private void StopWhenOver(Task stream, bool isOutput, Func<bool>? exceeded) => stream.ContinueWith(
-        (task, _) =>
-        {
-            if (task.IsFaulted)
-                Stop(RunEnd.StreamFailed, givesUp: isOutput);
-            else if (exceeded?.Invoke() == true)
-                Stop(RunEnd.OutputExceeded, givesUp: false);
-        },
-        null,
-        CancellationToken.None,
-        TaskContinuationOptions.ExecuteSynchronously,
-        TaskScheduler.Default);
+    private static void WhenOver(Task pump, Action then) =>
+        pump.ContinueWith(static (_, then) => ((Action)then!)(), then, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 
-    private async Task StopWhenOutOfMemoryAsync()
+    private async Task StopWhenOutOfMemoryAsync(RunStop stop)
     {
         try
         {
-            if (await _spark.Cgroup.WatchOutOfMemoryAsync(_end.Token).ConfigureAwait(false))
-                Stop(RunEnd.OutOfMemory, givesUp: false);
+            if (await sandbox.WatchOutOfMemoryAsync(stop.Over).ConfigureAwait(false))
+                stop.Request(RunEnd.OutOfMemory);
         }
         catch (Exception ex) when (ex is OperationCanceledException or XfnException)
         {
@@ -180,21 +187,21 @@ internal sealed class FunctionRun : IDisposable
         }
     }
 
-    private async Task EndAsync(RunEnd reason, Task exit)
+    private async Task EndAsync(RunEnd reason, Task exit, RunStop stop)
     {
         if (reason == RunEnd.TimedOut)
-            await SignalAsync(Posix.SigTerm, exit, Grace).ConfigureAwait(false);
+            await SignalAsync(Posix.SigTerm, exit, Grace, stop).ConfigureAwait(false);
         if (!exit.IsCompleted)
-            await SignalAsync(Posix.SigKill, exit, KillPatience).ConfigureAwait(false);
-        _spark.Process.Kill();
+            await SignalAsync(Posix.SigKill, exit, KillPatience, stop).ConfigureAwait(false);
+        sandbox.Kill();
         await Quietly(exit).ConfigureAwait(false);
     }
 
-    private async Task SignalAsync(int signal, Task exit, TimeSpan patience)
+    private async Task SignalAsync(int signal, Task exit, TimeSpan patience, RunStop stop)
     {
         try
         {
-            await _spark.Process.SendAsync(new SparkSignal(signal), _end.Token).ConfigureAwait(false);
+            await sandbox.SignalAsync(signal, stop.Over).ConfigureAwait(false);
         }
         catch (IOException)
         {
@@ -202,7 +209,7 @@ internal sealed class FunctionRun : IDisposable
         }
 
         // It may not end on request, or be told as one that never executed its function: it was killed first.
-        await exit.WaitAsync(patience, _time, _end.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await exit.WaitAsync(patience, time, stop.Over).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 }
 
@@ -223,24 +230,4 @@ internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsag
 
     /// <summary>No process has ever had no memory.</summary>
     private bool IsCounted => Exited is { PeakMemoryBytes: > 0 };
-}
-
-/// <summary>Why a run ended.</summary>
-internal enum RunEnd
-{
-    /// <summary>The function ended by itself.</summary>
-    Exited,
-
-    TimedOut,
-
-    Cancelled,
-
-    /// <summary>The function wrote more than is allowed.</summary>
-    OutputExceeded,
-
-    /// <summary>The kernel killed a process for want of memory and left others alive. A run ends as <see cref="Exited"/> then.</summary>
-    OutOfMemory,
-
-    /// <summary>A stream of the caller's threw.</summary>
-    StreamFailed,
 }

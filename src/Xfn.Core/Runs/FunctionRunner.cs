@@ -105,7 +105,7 @@ internal sealed class FunctionRunner(
         RunStatistics statistics,
         CancellationToken cancellationToken)
     {
-        using var run = new FunctionRun(spark, streams, settings.Time);
+        var run = new FunctionRun(spark, streams, settings.Time);
         RunOutcome outcome;
         try
         {

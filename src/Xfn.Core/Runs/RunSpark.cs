@@ -6,7 +6,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
-internal sealed class RunSpark : IReady
+internal sealed class RunSpark : IReady, ISandbox
 {
     private readonly SafeFileHandle? _release;
     private CgroupUsage _before = new();
@@ -72,6 +72,14 @@ internal sealed class RunSpark : IReady
         Posix.TryWrite(_release!, 1);
         return Task.CompletedTask;
     }
+
+    public Task<SparkExited> WaitAsync() => Process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
+
+    public Task SignalAsync(int signal, CancellationToken cancellationToken) => Process.SendAsync(new SparkSignal(signal), cancellationToken);
+
+    public void Kill() => Process.Kill();
+
+    public Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken) => Cgroup.WatchOutOfMemoryAsync(cancellationToken);
 
     /// <summary>What was used up to now is not the function's.</summary>
     public void CountFromNow() => _before = Cgroup.Read();

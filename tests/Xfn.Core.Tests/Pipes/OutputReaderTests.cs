@@ -63,6 +63,8 @@ internal sealed class OutputReaderTests
 
     private sealed class Slow : IOutputSink
     {
+        public bool IsExceeded => false;
+
         public long Bytes { get; private set; }
 
         public async ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
