@@ -11,7 +11,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
     /// <summary>Lists the working directory, without what is mounted in a container or made for each run.</summary>
     private const string Lister = """
         b=/bin/busybox
-        all() { $b find . -path ./proc -prune -o -path ./sys -prune -o -path ./dev -prune -o -path ./tmp -prune -o -path ./etc/hosts -prune -o -path ./etc/hostname -prune -o "$@" -print0 | $b sort -z; }
+        all() { $b find . -path ./proc -prune -o -path ./sys -prune -o -path ./dev -prune -o -path ./tmp -prune -o -path ./etc/hosts -prune -o -path ./etc/hostname -prune -o -path ./etc/mtab -prune -o "$@" -print0 | $b sort -z; }
         all -name '*' | $b xargs -0 $b stat -c '%n %F %a %u:%g'
         all -type f | $b xargs -0 $b stat -c '%n links=%h bytes=%s modified=%Y'
         all -type l | $b xargs -0 $b stat -c '%N modified=%Y'
