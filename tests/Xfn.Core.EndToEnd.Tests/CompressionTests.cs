@@ -42,6 +42,22 @@ internal sealed class CompressionTests : RunnerFixture
         await Assert.ThatAsync(() => AnswerAsync(Skipped(0x50), MediaTypes.OciLayerZstd, token), Throws.InstanceOf<InvalidImageException>());
     }
 
+    /// <summary>As <c>zstd --long=28</c> makes them.</summary>
+    [TestCase(27, true)]
+    [TestCase(28, false)]
+    [TestCase(31, false)]
+    [CancelAfter(60_000)]
+    public async Task Windows_of_zstd_have_a_limit_that_is_told(int log, bool isTaken, CancellationToken token)
+    {
+        // https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1: a frame of one raw block.
+        const int length = 1000;
+        byte[] blob = [0x28, 0xb5, 0x2f, 0xfd, 0, (byte)((log - 10) << 3), (byte)(length << 3 & 0xff | 1), length << 3 >> 8, 0, .. _tar[..length], .. Zstd(_tar[length..])];
+        if (isTaken)
+            Assert.That(await AnswerAsync(blob, MediaTypes.OciLayerZstd, token), Is.EqualTo("right\n"));
+        else
+            await Assert.ThatAsync(() => AnswerAsync(blob, MediaTypes.OciLayerZstd, token), Throws.InstanceOf<InvalidImageException>().With.Message.Contains("a window of more than 128 MiB"));
+    }
+
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]

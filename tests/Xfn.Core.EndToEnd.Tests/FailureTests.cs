@@ -5,6 +5,18 @@ namespace Xfn.Core.EndToEnd.Tests;
 
 internal sealed class FailureTests : RunnerFixture
 {
+    [TestCase("echo hello\n")]
+    [TestCase("\n#!/bin/sh\necho hello\n")]
+    [TestCase("\ufeff#!/bin/sh\necho hello\n")]
+    [CancelAfter(60_000)]
+    public async Task A_script_that_does_not_say_what_runs_it_is_told(string script, CancellationToken token)
+    {
+        TestImage image = TestImage.Command("/run.sh").WithLayer(tar => tar.File("run.sh", script, (UnixFileMode)0b111_101_101));
+        string reference = Write(image);
+        InvalidImageException? e = await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }, token));
+        Assert.That(e!.Message, Does.Contain("a script without '#!'").And.Contain("'/run.sh'"));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_functions_exit_status_output_and_stderr_are_told(CancellationToken token)
     {

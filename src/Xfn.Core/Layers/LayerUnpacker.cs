@@ -70,7 +70,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
             {
                 // What the decompressors throw, each errors of its own. A blob that was damaged on the way is told as that, not as what the damage led to.
                 await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
-                throw Invalid(source, ex.Message.TrimEnd('.'), ex);
+                throw Invalid(source, LayerDecoder.Explain(ex), ex);
             }
 
             SparkUnpacked unpacked;
@@ -131,7 +131,7 @@ internal sealed class LayerUnpacker(SparkFactory sparks)
         catch (Exception ex) when (ex is not (XfnException or OperationCanceledException))
         {
             await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);
-            throw Invalid(source, ex.Message.TrimEnd('.'), ex);
+            throw Invalid(source, LayerDecoder.Explain(ex), ex);
         }
 
         await blob.VerifyAsync(cancellationToken).ConfigureAwait(false);

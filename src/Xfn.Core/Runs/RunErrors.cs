@@ -90,9 +90,12 @@ internal static class RunErrors
 
     private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
     {
+        const int execFormatError = 8;
         string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
-        return new InvalidImageException(
-            RunStage.Start, $"cannot start '{command}' of image '{reference}': {found}. Check the image's entrypoint, its mode and its platform.", exception);
+        string remedy = exception is SparkFailedException { Failure.Errno: execFormatError } || found.Contains("exec format error", StringComparison.OrdinalIgnoreCase)
+            ? "It is a program for another processor, or a script without '#!' and its interpreter at its very beginning."
+            : "Check the image's entrypoint, its mode and its platform.";
+        return new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{reference}': {found}. {remedy}", exception);
     }
 
     /// <summary>The messages of a runtime's log, one JSON object a line.</summary>
