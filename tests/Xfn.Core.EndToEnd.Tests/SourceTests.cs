@@ -56,6 +56,43 @@ internal sealed class SourceTests : RunnerFixture
         Assert.That(await RunAsync(other, name, token) + await RunAsync(memory, name, token), Is.EqualTo("othermemory"));
     }
 
+    /// <summary>docker save and containerd write the index of an image of several platforms, with those that they have.</summary>
+    [TestCase("oci", "image\n")]
+    [TestCase("oci-archive", "image\n")]
+    [TestCase("docker-archive", "image\n")]
+    [TestCase("oci", null)]
+    [TestCase("oci-archive", null)]
+    [CancelAfter(60_000)]
+    public async Task What_an_index_lists_and_its_layout_lacks_is_passed_over(string transport, string? answer, CancellationToken token)
+    {
+        string layout = Path.Combine(Scratch, "layout"), path = Path.Combine(layout, "index.json");
+        TestImage.Shell("echo image").WriteTo(layout);
+        Descriptor image = OciJson.ParseIndex(await File.ReadAllBytesAsync(path, token)).Manifests.Single();
+        Descriptor Absent(string architecture, string? variant = null) => new()
+        {
+            MediaType = MediaTypes.OciManifest,
+            Digest = Digest.Compute(System.Text.Encoding.UTF8.GetBytes(architecture + variant)),
+            Size = 10,
+            Platform = new Platform { Os = "linux", Architecture = architecture, Variant = variant },
+        };
+        Descriptor[] manifests = [Absent("arm64"), Absent("amd64", "v2"), image with { Annotations = null, Platform = new Platform { Os = "linux", Architecture = answer is null ? "riscv64" : "amd64" } }];
+        byte[] inner = OciJson.Serialize(new ImageIndex { MediaType = MediaTypes.OciIndex, Manifests = manifests });
+        await File.WriteAllBytesAsync(Path.Combine(layout, "blobs", "sha256", Digest.Compute(inner).Hex), inner, token);
+        await File.WriteAllBytesAsync(path, OciJson.Serialize(new ImageIndex { Manifests = [new Descriptor { MediaType = MediaTypes.OciIndex, Digest = Digest.Compute(inner), Size = inner.Length }] }), token);
+        string reference = $"oci:{layout}";
+        if (transport != "oci")
+        {
+            await System.Formats.Tar.TarFile.CreateFromDirectoryAsync(layout, Path.Combine(Scratch, "image.tar"), includeBaseDirectory: false, token);
+            reference = $"{transport}:{Path.Combine(Scratch, "image.tar")}";
+        }
+
+        TestRunner runner = NewRunner(o => o.WithPlatform("linux/amd64/v3"));
+        if (answer is not null)
+            Assert.That(await RunAsync(runner, reference, token), Is.EqualTo(answer));
+        else
+            await Assert.ThatAsync(() => RunAsync(runner, reference, token), Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("what it has for linux/amd64/v2 was not saved with it"));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_mirror_does_not_answer_for_the_registry_where_it_is_not_asked(CancellationToken token)
     {

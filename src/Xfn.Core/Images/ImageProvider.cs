@@ -219,7 +219,18 @@ internal sealed class ImageProvider(
         {
             if (++choice.Fetched > MaxCandidates)
                 throw new InvalidImageException(RunStage.Resolve, $"cannot resolve image '{reference}': none of the first {MaxCandidates} entries of its index that may be an image is one. Name the image by its digest.");
-            FetchedManifest fetched = await FetchAsync(reference.WithDigest(candidate.Digest), context, cancellationToken).ConfigureAwait(false);
+            FetchedManifest fetched;
+            try
+            {
+                fetched = await FetchAsync(reference.WithDigest(candidate.Digest), context, cancellationToken).ConfigureAwait(false);
+            }
+            catch (ImageNotFoundException) when (reference.IsLocal)
+            {
+                // Programs that have one platform of an image save its whole index with that.
+                choice.Missing.Add(candidate.Platform?.ToString() ?? candidate.Digest.ToString());
+                continue;
+            }
+
             Digest digest = Verify(reference, fetched, candidate.Digest);
             if (fetched.Content.Length != candidate.Size)
                 throw OciDocuments.WrongSize(RunStage.Resolve, $"manifest {digest} of image '{reference}'", fetched.Content.Length, candidate.Size);
@@ -259,9 +270,13 @@ internal sealed class ImageProvider(
     {
         public SortedSet<string> Found { get; } = new(StringComparer.Ordinal);
 
+        /// <summary>What an index lists, and its source lacks.</summary>
+        public SortedSet<string> Missing { get; } = new(StringComparer.Ordinal);
+
         public int Fetched { get; set; }
 
-        public string Describe() => Found.Count == 0 ? "none" : string.Join(", ", Found.Take(20));
+        public string Describe() => (Found.Count == 0 ? "none" : string.Join(", ", Found.Take(20)))
+            + (Missing.Count == 0 ? "" : $", and what it has for {string.Join(", ", Missing.Take(20))} was not saved with it");
     }
 
     /// <summary>The digest that a document has, which is the one that was expected and the one that its source says.</summary>

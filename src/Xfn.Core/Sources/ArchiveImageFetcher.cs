@@ -90,7 +90,9 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         LayoutEntry entry = LayoutIndex.Find(reference, indexJson);
         if (entry.Content is not null)
             return new FetchedManifest { Content = entry.Content, MediaType = entry.MediaType, Digest = entry.Digest };
-        Stream stream = await OpenAsync(reference, index.Find(entry.Digest), entry.Digest, cancellationToken).ConfigureAwait(false);
+        string name = index.Find(entry.Digest)
+            ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive lacks its manifest. Save the image again, with all that it is wanted for.");
+        Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
             byte[] content = await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)

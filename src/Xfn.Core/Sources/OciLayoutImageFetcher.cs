@@ -10,6 +10,8 @@ namespace Xfn.Core;
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
 public sealed class OciLayoutImageFetcher : IImageFetcher
 {
+    private const string IndexName = "index.json";
+
     /// <summary>More references than a program runs again and again; those of one that has more are looked up as if they were new.</summary>
     private const int MostKept = 256;
 
@@ -22,7 +24,7 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(context);
         string root = reference.Repository;
-        string path = Path.Combine(root, "index.json");
+        string path = Path.Combine(root, IndexName);
         if (!context.KnownDigest.IsEmpty && _found.TryGetValue(reference, out (byte[] Index, LayoutEntry Entry) found) && found.Entry.Digest == context.KnownDigest && Holds(path, found.Index))
             return FetchedManifest.NotModified(context.KnownDigest);
         byte[] index = await ReadDocumentAsync(reference, path, cancellationToken).ConfigureAwait(false);
@@ -97,6 +99,7 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
         {
             string remedy = File.Exists(reference.Repository)
                 ? $"'{reference.Repository}' is a file, and no layout. Write oci-archive:{reference.Repository} if it is an archive"
+                : Directory.Exists(Path.Combine(reference.Repository, "blobs")) && Path.GetFileName(path) != IndexName ? $"the layout lacks its manifest '{path}'. Copy the image again, with all that it is wanted for"
                 : $"there is no '{path}'. Give the directory that holds oci-layout and index.json; its path ends at the first colon";
             throw new ImageNotFoundException($"cannot find image '{reference}': {remedy}.", e);
         }
