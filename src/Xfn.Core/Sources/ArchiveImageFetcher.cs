@@ -91,7 +91,7 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         if (entry.Content is not null)
             return new FetchedManifest { Content = entry.Content, MediaType = entry.MediaType, Digest = entry.Digest };
         string name = index.Find(entry.Digest)
-            ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive lacks its manifest. Save the image again, with all that it is wanted for.");
+            ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive lacks its manifest. Check the digest, or save the image again with all its platforms.");
         Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {

@@ -99,7 +99,7 @@ public sealed class OciLayoutImageFetcher : IImageFetcher
         {
             string remedy = File.Exists(reference.Repository)
                 ? $"'{reference.Repository}' is a file, and no layout. Write oci-archive:{reference.Repository} if it is an archive"
-                : Directory.Exists(Path.Combine(reference.Repository, "blobs")) && Path.GetFileName(path) != IndexName ? $"the layout lacks its manifest '{path}'. Copy the image again, with all that it is wanted for"
+                : Directory.Exists(Path.Combine(reference.Repository, "blobs")) && Path.GetFileName(path) != IndexName ? $"the layout lacks its manifest '{path}'. Check the digest, or copy the image again with all its platforms"
                 : $"there is no '{path}'. Give the directory that holds oci-layout and index.json; its path ends at the first colon";
             throw new ImageNotFoundException($"cannot find image '{reference}': {remedy}.", e);
         }
