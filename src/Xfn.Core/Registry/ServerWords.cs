@@ -11,6 +11,9 @@ internal static class ServerWords
     /// <summary>Where a response keeps them.</summary>
     public static readonly HttpRequestOptionsKey<string> Key = new("xfn.words");
 
+    /// <summary>Where they stand, the more telling ones first.</summary>
+    private static readonly string[] Names = ["message", "error_description", "details", "error", "code"];
+
     private const int MaxBytes = 16 << 10;
     private const int MaxCharacters = 400;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
@@ -47,7 +50,7 @@ internal static class ServerWords
         JsonElement said = document.RootElement;
         if (said.ValueKind == JsonValueKind.Object && said.TryGetProperty("errors", out JsonElement errors) && errors.ValueKind == JsonValueKind.Array && errors.GetArrayLength() > 0)
             said = errors[0];
-        return new[] { "message", "error_description", "details", "error", "code" }.Select(name => OciDocuments.Text(said, name)).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text)) ?? "";
+        return Names.Select(name => OciDocuments.Text(said, name)).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text)) ?? "";
     }
 
     private static string OneLine(string said)
