@@ -103,7 +103,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         }
 
         foreach (string target in new[] { "/bin", "/tmp", "/nowhere", "../../../../usr", "/proc/self/cwd", "/proc/1/root/bin", "loop" })
-            yield return new($"a working directory that leads to {target}") { Layer = tar => tar.Link("loop", target), Config = config => config with { WorkingDir = "/loop" }, IsToldBetter = target is "/nowhere" or "../../../../usr" or "loop" };
+            yield return new($"a working directory that leads to {target}") { Layer = tar => tar.Link("loop", target), Config = config => config with { WorkingDir = "/loop" }, IsToldBetter = target is "loop" };
 
         foreach (string name in new[] { "dev", "proc", "sys", "tmp", "etc", "dev/shm", "dev/pts", "sys/fs" })
         {
