@@ -6,6 +6,7 @@ public interface IStdioPiper
     /// <summary>Opens the runner's ends of the pipes that another process made.</summary>
     /// <param name="pipes">Where they are.</param>
     /// <exception cref="IOException">A pipe could not be opened.</exception>
+    /// <exception cref="ContainerEnvironmentException">What was opened is no pipe.</exception>
     Stdio Open(StdioDescriptors pipes);
 }
 

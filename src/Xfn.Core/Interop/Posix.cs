@@ -55,9 +55,16 @@ internal static unsafe partial class Posix
         return bytes;
     }
 
+    /// <summary>Whether an open file is a pipe, or a named one.</summary>
+    public static bool IsPipe(SafePipeHandle file)
+    {
+        const int getPipeSize = 1032;
+        return fcntl(file, getPipeSize) >= 0;
+    }
+
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
-    public static bool TryChangeOwner(int fd, uint uid, uint gid) => Syscall.fchown(fd, (int)uid, (int)gid) == 0;
+    public static bool TryChangeOwner(SafePipeHandle file, uint uid, uint gid) => Syscall.fchown((int)file.DangerousGetHandle(), (int)uid, (int)gid) == 0;
 
     /// <summary>The user that a file or directory belongs to.</summary>
     public static uint OwnerOf(string path)
@@ -180,6 +187,9 @@ internal static unsafe partial class Posix
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int ioctl(SafePipeHandle file, nuint request, out int value);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int fcntl(SafePipeHandle file, int command);
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int access(string path, int mode);

@@ -29,11 +29,19 @@ public sealed class StdioPipes : IStdioPiper
 
     private static AnonymousPipeClientStream Open(StdioDescriptors pipes, int descriptor, PipeDirection direction)
     {
-        int fd = Posix.OpenNonBlocking($"/proc/{pipes.ProcessId}/fd/{descriptor}", direction == PipeDirection.In ? FileAccess.Read : FileAccess.Write);
+        string path = $"/proc/{pipes.ProcessId}/fd/{descriptor}";
+        var pipe = new SafePipeHandle(Posix.OpenNonBlocking(path, direction == PipeDirection.In ? FileAccess.Read : FileAccess.Write), ownsHandle: true);
+
+        // Whatever else it is, another process's or the machine's, must not be given away.
+        if (!Posix.IsPipe(pipe))
+        {
+            pipe.Dispose();
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot open '{path}': it is no pipe. Have /proc show this program's own PID namespace.");
+        }
 
         // Allowed to root; with anybody else the mode, which lets everybody in who can name the pipe, is what lets the function open it anew.
-        Posix.TryChangeOwner(fd, pipes.Uid, pipes.Gid);
-        return new AnonymousPipeClientStream(direction, new SafePipeHandle(fd, ownsHandle: true));
+        Posix.TryChangeOwner(pipe, pipes.Uid, pipes.Gid);
+        return new AnonymousPipeClientStream(direction, pipe);
     }
 
     private sealed class Pipes(Stream stdin, Stream stdout, Stream stderr) : Stdio
