@@ -176,7 +176,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         services.Configure<GrpcServiceOptions>(grpc => grpc.MaxReceiveMessageSize = SmallMessageBytes);
         services.AddSingleton<HealthServiceImpl>();
         services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
-        services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = KestrelSetup.Bind);
+        services.Configure<SocketTransportOptions>(KestrelSetup.Configure);
         builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy, tls));
 
         WebApplication application = builder.Build();

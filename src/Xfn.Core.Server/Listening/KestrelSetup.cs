@@ -14,6 +14,10 @@ internal static class KestrelSetup
     /// <summary>What a socket's file lets its owner do, and nobody else.</summary>
     private const uint OnlyOwner = 0b110_000_000;
 
+    /// <summary>How many bytes are read from a connection before the others have their turn. With Kestrel's 1 MiB, which is
+    /// more than a connection may send before it is counted, a call waits behind all that all others have sent.</summary>
+    private const long TurnBytes = 16 << 10;
+
     public static void Configure(KestrelServerOptions kestrel, ServerAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {
         kestrel.AddServerHeader = false;
@@ -45,6 +49,12 @@ internal static class KestrelSetup
             if (tls is not null)
                 listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()), HandshakeTimeout = TlsSetup.HandshakeTimeout });
         });
+    }
+
+    public static void Configure(SocketTransportOptions transport)
+    {
+        transport.CreateBoundListenSocket = Bind;
+        transport.MaxReadBufferSize = TurnBytes;
     }
 
     /// <summary>A socket that only its owner may use from the moment it has a name.</summary>

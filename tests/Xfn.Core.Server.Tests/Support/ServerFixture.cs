@@ -73,7 +73,7 @@ internal abstract class ServerFixture : RunnerFixture
     }
 
     /// <summary>Connects to a Unix socket.</summary>
-    protected static SocketsHttpHandler Handler(string address) => new()
+    protected internal static SocketsHttpHandler Handler(string address) => new()
     {
         ConnectCallback = async (_, token) =>
         {
