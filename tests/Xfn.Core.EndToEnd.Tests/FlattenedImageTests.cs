@@ -186,8 +186,9 @@ internal sealed class FlattenedImageTests : RunnerFixture
     private static async Task<string> ToolAsync(string program, string[] arguments, string directory, CancellationToken token)
     {
         using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = directory })!;
-        Task<string> errors = process.StandardError.ReadToEndAsync(token);
-        string output = await process.StandardOutput.ReadToEndAsync(token);
+        using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
+        Task<string> errors = stderr.ReadToEndAsync(token);
+        string output = await stdout.ReadToEndAsync(token);
         await process.WaitForExitAsync(token);
         Assert.That(process.ExitCode, Is.Zero, await errors);
         return output;

@@ -119,8 +119,9 @@ internal sealed class MessageTests : RunnerFixture
     private static async Task<string> SaidByXfnAsync(string[] arguments, CancellationToken token)
     {
         using Process xfn = Process.Start(new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        Task<string> output = xfn.StandardOutput.ReadToEndAsync(token);
-        string said = await xfn.StandardError.ReadToEndAsync(token);
+        using StreamReader stdout = xfn.StandardOutput, stderr = xfn.StandardError;
+        Task<string> output = stdout.ReadToEndAsync(token);
+        string said = await stderr.ReadToEndAsync(token);
         await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.Not.Zero);
         return said + await output;

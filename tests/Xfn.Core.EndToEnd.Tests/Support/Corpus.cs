@@ -305,10 +305,13 @@ internal sealed class Corpus(string directory)
             WorkingDirectory = directory,
             Environment = { ["CONTAINERS_CONF"] = At("containers.conf") },
         })!;
+
+        // The process leaves them open when it is disposed.
+        using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
         try
         {
-            Task<string> errors = process.StandardError.ReadToEndAsync(token);
-            string output = await process.StandardOutput.ReadToEndAsync(token);
+            Task<string> errors = stderr.ReadToEndAsync(token);
+            string output = await stdout.ReadToEndAsync(token);
             await process.WaitForExitAsync(token);
             Assert.That(process.ExitCode, Is.Zero, $"{string.Join(' ', command)}\n{await errors}");
             return output;
