@@ -5,7 +5,7 @@
 #   eng/vm-tests.sh [e2e] [unit]    both when none is named
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
-#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
+#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
 # "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap and busybox-static.
 # XFN_VM_KERNELS lists kernels to try besides the command's own, such as "bullseye trixie". On bullseye's, Linux 5.10, users may not mount overlayfs, and images are flattened.
 set -euo pipefail
@@ -59,11 +59,18 @@ core="$core&FullyQualifiedName!~Tmp_can_be_larger&FullyQualifiedName!~cannot_be_
 core="$core&FullyQualifiedName!~ignores_sigterm"
 # Root has capabilities that root in another container has not, and masks a /proc without a user namespace around.
 attacks='FullyQualifiedName~.AttackTests|FullyQualifiedName~.OuterProcTests'
+# A handler of crashes, as root of the machine, as systemd-coredump is one; it makes a file of the crashed program's name.
+# The kernel waits for it when there is a limit of how many run at once.
+crashes=/var/crashes
+# shellcheck disable=SC2016
+handler='mkdir '$crashes' && printf "%s\n" "#!/bin/sh" ": >'$crashes'/\$1" >/usr/local/bin/on-crash && chmod 0755 /usr/local/bin/on-crash
+echo 64 >/proc/sys/kernel/core_pipe_limit && echo "|/usr/local/bin/on-crash %e" >/proc/sys/kernel/core_pattern'
 if [[ $parts == *e2e* ]]; then
   stage Xfn.Core.EndToEnd.Tests
+  set -- --mem 3G --setup "$handler" --env XFN_TEST_CRASHES=$crashes
   for kernel in "" ${XFN_VM_KERNELS:-}; do
-    run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --session service
-    run "attacks as root ${kernel}" some Xfn.Core.EndToEnd.Tests "$attacks" 1200 ${kernel:+--kernel "$kernel"} --mem 3G --user root
+    run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} "$@" --session service
+    run "attacks as root ${kernel}" some Xfn.Core.EndToEnd.Tests "$attacks" 1200 ${kernel:+--kernel "$kernel"} "$@" --user root
   done
 fi
 

@@ -89,6 +89,31 @@ internal sealed class AttackTests : RunnerFixture
         Assert.That(lines[0], Does.Match("^Max core file size  +[01]  +[01] "));
     }
 
+    [Test, CancelAfter(120_000)]
+    public async Task A_function_that_crashes_does_not_start_the_machines_crash_handler(CancellationToken token)
+    {
+        if (Environment.GetEnvironmentVariable("XFN_TEST_CRASHES") is not { } crashes)
+        {
+            Assert.Ignore("The handler of crashes is the whole machine's: eng/vm-tests.sh sets one on a machine of its own.");
+            return;
+        }
+
+        // The handler makes a file of the crashed program's name, and the kernel waits for it (core_pipe_limit).
+        byte[] program = await TestProgram.BuildAsync("attack", Scratch, token);
+        HostResult host = await HostProcess.RunAsync(Path.Combine(Scratch, "attack"), ["crash", "host"], token);
+        string[] HandledOf(string who) => [.. Directory.GetFiles(crashes, who + "-*").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
+        string[] started = HandledOf("host");
+        Assert.That(started, Does.Contain("host-0").And.Contain("host-1").And.Contain("host-2").And.Contain("host-3").And.Contain("host-6"), host.Output);
+
+        TestImage image = TestImage.Command("/attack", "crash", "function").WithLayer(tar => tar.File("attack", program, (UnixFileMode)0b111_101_101));
+        string[] lines = Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Multiple(() =>
+        {
+            Assert.That(lines, Has.Length.EqualTo(8).And.All.EndsWith(" ended"));
+            Assert.That(HandledOf("function"), Is.Empty);
+        });
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_function_does_not_put_itself_behind_other_programs_when_memory_is_short(CancellationToken token)
     {

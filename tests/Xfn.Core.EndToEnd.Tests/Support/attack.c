@@ -1,6 +1,6 @@
 // Takes as much as it gets of what the kernel shares out among users, or has once for the whole machine. Each argument is NAME=MOST: what to take, and where to stop, so that
 // it harms nobody should nothing else stop it. Prints "NAME TAKEN ERROR", holds what it has until its input ends, and ends with everything it took.
-// "victim" is what suffers from it: another program of the same user's.
+// "victim" is what suffers from it: another program of the same user's. "crash" crashes, in several ways.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -322,7 +322,57 @@ static int victim(unsigned uid, unsigned long signals, int instances) {
   return 0;
 }
 
+static void set_core_limit(pid_t process, long high, unsigned long soft, unsigned long hard) {
+  unsigned long limit[2] = {soft, hard};
+  syscall(SYS_prlimit64, process, high | RLIMIT_CORE, limit, 0, 0, 0);
+}
+
+// Crashes in every way in which a program might bring the machine to start its handler of core dumps: each a child, which the handler is told of by its name.
+static int crash(const char *who) {
+  static const char *const ways[] = {"as-it-is", "setrlimit", "prlimit", "prlimit-high", "soft-only", "unlimited", "by-parent", "other-table"};
+  for (unsigned way = 0; way < sizeof ways / sizeof *ways; way++) {
+    char name[16];
+    snprintf(name, sizeof name, "%s-%u", who, way);
+    int go[2], status = 0;
+    if (pipe2(go, O_CLOEXEC) < 0)
+      return 2;
+    pid_t child = fork();
+    if (child == 0) {
+      char start;
+      close(go[1]);
+      read(go[0], &start, 1);
+      prctl(PR_SET_NAME, name, 0, 0, 0);
+      unsigned long none[2] = {0, 0};
+      if (way == 1)
+        syscall(SYS_setrlimit, RLIMIT_CORE, none);
+      if (way == 2)
+        set_core_limit(0, 0, 0, 0);
+      if (way == 3)
+        set_core_limit(0, 1L << 32, 0, 0);
+      if (way == 4)
+        set_core_limit(0, 0, 0, 1);
+      if (way == 5)
+        set_core_limit(0, 0, RLIM_INFINITY, RLIM_INFINITY);
+#ifdef __x86_64__
+      if (way == 7)
+        __asm__ volatile("int $0x80" : : "a"(75L), "b"(RLIMIT_CORE), "c"(0L) : "memory");
+#endif
+      abort();
+    }
+    if (way == 6)
+      set_core_limit(child, 0, 0, 0);
+    close(go[1]);
+    close(go[0]);
+    if (waitpid(child, &status, 0) != child)
+      return 3;
+    printf("%s %s %s\n", name, ways[way], !WIFSIGNALED(status) ? "lives" : WCOREDUMP(status) ? "dumped" : "ended");
+  }
+  return 0;
+}
+
 int main(int count, char **arguments) {
+  if (count == 3 && strcmp(arguments[1], "crash") == 0)
+    return crash(arguments[2]);
   if (count == 5 && strcmp(arguments[1], "victim") == 0)
     return victim(atoi(arguments[2]), strtoul(arguments[3], 0, 10), atoi(arguments[4]));
   int done[2], held[2];
