@@ -118,6 +118,22 @@ internal sealed unsafe class FuzzLoop
         $"{_target.Name}: {_runs} runs in {elapsed.TotalSeconds:0} s, {_corpus.Count} inputs kept, " +
         $"{_seen.Count(c => c != 0)} branches, {_findings.Count} findings";
 
+    private TimeSpan TimeAgain(byte[] input)
+    {
+        long started = Stopwatch.GetTimestamp();
+        Volatile.Write(ref _startedAt, Environment.TickCount64);
+        try
+        {
+            _target.Run(input);
+        }
+        catch (Exception)
+        {
+            // Reported when it ran first.
+        }
+
+        return Stopwatch.GetElapsedTime(started);
+    }
+
     private bool TakesNewWay(byte[] input)
     {
         *(int*)_currentBytes = input.Length;
@@ -143,13 +159,15 @@ internal sealed unsafe class FuzzLoop
 
         _runs++;
         TimeSpan took = Stopwatch.GetElapsedTime(started);
-        if (took > MaxTime)
-            Report("slow", input, $"it took {took.TotalSeconds:0.0} s", "slow");
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        bool isNew = IsNew();
+        // Twice: a busy machine may have had no time for the first run.
+        if (took > MaxTime && TimeAgain(input) is var again && again > MaxTime)
+            Report("slow", input, $"it took {again.TotalSeconds:0.0} s", "slow");
         if (allocated > MaxAllocatedBytes)
             Report("memory", input, $"it took {allocated >> 20} MiB", "memory");
         Volatile.Write(ref _startedAt, 0);
-        return IsNew();
+        return isNew;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
