@@ -111,7 +111,7 @@ internal sealed class ContainmentTests : RunnerFixture
         Assert.That(Path.GetFileName(spark), Is.EqualTo($"spark-{Convert.ToHexStringLower((await HashAsync(spark)).AsSpan(0, 16))}"));
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task The_hosts_servers_are_out_of_reach_unless_the_network_is_the_runners(CancellationToken token)
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
@@ -125,7 +125,10 @@ internal sealed class ContainmentTests : RunnerFixture
 
         Task<RunFunctionResponse> open = runner.RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell($"busybox nc -w 20 127.0.0.1 {port} </dev/null"), "open"), RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner } } }, token);
-        using (TcpClient client = await listener.AcceptTcpClientAsync(token))
+        Task<TcpClient> accepted = listener.AcceptTcpClientAsync(token).AsTask();
+        if (await Task.WhenAny(accepted, open) == open)
+            Assert.Fail("The function ended without a connection: " + Text((await open).Output));
+        using (TcpClient client = await accepted)
             await client.GetStream().WriteAsync("hello"u8.ToArray(), token);
         Assert.That(Text((await open).Output), Is.EqualTo("hello"));
     }
