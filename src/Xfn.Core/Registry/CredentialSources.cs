@@ -11,18 +11,18 @@ internal sealed class CredentialSources(RegistryOptions options)
     /// <summary>Looks for the credentials for a request.</summary>
     /// <exception cref="UnauthorizedException">Those that the request or the host program gave are
     /// malformed.</exception>
-    public async Task<CredentialSearch> FindAsync(RegistryRequest request, CancellationToken cancellationToken)
+    public async Task<CredentialSearch> FindAsync(RegistryTarget target, CancellationToken cancellationToken)
     {
         var search = new CredentialSearch();
-        RegistryEndpoint endpoint = request.Endpoint;
+        RegistryEndpoint endpoint = target.Endpoint;
 
         // What came with a request was given for the registry that it names, and not for whoever mirrors it.
-        if (!endpoint.IsMirror && Take(search, endpoint, "the request", RegistryCredentials.From(request.Auth)))
+        if (!endpoint.IsMirror && Take(search, endpoint, "the request", RegistryCredentials.From(target.Auth)))
             return search;
         if (options.Credentials is { } callback && await AskAsync(search, callback, endpoint, cancellationToken).ConfigureAwait(false))
             return search;
         if (options.UseCredentialFiles)
-            await _files.SearchAsync(search, endpoint.Authority, endpoint.Prefix + request.Reference.Repository, cancellationToken).ConfigureAwait(false);
+            await _files.SearchAsync(search, endpoint.Authority, target.Repository, cancellationToken).ConfigureAwait(false);
         return search;
     }
 
@@ -62,4 +62,33 @@ internal sealed class CredentialSources(RegistryOptions options)
         search.Take(place, credentials);
         return true;
     }
+}
+
+/// <summary>A search for a registry's credentials: what it found, and where it looked, which the error of a refused
+/// pull tells.</summary>
+internal sealed class CredentialSearch
+{
+    /// <summary>Where a request keeps the search for the credentials that it showed.</summary>
+    public static readonly HttpRequestOptionsKey<CredentialSearch> Key = new("xfn.credentials");
+
+    private readonly List<string> _places = [];
+
+    /// <summary>What was found; anonymous when nothing was.</summary>
+    public RegistryCredentials Credentials { get; private set; } = RegistryCredentials.Anonymous;
+
+    public bool HasFound => !ReferenceEquals(Credentials, RegistryCredentials.Anonymous);
+
+    /// <summary>Ends the search at a place that has credentials.</summary>
+    public void Take(string place, RegistryCredentials credentials)
+    {
+        Credentials = credentials;
+        _places.Add($"{place} (found)");
+    }
+
+    /// <summary>Notes that a place has none, and why.</summary>
+    public void Pass(string place, string found) => _places.Add($"{place} ({found})");
+
+    /// <summary>For behind what a registry answered: where credentials were looked for, in order, and what was
+    /// there.</summary>
+    public string Describe() => _places.Count == 0 ? "" : $"; credentials were looked for in {string.Join(", ", _places)}";
 }

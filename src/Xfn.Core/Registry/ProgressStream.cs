@@ -12,6 +12,16 @@ internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan t
     private TimeSpan _waited;
     private long _received;
 
+    /// <summary>Opens a response's body.</summary>
+    /// <param name="content">The body.</param>
+    /// <param name="owner">Disposed with the stream.</param>
+    /// <param name="options">How long without progress.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <remarks>A Content-Encoding is not looked at. Stores have layers labelled so that are compressed by themselves,
+    /// and the digest tells whether the bytes are the right ones.</remarks>
+    public static async Task<Stream> OpenAsync(HttpContent content, IDisposable owner, RegistryOptions options, CancellationToken cancellationToken) =>
+        new ProgressStream(await content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false), owner, options.NoProgressTimeout, options.TimeProvider);
+
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         long start = time.GetTimestamp();
@@ -34,8 +44,8 @@ internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan t
         }
         catch (HttpIOException e) when (e.HttpRequestError == HttpRequestError.InvalidResponse)
         {
-            // The framework quotes what it was sent, see HttpExchanger.
-            throw new HttpIOException(HttpRequestError.InvalidResponse, HttpExchanger.NoHttp);
+            // The framework quotes what it was sent, see RegistryConnections.
+            throw new HttpIOException(HttpRequestError.InvalidResponse, RegistryConnections.NoHttp);
         }
     }
 

@@ -10,43 +10,48 @@ internal static class RegistryErrors
 {
     private const string NoTls = "Check that it speaks HTTPS, or list it among the insecure registries if it speaks plain HTTP.";
 
-    /// <summary>The error that a response with an unwanted status is.</summary>
-    public static XfnException Status(RegistryRequest request, HttpResponseMessage response, TimeProvider time)
+    /// <summary>The error that a response with an unwanted status is; reads what it says.</summary>
+    public static async Task<XfnException> StatusAsync(HttpRequestMessage request, HttpResponseMessage response, TimeProvider time, CancellationToken cancellationToken)
     {
-        string what = Describe(request);
-        string registry = request.Endpoint.Authority;
+        RegistryTarget target = RegistryTarget.Of(request);
+        request.Options.TryGetValue(CredentialSearch.Key, out CredentialSearch? search);
+        ServerWords words = await WordsAsync(request, response, time, cancellationToken).ConfigureAwait(false);
+        var cause = new RegistryException(request, response.StatusCode, words.Code);
+        string cannot = $"cannot fetch {target}{Tries(cause)}: {Who(request, target)}";
         int status = (int)response.StatusCode;
-        CredentialSearch? search = null;
-        response.RequestMessage?.Options.TryGetValue(CredentialSearch.Key, out search);
-        string? words = null;
-        response.RequestMessage?.Options.TryGetValue(ServerWords.Key, out words);
         return response.StatusCode switch
         {
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new UnauthorizedException(
-                $"cannot fetch {what}: registry '{registry}' answered {status}{words}{search?.Describe()}. "
+                $"{cannot} answered {status}{words.Quote}{search?.Describe()}. "
                 + (search is { HasFound: true }
                     ? "Check that these credentials may pull it, and that the repository exists."
-                    : "Give credentials that may pull it, and check that the repository exists.")),
-            HttpStatusCode.NotFound when request.Stage == RunStage.Resolve => new ImageNotFoundException(
-                $"cannot find {what}: registry '{registry}' does not have it{words}{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
-                + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}."),
-            HttpStatusCode.Accepted => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 202, that it is not ready yet{Wait(response, time)}. Try again later."),
-            HttpStatusCode.TooManyRequests => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered 429, too many requests{words}{Wait(response, time)}. Wait, give credentials, or use a mirror."),
+                    : "Give credentials that may pull it, and check that the repository exists."),
+                cause),
+            HttpStatusCode.NotFound when target.IsManifest => new ImageNotFoundException(
+                $"cannot find {target}: {Who(request, target)} does not have it{words.Quote}{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
+                + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}.",
+                cause),
+            HttpStatusCode.Accepted => Other($"answered 202, that it is not ready yet{Wait()}. Try again later."),
+            HttpStatusCode.TooManyRequests => Other($"answered 429, too many requests{words.Quote}{Wait()}. Wait, give credentials, or use a mirror."),
             HttpStatusCode.ProxyAuthenticationRequired => new XfnException(
-                request.Stage, $"cannot fetch {what}: the proxy before registry '{registry}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY."),
-            _ => new XfnException(
-                request.Stage, $"cannot fetch {what}: registry '{registry}' answered {status}{words}{Wait(response, time)}. Try again later or ask the registry's operator."),
+                target.Stage,
+                $"cannot fetch {target}: the proxy before registry '{target.Endpoint.Authority}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY.",
+                cause),
+            _ => Other($"answered {status}{words.Quote}{Wait()}. Try again later or ask the registry's operator."),
         };
+
+        XfnException Other(string answered) => new(target.Stage, $"{cannot} {answered}", cause);
+        string Wait() => RetryHandler.RetryAfter(response, time) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
     }
 
     /// <summary>The error that a failed exchange is.</summary>
-    public static XfnException Failure(RegistryRequest request, Exception e)
+    public static XfnException Failure(HttpRequestMessage request, Exception e)
     {
-        string registry = request.Endpoint.Authority;
+        RegistryTarget target = RegistryTarget.Of(request);
+        var cause = new RegistryException(request, cause: e);
         (string found, string remedy) = Explain(e);
-        return new XfnException(request.Stage, $"cannot reach registry '{registry}' for {Describe(request)}: {found}. {remedy}", e);
+        string who = Causes(e).Any(c => c is RefusedUrlException) ? $"registry '{target.Endpoint.Authority}'" : Who(request, target);
+        return new XfnException(target.Stage, $"cannot reach {who} for {target}{Tries(cause)}: {found}. {remedy}", cause);
     }
 
     /// <summary>What was found, and what to do about it.</summary>
@@ -75,16 +80,26 @@ internal static class RegistryErrors
     private static bool WantsCertificate(Exception e) => Causes(e).Any(c => c is CryptographicException
         && (c.Message.Contains("certificate required", StringComparison.OrdinalIgnoreCase) || c.Message.Contains("alert bad certificate", StringComparison.OrdinalIgnoreCase)));
 
-    private static string Wait(HttpResponseMessage response, TimeProvider time) =>
-        RetryPolicy.RetryAfter(response, time) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
+    /// <summary>What the registry says of its refusal. A host that it led to may have been sent a signed URL, and is not quoted.</summary>
+    private static async Task<ServerWords> WordsAsync(HttpRequestMessage request, HttpResponseMessage response, TimeProvider time, CancellationToken cancellationToken)
+    {
+        if (!RedirectFollower.SameAuthority(RedirectFollower.AskedOf(request), RegistryTarget.Of(request).Url(request.RequestUri!.Scheme)))
+            return ServerWords.None;
+        string? shown = request.Headers.Authorization?.Parameter;
+        string[] secrets = [shown ?? "", RegistryCredentials.From(new ImagePullAuth { Auth = shown }, out _)?.Password ?? ""];
+        return await ServerWords.ReadAsync(response, time, secrets, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static string Who(HttpRequestMessage request, RegistryTarget target) =>
+        RedirectFollower.AskedOf(request) is var asked && RedirectFollower.SameAuthority(asked, target.Url(asked.Scheme))
+            ? $"registry '{target.Endpoint.Authority}'"
+            : $"host '{asked.Authority}', to which registry '{target.Endpoint.Authority}' leads,";
+
+    private static string Tries(RegistryException cause) => cause.Attempts > 1 ? $" in {cause.Attempts} tries" : "";
 
     private static IEnumerable<Exception> Causes(Exception e)
     {
         for (Exception? cause = e; cause is not null; cause = cause.InnerException)
             yield return cause;
     }
-
-    private static string Describe(RegistryRequest request) => request.Path.StartsWith("blobs/", StringComparison.Ordinal)
-        ? $"blob '{request.Path["blobs/".Length..]}' of image '{request.Reference}'"
-        : $"image '{request.Reference}'";
 }

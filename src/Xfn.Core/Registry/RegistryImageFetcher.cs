@@ -14,9 +14,10 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         [MediaTypes.OciIndex, MediaTypes.OciManifest, MediaTypes.DockerManifestList, MediaTypes.DockerManifest];
 
     private readonly RegistryOptions _options;
-    private readonly RegistryTransport _transport;
     private readonly Dictionary<string, RegistryEndpoint[]> _mirrors;
     private readonly Dictionary<string, string> _sources;
+    private readonly HttpMessageInvoker _registries;
+    private readonly HttpMessageInvoker _others;
 
     /// <summary>Makes a fetcher.</summary>
     /// <param name="options">How registries are reached; defaults when null.</param>
@@ -35,7 +36,15 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.NoProgressTimeout, TimeSpan.Zero);
         _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
         _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
-        _transport = new RegistryTransport(_options, dialer);
+
+        // Handlers around handlers, from the inside out.
+        var proxy = new EnvironmentProxy(_options);
+        var connections = new RegistryConnections(_options, dialer, proxy);
+        var redirects = new RedirectFollower(connections, _options);
+        _others = new HttpMessageInvoker(new RetryHandler(redirects, _options));
+        var authentication = new AuthenticationHandler(redirects, new TokenClient(_others, _options), _options);
+        var scheme = new SchemeHandler(authentication, _options, dialer, proxy);
+        _registries = new HttpMessageInvoker(new RetryHandler(new ManifestHandler(scheme, _options), _options));
     }
 
     /// <inheritdoc/>
@@ -44,23 +53,13 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(context);
         return await AskAsync(
-            new RegistryRequest
-            {
-                Method = HttpMethod.Get,
-                Endpoint = Own(reference),
-                Reference = reference,
-                Path = "manifests/" + (reference.Digest.IsEmpty ? reference.Tag : reference.Digest.ToString()),
-                Stage = RunStage.Resolve,
-                Auth = context.Auth,
-                Accept = ManifestTypes,
-                DocumentLimit = BoundedContent.ManifestLimit,
-            },
-            async request =>
+            new RegistryTarget(Own(reference), reference, default, context.Auth),
+            async target =>
 
                 // HEAD and not GET: registries that limit pulls count the latter, changed or not, and not the former.
-                !context.KnownDigest.IsEmpty && await IsUnchangedAsync(request, context.KnownDigest, cancellationToken).ConfigureAwait(false)
+                !context.KnownDigest.IsEmpty && await IsUnchangedAsync(target, context.KnownDigest, cancellationToken).ConfigureAwait(false)
                     ? FetchedManifest.NotModified(context.KnownDigest)
-                    : await GetManifestAsync(request, cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
+                    : await GetManifestAsync(target, cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
@@ -76,18 +75,8 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             return Stream.Null;
 
         return await AskAsync(
-            new RegistryRequest
-            {
-                Method = HttpMethod.Get,
-                Endpoint = Own(reference),
-                Reference = reference,
-                Path = "blobs/" + blob.Digest,
-                Stage = RunStage.Pull,
-                Auth = context.Auth,
-                Offset = offset,
-                Size = blob.Size,
-            },
-            request => OpenAsync(request, blob, cancellationToken)).ConfigureAwait(false);
+            new RegistryTarget(Own(reference), reference, blob.Digest, context.Auth),
+            target => OpenAsync(target, blob, offset, cancellationToken)).ConfigureAwait(false);
     }
 
     /// <summary>Names the registry itself, or the mirrors that are asked before it, which may answer otherwise than it would.</summary>
@@ -105,7 +94,11 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     public bool IsStable(ImageReference reference) => true;
 
     /// <inheritdoc/>
-    public void Dispose() => _transport.Dispose();
+    public void Dispose()
+    {
+        _registries.Dispose();
+        _others.Dispose();
+    }
 
     private static string RegistryOf(string host) => host is "docker.io" ? ImageReference.DefaultRegistry : host;
 
@@ -114,57 +107,64 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         : RegistryEndpoint.Of(reference);
 
     /// <summary>Asks the mirrors in their order, then the registry.</summary>
-    private async Task<T> AskAsync<T>(RegistryRequest request, Func<RegistryRequest, Task<T>> ask)
+    private async Task<T> AskAsync<T>(RegistryTarget own, Func<RegistryTarget, Task<T>> ask)
     {
-        foreach (RegistryEndpoint mirror in _mirrors.GetValueOrDefault(request.Reference.Registry, []))
+        foreach (RegistryEndpoint mirror in _mirrors.GetValueOrDefault(own.Image.Registry, []))
         {
             try
             {
-                return await ask(request with { Endpoint = mirror }).ConfigureAwait(false);
+                return await ask(own with { Endpoint = mirror }).ConfigureAwait(false);
             }
             catch (XfnException e)
             {
-                RegistryLog.MirrorFailed(_options.Logger, mirror.Authority, request.Reference.Registry, e.Message);
+                RegistryLog.MirrorFailed(_options.Logger, mirror.Authority, own.Image.Registry, e.Message);
             }
         }
 
-        return await ask(request).ConfigureAwait(false);
+        return await ask(own).ConfigureAwait(false);
     }
 
-    private async Task<bool> IsUnchangedAsync(RegistryRequest request, Digest known, CancellationToken cancellationToken)
+    private async Task<bool> IsUnchangedAsync(RegistryTarget target, Digest known, CancellationToken cancellationToken)
     {
-        using HttpResponseMessage response = await _transport.SendAsync(
-            request with { Method = HttpMethod.Head, IfNoneMatch = known }, cancellationToken).ConfigureAwait(false);
+        using HttpRequestMessage request = Request(HttpMethod.Head, target);
+        request.Headers.TryAddWithoutValidation("If-None-Match", $"\"{known}\"");
+        using HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
         return response.StatusCode == HttpStatusCode.NotModified || (response.StatusCode == HttpStatusCode.OK && StatedDigest(response) == known);
     }
 
-    private async Task<FetchedManifest> GetManifestAsync(RegistryRequest request, CancellationToken cancellationToken)
+    private async Task<FetchedManifest> GetManifestAsync(RegistryTarget target, CancellationToken cancellationToken)
     {
-        using HttpResponseMessage response = await _transport.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        using HttpRequestMessage request = Request(HttpMethod.Get, target);
+        using HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode != HttpStatusCode.OK)
-            throw RegistryErrors.Status(request, response, _options.TimeProvider);
+            throw await RegistryErrors.StatusAsync(request, response, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
         byte[] content = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
-        if (request.Endpoint.IsMirror && !request.Reference.Digest.IsEmpty && !request.Reference.Digest.Matches(content))
-            throw new InvalidImageException(RunStage.Resolve, $"cannot use what mirror '{request.Endpoint.Authority}' has for image '{request.Reference}': its digest is {Digest.Compute(content)}.");
+        if (target.Endpoint.IsMirror && !target.Image.Digest.IsEmpty && !target.Image.Digest.Matches(content))
+            throw new InvalidImageException(RunStage.Resolve, $"cannot use what mirror '{target.Endpoint.Authority}' has for {target}: its digest is {Digest.Compute(content)}.");
         return new FetchedManifest { Content = content, MediaType = response.Content.Headers.ContentType?.MediaType, Digest = StatedDigest(response) };
     }
 
-    private async Task<Stream> OpenAsync(RegistryRequest request, Descriptor blob, CancellationToken cancellationToken)
+    private async Task<Stream> OpenAsync(RegistryTarget target, Descriptor blob, long offset, CancellationToken cancellationToken)
     {
-        HttpResponseMessage response = await _transport.SendAsync(request, cancellationToken).ConfigureAwait(false);
-        if (response.StatusCode == HttpStatusCode.NotFound && _options.AllowForeignLayers && !request.Endpoint.IsMirror)
+        using HttpRequestMessage request = Request(HttpMethod.Get, target);
+
+        // With its end: some registries read no other range.
+        if (offset > 0)
+            request.Headers.TryAddWithoutValidation("Range", $"bytes={offset}-" + (blob.Size > offset ? $"{blob.Size - 1}" : ""));
+        HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
+        if (response.StatusCode == HttpStatusCode.NotFound && _options.AllowForeignLayers && !target.Endpoint.IsMirror)
             response = await OpenForeignAsync(request, blob, response, cancellationToken).ConfigureAwait(false);
         try
         {
-            if (request.Offset > 0 && !BeginsAt(response, request.Offset))
-                throw new NotSupportedException($"registry '{request.Endpoint.Authority}' does not send blobs from byte {request.Offset} on");
+            if (offset > 0 && !BeginsAt(response, offset))
+                throw new NotSupportedException($"registry '{target.Endpoint.Authority}' does not send blobs from byte {offset} on");
             if (response.StatusCode is not (HttpStatusCode.OK or HttpStatusCode.PartialContent))
-                throw RegistryErrors.Status(request, response, _options.TimeProvider);
+                throw await RegistryErrors.StatusAsync(request, response, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
 
             // A damaged blob can be told from a whole one only when it has come; one of another size, a web page perhaps, before.
-            if (request.Endpoint.IsMirror && response.Content.Headers.ContentLength is { } length && length + request.Offset != blob.Size)
-                throw new InvalidImageException(RunStage.Pull, $"cannot use what mirror '{request.Endpoint.Authority}' has for blob '{blob.Digest}': it has {length + request.Offset} bytes, expected {blob.Size}.");
-            return await _transport.OpenBodyAsync(request, response, cancellationToken).ConfigureAwait(false);
+            if (target.Endpoint.IsMirror && response.Content.Headers.ContentLength is { } length && length + offset != blob.Size)
+                throw new InvalidImageException(RunStage.Pull, $"cannot use what mirror '{target.Endpoint.Authority}' has for blob '{blob.Digest}': it has {length + offset} bytes, expected {blob.Size}.");
+            return await ProgressStream.OpenAsync(response.Content, response, _options, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -173,7 +173,8 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         }
     }
 
-    private async Task<HttpResponseMessage> OpenForeignAsync(RegistryRequest request, Descriptor blob, HttpResponseMessage response, CancellationToken cancellationToken)
+    /// <summary>Asks for a layer at its own URLs, without credentials and by the rules for hosts that others name.</summary>
+    private async Task<HttpResponseMessage> OpenForeignAsync(HttpRequestMessage request, Descriptor blob, HttpResponseMessage response, CancellationToken cancellationToken)
     {
         foreach (string url in blob.Urls ?? [])
         {
@@ -182,10 +183,35 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri))
                 continue;
             response.Dispose();
-            response = await _transport.SendForeignAsync(request, uri, cancellationToken).ConfigureAwait(false);
+            using HttpRequestMessage foreign = RedirectFollower.Copy(request, uri, origin: request.RequestUri!);
+            foreign.Headers.Authorization = null;
+            foreign.Options.Set(RegistryTarget.Key, RegistryTarget.Of(request));
+            response = await SendAsync(_others, foreign, cancellationToken).ConfigureAwait(false);
+            request.Options.Set(RedirectFollower.Asked, RedirectFollower.AskedOf(foreign));
         }
 
         return response;
+    }
+
+    private static HttpRequestMessage Request(HttpMethod method, RegistryTarget target)
+    {
+        var request = new HttpRequestMessage(method, target.Url(Uri.UriSchemeHttps));
+        request.Options.Set(RegistryTarget.Key, target);
+        if (target.IsManifest)
+            request.Headers.TryAddWithoutValidation("Accept", ManifestTypes);
+        return request;
+    }
+
+    private static async Task<HttpResponseMessage> SendAsync(HttpMessageInvoker hosts, HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await hosts.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
+        {
+            throw RegistryErrors.Failure(request, e);
+        }
     }
 
     private static bool BeginsAt(HttpResponseMessage response, long offset) => response.StatusCode switch

@@ -6,10 +6,11 @@ namespace Xfn.Core.Registry;
 /// <summary>What a server says of its refusal in its own words, as docker shows it: that a policy forbids the image, that a quota is used up.</summary>
 /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">distribution-spec, Error Codes</see>;
 /// token servers have forms of their own.</remarks>
-internal static class ServerWords
+/// <param name="Quote">For behind what was answered: <c> ("…")</c>, or nothing.</param>
+/// <param name="Code">The code of the first error, such as <c>MANIFEST_UNKNOWN</c>; null where it has none.</param>
+internal sealed record ServerWords(string Quote, string? Code)
 {
-    /// <summary>Where a response keeps them.</summary>
-    public static readonly HttpRequestOptionsKey<string> Key = new("xfn.words");
+    public static readonly ServerWords None = new("", null);
 
     /// <summary>Where they stand, the more telling ones first.</summary>
     private static readonly string[] Names = ["message", "error_description", "details", "error", "code"];
@@ -18,12 +19,12 @@ internal static class ServerWords
     private const int MaxCharacters = 400;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
-    /// <summary>Reads them, for behind what was answered: <c> ("…")</c>, or nothing.</summary>
+    /// <summary>Reads them.</summary>
     /// <param name="response">The refusal, whose body was not read.</param>
     /// <param name="time">What its time is counted by.</param>
     /// <param name="secrets">What the server was sent. Words that hold any of it are not repeated.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public static async Task<string> ReadAsync(HttpResponseMessage response, TimeProvider time, IEnumerable<string?> secrets, CancellationToken cancellationToken)
+    public static async Task<ServerWords> ReadAsync(HttpResponseMessage response, TimeProvider time, IEnumerable<string?> secrets, CancellationToken cancellationToken)
     {
         using var patience = new CancellationTokenSource(Patience, time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, patience.Token);
@@ -33,25 +34,29 @@ internal static class ServerWords
             await using (stream.ConfigureAwait(false))
             {
                 byte[]? content = await BoundedContent.ReadAsync(stream, MaxBytes, linked.Token).ConfigureAwait(false);
-                string words = content is null ? "" : Find(content);
-                return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && words.Contains(s, StringComparison.Ordinal)) ? "" : $" (\"{OneLine(words)}\")";
+                (string words, string code) = content is null ? ("", "") : Find(content);
+                bool Tells(string secret) => words.Contains(secret, StringComparison.Ordinal) || code.Contains(secret, StringComparison.Ordinal);
+                return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && Tells(s)) ? None : new ServerWords($" (\"{OneLine(words)}\")", IsCode(code) ? code : null);
             }
         }
         catch (Exception e) when (e is HttpRequestException or IOException or JsonException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             // The status is told without them.
-            return "";
+            return None;
         }
     }
 
-    private static string Find(byte[] content)
+    private static (string Words, string Code) Find(byte[] content)
     {
         using JsonDocument document = JsonDocument.Parse(content);
         JsonElement said = document.RootElement;
         if (said.ValueKind == JsonValueKind.Object && said.TryGetProperty("errors", out JsonElement errors) && errors.ValueKind == JsonValueKind.Array && errors.GetArrayLength() > 0)
             said = errors[0];
-        return Names.Select(name => OciDocuments.Text(said, name)).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text)) ?? "";
+        string words = Names.Select(name => OciDocuments.Text(said, name)).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text)) ?? "";
+        return (words, OciDocuments.Text(said, "code") ?? "");
     }
+
+    private static bool IsCode(string code) => code.Length is > 0 and <= 64 && code.All(c => c is '_' || char.IsAsciiLetterOrDigit(c));
 
     private static string OneLine(string said)
     {

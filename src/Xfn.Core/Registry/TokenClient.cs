@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Polly;
 using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
@@ -13,7 +12,7 @@ internal sealed record RegistryToken(string Value, TimeSpan Lifetime);
 /// <summary>Exchanges credentials for tokens.</summary>
 /// <remarks>As <see href="https://distribution.github.io/distribution/spec/auth/token/">token</see> and
 /// <see href="https://distribution.github.io/distribution/spec/auth/oauth/">OAuth2</see> authentication have it.</remarks>
-internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions options, ResiliencePipeline<HttpResponseMessage> retry)
+internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions options)
 {
     private const int TokenLimit = 64 * 1024;
     private const string ClientId = "xfn";
@@ -38,7 +37,7 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
         RegistryCredentials credentials = search.Credentials;
         string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } wanted ? wanted : defaultScope;
         string? service = challenge.Parameters.GetValueOrDefault("service");
-        HttpExchange get;
+        HttpRequestMessage get;
         try
         {
             get = Get(registry, realm, scope, service, credentials);
@@ -49,12 +48,14 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
         }
 
+        HttpRequestMessage asked = get;
         try
         {
             HttpResponseMessage? response = null;
             if (credentials.IdentityToken is { } identity)
             {
-                response = await SendAsync(Post(registry, realm, scope, service, identity), cancellationToken).ConfigureAwait(false);
+                asked = Post(registry, realm, scope, service, identity);
+                response = await servers.SendAsync(asked, cancellationToken).ConfigureAwait(false);
 
                 // Not every token server knows the newer exchange. Some say so by refusing it, and take the token for a
                 // password.
@@ -62,26 +63,24 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
                     || (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden && credentials.Basic is not null))
                 {
                     response.Dispose();
-                    response = null;
+                    (response, asked) = (null, get);
                 }
             }
 
-            using HttpResponseMessage answer = response ?? await SendAsync(get, cancellationToken).ConfigureAwait(false);
-            RegistryToken token = await ReadAsync(registry, realm, answer, search, cancellationToken).ConfigureAwait(false);
+            using HttpResponseMessage answer = response ?? await servers.SendAsync(asked, cancellationToken).ConfigureAwait(false);
+            RegistryToken token = await ReadAsync(registry, asked, answer, search, cancellationToken).ConfigureAwait(false);
             RegistryLog.TokenFetched(options.Logger, registry.Authority, scope, realm.Host, token.Lifetime);
             return token;
         }
         catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
         {
             (string found, string remedy) = RegistryErrors.Explain(e);
-            throw new XfnException(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}' from '{realm.Host}': {found}. {remedy}", e);
+            throw new XfnException(
+                RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}' from '{realm.Host}': {found}. {remedy}", new RegistryException(asked, cause: e));
         }
     }
 
-    private async Task<HttpResponseMessage> SendAsync(HttpExchange exchange, CancellationToken cancellationToken) =>
-        await retry.ExecuteAsync(async token => await exchanger.SendAsync(exchange, token).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
-
-    private static HttpExchange Get(Uri registry, Uri realm, string scope, string? service, RegistryCredentials credentials)
+    private static HttpRequestMessage Get(Uri registry, Uri realm, string scope, string? service, RegistryCredentials credentials)
     {
         // One parameter a scope: servers differ in whether they split the value of one.
         IEnumerable<string> parameters = scope.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(s => "scope=" + Uri.EscapeDataString(s));
@@ -89,55 +88,53 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             parameters = parameters.Prepend("service=" + Uri.EscapeDataString(service));
         var uri = new UriBuilder(realm);
         uri.Query = string.Join('&', parameters.Prepend(uri.Query.TrimStart('?')).Where(p => p.Length > 0));
-        return new HttpExchange
-        {
-            Method = HttpMethod.Get,
-            Uri = uri.Uri,
-            Registry = registry,
-            AddHeaders = RegistryRequest.AddCommonHeaders,
-            Authorization = credentials.Basic,
-        };
+        var request = new HttpRequestMessage(HttpMethod.Get, uri.Uri);
+        request.Options.Set(RedirectFollower.Origin, registry);
+        request.Headers.Authorization = credentials.Basic;
+        return request;
     }
 
-    private static HttpExchange Post(Uri registry, Uri realm, string scope, string? service, string identity) => new()
+    private static HttpRequestMessage Post(Uri registry, Uri realm, string scope, string? service, string identity)
     {
-        Method = HttpMethod.Post,
-        Uri = realm,
-        Registry = registry,
-        AddHeaders = RegistryRequest.AddCommonHeaders,
-        Content = () => new FormUrlEncodedContent(new Dictionary<string, string>
+        var request = new HttpRequestMessage(HttpMethod.Post, realm)
         {
-            ["grant_type"] = "refresh_token",
-            ["refresh_token"] = identity,
-            ["client_id"] = ClientId,
-            ["service"] = service ?? "",
-            ["scope"] = scope,
-        }),
-    };
+            Content = new FormUrlEncodedContent(new Dictionary<string, string>
+            {
+                ["grant_type"] = "refresh_token",
+                ["refresh_token"] = identity,
+                ["client_id"] = ClientId,
+                ["service"] = service ?? "",
+                ["scope"] = scope,
+            }),
+        };
+        request.Options.Set(RedirectFollower.Origin, registry);
+        return request;
+    }
 
     private async Task<RegistryToken> ReadAsync(
-        Uri registry, Uri realm, HttpResponseMessage response, CredentialSearch search, CancellationToken cancellationToken)
+        Uri registry, HttpRequestMessage asked, HttpResponseMessage response, CredentialSearch search, CancellationToken cancellationToken)
     {
+        string server = asked.RequestUri!.Host;
         int status = (int)response.StatusCode;
         string[] secrets = [search.Credentials.Password ?? "", search.Credentials.IdentityToken ?? "", search.Credentials.Basic?.Parameter ?? ""];
-        string words = response.IsSuccessStatusCode ? "" : await ServerWords.ReadAsync(response, options.TimeProvider, secrets, cancellationToken).ConfigureAwait(false);
+        ServerWords words = response.IsSuccessStatusCode ? ServerWords.None : await ServerWords.ReadAsync(response, options.TimeProvider, secrets, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest)
         {
             throw new UnauthorizedException(
-                $"cannot get a token for registry '{registry.Authority}': token server '{realm.Host}' answered {status}{words}{search.Describe()}. "
-                + (search.HasFound ? "Check these credentials, and that they have not expired." : "Give credentials that may pull the image, and check that it exists."));
+                $"cannot get a token for registry '{registry.Authority}': token server '{server}' answered {status}{words.Quote}{search.Describe()}. "
+                + (search.HasFound ? "Check these credentials, and that they have not expired." : "Give credentials that may pull the image, and check that it exists."),
+                new RegistryException(asked, response.StatusCode, words.Code));
         }
 
         if (!response.IsSuccessStatusCode)
-            throw Failure(registry, $"token server '{realm.Host}' answered {status}{words}, expected 200", "Try again later or ask the registry's operator.");
+            throw Failure(registry, $"token server '{server}' answered {status}{words.Quote}, expected 200", "Try again later or ask the registry's operator.", new RegistryException(asked, response.StatusCode, words.Code));
 
-        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-        var stream = new ProgressStream(body, response, options.NoProgressTimeout, options.TimeProvider);
+        Stream stream = await ProgressStream.OpenAsync(response.Content, response, options, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
             byte[] content = await BoundedContent.ReadAsync(stream, TokenLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw Failure(registry, $"token server '{realm.Host}' sent more than {TokenLimit} bytes", "Ask the registry's operator.");
-            return Parse(content) ?? throw Failure(registry, $"token server '{realm.Host}' sent no token", "Ask the registry's operator.");
+                ?? throw Failure(registry, $"token server '{server}' sent more than {TokenLimit} bytes", "Ask the registry's operator.");
+            return Parse(content) ?? throw Failure(registry, $"token server '{server}' sent no token", "Ask the registry's operator.");
         }
     }
 
@@ -169,8 +166,8 @@ internal sealed class TokenClient(HttpExchanger exchanger, RegistryOptions optio
             : DefaultLifetime;
     }
 
-    private static XfnException Failure(Uri registry, string found, string remedy) =>
-        new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}");
+    private static XfnException Failure(Uri registry, string found, string remedy, RegistryException? cause = null) =>
+        new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}", cause);
 }
 
 /// <summary>A token server's answer.</summary>

@@ -115,7 +115,8 @@ public class HostCertificateTests
     {
         string own = Own("etc", "registry.test");
         var time = new LaterTime();
-        using var clients = new RegistryClients(Options() with { TimeProvider = time }, new Dialer());
+        RegistryOptions options = Options() with { TimeProvider = time };
+        using var connections = new RegistryConnections(options, new Dialer(), new EnvironmentProxy(options));
         HttpClient first = Renew(1), second = Renew(2);
         Assert.That(second, Is.Not.SameAs(first));
         Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing, "somebody may wait for an answer");
@@ -129,7 +130,7 @@ public class HostCertificateTests
             Write(Path.Combine(own, "ca.crt"), _certificates.Authority);
             File.SetLastWriteTimeUtc(Path.Combine(own, "ca.crt"), DateTime.UnixEpoch.AddDays(version));
             var registry = new Uri("https://registry.test/v2/");
-            return clients.For(registry, registry);
+            return connections.For(registry, registry);
         }
     }
 
@@ -150,7 +151,7 @@ public class HostCertificateTests
 
     private RegistryImageFetcher Fetcher(int port = 0) => new(Options(), DialerTo(port));
 
-    private static Dialer DialerTo(int port) => port == 0 ? new() : new TestDialer { ["registry.test"] = ("203.0.113.5", port) };
+    private static TestDialer DialerTo(int port) => new() { ["registry.test"] = ("203.0.113.5", port) };
 
     private RegistryOptions Options() => FaultyRegistry.Options with
     {

@@ -6,17 +6,57 @@ using Polly.Retry;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Which failures pass, and how long to wait for that.</summary>
-internal static class RetryPolicy
+/// <summary>Sends a request again that failed in passing, at growing intervals with jitter, or when the server says.</summary>
+internal sealed class RetryHandler : DelegatingHandler
 {
-    /// <summary>A registry that wants us to wait longer is told to the caller instead.</summary>
-    public static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
+    /// <summary>Where a request keeps how often it was sent.</summary>
+    public static readonly HttpRequestOptionsKey<int> Attempts = new("xfn.attempts");
 
+    // A server that wants us to wait longer is told to the caller instead.
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan LongestInterval = TimeSpan.FromSeconds(15);
 
-    /// <summary>Repeats what failed in passing, at growing intervals with jitter, or when the registry says.</summary>
-    /// <param name="options">How often.</param>
-    public static ResiliencePipeline<HttpResponseMessage> Create(RegistryOptions options) => options.MaxRetries == 0
+    private readonly ResiliencePipeline<HttpResponseMessage> _retry;
+
+    public RetryHandler(HttpMessageHandler inner, RegistryOptions options)
+        : base(inner) => _retry = Retry(options);
+
+    /// <summary>How long the server asks us to wait; null when it does not say.</summary>
+    public static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time)
+    {
+        TimeSpan? wait = response?.Headers.RetryAfter switch
+        {
+            { Delta: { } delta } => delta,
+            { Date: { } date } => date - time.GetUtcNow(),
+            _ => null,
+        };
+        return wait > TimeSpan.Zero ? wait : null;
+    }
+
+    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        // Of a mirror's faults the registry itself is the remedy.
+        bool isMirror = request.Options.TryGetValue(RegistryTarget.Key, out RegistryTarget? target) && target.Endpoint.IsMirror;
+        ResiliencePipeline<HttpResponseMessage> retry = isMirror ? ResiliencePipeline<HttpResponseMessage>.Empty : _retry;
+        ResilienceContext context = ResilienceContextPool.Shared.Get(request.RequestUri!.Host, cancellationToken);
+        int attempts = 0;
+        try
+        {
+            return await retry.ExecuteAsync(
+                async c =>
+                {
+                    request.Options.Set(Attempts, ++attempts);
+                    return await base.SendAsync(request, c.CancellationToken).ConfigureAwait(false);
+                },
+                context).ConfigureAwait(false);
+        }
+        finally
+        {
+            ResilienceContextPool.Shared.Return(context);
+        }
+    }
+
+    private static ResiliencePipeline<HttpResponseMessage> Retry(RegistryOptions options) => options.MaxRetries == 0
         ? ResiliencePipeline<HttpResponseMessage>.Empty
         : new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = options.TimeProvider }
             .AddRetry(new RetryStrategyOptions<HttpResponseMessage>
@@ -37,18 +77,6 @@ internal static class RetryPolicy
                 },
             })
             .Build();
-
-    /// <summary>How long the registry asks us to wait; null when it does not say.</summary>
-    public static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time)
-    {
-        TimeSpan? wait = response?.Headers.RetryAfter switch
-        {
-            { Delta: { } delta } => delta,
-            { Date: { } date } => date - time.GetUtcNow(),
-            _ => null,
-        };
-        return wait > TimeSpan.Zero ? wait : null;
-    }
 
     private static bool IsPassing(Outcome<HttpResponseMessage> outcome, TimeProvider time) => outcome switch
     {

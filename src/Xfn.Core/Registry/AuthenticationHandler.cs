@@ -3,30 +3,32 @@ using System.Net.Http.Headers;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Sends requests with the authorization that a registry wants, and remembers it.</summary>
-internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens, CredentialSources credentials, RegistryOptions options)
+/// <summary>Gives requests the authorization that a registry wants, and remembers it.</summary>
+internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClient tokens, RegistryOptions options) : DelegatingHandler(inner)
 {
     private readonly AuthorizationCache _cache = new();
+    private readonly CredentialSources _credentials = new(options);
 
     /// <summary>The response; 401 or 403 when what we have does not suffice.</summary>
-    public async Task<HttpResponseMessage> SendAsync(RegistryRequest request, Uri uri, CancellationToken cancellationToken)
+    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        AuthorizationSlot slot = _cache.Get(new AuthorizationKey(uri.GetLeftPart(UriPartial.Authority), request.Endpoint.Prefix + request.Reference.Repository, request.Auth));
-        var exchange = new HttpExchange { Method = request.Method, Uri = uri, Registry = uri, AddHeaders = request.AddHeaders };
+        RegistryTarget target = RegistryTarget.Of(request);
+        Uri uri = request.RequestUri!;
+        AuthorizationSlot slot = _cache.Get(new AuthorizationKey(uri.GetLeftPart(UriPartial.Authority), target.Repository, target.Auth));
 
         Authorization? used = slot.Current;
         bool refreshed = false;
         if (used is not null && used.IsExpired(options.TimeProvider))
-            (used, refreshed) = (await RefreshAsync(slot, request, uri, [used.Challenge], used, cancellationToken).ConfigureAwait(false), true);
+            (used, refreshed) = (await RefreshAsync(slot, target, uri, [used.Challenge], used, cancellationToken).ConfigureAwait(false), true);
         while (true)
         {
-            HttpResponseMessage response = await exchanger.SendAsync(exchange with { Authorization = used?.Header }, cancellationToken).ConfigureAwait(false);
-            Uri asked = response.RequestMessage?.RequestUri ?? uri;
+            request.Headers.Authorization = used?.Header;
+            HttpResponseMessage response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
             Challenge[] challenges = Challenge.Of(response);
-            if (!RegistryClients.SameAuthority(asked, uri))
+            if (!RedirectFollower.SameAuthority(RedirectFollower.AskedOf(request), uri))
             {
                 return response.StatusCode == HttpStatusCode.Unauthorized
-                    ? await AnswerForeignAsync(exchange, asked, challenges, response, request, cancellationToken).ConfigureAwait(false)
+                    ? await AnswerForeignAsync(request, challenges, response, target, cancellationToken).ConfigureAwait(false)
                     : response;
             }
 
@@ -34,7 +36,7 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
             // request that showed neither it is the last word.
             bool mayHaveExpired = response.StatusCode is HttpStatusCode.Forbidden or HttpStatusCode.BadRequest && used is not null;
             if (response.StatusCode != HttpStatusCode.Unauthorized && !mayHaveExpired)
-                return Answer(response, slot);
+                return Answer(request, response, slot);
 
             // Once a request: what a fresh token does not open, another one will not. The next request begins with what the registry wants by then.
             Authorization? refused = used;
@@ -43,8 +45,8 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
                 if (mayHaveExpired)
                     challenges = [refused!.Challenge];
                 else if (!refreshed && !challenges.Any(c => c.IsBearer || c.IsBasic))
-                    challenges = await AskRootAsync(exchange, cancellationToken).ConfigureAwait(false);
-                used = refreshed ? null : await RefreshAsync(slot, request, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
+                    challenges = await AskRootAsync(uri, cancellationToken).ConfigureAwait(false);
+                used = refreshed ? null : await RefreshAsync(slot, target, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
             }
             catch
             {
@@ -55,7 +57,7 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
             if (used is null)
             {
                 slot.Forget(refused);
-                return Answer(response, slot);
+                return Answer(request, response, slot);
             }
 
             refreshed = true;
@@ -65,40 +67,41 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
 
     /// <summary>What a registry wants that did not say so where it refused: some say it at the root of their API only.
     /// The scope there is nobody's.</summary>
-    private async Task<Challenge[]> AskRootAsync(HttpExchange exchange, CancellationToken cancellationToken)
+    private async Task<Challenge[]> AskRootAsync(Uri uri, CancellationToken cancellationToken)
     {
-        var root = new Uri(exchange.Uri, "/v2/");
-        using HttpResponseMessage response = await exchanger.SendAsync(
-            exchange with { Method = HttpMethod.Get, Uri = root, AddHeaders = RegistryRequest.AddCommonHeaders }, cancellationToken).ConfigureAwait(false);
-        return response.StatusCode == HttpStatusCode.Unauthorized && RegistryClients.SameAuthority(response.RequestMessage?.RequestUri ?? root, root)
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(uri, "/v2/"));
+        using HttpResponseMessage response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        return response.StatusCode == HttpStatusCode.Unauthorized && RedirectFollower.SameAuthority(RedirectFollower.AskedOf(request), uri)
             ? [.. Challenge.Of(response).Select(c => c.WithoutScope())]
             : [];
     }
 
     /// <summary>An answer, with the search that found what it answers to.</summary>
-    private static HttpResponseMessage Answer(HttpResponseMessage response, AuthorizationSlot slot)
+    private static HttpResponseMessage Answer(HttpRequestMessage request, HttpResponseMessage response, AuthorizationSlot slot)
     {
         if (slot.Search is { } search)
-            response.RequestMessage?.Options.Set(CredentialSearch.Key, search);
+            request.Options.Set(CredentialSearch.Key, search);
         return response;
     }
 
     /// <summary>A host that the registry led to wants a token of its own: one is got without credentials, which were given for the registry only, and
     /// forgotten.</summary>
     private async Task<HttpResponseMessage> AnswerForeignAsync(
-        HttpExchange exchange, Uri asked, Challenge[] challenges, HttpResponseMessage response, RegistryRequest request, CancellationToken cancellationToken)
+        HttpRequestMessage request, Challenge[] challenges, HttpResponseMessage response, RegistryTarget target, CancellationToken cancellationToken)
     {
         if (challenges is not [{ IsBearer: true } challenge, ..])
             return response;
         response.Dispose();
-        RegistryToken token = await tokens.FetchAsync(asked, challenge, Scope(request), new CredentialSearch(), cancellationToken).ConfigureAwait(false);
-        return await exchanger.SendAsync(
-            exchange with { Uri = asked, Authorization = new AuthenticationHeaderValue("Bearer", token.Value) }, cancellationToken).ConfigureAwait(false);
+        Uri asked = RedirectFollower.AskedOf(request);
+        RegistryToken token = await tokens.FetchAsync(asked, challenge, target.Scope, new CredentialSearch(), cancellationToken).ConfigureAwait(false);
+        using HttpRequestMessage foreign = RedirectFollower.Copy(request, asked, request.RequestUri!);
+        foreign.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Value);
+        return await base.SendAsync(foreign, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Another authorization than <paramref name="stale"/>; null when there is none. One caller of many gets it, the others wait.</summary>
     private async Task<Authorization?> RefreshAsync(
-        AuthorizationSlot slot, RegistryRequest request, Uri uri, Challenge[] challenges, Authorization? stale, CancellationToken cancellationToken)
+        AuthorizationSlot slot, RegistryTarget target, Uri uri, Challenge[] challenges, Authorization? stale, CancellationToken cancellationToken)
     {
         await slot.Gate.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -106,10 +109,10 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
             if (slot.Current is { } current && !ReferenceEquals(current, stale))
                 return current;
 
-            CredentialSearch search = slot.Search = await credentials.FindAsync(request, cancellationToken).ConfigureAwait(false);
+            CredentialSearch search = slot.Search = await _credentials.FindAsync(target, cancellationToken).ConfigureAwait(false);
             foreach (Challenge challenge in challenges)
             {
-                if (await AuthorizeAsync(challenge, search, request, uri, cancellationToken).ConfigureAwait(false) is { } fresh
+                if (await AuthorizeAsync(challenge, search, target, uri, cancellationToken).ConfigureAwait(false) is { } fresh
                     && (stale is null || stale.IsExpired(options.TimeProvider) || !fresh.Header.Equals(stale.Header)))
                 {
                     return slot.Current = fresh;
@@ -125,7 +128,7 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
     }
 
     private async Task<Authorization?> AuthorizeAsync(
-        Challenge challenge, CredentialSearch search, RegistryRequest request, Uri uri, CancellationToken cancellationToken)
+        Challenge challenge, CredentialSearch search, RegistryTarget target, Uri uri, CancellationToken cancellationToken)
     {
         if (challenge.IsBasic)
             return search.Credentials.Basic is { } basic ? new Authorization(basic, challenge, long.MaxValue) : null;
@@ -134,12 +137,10 @@ internal sealed class Authenticator(HttpExchanger exchanger, TokenClient tokens,
         if (search.Credentials.RegistryToken is { } given)
             return new Authorization(new AuthenticationHeaderValue("Bearer", given), challenge, long.MaxValue);
 
-        RegistryToken token = await tokens.FetchAsync(uri, challenge, Scope(request), search, cancellationToken).ConfigureAwait(false);
+        RegistryToken token = await tokens.FetchAsync(uri, challenge, target.Scope, search, cancellationToken).ConfigureAwait(false);
 
         // A little early, so that a token does not run out on its way.
         long expires = options.TimeProvider.GetTimestamp() + (long)(token.Lifetime.TotalSeconds * 0.9 * options.TimeProvider.TimestampFrequency);
         return new Authorization(new AuthenticationHeaderValue("Bearer", token.Value), challenge, expires);
     }
-
-    private static string Scope(RegistryRequest request) => $"repository:{request.Endpoint.Prefix}{request.Reference.Repository}:pull";
 }

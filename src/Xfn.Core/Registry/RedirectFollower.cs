@@ -1,0 +1,132 @@
+using System.Net;
+using System.Net.Http.Headers;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>Follows where a request is led, to where it may be. Authorization stays with the host that it was given for.</summary>
+/// <remarks>Each hop is a message of its own, which nobody changes: connections that are still being made are judged by the
+/// message that asked for them (<see cref="RegistryConnections"/>).</remarks>
+internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions options) : DelegatingHandler(inner)
+{
+    /// <summary>Where a request keeps the registry by whose word its URL is known; without it, the URL is the registry's own.</summary>
+    public static readonly HttpRequestOptionsKey<Uri> Origin = new("xfn.origin");
+
+    /// <summary>Where a request keeps the URL that was asked last for it.</summary>
+    public static readonly HttpRequestOptionsKey<Uri> Asked = new("xfn.asked");
+
+    private const int MaxRedirects = 10;
+    private static readonly string UserAgent = $"xfn/{typeof(RedirectFollower).Assembly.GetName().Version?.ToString(3)}";
+
+    /// <summary>The URL that was asked last for a request.</summary>
+    public static Uri AskedOf(HttpRequestMessage request) => request.Options.TryGetValue(Asked, out Uri? asked) ? asked : request.RequestUri!;
+
+    /// <summary>The registry by whose word a request's URL is known.</summary>
+    public static Uri OriginOf(HttpRequestMessage request) => request.Options.TryGetValue(Origin, out Uri? origin) ? origin : request.RequestUri!;
+
+    /// <summary>Whether two URLs have one scheme, host and port.</summary>
+    public static bool SameAuthority(Uri one, Uri other) =>
+        one.Scheme == other.Scheme && one.Port == other.Port && one.IdnHost.Equals(other.IdnHost, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>A request for another URL with the headers of one; with its authorization where both are of one host.</summary>
+    public static HttpRequestMessage Copy(HttpRequestMessage request, Uri uri, Uri origin)
+    {
+        var copy = new HttpRequestMessage(request.Method, uri) { Content = request.Content };
+        foreach ((string name, HeaderStringValues values) in request.Headers.NonValidated)
+        {
+            if (name != "Authorization" || SameAuthority(uri, request.RequestUri!))
+                copy.Headers.TryAddWithoutValidation(name, values);
+        }
+
+        copy.Options.Set(Origin, origin);
+        return copy;
+    }
+
+    /// <summary>The last response, its headers read and its body not.</summary>
+    /// <exception cref="RefusedUrlException">A URL leads where we do not go.</exception>
+    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        Uri uri = request.RequestUri!;
+        Uri origin = OriginOf(request);
+        for (int hops = 0; ; hops++)
+        {
+            Check(uri, origin);
+            request.Options.Set(Asked, uri);
+            HttpRequestMessage hop = Copy(request, uri, origin);
+
+            // Digests are of the bytes as stored: a coding on the way would only have to be undone, within limits of its own.
+            hop.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
+            hop.Headers.TryAddWithoutValidation("User-Agent", UserAgent);
+            HttpResponseMessage response = await base.SendAsync(hop, cancellationToken).ConfigureAwait(false);
+
+            // A body may hold secrets, and is not led on.
+            if (request.Content is not null || !IsRedirect(response.StatusCode))
+                return response;
+
+            try
+            {
+                uri = Target(uri, response);
+                RegistryLog.Redirected(options.Logger, request.RequestUri!.Host, uri.Host);
+                if (hops == MaxRedirects)
+                    throw new RefusedUrlException($"it led on {MaxRedirects + 1} times, expected at most {MaxRedirects}");
+            }
+            finally
+            {
+                response.Dispose();
+            }
+        }
+    }
+
+    private static void Check(Uri uri, Uri origin)
+    {
+        if (uri.Scheme != Uri.UriSchemeHttps && (uri.Scheme != Uri.UriSchemeHttp || origin.Scheme != Uri.UriSchemeHttp))
+            throw new RefusedUrlException($"it leads to '{uri.Scheme}:', expected {(origin.Scheme == Uri.UriSchemeHttp ? "http: or https:" : "https:")}");
+        if (uri.UserInfo.Length > 0 || uri.Host.Length == 0)
+            throw new RefusedUrlException("it leads to a URL with credentials or without a host");
+        if (!HasName(uri))
+            throw new RefusedUrlException("it leads to a host whose name cannot be written in the DNS");
+    }
+
+    /// <summary>Whether a URL's host can be written as a name of the DNS. What cannot is found out only when it is asked for.</summary>
+    private static bool HasName(Uri uri)
+    {
+        try
+        {
+            return uri.IdnHost.Length > 0;
+        }
+        catch (UriFormatException)
+        {
+            return false;
+        }
+    }
+
+    private static bool IsRedirect(HttpStatusCode status) => status
+        is HttpStatusCode.MovedPermanently or HttpStatusCode.Found or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
+
+    /// <remarks>The framework's own parsing of the header throws for some of what servers send.</remarks>
+    private static Uri Target(Uri from, HttpResponseMessage response)
+    {
+        if (response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values) && values.Count == 1
+            && Uri.TryCreate(from, values.First(), out Uri? target) && target.IsAbsoluteUri)
+        {
+            return AsWritten(values.First()) ?? target;
+        }
+
+        throw new RefusedUrlException($"it answered {(int)response.StatusCode} without a URL to go on to");
+    }
+
+    /// <summary>A URL with its path and query as they are written: the framework spells some escapes otherwise, and a
+    /// signature may be of the letters. Null for a relative one, or one that
+    /// must be escaped first.</summary>
+    private static Uri? AsWritten(string location)
+    {
+        string text = location.Split('#')[0];
+        var asWritten = new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true };
+        return !text.AsSpan().ContainsAnyExceptInRange('!', '~') && Uri.TryCreate(text, asWritten, out Uri? uri)
+            && (uri.Scheme == Uri.UriSchemeHttp || uri.Scheme == Uri.UriSchemeHttps) && uri.PathAndQuery.StartsWith('/')
+                ? uri
+                : null;
+    }
+}
+
+/// <summary>A registry sent us where we do not go. Trying again changes nothing.</summary>
+internal sealed class RefusedUrlException(string message) : Exception(message);

@@ -1,0 +1,65 @@
+using System.Net;
+
+namespace Xfn.Core.Registry;
+
+/// <summary>What is asked for, and of whom: an image's manifest, or one of its blobs, of its registry or of a mirror.</summary>
+/// <param name="Endpoint">Whom.</param>
+/// <param name="Image">The image.</param>
+/// <param name="Blob">The blob; empty for the manifest.</param>
+/// <param name="Auth">Credentials that came with the request; null for the runner's own.</param>
+internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference Image, Digest Blob, ImagePullAuth? Auth)
+{
+    /// <summary>Where a request keeps it.</summary>
+    public static readonly HttpRequestOptionsKey<RegistryTarget> Key = new("xfn.target");
+
+    public bool IsManifest => Blob.IsEmpty;
+
+    /// <summary>The stage that fails when the request does.</summary>
+    public RunStage Stage => IsManifest ? RunStage.Resolve : RunStage.Pull;
+
+    /// <summary>The repository, as its endpoint names it.</summary>
+    public string Repository => Endpoint.Prefix + Image.Repository;
+
+    /// <summary>What a token must allow.</summary>
+    public string Scope => $"repository:{Repository}:pull";
+
+    public static RegistryTarget Of(HttpRequestMessage request) =>
+        request.Options.TryGetValue(Key, out RegistryTarget? target) ? target : throw new InvalidOperationException("the request says not what is asked for");
+
+    /// <param name="scheme"><c>http</c> or <c>https</c>.</param>
+    public Uri Url(string scheme)
+    {
+        string host = Endpoint.Authority == ImageReference.DefaultRegistry ? RegistryEndpoint.HubHost : Endpoint.Authority;
+        string path = !IsManifest ? $"blobs/{Blob}" : Image.Digest.IsEmpty ? $"manifests/{Image.Tag}" : $"manifests/{Image.Digest}";
+        return new Uri($"{scheme}://{host}/v2/{Repository}/{path}");
+    }
+
+    /// <summary>What, in the words of errors.</summary>
+    public override string ToString() => IsManifest ? $"image '{Image}'" : $"blob '{Blob}' of image '{Image}'";
+}
+
+/// <summary>A host that serves a registry's repositories: the registry itself, or a mirror of it.</summary>
+/// <param name="Authority">Host, and port if any.</param>
+/// <param name="Prefix">What a mirror puts before the repository's name: empty, or components with a slash at the end.</param>
+/// <param name="IsMirror">Whether this is not the registry that the reference names.</param>
+internal sealed record RegistryEndpoint(string Authority, string Prefix, bool IsMirror)
+{
+    /// <summary>The host of Docker Hub's registry, whose name is another.</summary>
+    public const string HubHost = "registry-1.docker.io";
+
+    /// <summary>The registry that a reference names.</summary>
+    public static RegistryEndpoint Of(ImageReference reference) => new(reference.Registry, "", false);
+
+    /// <summary>A mirror, as the options name it.</summary>
+    /// <param name="mirror"><c>HOST[:PORT][/PREFIX]</c>.</param>
+    /// <exception cref="ArgumentException">It is not that.</exception>
+    public static RegistryEndpoint Mirror(string mirror) => ImageReference.TryParse(mirror.TrimEnd('/') + "/x", "mirror.invalid", out ImageReference? inside, out _)
+        && inside is { IsLocal: false, Tag: "latest" } && inside.Registry != "mirror.invalid"
+            ? new RegistryEndpoint(inside.Registry, inside.Repository[..^1], true)
+            : throw new ArgumentException($"cannot use mirror '{mirror}': it is no host. Write HOST[:PORT][/PREFIX], the host with a dot or a port.");
+
+    /// <summary>Whether the host is this machine's loopback by its very name.</summary>
+    public static bool IsLoopback(string authority) =>
+        new Uri("http://" + authority) is var uri
+        && (uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address)));
+}
