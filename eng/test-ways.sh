@@ -6,19 +6,19 @@
 #   single  as an ordinary user without
 # Then the tests of runs once more with every function prepared before it is run, in the ways that
 # XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary user; "root caps subids
-# single" for all. And as root once more with crun to make the containers, which by default makes none of those that
-# xfn-spark knows how to make.
+# single" for all. And as root once more with crun to make the containers.
 end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
 
 # Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning
-# with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself.
-unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry RuntimeParity SharedPull Telemetry UnpackLimit)
+# with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself, OCI
+# runtimes.
+unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry Runtime RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
-by_runtime=(Attack BundleOption Containment Failure KilledRun Limit Prepared Run)
+by_runtime=(Attack BundleBuilder BundleOption Containment Failure KilledRun Limit Run)
 runtime_filter="&($(printf "|FullyQualifiedName~$end_to_end.%sTests" "${by_runtime[@]}" | cut -c2-))"
 
 # run_way WAY FILTER VARIABLE...: runs the tests that the filter chooses, in one way, in directories that are its user's

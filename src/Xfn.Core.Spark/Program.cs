@@ -5,9 +5,6 @@ using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;
 // `xfn-spark prepare` does so up to the function's execution, and waits for its release; `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
-// `xfn-spark gate` is what waits in a prepared container.
-if (args is ["gate"])
-    return GateProcess.Pass();
 try
 {
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.

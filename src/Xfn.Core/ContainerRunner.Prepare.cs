@@ -15,6 +15,7 @@ public sealed partial class ContainerRunner
     /// <param name="cancellationToken">Ends the preparation.</param>
     /// <returns>The function, when all its containers wait. It ends with the runner, or when it is disposed.</returns>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    /// <exception cref="InvalidRequestException">The runner has an OCI runtime of its own (<see cref="ContainerRunnerOptions.WithRuntime"/>): only xfn-spark prepares containers.</exception>
     /// <exception cref="XfnException">The function cannot be run so; the error is that of a run.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default)
@@ -22,6 +23,8 @@ public sealed partial class ContainerRunner
         RunPlan plan = RunPlan.From(request, _settings);
         if (!request.Input.IsEmpty)
             throw new InvalidRequestException("cannot prepare a function with an input: each run has its own. Pass it to PreparedFunction.RunAsync.");
+        if (_settings.Runtime is { } runtime)
+            throw new InvalidRequestException($"cannot prepare a function with OCI runtime '{runtime}': only xfn-spark prepares containers. Run the function unprepared, or name no runtime (WithRuntime).");
         options ??= new PrepareOptions();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Count, "options.Count");
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Count, PrepareOptions.MaxCount, "options.Count");

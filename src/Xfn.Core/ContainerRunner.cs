@@ -77,7 +77,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
 
         _settings = RunnerSettings.From(options);
-        Func<bool, IBundleBuilder> bundles = BundlesFor(options);
+        IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle);
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
         IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
         try
@@ -97,7 +97,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             var references = new ReferenceMap(_cache, fetcher, platform);
             _catalog = new CacheCatalog(store, references, layers, uses);
             _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, _settings.Time);
-            _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), platform);
+            _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), bundles, platform);
             _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
             _planner = new ContainerPlanner(
                 _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, _settings.Logger, AfterPull));
@@ -314,19 +314,6 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             throw ex is FunctionCanceledException run ? run.With(cancellationToken) : new OperationCanceledException(ex.Message, ex, cancellationToken);
         }
-    }
-
-    /// <summary>xfn-spark and crun take a compiled seccomp filter; for crun that saves milliseconds of every run.</summary>
-    private static Func<bool, IBundleBuilder> BundlesFor(ContainerRunnerOptions options)
-    {
-        if (options.BundleBuilder is { } given)
-            return _ => given;
-        BundleOptions compiledOptions = options.Bundle with { SeccompForm = SeccompForm.Compiled };
-        IBundleBuilder? compiled = options.Runtime is null ? new RuntimeBundleBuilder(compiledOptions) : null;
-
-        // Made now also where it may turn out that the runtime takes the other: wrong options are told when the runner is made.
-        IBundleBuilder other = compiled ?? new RuntimeBundleBuilder(options.Bundle);
-        return takesCompiled => takesCompiled ? compiled ??= new RuntimeBundleBuilder(compiledOptions) : other;
     }
 
     private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)

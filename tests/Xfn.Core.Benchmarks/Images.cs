@@ -1,5 +1,6 @@
 using System.Formats.Tar;
 using System.Text.Json.Nodes;
+using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Benchmarks;
 
@@ -33,7 +34,7 @@ internal sealed class Images(string work)
         string bundle = Directory.CreateDirectory(Path.Combine(work, ownUserNamespace ? "bundle-user" : "bundle")).FullName;
         string bin = Directory.CreateDirectory(Path.Combine(bundle, "rootfs", "bin")).FullName;
         File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
-        Bundle built = new RuntimeBundleBuilder(new BundleOptions { SeccompForm = SeccompForm.Compiled }).Build(new BundleContext
+        ContainerSpecification built = new RuntimeBundleBuilder().Build(new BundleContext
         {
             Reference = ImageReference.Parse("bench"),
             Image = Config(Cat, []),
@@ -42,9 +43,9 @@ internal sealed class Images(string work)
         });
 
         // Root of a user namespace may not make them here.
-        foreach (string directory in built.MountPoints)
-            Directory.CreateDirectory(Path.Combine(bundle, "rootfs", directory.TrimStart('/')));
-        JsonNode config = JsonNode.Parse(built.RuntimeConfig.Span)!;
+        foreach (string directory in MountPoints.Of(built).Directories)
+            Directory.CreateDirectory(Path.Combine(bundle, "rootfs", directory));
+        JsonNode config = JsonNode.Parse(RuntimeConfigWriter.Write(built, takesFilter: true))!;
         if (ownUserNamespace)
         {
             // Where its peers run an ordinary user has its own id as 0, and its subordinate ids as 1 to 65535: the kernel takes no range that spans both.

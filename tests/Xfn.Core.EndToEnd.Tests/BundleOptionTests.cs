@@ -52,12 +52,21 @@ internal sealed class BundleOptionTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Another_seccomp_profile_holds_instead_of_the_default_one(CancellationToken token)
+    public async Task Another_seccomp_filter_holds_instead_of_the_default_one(CancellationToken token)
     {
         const string script = "busybox mkdir /tmp/d 2>/dev/null || echo refused; busybox hostname 2>/dev/null >/dev/null && echo allowed";
-        byte[] profile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"""u8.ToArray();
+        byte[] filter =
+        [
+            .. Instruction(0x20, 0, 0, 0), // the number of the call
+            .. Instruction(0x15, 2, 0, 83), // mkdir
+            .. Instruction(0x15, 1, 0, 258), // mkdirat
+            .. Instruction(0x06, 0, 0, 0x7fff0000), // allowed
+            .. Instruction(0x06, 0, 0, 0x00050001), // EPERM
+        ];
         Assert.That(Text((await RunShellAsync(script, token: token)).Output), Is.EqualTo("allowed\n"));
-        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompProfile = profile }), token: token)).Output), Is.EqualTo("refused\nallowed\n"));
+        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompFilter = filter }), token: token)).Output), Is.EqualTo("refused\nallowed\n"));
+
+        static byte[] Instruction(ushort code, byte ifTrue, byte ifFalse, uint operand) => [.. BitConverter.GetBytes(code), ifTrue, ifFalse, .. BitConverter.GetBytes(operand)];
     }
 
     [Test, CancelAfter(60_000)]
@@ -94,6 +103,7 @@ internal sealed class BundleOptionTests : RunnerFixture
         yield return new("ReadOnlyMounts", new BundleOptions { ReadOnlyMounts = [new("/usr", "/proc/x")] });
         yield return new("AddedCapabilities", new BundleOptions { AddedCapabilities = ["CAP_SYS_ADMIN"] });
         yield return new("SeccompProfile", new BundleOptions { SeccompProfile = "{}"u8.ToArray() });
+        yield return new("SeccompFilter", new BundleOptions { SeccompFilter = new byte[7] });
     }
 
     [TestCaseSource(nameof(Nonsense))]

@@ -330,7 +330,7 @@ internal sealed class CacheTests : RunnerFixture
 
         public Action Hook { get; set; } = () => { };
 
-        public Bundle Build(BundleContext context)
+        public ContainerSpecification Build(BundleContext context)
         {
             Hook();
             return _builder.Build(context);

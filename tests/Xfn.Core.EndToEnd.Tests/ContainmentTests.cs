@@ -47,7 +47,7 @@ internal sealed class ContainmentTests : RunnerFixture
         "busybox renice -5 $$",
 
         // Before Linux 5.14 only the cgroup has such a limit: this one would be that of all runs together.
-        .. ResourceLimit.CountsProcessesByNamespace ? (string[])["ulimit -u 257"] : [],
+        .. Rlimits.CountsProcessesByNamespace ? (string[])["ulimit -u 257"] : [],
     ];
 
     [Test, CancelAfter(60_000)]

@@ -1,4 +1,3 @@
-using System.Text;
 using Microsoft.Testing.Platform.Builder;
 using Xfn.Cli;
 using Xfn.Core;
@@ -17,8 +16,6 @@ if (args is [var command, ..] && !command.StartsWith('-'))
     return await new CommandLine(options =>
     {
         options.Runtime = Ways.Runtime;
-        if (Environment.GetEnvironmentVariable("XFN_TEST_SECCOMP") is { } profile)
-            options.Bundle = options.Bundle with { SeccompProfile = Encoding.UTF8.GetBytes(profile) };
         if (Environment.GetEnvironmentVariable("XFN_TEST_EPHEMERAL") is { } parent)
             options.WithEphemeralCache(parent);
         return new TestRunner(new ContainerRunner(options));

@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json.Nodes;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -53,48 +51,47 @@ internal sealed class RuntimeTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task A_bundle_with_what_only_a_runtime_knows_is_run_by_crun(CancellationToken token)
+    public async Task What_only_a_runtime_knows_is_run_by_the_one_that_is_named(CancellationToken token)
     {
-        var log = new LogCollector();
+        Task<RunFunctionResponse> RunAsync(string? runtime) =>
+            RunShellAsync("busybox grep -c ' /data ramfs ' /proc/mounts", configure: o => (o.Runtime, o.BundleBuilder) = (runtime, new WithRamfs()), token: token);
+
+        Assert.That(Text((await RunAsync("crun")).Output), Is.EqualTo("1\n"));
+        var error = (await Assert.ThrowsAsync<ContainerEnvironmentException>(() => RunAsync(null)))!;
+        Assert.That(error.Message, Does.Contain("xfn-spark does not know mounts of the type 'ramfs'").And.Contain("(WithRuntime)"));
+        Assert.That(error.Stage, Is.EqualTo(RunStage.Bundle));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_seccomp_profile_is_compiled_by_the_runtime_that_is_named(CancellationToken token)
+    {
+        byte[] profile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"""u8.ToArray();
         RunFunctionResponse response = await RunShellAsync(
-            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", configure: o => (o.Runtime, o.BundleBuilder, o.Logger) = (null, new Changed(AddSysctl), log), token: token);
-        Assert.That(Text(response.Output), Is.EqualTo("7\n"));
-        Assert.That(log.Lines, Has.Exactly(1).Match("^Debug: .*left to crun: xfn-spark does not know 'linux.sysctl'"));
+            "busybox mkdir /tmp/d 2>/dev/null || echo refused", configure: o => o.WithRuntime("crun").WithBundleOptions(b => b with { SeccompProfile = profile }), token: token);
+        Assert.That(Text(response.Output), Is.EqualTo("refused\n"));
     }
+
+    [Test]
+    public void Without_a_runtime_a_seccomp_profile_that_is_not_compiled_is_refused_when_the_runner_is_made() =>
+        Assert.That(
+            () => NewRunner(o => o.WithRuntime(null).WithBundleOptions(b => b with { SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW"}"""u8.ToArray() })),
+            Throws.ArgumentException.With.Message.Contains("SeccompProfile").And.Message.Contains("(BundleOptions.SeccompFilter)").And.Message.Contains("(WithRuntime)"));
 
     [Test, CancelAfter(60_000)]
-    public async Task An_ordinary_bundle_is_left_to_nobody(CancellationToken token)
-    {
-        var log = new LogCollector();
-        await RunShellAsync("true", configure: o => (o.Runtime, o.Logger) = (null, log), token: token);
-        Assert.That(log.Lines, Has.None.Contains("left to"));
-    }
-
-    [Test, CancelAfter(60_000)]
-    public async Task Without_crun_an_ordinary_bundle_runs(CancellationToken token)
-    {
-        HostResult result = await RunWithoutCrunAsync("", token);
-        Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "ran\n")), result.Error);
-    }
-
-    [Test, CancelAfter(60_000)]
-    public async Task Without_crun_what_only_a_runtime_knows_is_told_with_the_remedy(CancellationToken token)
-    {
-        HostResult result = await RunWithoutCrunAsync("""{"defaultAction":"SCMP_ACT_ALLOW"}""", token);
-        Assert.That((result.ExitCode, result.Output), Is.EqualTo((125, "")), result.Error);
-        Assert.That(result.Error, Does.Contain("xfn-spark does not know a seccomp profile that is not compiled").And.Contain("apt-get install crun").And.Not.Contain("WithRuntime"));
-    }
-
-    private static void AddSysctl(JsonObject config) => config["linux"]!["sysctl"] = new JsonObject { ["net.ipv4.ip_unprivileged_port_start"] = "7" };
+    public async Task With_a_runtime_nothing_is_prepared(CancellationToken token) =>
+        await Assert.ThatAsync(
+            () => NewRunner(o => o.WithRuntime("crun")).PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Shell("true")) }, cancellationToken: token),
+            Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("'crun'").And.Message.Contains("(WithRuntime)"));
 
     /// <summary>Runs a function where there is no crun that could be executed.</summary>
-    private Task<HostResult> RunWithoutCrunAsync(string seccompProfile, CancellationToken token)
+    [Test, CancelAfter(60_000)]
+    public async Task Without_crun_functions_run(CancellationToken token)
     {
-        string[] variables = seccompProfile.Length > 0 ? [$"XFN_TEST_SECCOMP={seccompProfile}"] : [];
-        return HostProcess.RunUnderAsync(
+        HostResult result = await HostProcess.RunUnderAsync(
             "mount --make-rprivate / && mount --bind /dev/null /usr/bin/crun",
-            ["env", "-u", "XFN_TEST_RUNTIME", .. variables, Environment.ProcessPath!, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"],
+            ["env", "-u", "XFN_TEST_RUNTIME", Environment.ProcessPath!, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"],
             token);
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "ran\n")), result.Error);
     }
 
     private string WriteRuntime(string script)
@@ -106,17 +103,16 @@ internal sealed class RuntimeTests : RunnerFixture
         return path;
     }
 
-    /// <summary>The ordinary bundles, with something added.</summary>
-    private sealed class Changed(Action<JsonObject> change) : IBundleBuilder
+    /// <summary>The default, with a mount that xfn-spark does not know.</summary>
+    private sealed class WithRamfs : IBundleBuilder
     {
-        private readonly RuntimeBundleBuilder _ordinary = new(new BundleOptions { SeccompForm = SeccompForm.Compiled });
+        private readonly RuntimeBundleBuilder _ordinary = new();
 
-        public Bundle Build(BundleContext context)
+        public ContainerSpecification Build(BundleContext context)
         {
-            Bundle bundle = _ordinary.Build(context);
-            JsonObject config = JsonNode.Parse(bundle.RuntimeConfig.Span)!.AsObject();
-            change(config);
-            return bundle with { RuntimeConfig = Encoding.UTF8.GetBytes(config.ToJsonString()) };
+            ContainerSpecification container = _ordinary.Build(context);
+            container.Mounts.Add(new ContainerMount { Destination = "/data", Type = "ramfs", Source = "ramfs", Options = { "nosuid", "nodev" } });
+            return container;
         }
     }
 }

@@ -54,7 +54,7 @@ internal sealed class ServiceTests : ServedFixture
         AssertKeys(typeof(ContainerRunnerOptions), typeof(ContainerRunnerSettings), "Logger", "ImageFetcher", "BundleBuilder", "NamespaceSpawner", "StdioPiper", "TimeProvider");
         AssertKeys(typeof(UnpackLimits), typeof(UnpackSettings));
         AssertKeys(typeof(RegistryOptions), typeof(RegistrySettings), "Logger", "TimeProvider", "HttpHandler", "Credentials");
-        AssertKeys(typeof(BundleOptions), typeof(BundleSettings), "ReadOnlyMounts", "SeccompProfile", "SeccompForm");
+        AssertKeys(typeof(BundleOptions), typeof(BundleSettings), "ReadOnlyMounts", "SeccompProfile", "SeccompFilter");
         AssertKeys(typeof(RemoteContainerRunnerOptions), typeof(RemoteContainerRunnerSettings), "Logger", "TimeProvider", "ClientCertificates");
 
         static void AssertKeys(Type options, Type settings, params string[] code) => Assert.That(

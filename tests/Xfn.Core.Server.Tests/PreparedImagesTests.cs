@@ -34,6 +34,14 @@ internal sealed class PreparedImagesTests : ServerFixture
         }
     }
 
+    [Test]
+    public void With_a_runtime_nothing_is_prepared()
+    {
+        ContainerRunner runner = NewRunner(o => o.WithRuntime("crun"));
+        var policy = RequestPolicy.From(new ContainerRunnerServiceOptions(), runner);
+        Assert.That(() => new PreparedImages(runner, [KeyValuePair.Create("image", 1)], policy, NullLogger.Instance), Throws.ArgumentException.With.Message.Contains("(WithRuntime)"));
+    }
+
     /// <summary>A part of the host's own that is not ready yet, and says so by an exception of its own.</summary>
     private sealed class FailingBundles(int failures) : IBundleBuilder
     {
@@ -42,7 +50,7 @@ internal sealed class PreparedImagesTests : ServerFixture
 
         public int Failures => Volatile.Read(ref _failures);
 
-        public Bundle Build(BundleContext context) =>
+        public ContainerSpecification Build(BundleContext context) =>
             Interlocked.Decrement(ref _failures) >= 0 ? throw new InvalidOperationException("not yet") : _builder.Build(context);
     }
 

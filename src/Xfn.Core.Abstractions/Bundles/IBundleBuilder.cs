@@ -1,16 +1,28 @@
 namespace Xfn.Core;
 
-/// <summary>Turns an image and a request into what an OCI runtime needs to run it.</summary>
+/// <summary>Says what container an image and a request need. <c>RuntimeBundleBuilder</c> is the default; one that wraps it changes what that gives.</summary>
 public interface IBundleBuilder
 {
-    /// <summary>Builds a bundle. Called for every run, so quick; the result may be shared between runs.</summary>
+    /// <summary>Describes a container. Called concurrently, and for each run unless <see cref="IsStable"/>.</summary>
     /// <param name="context">The image and how it is to be run.</param>
+    /// <returns>A description that nobody else has: one that wraps this builder may change it.</returns>
     /// <exception cref="InvalidImageException">The image cannot be run: it has no entrypoint, or its user is unknown.</exception>
     /// <exception cref="InvalidRequestException">The request cannot be met.</exception>
-    Bundle Build(BundleContext context);
+    ContainerSpecification Build(BundleContext context);
+
+    /// <summary>Whether <see cref="Build"/> needs the image's <c>/etc/passwd</c> and <c>/etc/group</c>. To read them the first time takes about as long as a run.</summary>
+    /// <param name="image">The image's configuration.</param>
+    /// <returns>True by default.</returns>
+    bool NeedsUserFiles(ImageConfig image) => true;
+
+    /// <summary>Whether the container is the same in all runs of an image by one runner with the same network policy. The runner then keeps it, and does not call
+    /// <see cref="Build"/> again for that image.</summary>
+    /// <param name="context">What <see cref="Build"/> was called with.</param>
+    /// <returns>False, the default, to be asked for each run.</returns>
+    bool IsStable(BundleContext context) => false;
 }
 
-/// <summary>What a bundle is made from.</summary>
+/// <summary>What a container is described from.</summary>
 public sealed record BundleContext
 {
     /// <summary>The image's name, for messages.</summary>
@@ -19,10 +31,10 @@ public sealed record BundleContext
     /// <summary>The image's configuration.</summary>
     public required ImageConfig Image { get; init; }
 
-    /// <summary>The image's <c>/etc/passwd</c>; empty when it has none, or the configured user needs none.</summary>
+    /// <summary>The image's <c>/etc/passwd</c>. Empty when the image has none, or when <see cref="IBundleBuilder.NeedsUserFiles"/> was false.</summary>
     public ReadOnlyMemory<byte> Passwd { get; init; }
 
-    /// <summary>The image's <c>/etc/group</c>; likewise.</summary>
+    /// <summary>The image's <c>/etc/group</c>, likewise.</summary>
     public ReadOnlyMemory<byte> Group { get; init; }
 
     /// <summary>How to run it.</summary>
@@ -31,50 +43,3 @@ public sealed record BundleContext
     /// <summary>The ids of the user namespace it will run in.</summary>
     public required IdMapping Mapping { get; init; }
 }
-
-/// <summary>A runtime specification, and what its root file system needs besides the image's layers.</summary>
-public sealed record Bundle
-{
-    /// <summary>The runtime's <c>config.json</c>, in UTF-8. Its <c>root.path</c> is <c>rootfs</c>; the root is mounted there before the runtime starts.</summary>
-    /// <remarks><see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config.md">runtime-spec, Configuration</see>.</remarks>
-    public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
-
-    /// <summary>Directories that must be real directories in the root, whatever the image has there: mount points. Relative to the root, parents first.</summary>
-    public IReadOnlyList<string> MountPoints { get; init => field = value ?? []; } = [];
-
-    /// <summary>Files that must be real files in the root, whatever the image has there: mount points of single files. Relative to the root; their directories
-    /// are in <see cref="MountPoints"/>.</summary>
-    public IReadOnlyList<string> FileMountPoints { get; init => field = value ?? []; } = [];
-
-    /// <summary>Directories made where the image has nothing: the working directory. Relative to the root, parents first.</summary>
-    public IReadOnlyList<string> Directories { get; init => field = value ?? []; } = [];
-
-    /// <summary>Files that are made for the run, whatever the image has there. None by default.</summary>
-    /// <remarks>Where the image has something other than a directory on a file's way, as a link, the file is mounted over what
-    /// the way leads to; a file whose way leads nowhere is left out.</remarks>
-    public IReadOnlyList<BundleFile> Files { get; init; } = [];
-
-    /// <summary>Directories that can be written to, each with the image's content, owner and mode, if the root cannot be.
-    /// Relative to the root, each once; those that the image may lack are in <see cref="Directories"/> too. None by default.</summary>
-    /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md">image-spec, Conversion to
-    /// OCI Runtime Configuration</see>.</remarks>
-    public IReadOnlyList<string> Volumes { get; init; } = [];
-
-    /// <summary>How many bytes all <see cref="Volumes"/> together may have, in memory, besides what the image has in
-    /// them.</summary>
-    public long VolumeBytes { get; init; }
-
-    /// <summary>Bytes of a writable directory, in memory, over the image's layers; 0 for a root that is mounted read-only.</summary>
-    public long WritableRootBytes { get; init; }
-
-    /// <summary>Whether the container may be made under the runner's own <c>/proc</c> where the kernel refuses a fresh one; false is an error then. The runtime's
-    /// <c>config.json</c> must bind <c>/proc</c>, for it would be refused a fresh one too.</summary>
-    public bool OuterProc { get; init; }
-}
-
-/// <summary>A file that is made for a run.</summary>
-/// <param name="Path">Its path, relative to the root; such as <c>etc/hosts</c>.</param>
-/// <param name="Content">What it holds.</param>
-/// <param name="FollowsImage">Whether what the image has in the file of that path, up to 64 KiB, comes first.</param>
-/// <param name="IsLink">Whether it is a symbolic link, to the path that is its content. It is left out where the image has something else than a directory on its way.</param>
-public sealed record BundleFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage = false, bool IsLink = false);

@@ -1,6 +1,6 @@
 namespace Xfn.Core.Spark;
 
-/// <summary>A container that a spark makes by itself: what the runtime specification says of it, in the kernel's terms. Its namespaces are always new: mount, PID, IPC, UTS and cgroup.</summary>
+/// <summary>A <see cref="ContainerSpecification"/> in the kernel's terms, for a spark to make. Its namespaces are always new: mount, PID, IPC, UTS and cgroup.</summary>
 /// <remarks>Travels inside <see cref="SparkRun.Container"/>, written by <see cref="SparkFrame"/> as a message of its own, so that it is written once for many runs.</remarks>
 internal sealed record SparkContainer
 {
@@ -33,7 +33,8 @@ internal sealed record SparkContainer
     /// <summary>Whether execve(2) may give privileges, as by set-user-ID bits.</summary>
     public required bool NewPrivileges { get; init; }
 
-    public required SparkCapabilities Capabilities { get; init; }
+    /// <summary>A bit for each capability, in all five sets.</summary>
+    public required ulong Capabilities { get; init; }
 
     public required IReadOnlyList<SparkLimit> Limits { get; init; }
 
@@ -49,9 +50,6 @@ internal sealed record SparkContainer
     /// <summary>The seccomp filter: instructions of classic BPF, eight bytes each. Empty for none.</summary>
     public required ReadOnlyMemory<byte> Filter { get; init; }
 }
-
-/// <summary>Sets of capabilities, a bit for each.</summary>
-internal sealed record SparkCapabilities(ulong Bounding, ulong Effective, ulong Inheritable, ulong Permitted, ulong Ambient);
 
 /// <summary>A limit of setrlimit(2).</summary>
 /// <param name="Resource">The kernel's number for it.</param>

@@ -96,8 +96,6 @@ internal static class SparkFrame
                     RuntimeConfig = c.Bytes(run?.RuntimeConfig),
                     Container = c.Bytes(run?.Container),
                     HasGate = c.Flag(run?.HasGate),
-                    GateArguments = c.Texts(run?.GateArguments),
-                    GateEnvironment = c.Texts(run?.GateEnvironment),
                 };
             case SparkMessageKind.Unpack:
                 var unpack = (SparkUnpack?)m;
@@ -203,12 +201,7 @@ internal static class SparkFrame
                     OomScoreAdjustment = c.Flag(container is null ? null : container.OomScoreAdjustment is not null) ? (int)c.Number(container?.OomScoreAdjustment) : null,
                     OwnNetwork = c.Flag(container?.OwnNetwork),
                     NewPrivileges = c.Flag(container?.NewPrivileges),
-                    Capabilities = new SparkCapabilities(
-                        c.Bits(container?.Capabilities.Bounding),
-                        c.Bits(container?.Capabilities.Effective),
-                        c.Bits(container?.Capabilities.Inheritable),
-                        c.Bits(container?.Capabilities.Permitted),
-                        c.Bits(container?.Capabilities.Ambient)),
+                    Capabilities = c.Bits(container?.Capabilities),
                     Limits = c.Items(container?.Limits, static (ref c, limit) => new SparkLimit((int)c.Number(limit?.Resource), c.Bits(limit?.Soft), c.Bits(limit?.Hard))),
                     Mounts = c.Items(container?.Mounts, static (ref c, mount) =>
                         new SparkMount(c.Text(mount?.Destination), c.Text(mount?.Type), c.Text(mount?.Source), c.Bits(mount?.Flags), c.Text(mount?.Data))),
@@ -221,7 +214,7 @@ internal static class SparkFrame
         }
     }
 
-    private static SparkRootFile File(ref Codec c, SparkRootFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage), c.Flag(file?.IsLink));
+    private static ContainerFile File(ref Codec c, ContainerFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage), c.Flag(file?.IsLink));
 
     /// <summary>Writes or reads an element of a list.</summary>
     private delegate T Item<T>(ref Codec codec, T? value)

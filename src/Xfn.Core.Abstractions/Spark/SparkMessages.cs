@@ -84,7 +84,7 @@ internal enum SparkFailureKind : byte
 /// <param name="Id">The id that the mapping lacks, where the kind says so; else 0.</param>
 internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno, uint Id = 0);
 
-/// <summary>Mount an image's root and run a bundle in it. The three pipes were made before.</summary>
+/// <summary>Mount an image's root and run a container in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
 {
     /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
@@ -106,8 +106,8 @@ internal sealed record SparkRun
     /// <summary>Directories that the image shadows.</summary>
     public required IReadOnlyList<string> Directories { get; init; }
 
-    /// <summary>Files that are made for this run. With <see cref="FlattenedDirectory"/> they are mounted over those it has.</summary>
-    public required IReadOnlyList<SparkRootFile> Files { get; init; }
+    /// <summary>Files that are made for this run, with paths relative to the root. With <see cref="FlattenedDirectory"/> they are mounted over those it has.</summary>
+    public required IReadOnlyList<ContainerFile> Files { get; init; }
 
     /// <summary>Directories that are writable where the root is not, each with the image's content.</summary>
     public required IReadOnlyList<string> Volumes { get; init; }
@@ -130,36 +130,23 @@ internal sealed record SparkRun
     /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
     public required bool OuterProc { get; init; }
 
-    /// <summary>The container, a <see cref="SparkContainer"/> without its header, when the spark is to make it by itself; else empty, and an OCI runtime makes it.</summary>
+    /// <summary>The container, a <see cref="SparkContainer"/> without its header, for the spark to make; empty where an OCI runtime makes it.</summary>
     public ReadOnlyMemory<byte> Container { get; init; }
 
-    /// <summary>Whether the container is to wait for its release before it executes the function.</summary>
+    /// <summary>Whether the container is to wait for its release before it executes the function. Only the spark makes such a container.</summary>
     public bool HasGate { get; init; }
 
-    /// <summary>The OCI runtime's absolute path; empty where there is none.</summary>
-    public required string Runtime { get; init; }
+    /// <summary>The absolute path of the OCI runtime that the user named; empty for none.</summary>
+    public string Runtime { get; init; } = "";
 
     /// <summary>The runtime's own flags, before its command.</summary>
-    public required IReadOnlyList<string> RuntimeFlags { get; init; }
+    public IReadOnlyList<string> RuntimeFlags { get; init; } = [];
 
-    /// <summary><c>config.json</c>.</summary>
-    public required ReadOnlyMemory<byte> RuntimeConfig { get; init; }
-
-    /// <summary>The function's arguments, when an OCI runtime makes a container with a gate: <see cref="RuntimeConfig"/> executes that then. Else empty.</summary>
-    public IReadOnlyList<string> GateArguments { get; init; } = [];
-
-    /// <summary>The environment, likewise, <c>NAME=VALUE</c>.</summary>
-    public IReadOnlyList<string> GateEnvironment { get; init; } = [];
+    /// <summary><c>config.json</c>, for the runtime.</summary>
+    public ReadOnlyMemory<byte> RuntimeConfig { get; init; }
 }
 
-/// <summary>A file that is made for a run.</summary>
-/// <param name="Path">Relative to the root.</param>
-/// <param name="Content">What it holds.</param>
-/// <param name="FollowsImage">Whether what the image has in its place comes first.</param>
-/// <param name="IsLink">Whether it is a symbolic link, to the path that is its content.</param>
-internal sealed record SparkRootFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage, bool IsLink);
-
-/// <summary>The OCI runtime has started the container; one with a gate waits for its release.</summary>
+/// <summary>The container has been started; one with a gate waits for its release.</summary>
 internal sealed record SparkStarted;
 
 /// <summary>The container has ended, and everything that ran in it.</summary>
@@ -304,7 +291,7 @@ internal sealed record SparkFlatten
     public required IReadOnlyList<string> Directories { get; init; }
 
     /// <summary>As in <see cref="SparkRun.Files"/>, without content: each run mounts its own over them.</summary>
-    public required IReadOnlyList<SparkRootFile> Files { get; init; }
+    public required IReadOnlyList<ContainerFile> Files { get; init; }
 
     /// <summary>Mode of the root directory itself.</summary>
     public required uint RootMode { get; init; }

@@ -19,10 +19,12 @@ internal sealed class PreparedImages : IContainerRunner
     /// <param name="images">The images, and how many containers of each wait.</param>
     /// <param name="policy">What callers may ask for.</param>
     /// <param name="logger">Told of what cannot be prepared.</param>
-    /// <exception cref="ArgumentException">An image is no image's name or may not be run, or a count is out of range.</exception>
+    /// <exception cref="ArgumentException">An image is no image's name or may not be run, a count is out of range, or the runner prepares nothing.</exception>
     public PreparedImages(ContainerRunner runner, IEnumerable<KeyValuePair<string, int>> images, RequestPolicy policy, ILogger logger)
     {
         (_runner, _logger) = (runner, logger);
+        if (runner.Settings.Runtime is { } runtime && images.Any())
+            throw new ArgumentException($"cannot prepare images with OCI runtime '{runtime}': only xfn-spark prepares containers. Name no runtime (WithRuntime), or prepare none.", nameof(images));
         _wanted = [.. images.Select(image => (Apply(image.Key, policy), Check(image.Key, image.Value)))];
         _functions = new PreparedFunction?[_wanted.Length];
         _work = Task.WhenAll(Enumerable.Range(0, _wanted.Length).Select(PrepareAsync));

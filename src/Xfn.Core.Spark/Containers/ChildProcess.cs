@@ -19,8 +19,8 @@ internal sealed unsafe class ChildProcess
             throw SparkException.FromErrno($"cannot watch process {pid}");
     }
 
-    /// <summary>Starts a program with clean signals, an environment of its own, and no descriptors but the standard streams and, from 3 on, those it is to have besides.</summary>
-    public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio, params ReadOnlySpan<int> descriptors)
+    /// <summary>Starts a program with clean signals, an environment of its own, and no descriptors but the standard streams.</summary>
+    public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
     {
         byte* actions = stackalloc byte[Libc.SpawnObjectBytes];
         byte* attributes = stackalloc byte[Libc.SpawnObjectBytes];
@@ -29,9 +29,7 @@ internal sealed unsafe class ChildProcess
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0));
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdout, 1));
         Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stderr, 2));
-        for (int i = 0; i < descriptors.Length; i++)
-            Check(Libc.posix_spawn_file_actions_adddup2(actions, descriptors[i], 3 + i));
-        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3 + descriptors.Length));
+        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3));
         Check(Libc.posix_spawnattr_init(attributes));
         Check(Libc.posix_spawnattr_setflags(attributes, Libc.POSIX_SPAWN_SETSIGMASK | Libc.POSIX_SPAWN_SETSIGDEF));
 
@@ -177,6 +175,12 @@ internal sealed unsafe class ChildProcess
         return vector;
     }
 }
+
+/// <summary>A container that goes on by itself.</summary>
+/// <param name="Process">Its first process, a child of this spark.</param>
+/// <param name="IsExecuted">Whether it is known to have come as far as executing its program; else it has to be looked for at its end.</param>
+/// <param name="SetupMicroseconds">The processor time of that process that was not the function's.</param>
+internal readonly record struct StartedContainer(ChildProcess Process, bool IsExecuted, long SetupMicroseconds);
 
 /// <summary>How a child ended.</summary>
 /// <param name="Status">As wait(2) has it.</param>

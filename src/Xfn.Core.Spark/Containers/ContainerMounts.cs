@@ -2,7 +2,7 @@ using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>The mounts of a container, made by its first process: see <see cref="ContainerProcess"/> for what may be done here.</summary>
+/// <summary>The mounts of a container, made by its first process: see <see cref="ContainerInit"/> for what may be done here.</summary>
 /// <remarks>Every path is opened inside the root, and mounted on by its descriptor, so whatever links an image has, nothing outside is reached.</remarks>
 internal static unsafe class ContainerMounts
 {
@@ -11,7 +11,7 @@ internal static unsafe class ContainerMounts
     public static bool Make(ContainerPlan* plan)
     {
         int root = Raw.openat(Libc.AT_FDCWD, plan->Root, Libc.O_PATH | Libc.O_CLOEXEC, 0);
-        if (!ContainerProcess.Check(plan, ContainerStage.Root, plan->Root, root))
+        if (!ContainerInit.Check(plan, ContainerStage.Root, plan->Root, root))
             return false;
         for (int i = 0; i < plan->MountCount; i++)
         {
@@ -54,18 +54,18 @@ internal static unsafe class ContainerMounts
         int target = Open(root, destination);
         if (target < 0 && Raw.Error == Libc.ENOENT)
             target = MakeMountPoint(root, destination, mount->IsFile);
-        if (!ContainerProcess.Check(plan, ContainerStage.MountPoint, destination, target))
+        if (!ContainerInit.Check(plan, ContainerStage.MountPoint, destination, target))
             return false;
         byte* path = stackalloc byte[PathBytes];
         bool done;
         if (mount->Type is not null)
         {
-            done = ContainerProcess.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), mount->Type, mount->Flags, mount->Data));
+            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), mount->Type, mount->Flags, mount->Data));
         }
         else
         {
             const nuint atOnce = Libc.MS_BIND | Libc.MS_REC;
-            done = ContainerProcess.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
+            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
                 && SetFlags(plan, ContainerStage.Mount, root, destination, mount->Flags & ~atOnce, (mount->Flags & Libc.MS_REC) != 0);
         }
 
@@ -82,9 +82,9 @@ internal static unsafe class ContainerMounts
         byte* status = stackalloc byte[256];
         byte* path = stackalloc byte[PathBytes];
         int mounted = Open(root, destination);
-        bool done = ContainerProcess.Check(plan, stage, destination, mounted)
-            && ContainerProcess.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
-            && ContainerProcess.Check(plan, stage, destination,
+        bool done = ContainerInit.Check(plan, stage, destination, mounted)
+            && ContainerInit.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
+            && ContainerInit.Check(plan, stage, destination,
                 Raw.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
         if (done && recursively && (flags & Libc.MS_RDONLY) != 0)
         {
@@ -94,7 +94,7 @@ internal static unsafe class ContainerMounts
             var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
             byte none = 0;
             done = Raw.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
-                || Raw.Error == Libc.ENOSYS || ContainerProcess.Check(plan, stage, destination, -1);
+                || Raw.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
         }
 
         _ = Raw.close(mounted);
@@ -110,21 +110,21 @@ internal static unsafe class ContainerMounts
         fixed (byte* dev = "/dev"u8)
         {
             int directory = Open(root, dev);
-            if (!ContainerProcess.Check(plan, ContainerStage.Device, dev, directory))
+            if (!ContainerInit.Check(plan, ContainerStage.Device, dev, directory))
                 return false;
             for (byte** device = plan->Devices; *device is not null; device++)
             {
                 int file = Raw.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_110_110);
                 Join(source, dev, *device);
-                if (!ContainerProcess.Check(plan, ContainerStage.Device, *device, file)
-                    || !ContainerProcess.Check(plan, ContainerStage.Device, *device, Raw.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
+                if (!ContainerInit.Check(plan, ContainerStage.Device, *device, file)
+                    || !ContainerInit.Check(plan, ContainerStage.Device, *device, Raw.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
                     return false;
                 _ = Raw.close(file);
             }
 
             for (byte** link = plan->Links; *link is not null; link += 2)
             {
-                if (Raw.symlinkat(link[1], directory, link[0]) < 0 && Raw.Error != Libc.EEXIST && !ContainerProcess.Check(plan, ContainerStage.Device, *link, -1))
+                if (Raw.symlinkat(link[1], directory, link[0]) < 0 && Raw.Error != Libc.EEXIST && !ContainerInit.Check(plan, ContainerStage.Device, *link, -1))
                     return false;
             }
 
@@ -146,7 +146,7 @@ internal static unsafe class ContainerMounts
             target = Open(root, masked);
         if (target < 0 && IsNotThere(Raw.Error))
             return true;
-        if (!ContainerProcess.Check(plan, ContainerStage.Mask, masked, target))
+        if (!ContainerInit.Check(plan, ContainerStage.Mask, masked, target))
             return false;
         byte* path = stackalloc byte[PathBytes];
         byte* source = stackalloc byte[PathBytes];
@@ -155,7 +155,7 @@ internal static unsafe class ContainerMounts
             int result = !isDirectory ? Raw.mount(nothing, Name(path, target), null, Libc.MS_BIND, null)
                 : empty >= 0 ? Raw.mount(Name(source, empty), Name(path, target), null, Libc.MS_BIND, null)
                 : Raw.mount(tmpfs, Name(path, target), tmpfs, Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, small);
-            if (!ContainerProcess.Check(plan, ContainerStage.Mask, masked, result))
+            if (!ContainerInit.Check(plan, ContainerStage.Mask, masked, result))
                 return false;
             _ = Raw.close(target);
             if (isDirectory && empty < 0)
@@ -172,8 +172,8 @@ internal static unsafe class ContainerMounts
         if (target < 0 && IsNotThere(Raw.Error))
             return true;
         byte* path = stackalloc byte[PathBytes];
-        bool done = ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, target)
-            && ContainerProcess.Check(plan, ContainerStage.ReadOnly, readOnly, Raw.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
+        bool done = ContainerInit.Check(plan, ContainerStage.ReadOnly, readOnly, target)
+            && ContainerInit.Check(plan, ContainerStage.ReadOnly, readOnly, Raw.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
             && SetFlags(plan, ContainerStage.ReadOnly, root, readOnly, Libc.MS_RDONLY, recursively: true);
         _ = Raw.close(target);
         return done;
@@ -186,10 +186,10 @@ internal static unsafe class ContainerMounts
         fixed (byte* here = "."u8, top = "/"u8)
         {
             // The old root is stacked upon the new one, and what is stacked is what a path finds.
-            return ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.fchdir(root))
-                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.syscall(Raw.SYS_pivot_root, (nint)here, (nint)here))
-                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.umount2(here, detach))
-                && ContainerProcess.Check(plan, ContainerStage.Pivot, null, Raw.chdir(top));
+            return ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.fchdir(root))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.syscall(Raw.SYS_pivot_root, (nint)here, (nint)here))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.umount2(here, detach))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.chdir(top));
         }
     }
 

@@ -49,8 +49,8 @@ internal unsafe struct ContainerPlan
     public int Stdout;
     public int Stderr;
 
-    /// <summary>The descriptors of a gate (<see cref="Gate"/>): <see cref="WaitingProgram"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
-    public int Waiting;
+    /// <summary>The descriptors of a gate (<see cref="StartGate"/>): the <see cref="GateStub"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
+    public int Stub;
     public int Release;
     public int Status;
 
@@ -63,11 +63,8 @@ internal unsafe struct ContainerPlan
     public uint* Groups;
     public int GroupCount;
 
-    public ulong Bounding;
-    public ulong Effective;
-    public ulong Inheritable;
-    public ulong Permitted;
-    public ulong Ambient;
+    /// <summary>A bit for each capability, in all five sets.</summary>
+    public ulong Capabilities;
     public bool NewPrivileges;
 
     public byte* WorkingDirectory;

@@ -69,10 +69,10 @@ internal sealed unsafe class Obstacle(string root, SparkContainer container)
     private static string Show(Libc.FileStatus status) => $"(mode {Convert.ToString(status.Permissions, 8).PadLeft(4, '0')}, owner {status.Uid}:{status.Gid})";
 
     private bool MayPass(string directory, out Libc.FileStatus status) =>
-        !TryStatus(directory, out status) || (container.Capabilities.Effective & (DacOverride | DacReadSearch)) != 0 || HasExecute(status);
+        !TryStatus(directory, out status) || (container.Capabilities & (DacOverride | DacReadSearch)) != 0 || HasExecute(status);
 
     private bool MayExecute(Libc.FileStatus status) =>
-        (container.Capabilities.Effective & DacOverride) != 0 ? (status.Permissions & 0b001_001_001) != 0 : HasExecute(status);
+        (container.Capabilities & DacOverride) != 0 ? (status.Permissions & 0b001_001_001) != 0 : HasExecute(status);
 
     private bool HasExecute(Libc.FileStatus status) =>
         (status.Permissions >> (status.Uid == container.Uid ? 6 : status.Gid == container.Gid || container.Groups.Contains(status.Gid) ? 3 : 0) & 1) != 0;

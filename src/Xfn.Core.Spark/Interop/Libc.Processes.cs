@@ -12,14 +12,9 @@ internal static unsafe partial class Libc
     public const nint SYS_pidfd_send_signal = 424;
     public const nint SYS_pidfd_open = 434;
 
-    public const int F_SETFD = 2;
-    public const int FD_CLOEXEC = 1;
     public const int F_DUPFD_CLOEXEC = 1030;
-    public const uint MFD_CLOEXEC = 1;
-    public const int SEEK_END = 2;
     public const int X_OK = 1;
     public const int AT_EACCESS = 0x200;
-    public const int SIG_SETMASK = 2;
     public const int LastSignal = 64;
 
     public const short POSIX_SPAWN_SETSIGMASK = 8;
@@ -31,20 +26,8 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial int pipe2(int* ends, int flags);
 
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
-    public static partial int memfd_create(string name, uint flags);
-
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int execve(byte* path, byte** arguments, byte** environment);
-
-    [LibraryImport("libc", SetLastError = true)]
-    public static partial int faccessat(int directory, byte* path, int mode, int flags);
-
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint pread(int fd, byte* buffer, nuint count, long offset);
-
-    [LibraryImport("libc")]
-    public static partial int sigprocmask(int how, byte* set, byte* old);
 
     [LibraryImport("libc")]
     public static partial nint signal(int number, nint handler);

@@ -13,12 +13,12 @@ internal sealed record Skeleton
 
     public IReadOnlyList<string> Directories { get; init; } = [];
 
-    public IReadOnlyList<SparkRootFile> Files { get; init; } = [];
+    public IReadOnlyList<ContainerFile> Files { get; init; } = [];
 
     /// <summary>The <see cref="Files"/> for which there was no place, since the image has something else than a directory on their way.</summary>
-    public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
+    public IReadOnlyList<ContainerFile> Unplaced => _unplaced;
 
-    private readonly List<SparkRootFile> _unplaced = [];
+    private readonly List<ContainerFile> _unplaced = [];
 
     public uint RootMode { get; init; } = 0b111_101_101;
 
@@ -43,7 +43,7 @@ internal sealed record Skeleton
             Libc.close(fd);
         }
 
-        foreach (IGrouping<string, SparkRootFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
+        foreach (IGrouping<string, ContainerFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
             MakeFiles(layers, root, files.Key, files);
 
         // Last: it may take away the right to write.
@@ -51,7 +51,7 @@ internal sealed record Skeleton
     }
 
     /// <summary>Makes files of one directory, which stays as the image has it.</summary>
-    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<SparkRootFile> files)
+    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<ContainerFile> files)
     {
         using var image = new ImageDirectory(layers, directory);
         if (image.IsOther)
@@ -61,7 +61,7 @@ internal sealed record Skeleton
         }
 
         Make(root, Parents(directory));
-        foreach (SparkRootFile file in files)
+        foreach (ContainerFile file in files)
         {
             if (!file.IsLink)
                 RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);

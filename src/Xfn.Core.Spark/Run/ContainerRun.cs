@@ -4,7 +4,7 @@ using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Run;
 
-/// <summary>One run: the root is mounted, a runtime starts the container, this spark waits for the container's end.</summary>
+/// <summary>One run: the root is mounted, the container is started, this spark waits for the container's end.</summary>
 internal static class ContainerRun
 {
     private const string Root = "rootfs";
@@ -19,7 +19,7 @@ internal static class ContainerRun
         Identity.BecomeRoot();
         MachineFiles.MakeReadOnly(run.OuterProc);
         Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
-        IReadOnlyList<SparkRootFile> unplaced = run.Files;
+        IReadOnlyList<ContainerFile> unplaced = run.Files;
         if (run.FlattenedDirectory.Length > 0)
         {
             FlattenedRoot.Mount(workspace, Root, run.FlattenedDirectory, run.WritableRootBytes);
@@ -44,9 +44,10 @@ internal static class ContainerRun
         Volumes.Mount(workspace, workspace[Root], run.Volumes, run.VolumeBytes);
         NamespaceLimits.Set(run.OuterProc);
 
-        IContainerRuntime runtime = run.Container.IsEmpty ? new RuntimeProgram(run, workspace) : new SparkRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span));
-        Gate? gate = run.HasGate ? Gate.Make(pipes.Release, workspace["gate"]) : null;
-        StartedContainer container = runtime.Start(workspace[Root], pipes, gate);
+        StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, workspace["gate"]) : null;
+        StartedContainer container = run.Container.IsEmpty
+            ? OciRuntime.Start(run, workspace, pipes)
+            : new CloneRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span)).Start(workspace[Root], pipes, gate);
         pipes.CloseFunction();
         if (gate is not null)
         {

@@ -18,7 +18,8 @@ internal static class BundleOptionsValidator
         CheckRange(nameof(options.TmpBytes), options.TmpBytes, MinBytes, MaxBytes);
         CheckRange(nameof(options.TmpFiles), options.TmpFiles, 16, 1 << 24);
         CheckRange(nameof(options.ProcessLimit), options.ProcessLimit ?? BundleOptions.DefaultProcessLimit, 16, 1 << 22);
-        Check(nameof(options.SeccompForm), Enum.IsDefined(options.SeccompForm), options.SeccompForm, "there is none of that number", "Use Profile or Compiled");
+        Check(nameof(options.SeccompFilter), options.SeccompFilter.IsEmpty || SparkContainers.IsFilter(options.SeccompFilter), $"{options.SeccompFilter.Length} bytes",
+            $"it is not whole instructions of {SparkContainers.InstructionBytes} bytes, at most {SparkContainers.MaxInstructions}", "Give what seccomp_export_bpf writes");
 
         Check(nameof(options.Environment), options.Environment is not null, null, "it is null", "Leave it out, or give variables");
         foreach ((string name, string value) in options.Environment!)
@@ -41,8 +42,8 @@ internal static class BundleOptionsValidator
         foreach (ReadOnlyMount mount in options.ReadOnlyMounts!)
         {
             Check(nameof(options.ReadOnlyMounts), mount is not null, null, "one of them is null", "Leave it out");
-            Check(nameof(options.ReadOnlyMounts), IsPath(mount!.Source), mount.Source, "the source is no absolute path without empty, '.' and '..' components", "Write it whole");
-            Check(nameof(options.ReadOnlyMounts), IsPath(mount.Destination) && mount.Destination != "/", mount.Destination,
+            Check(nameof(options.ReadOnlyMounts), MountPoints.IsPath(mount!.Source), mount.Source, "the source is no absolute path without empty, '.' and '..' components", "Write it whole");
+            Check(nameof(options.ReadOnlyMounts), MountPoints.IsPath(mount.Destination) && mount.Destination != "/", mount.Destination,
                 "the destination is no absolute path without empty, '.' and '..' components", "Write it whole");
             Check(nameof(options.ReadOnlyMounts), !Reserved.Any(r => MountPoints.IsBelow(mount.Destination, r)) && mount.Destination != "/tmp", mount.Destination,
                 "every function has its own there", "Mount it elsewhere");
@@ -50,9 +51,12 @@ internal static class BundleOptionsValidator
         }
     }
 
-    private static bool IsPath(string? path) =>
-        path is ['/', ..] && !path.Contains('\0') && path.Length < 4096
-        && (path == "/" || path[1..].Split('/').All(c => c is not ("" or "." or "..")));
+    /// <summary>Refuses a seccomp profile that nobody compiles.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="runtime">The OCI runtime; null for none.</param>
+    public static void CheckSeccomp(BundleOptions options, string? runtime) =>
+        Check(nameof(options.SeccompProfile), runtime is not null || options.SeccompProfile.IsEmpty || !options.SeccompFilter.IsEmpty, $"{options.SeccompProfile.Length} bytes",
+            "it is not compiled, and xfn-spark compiles none", "Give it compiled (BundleOptions.SeccompFilter), or name an OCI runtime that compiles it (WithRuntime)");
 
     private static void CheckRange(string option, long value, long least, long most) =>
         Check(option, value >= least && value <= most, value, $"it is not between {least} and {most}", "Choose a value in that range");

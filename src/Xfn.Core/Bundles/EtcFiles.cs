@@ -12,21 +12,18 @@ internal static class EtcFiles
     /// <summary>Where older programs, and Java's, read what is mounted.</summary>
     private const string Mounts = "/etc/mtab";
 
-    /// <summary>The files of a container, but for those over which the caller mounts.</summary>
+    /// <summary>The files of a container.</summary>
     /// <param name="hostname">The container's host name.</param>
     /// <param name="ownNetwork">Whether it has a network of its own; else the machine's names and name servers are its too.</param>
-    /// <param name="mounts">What the caller mounts.</param>
-    public static IReadOnlyList<BundleFile> Of(string hostname, bool ownNetwork, IReadOnlyList<ReadOnlyMount> mounts)
+    public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork)
     {
         string hosts = $"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n";
         if (!ownNetwork && File.Exists(Hosts))
             hosts += File.ReadAllText(Hosts);
-        var files = new List<BundleFile> { FileOf(Hosts, hosts, followsImage: true), FileOf(Hostname, hostname + '\n'), FileOf(Mounts, "/proc/mounts") with { IsLink = true } };
+        yield return new(Hosts, Encoding.UTF8.GetBytes(hosts), FollowsImage: true);
+        yield return new(Hostname, Encoding.UTF8.GetBytes(hostname + '\n'));
+        yield return new(Mounts, "/proc/mounts"u8.ToArray(), IsLink: true);
         if (!ownNetwork && File.Exists(ResolvConf))
-            files.Add(FileOf(ResolvConf, File.ReadAllText(ResolvConf)));
-        files.RemoveAll(file => mounts.Any(mount => MountPoints.IsBelow('/' + file.Path, mount.Destination)));
-        return files;
+            yield return new(ResolvConf, File.ReadAllBytes(ResolvConf));
     }
-
-    private static BundleFile FileOf(string path, string text, bool followsImage = false) => new(path[1..], Encoding.UTF8.GetBytes(text), followsImage);
 }

@@ -1,16 +1,68 @@
 namespace Xfn.Core.Bundles;
 
-/// <summary>Collects what the root must hold for mounts to be made on, each once and parents first.</summary>
+/// <summary>What the root must hold for a container to be made in it, each once and parents first, relative to the root.</summary>
 internal sealed class MountPoints
 {
     private readonly List<string> _directories = [];
     private readonly List<string> _files = [];
 
+    private MountPoints(IEnumerable<string> wanted) => Wanted = [.. wanted.SelectMany(path => Parents(path, self: true)).Distinct()];
+
+    /// <summary>Mount points: they must be real directories, whatever the image has there.</summary>
     public IReadOnlyList<string> Directories => _directories;
 
+    /// <summary>Mount points of single files, likewise; their directories are in <see cref="Directories"/>.</summary>
     public IReadOnlyList<string> Files => _files;
 
-    public void AddDirectory(string path)
+    /// <summary>Directories that are made where the image has nothing: the working directory and the volumes.</summary>
+    public IReadOnlyList<string> Wanted { get; }
+
+    /// <summary>Says what a container needs.</summary>
+    /// <exception cref="ContainerEnvironmentException">What is to be bound is not there, or a path is none.</exception>
+    public static MountPoints Of(ContainerSpecification container)
+    {
+        foreach (string path in container.Mounts.Select(m => m.Destination).Concat(container.Volumes).Concat(container.Files.Select(f => f.Path)).Prepend(container.Process.WorkingDirectory))
+        {
+            if (!IsPath(path))
+                throw SparkContainers.Refuse($"'{path}' is no absolute path without empty, '.' and '..' components. Write it whole");
+        }
+
+        var points = new MountPoints(container.Volumes.Prepend(container.Process.WorkingDirectory));
+        for (int i = 0; i < container.Mounts.Count; i++)
+        {
+            ContainerMount mount = container.Mounts[i];
+            bool isFile = mount.Type == "bind" && !Directory.Exists(mount.Source);
+            if (isFile && !File.Exists(mount.Source))
+            {
+                throw new ContainerEnvironmentException(RunStage.Bundle,
+                    $"cannot mount '{mount.Source}' at '{mount.Destination}': there is no such file or directory, or it cannot be reached. Make it, or leave the mount out.");
+            }
+
+            // In what was mounted before, mount points are made there: by who makes the container, or by the kernel.
+            if (IsCovered(container.Mounts.Take(i), mount.Destination))
+                continue;
+            if (isFile)
+                points.AddFile(mount.Destination);
+            else
+                points.AddDirectory(mount.Destination);
+        }
+
+        return points;
+    }
+
+    /// <summary>Whether a path lies in one of some mounts.</summary>
+    public static bool IsCovered(IEnumerable<ContainerMount> mounts, string path) => mounts.Any(mount => IsBelow(path, mount.Destination));
+
+    /// <summary>Whether a text is an absolute path without empty, <c>.</c> and <c>..</c> components.</summary>
+    public static bool IsPath(string? path) =>
+        path is ['/', ..] && !path.Contains('\0') && path.Length < 4096
+        && (path == "/" || path[1..].Split('/').All(c => c is not ("" or "." or "..")));
+
+    /// <summary>Whether an absolute path is a directory or lies below it.</summary>
+    public static bool IsBelow(string path, string directory) =>
+        path.StartsWith(directory, StringComparison.Ordinal) && (path.Length == directory.Length || path[directory.Length] == '/');
+
+    private void AddDirectory(string path)
     {
         foreach (string directory in Parents(path, self: true))
         {
@@ -19,7 +71,7 @@ internal sealed class MountPoints
         }
     }
 
-    public void AddFile(string path)
+    private void AddFile(string path)
     {
         IReadOnlyList<string> parents = Parents(path, self: false);
         if (parents.Count > 0)
@@ -28,7 +80,7 @@ internal sealed class MountPoints
     }
 
     /// <summary>The directories above an absolute path, relative to the root, the first one first; with the path itself when asked.</summary>
-    public static IReadOnlyList<string> Parents(string path, bool self)
+    private static IReadOnlyList<string> Parents(string path, bool self)
     {
         string[] components = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
         int count = self ? components.Length : components.Length - 1;
@@ -37,8 +89,4 @@ internal sealed class MountPoints
             directories[i] = string.Join('/', components[..(i + 1)]);
         return directories;
     }
-
-    /// <summary>Whether an absolute path is a directory or lies below it.</summary>
-    public static bool IsBelow(string path, string directory) =>
-        path.StartsWith(directory, StringComparison.Ordinal) && (path.Length == directory.Length || path[directory.Length] == '/');
 }

@@ -1,20 +1,15 @@
-using System.Runtime.CompilerServices;
 using Xfn.Core.Bundles;
 
 namespace Xfn.Core;
 
-/// <summary>Makes bundles for OCI runtimes that are started as root of a user namespace, with cgroups left to the caller
-/// (<c>crun --cgroup-manager=disabled</c>).</summary>
+/// <summary>Describes the container of a function: the default.</summary>
 /// <remarks>Functions get no capabilities, cannot gain privileges, are filtered by seccomp, see a /proc and /sys of their own, and may write to <c>/tmp</c>,
-/// <c>/dev/shm</c>, <c>/dev</c> and the image's volumes only. Wrap it to change a bundle. A bundle is kept as long as the image's configuration is alive, and given again for the same objects:
-/// what they hold must not change.</remarks>
+/// <c>/dev/shm</c>, <c>/dev</c> and the image's volumes only. Wrap it to change what it gives.</remarks>
 public sealed class RuntimeBundleBuilder : IBundleBuilder
 {
-    // A bundle takes as long to write as all else that the runner does for a warm run, and the same image gets the same one.
-    private readonly ConditionalWeakTable<ImageConfig, Kept> _kept = [];
     private readonly BundleOptions _options;
-    private readonly Seccomp _seccomp;
-    private readonly IReadOnlyList<ResourceLimit> _limits;
+    private readonly ContainerSeccomp _seccomp;
+    private readonly IReadOnlyList<Rlimit> _limits;
     private readonly bool _sysfs;
     private readonly bool _cgroups = File.Exists("/sys/fs/cgroup/cgroup.controllers") || Directory.Exists("/sys/fs/cgroup/unified");
     private readonly IReadOnlyList<string> _maskedInSys = SystemPaths.MaskedInSys();
@@ -33,107 +28,100 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         BundleOptionsValidator.Validate(_options);
         _sysfs = SysfsVisibility.AllowsFresh(mountInfo);
         _seccomp = Seccomp.Load(_options);
-        int? processes = ResourceLimit.CountsProcessesByNamespace ? _options.ProcessLimit ?? BundleOptions.DefaultProcessLimit : null;
-        _limits = ResourceLimit.All(ResourceLimit.ReadHardLimits(File.ReadAllText("/proc/self/limits")), processes);
+        int? processes = Rlimits.CountsProcessesByNamespace ? _options.ProcessLimit ?? BundleOptions.DefaultProcessLimit : null;
+        _limits = Rlimits.All(Rlimits.ReadHardLimits(File.ReadAllText("/proc/self/limits")), processes);
     }
 
-    /// <summary>Whether an image's user can only be resolved with its <c>/etc/passwd</c> and <c>/etc/group</c>, which are to be given in the
-    /// <see cref="BundleContext"/> then.</summary>
-    /// <param name="image">The image's configuration.</param>
-    public static bool NeedsUserFiles(ImageConfig image)
+    /// <summary>Whether an image's user can only be resolved with its <c>/etc/passwd</c> and <c>/etc/group</c>.</summary>
+    /// <inheritdoc path="/param"/>
+    public bool NeedsUserFiles(ImageConfig image)
     {
         ArgumentNullException.ThrowIfNull(image);
         return ImageUser.NeedsFiles(image.Config);
     }
 
-    /// <inheritdoc/>
-    public Bundle Build(BundleContext context)
+    /// <summary>Whether nothing of this machine goes into the container that may be another at the next run: no mounted files, no name servers.</summary>
+    /// <inheritdoc path="/param"/>
+    public bool IsStable(BundleContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        bool ownNetwork = context.Config.Network.Policy switch
-        {
-            NetworkPolicy.Unspecified or NetworkPolicy.Isolated => true,
-            NetworkPolicy.Runner => false,
-            var other => throw new InvalidRequestException($"cannot use network policy '{other}': there is none of that number. Use Isolated or Runner."),
-        };
-        // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
-        bool sysfs = ownNetwork && _sysfs;
-        // All else of this machine that goes into a bundle was looked at when the builder was made.
-        bool isLasting = ownNetwork && _options.ReadOnlyMounts.Count == 0;
-        if (isLasting && _kept.TryGetValue(context.Image, out Kept? kept) && kept.IsOf(context))
-            return kept.Bundle;
-
-        ImageUser user = ImageUser.Resolve(context);
-        IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
-        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
-        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home, hostname);
-        ProcessPlan.CheckSize(context, arguments, environment);
-        string workingDirectory = ProcessPlan.WorkingDirectory(context);
-
-        List<BundleMount> mounts = [.. BundleMount.Standard(_options, _cgroups, sysfs, (ulong)context.Mapping.Gids.Sum(r => (long)r.Count))];
-        var points = new MountPoints();
-        // Those below /dev and /sys are made there by the runtime, or by the kernel.
-        foreach (BundleMount mount in mounts.Where(m => m.Destination.LastIndexOf('/') == 0))
-            points.AddDirectory(mount.Destination);
-        if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
-            mounts.Add(BundleMount.Temporary(workingDirectory, _options));
-        IReadOnlyList<string> volumes = ImageVolumes.Of(context, _options);
-        foreach (string volume in volumes.Where(volume => MountPoints.IsBelow(volume, "/tmp") && volume != workingDirectory))
-            mounts.Add(BundleMount.Temporary(volume, _options));
-        foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
-            Add(mount);
-        var bundle = new Bundle
-        {
-            RuntimeConfig = RuntimeConfigWriter.Write(new RuntimeConfig
-            {
-                Arguments = arguments,
-                Environment = environment,
-                WorkingDirectory = workingDirectory,
-                User = user,
-                Hostname = hostname,
-                Capabilities = _options.AddedCapabilities,
-                Limits = _limits,
-                Mounts = mounts,
-                ReadOnlyRoot = _options.WritableRootBytes == 0,
-                OwnNetwork = ownNetwork,
-                MaskedPaths = sysfs ? [.. SystemPaths.MaskedInProc, .. _maskedInSys] : SystemPaths.MaskedInProc,
-                ReadOnlyPaths = SystemPaths.ReadOnly,
-                Seccomp = _seccomp,
-            }),
-            WritableRootBytes = _options.WritableRootBytes,
-            OuterProc = _options.OuterProc,
-            MountPoints = points.Directories,
-            FileMountPoints = points.Files,
-            Directories = [.. volumes.Prepend(workingDirectory).SelectMany(path => MountPoints.Parents(path, self: true)).Distinct()],
-            Files = EtcFiles.Of(hostname, ownNetwork, _options.ReadOnlyMounts),
-            Volumes = [.. volumes.Where(volume => !MountPoints.IsBelow(volume, "/tmp")).Select(volume => volume[1..])],
-            VolumeBytes = _options.VolumeBytes,
-        };
-        if (isLasting)
-            _kept.AddOrUpdate(context.Image, new Kept(context.Passwd, context.Group, context.Mapping, bundle));
-        return bundle;
-
-        void Add(ReadOnlyMount mount)
-        {
-            bool directory = Directory.Exists(mount.Source);
-            if (!directory && !File.Exists(mount.Source))
-            {
-                throw new ContainerEnvironmentException(RunStage.Bundle,
-                    $"cannot mount '{mount.Source}' at '{mount.Destination}': there is no such file or directory, or it cannot be reached. Make it, or leave the mount out.");
-            }
-            mounts.Add(BundleMount.ReadOnly(mount.Source, mount.Destination));
-            if (MountPoints.IsBelow(mount.Destination, "/tmp"))
-                return;
-            if (directory)
-                points.AddDirectory(mount.Destination);
-            else
-                points.AddFile(mount.Destination);
-        }
+        return HasOwnNetwork(context) && _options.ReadOnlyMounts.Count == 0;
     }
 
-    /// <summary>The bundle that was last built of an image's configuration, and what else it was built from.</summary>
-    private sealed record Kept(ReadOnlyMemory<byte> Passwd, ReadOnlyMemory<byte> Group, IdMapping Mapping, Bundle Bundle)
+    /// <inheritdoc/>
+    public ContainerSpecification Build(BundleContext context)
     {
-        public bool IsOf(BundleContext context) => Passwd.Equals(context.Passwd) && Group.Equals(context.Group) && ReferenceEquals(Mapping, context.Mapping);
+        ArgumentNullException.ThrowIfNull(context);
+        bool ownNetwork = HasOwnNetwork(context);
+        // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
+        bool sysfs = ownNetwork && _sysfs;
+        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
+        var container = new ContainerSpecification
+        {
+            Hostname = hostname,
+            OwnNetwork = ownNetwork,
+            Seccomp = _seccomp,
+            VolumeBytes = _options.VolumeBytes,
+            WritableRootBytes = _options.WritableRootBytes,
+            OuterProc = _options.OuterProc,
+        };
+        Describe(container.Process, context, hostname);
+        Mount(container, context, sysfs);
+        Add(container.MaskedPaths, SystemPaths.MaskedInProc);
+        if (sysfs)
+            Add(container.MaskedPaths, _maskedInSys);
+        Add(container.ReadOnlyPaths, SystemPaths.ReadOnly);
+        Add(container.Files, EtcFiles.Of(hostname, ownNetwork));
+        return container;
+    }
+
+    private static bool HasOwnNetwork(BundleContext context) => context.Config.Network.Policy switch
+    {
+        NetworkPolicy.Unspecified or NetworkPolicy.Isolated => true,
+        NetworkPolicy.Runner => false,
+        var other => throw new InvalidRequestException($"cannot use network policy '{other}': there is none of that number. Use Isolated or Runner."),
+    };
+
+    private void Describe(ContainerProcess process, BundleContext context, string hostname)
+    {
+        ImageUser user = ImageUser.Resolve(context);
+        IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
+        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home, hostname);
+        ProcessPlan.CheckSize(context, arguments, environment);
+        Add(process.Arguments, arguments);
+        foreach ((string name, string value) in environment)
+            process.Environment[name] = value;
+        process.WorkingDirectory = ProcessPlan.WorkingDirectory(context);
+        (process.Uid, process.Gid) = (user.Uid, user.Gid);
+        Add(process.AdditionalGids, user.Groups);
+        Add(process.Capabilities, _options.AddedCapabilities);
+        Add(process.Rlimits, _limits);
+
+        // The function goes first when memory is short, the runner's own processes and its neighbours' after it.
+        process.OomScoreAdjustment = 1000;
+    }
+
+    private void Mount(ContainerSpecification container, BundleContext context, bool sysfs)
+    {
+        string workingDirectory = container.Process.WorkingDirectory;
+        Add(container.Mounts, StandardMounts.Of(_options, _cgroups, sysfs, (ulong)context.Mapping.Gids.Sum(r => (long)r.Count)));
+        if (MountPoints.IsBelow(workingDirectory, "/tmp") && workingDirectory != "/tmp")
+            container.Mounts.Add(StandardMounts.Temporary(workingDirectory, _options));
+        foreach (string volume in ImageVolumes.Of(context, _options))
+        {
+            if (!MountPoints.IsBelow(volume, "/tmp"))
+                container.Volumes.Add(volume);
+            else if (volume != workingDirectory)
+                container.Mounts.Add(StandardMounts.Temporary(volume, _options));
+        }
+
+        foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
+            container.Mounts.Add(StandardMounts.ReadOnly(mount.Source, mount.Destination));
+    }
+
+    private static void Add<T>(IList<T> list, IEnumerable<T> items)
+    {
+        foreach (T item in items)
+            list.Add(item);
     }
 }

@@ -3,26 +3,18 @@ using System.Text.Json;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>The system calls a function may make, as a runtime takes them.</summary>
-/// <param name="Profile">The specification's <c>linux.seccomp</c>.</param>
-/// <param name="Annotation">The compiled filter in base64, which crun takes instead; null when there is none.</param>
-internal sealed record Seccomp(ReadOnlyMemory<byte> Profile, string? Annotation)
+/// <summary>The system calls that a function may make.</summary>
+internal static class Seccomp
 {
-    public const string AnnotationName = "run.oci.seccomp_bpf_data";
-
-    /// <summary>Refuses everything: a runtime that passes over the annotation must not run a function without a filter.</summary>
-    private static readonly byte[] Nothing = """{"defaultAction":"SCMP_ACT_ERRNO"}"""u8.ToArray();
-
     private static readonly string[] Properties = ["defaultAction", "defaultErrnoRet", "architectures", "flags", "syscalls"];
 
-    public static Seccomp Load(BundleOptions options)
+    /// <summary>The default list, or that of the options.</summary>
+    public static ContainerSeccomp Load(BundleOptions options) => options switch
     {
-        if (!options.SeccompProfile.IsEmpty)
-            return new Seccomp(Check(options.SeccompProfile), null);
-        return options.SeccompForm == SeccompForm.Compiled && Filter(RuntimeInformation.OSArchitecture) is { } filter
-            ? new Seccomp(Nothing, Convert.ToBase64String(filter))
-            : new Seccomp(Resource("default.json"), null);
-    }
+        { SeccompProfile.IsEmpty: true, SeccompFilter.IsEmpty: true } => new() { Filter = Filter(RuntimeInformation.OSArchitecture), Profile = Resource("default.json") },
+        { SeccompProfile.IsEmpty: true } => new() { Filter = options.SeccompFilter.ToArray() },
+        _ => new() { Filter = options.SeccompFilter.ToArray(), Profile = Check(options.SeccompProfile) },
+    };
 
     /// <summary>The compiled filter of an architecture; null when there is none.</summary>
     public static byte[]? Filter(Architecture architecture) => architecture switch

@@ -22,35 +22,22 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
 
     /// <summary>Gives an image flattened.</summary>
     /// <param name="image">The image, which is held.</param>
-    /// <param name="bundle">What its root needs besides the layers.</param>
+    /// <param name="run">What its root needs besides the layers.</param>
     /// <param name="cancellationToken">Ends the making.</param>
     /// <returns>Where it is; null when runs are to mount an overlay.</returns>
-    public async ValueTask<StoredLayer?> ProvideAsync(StoredImage image, Bundle bundle, CancellationToken cancellationToken)
+    public async ValueTask<StoredLayer?> ProvideAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
     {
         if (!_needed)
             return null;
-        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(bundle));
+        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(run));
         if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
             return known;
         StoredLayer flattened = await store.GuardAsync(
-            async () => await layers.MakeAsync(id, directory => FlattenAsync(image, bundle, directory, cancellationToken), cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
+            async () => await layers.MakeAsync(id, directory => FlattenAsync(image, run, directory, cancellationToken), cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
         _known[id] = flattened;
         made(image.ManifestDigest);
         return flattened;
     }
-
-    /// <summary>The files that a bundle has made, for a spark.</summary>
-    public static IReadOnlyList<SparkRootFile> FilesOf(Bundle bundle)
-    {
-        var files = new SparkRootFile[bundle.Files.Count];
-        for (int i = 0; i < files.Length; i++)
-            files[i] = new SparkRootFile(bundle.Files[i].Path, bundle.Files[i].Content, bundle.Files[i].FollowsImage, bundle.Files[i].IsLink);
-        return files;
-    }
-
-    /// <summary>How large a tmpfs must be for a root that is to be written to.</summary>
-    public static long WritableBytes(Bundle bundle, StoredLayer? flattened) =>
-        bundle.WritableRootBytes == 0 ? 0 : bundle.WritableRootBytes + (flattened?.Record.Bytes ?? 0);
 
     /// <summary>Whether a run failed because there can be no overlay here: this and later ones can do without.</summary>
     public bool AreNeededAfter(SparkFailure failure)
@@ -63,17 +50,16 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     }
 
     /// <summary>What a flattened image has besides its layers, as a name.</summary>
-    private static string KeyOf(Bundle bundle)
+    private static string KeyOf(SparkRun run)
     {
         const string format = "3";
         string text = string.Join(
-            '\0', [format, "", .. bundle.MountPoints, "", .. bundle.FileMountPoints, "", .. bundle.Directories, "", .. bundle.Files.Select(file => file.Path)]);
+            '\0', [format, "", .. run.MountPoints, "", .. run.FileMountPoints, "", .. run.Directories, "", .. run.Files.Select(file => file.Path)]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)).AsSpan(0, 8));
     }
 
-    private async Task<LayerRecord> FlattenAsync(StoredImage image, Bundle bundle, string directory, CancellationToken cancellationToken)
+    private async Task<LayerRecord> FlattenAsync(StoredImage image, SparkRun run, string directory, CancellationToken cancellationToken)
     {
-        (uint mode, uint uid, uint gid) = image.Root;
         SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
@@ -82,13 +68,13 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
                 {
                     StoreDirectory = cache.StoreFromIncoming,
                     LowerDirectories = image.LowerDirectories,
-                    MountPoints = bundle.MountPoints,
-                    FileMountPoints = bundle.FileMountPoints,
-                    Directories = bundle.Directories,
-                    Files = [.. FilesOf(bundle).Select(file => file.IsLink ? file : file with { Content = default })],
-                    RootMode = mode,
-                    RootUid = uid,
-                    RootGid = gid,
+                    MountPoints = run.MountPoints,
+                    FileMountPoints = run.FileMountPoints,
+                    Directories = run.Directories,
+                    Files = [.. run.Files.Select(file => file.IsLink ? file : file with { Content = default })],
+                    RootMode = run.RootMode,
+                    RootUid = run.RootUid,
+                    RootGid = run.RootGid,
                 },
                 cancellationToken).ConfigureAwait(false);
             try

@@ -7,7 +7,7 @@ namespace Xfn.Core.Images;
 
 /// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
 internal sealed class ImageProvider(
-    IImageFetcher fetcher, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, UserFileReader users, Platform platform)
+    IImageFetcher fetcher, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, UserFileReader users, IBundleBuilder bundles, Platform platform)
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
@@ -342,7 +342,7 @@ internal sealed class ImageProvider(
             ManifestDigest = manifestDigest,
             Config = config,
             Layers = [.. LayerStore.Shown(baseFirst)],
-            HasUserFiles = !RuntimeBundleBuilder.NeedsUserFiles(config),
+            HasUserFiles = !bundles.NeedsUserFiles(config),
         };
         if (_known.Count >= MostKnown)
             _known.Clear();

@@ -1,4 +1,5 @@
 using Xfn.Core.Layers;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
@@ -33,4 +34,12 @@ internal sealed record StoredImage
 
     /// <summary>The image's <c>/etc/group</c>, likewise.</summary>
     public ReadOnlyMemory<byte> Group { get; init; }
+
+    /// <summary>What was last planned for it that later runs can use; null for nothing.</summary>
+    public StablePlan? Plan { get; set; }
 }
+
+/// <summary>What runs of an image with one network policy have in common.</summary>
+/// <param name="Network">The policy.</param>
+/// <param name="Run">What a spark is to do.</param>
+internal sealed record StablePlan(NetworkPolicy Network, SparkRun Run);

@@ -48,28 +48,20 @@ public sealed record BundleOptions
     /// <summary>Capabilities in the function's user namespace, of <c>CAP_AUDIT_WRITE</c>, <c>CAP_KILL</c> and <c>CAP_NET_BIND_SERVICE</c>. None by default.</summary>
     public IReadOnlyList<string> AddedCapabilities { get; init; } = [];
 
+    /// <summary>Another seccomp filter than the default one, compiled: instructions of classic BPF, eight bytes each and 4,096 at most, as libseccomp's
+    /// <c>seccomp_export_bpf</c> writes them. It must be for this machine's architecture. Empty, the default, for the default filter.</summary>
+    /// <remarks>An OCI runtime other than crun (<see cref="ContainerRunnerOptions.Runtime"/>) takes <see cref="SeccompProfile"/> only.</remarks>
+    public ReadOnlyMemory<byte> SeccompFilter { get; init; }
+
     /// <summary>Another seccomp profile than the default one: the runtime specification's <c>linux.seccomp</c> object, in UTF-8 JSON. Empty, the default, for
-    /// the default profile. It takes an OCI runtime to compile it: crun makes the container then, and takes about 10 ms longer over it.</summary>
+    /// the default profile. An OCI runtime compiles it in each run (<see cref="ContainerRunnerOptions.Runtime"/>), crun in about 10 ms. Without a runtime it needs
+    /// <see cref="SeccompFilter"/> beside it, which then holds.</summary>
     /// <remarks>Docker's profiles, which have conditions on capabilities and architectures, are another format and refused.
     /// <see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">runtime-spec, Seccomp</see>.</remarks>
     public ReadOnlyMemory<byte> SeccompProfile { get; init; }
-
-    /// <summary>How the default seccomp profile is given to the runtime.</summary>
-    public SeccompForm SeccompForm { get; init; }
 }
 
 /// <summary>A file or directory of this machine that a function sees, read-only.</summary>
 /// <param name="Source">Its absolute path on this machine. The function's root must be able to reach it: every directory above it open to all. No other file system may be mounted in it.</param>
 /// <param name="Destination">Its absolute path in the function's root, outside of <c>/proc</c>, <c>/sys</c> and <c>/dev</c>.</param>
 public sealed record ReadOnlyMount(string Source, string Destination);
-
-/// <summary>How the default seccomp profile is given to the runtime.</summary>
-public enum SeccompForm
-{
-    /// <summary>As <c>linux.seccomp</c>, which every runtime compiles in every run: about 10 ms in crun.</summary>
-    Profile,
-
-    /// <summary>Compiled, in an annotation that xfn-spark knows, and crun since 0.18: about 0.5 ms. A runtime that does not know it refuses every system call, and so starts
-    /// nothing. On an architecture without a compiled filter, as <see cref="Profile"/>.</summary>
-    Compiled,
-}

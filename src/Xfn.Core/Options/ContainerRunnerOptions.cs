@@ -47,8 +47,8 @@ public sealed class ContainerRunnerOptions
     /// <summary>Where to log. Nowhere by default.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
-    /// <summary>The OCI runtime that makes containers: a name to be found in PATH, or a path. Null, the default, for none: xfn-spark makes them by itself, in half the time, and leaves to crun only
-    /// what it does not know, as a seccomp profile that has to be compiled.</summary>
+    /// <summary>The OCI runtime that makes containers, such as crun, runc or runsc: a name to be found in PATH, or a path. Null, the default, for none: xfn-spark makes
+    /// them by itself, in half the time of crun. With a runtime, functions cannot be prepared (<see cref="ContainerRunner.PrepareAsync"/>).</summary>
     public string? Runtime { get; set; }
 
     /// <summary>The path of xfn-spark; null to use the one that comes with the package.</summary>
@@ -80,7 +80,7 @@ public sealed class ContainerRunnerOptions
     /// <summary>Where images come from; null for registries, and for this machine's OCI layouts and archives.</summary>
     public IImageFetcher? ImageFetcher { get; set; }
 
-    /// <summary>Makes the runtime specification; null for the default.</summary>
+    /// <summary>Describes containers; null for the default, <see cref="RuntimeBundleBuilder"/> with the options of <see cref="Bundle"/>.</summary>
     public IBundleBuilder? BundleBuilder { get; set; }
 
     /// <summary>Makes namespaces; null for the default, util-linux's unshare.</summary>
@@ -192,7 +192,7 @@ public sealed class ContainerRunnerOptions
     public ContainerRunnerOptions WithImageFetcher(IImageFetcher fetcher) => Set(() => ImageFetcher = fetcher);
 
     /// <summary>Sets <see cref="BundleBuilder"/>.</summary>
-    /// <param name="builder">Makes the runtime specification.</param>
+    /// <param name="builder">Describes containers.</param>
     public ContainerRunnerOptions WithBundleBuilder(IBundleBuilder builder) => Set(() => BundleBuilder = builder);
 
     /// <summary>Sets <see cref="NamespaceSpawner"/>.</summary>

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Xfn.Core.Bundles;
 using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
@@ -10,25 +9,31 @@ namespace Xfn.Core.Runs;
 
 /// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
 /// <param name="settings">The runner's.</param>
-/// <param name="bundles">Gives what makes bundles, by whether what makes the containers takes a compiled seccomp filter.</param>
+/// <param name="bundles">Describes containers.</param>
 /// <param name="images">Gives images.</param>
 /// <param name="flattenedImages">Gives images flattened, where the kernel mounts no overlay.</param>
-internal sealed class ContainerPlanner(RunnerSettings settings, Func<bool, IBundleBuilder> bundles, ImageProvider images, FlattenedImages flattenedImages)
+internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages)
 {
-    private const string Crun = "crun";
-
     private static readonly string[] _crunFlags = ["--cgroup-manager=disabled"];
-
-    // What is read of a bundle is kept as long as that: the same image gets the same one.
-    private readonly ConditionalWeakTable<Bundle, Way> _ways = [];
 
     private OciRuntime? _runtime;
 
-    /// <summary>Looks whether the OCI runtime that was asked for is there.</summary>
-    /// <returns>The runtime; null where none was asked for.</returns>
-    /// <exception cref="ContainerEnvironmentException">It is not.</exception>
-    public async ValueTask<OciRuntime?> FindAskedRuntimeAsync(CancellationToken cancellationToken) =>
-        settings.Runtime is null ? null : await FindRuntimeAsync(cancellationToken).ConfigureAwait(false);
+    /// <summary>Finds the OCI runtime that the user named, and asks it what it is: its file may have any name. One that is not there is looked for again, since it may be installed meanwhile.</summary>
+    /// <returns>The runtime; null where none was named.</returns>
+    /// <exception cref="ContainerEnvironmentException">It is not there.</exception>
+    public async ValueTask<OciRuntime?> FindRuntimeAsync(CancellationToken cancellationToken)
+    {
+        if (settings.Runtime is not { } runtime || _runtime is not null)
+            return _runtime;
+        string path = Executables.Find(runtime) ?? throw new ContainerEnvironmentException(
+            RunStage.Start,
+            $"cannot find OCI runtime '{runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+        ProgramResult said = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
+        var found = new OciRuntime(path, said.Output.StartsWith("crun version ", StringComparison.Ordinal));
+        if (said.ExitCode == 0)
+            _runtime = found;
+        return found;
+    }
 
     /// <summary>Plans a container, and makes what it takes of the image.</summary>
     /// <param name="plan">What is to run.</param>
@@ -37,8 +42,18 @@ internal sealed class ContainerPlanner(RunnerSettings settings, Func<bool, IBund
     /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
     public async ValueTask<SparkRun> PlanAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
     {
-        OciRuntime? asked = await FindAskedRuntimeAsync(cancellationToken).ConfigureAwait(false);
-        Bundle bundle = bundles(asked?.IsCrun != false).Build(new BundleContext
+        SparkRun run = image.Plan is { } kept && kept.Network == plan.Request.RunFunctionConfig.Network.Policy
+            ? kept.Run
+            : Describe(plan, image, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
+        return await FlattenAsync(image, run, cancellationToken).ConfigureAwait(false) is { } flattened
+            ? run with { FlattenedDirectory = flattened.Files, WritableRootBytes = run.WritableRootBytes == 0 ? 0 : run.WritableRootBytes + flattened.Record.Bytes }
+            : run;
+    }
+
+    /// <summary>Describes a container to a spark, and keeps that where the next run of the image may have it.</summary>
+    private SparkRun Describe(RunPlan plan, StoredImage image, OciRuntime? runtime)
+    {
+        var context = new BundleContext
         {
             Reference = plan.Reference,
             Image = image.Config,
@@ -46,77 +61,32 @@ internal sealed class ContainerPlanner(RunnerSettings settings, Func<bool, IBund
             Group = image.Group,
             Config = plan.Request.RunFunctionConfig,
             Mapping = settings.Mapping,
-        });
-        if (!_ways.TryGetValue(bundle, out Way? way))
-            _ways.AddOrUpdate(bundle, way = await FindWayAsync(bundle, asked, cancellationToken).ConfigureAwait(false));
-        StoredLayer? flattened = await FlattenAsync(image, bundle, cancellationToken).ConfigureAwait(false);
+        };
+        ContainerSpecification container = bundles.Build(context);
+        var points = MountPoints.Of(container);
         (uint mode, uint uid, uint gid) = image.Root;
-        return new SparkRun
+        var run = new SparkRun
         {
             StoreDirectory = ".",
             LowerDirectories = image.LowerDirectories,
-            FlattenedDirectory = flattened?.Files ?? "",
-            MountPoints = bundle.MountPoints,
-            FileMountPoints = bundle.FileMountPoints,
-            Directories = bundle.Directories,
-            Files = FlattenedImages.FilesOf(bundle),
-            Volumes = bundle.Volumes,
-            VolumeBytes = bundle.VolumeBytes,
-            WritableRootBytes = FlattenedImages.WritableBytes(bundle, flattened),
-            OuterProc = bundle.OuterProc,
+            MountPoints = points.Directories,
+            FileMountPoints = points.Files,
+            Directories = points.Wanted,
+            Files = [.. container.Files.Where(file => !MountPoints.IsCovered(container.Mounts, file.Path)).Select(file => file with { Path = file.Path[1..] })],
+            Volumes = [.. container.Volumes.Select(volume => volume[1..])],
+            VolumeBytes = container.VolumeBytes,
+            WritableRootBytes = container.WritableRootBytes,
+            OuterProc = container.OuterProc,
             RootMode = mode,
             RootUid = uid,
             RootGid = gid,
-            Container = way.Container,
-            Runtime = way.Runtime?.Path ?? "",
-            RuntimeFlags = way.Runtime?.IsCrun == true ? _crunFlags : [],
-            RuntimeConfig = way.Runtime is null ? default : bundle.RuntimeConfig,
         };
-    }
-
-    /// <summary>Plans a container that waits for its release before it executes the function.</summary>
-    /// <inheritdoc cref="PlanAsync"/>
-    public async ValueTask<SparkRun> PlanGateAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
-    {
-        SparkRun run = await PlanAsync(plan, image, cancellationToken).ConfigureAwait(false) with { HasGate = true };
-        if (run.Runtime.Length == 0)
-            return run;
-        GateConfig gate = GateConfig.From(run.RuntimeConfig);
-        return run with { RuntimeConfig = gate.RuntimeConfig, GateArguments = gate.Arguments, GateEnvironment = gate.Environment };
-    }
-
-    /// <summary>Who makes a bundle's container: the runtime that was asked for; else xfn-spark, or crun where that does not know what the bundle wants.</summary>
-    private async Task<Way> FindWayAsync(Bundle bundle, OciRuntime? asked, CancellationToken cancellationToken)
-    {
-        if (asked is not null)
-            return new Way(asked, default);
-        if (RuntimeConfigReader.Read(bundle.RuntimeConfig, bundle.WritableRootBytes > 0, out string unknown) is { } container)
-            return new Way(null, SparkFrame.Write(container)[SparkFrame.HeaderBytes..]);
-        RunnerLog.LeftToRuntime(settings.Logger, Crun, unknown);
-        try
-        {
-            return new Way(await FindRuntimeAsync(cancellationToken).ConfigureAwait(false), default);
-        }
-        catch (ContainerEnvironmentException ex)
-        {
-            throw new ContainerEnvironmentException(
-                RunStage.Start, $"cannot make the container: xfn-spark does not know {unknown}, and there is no crun in PATH, which might. Install crun (Debian: apt-get install crun), or name another OCI runtime (WithRuntime).", ex);
-        }
-    }
-
-    /// <summary>Finds the OCI runtime, and asks it what it is: its file may have any name. One that is not there is looked for again, since it may be installed meanwhile.</summary>
-    private async ValueTask<OciRuntime> FindRuntimeAsync(CancellationToken cancellationToken)
-    {
-        if (_runtime is { } known)
-            return known;
-        string path = Executables.Find(settings.Runtime ?? Crun) ?? throw new ContainerEnvironmentException(
-            RunStage.Start,
-            $"cannot find OCI runtime '{settings.Runtime ?? Crun}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
-        ProgramResult said = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
-        var found = new OciRuntime(path, said.Output.StartsWith("crun version ", StringComparison.Ordinal));
-        if (said.ExitCode == 0)
-            _runtime = found;
-        return found;
+        run = runtime is null
+            ? run with { Container = SparkFrame.Write(SparkContainers.From(container))[SparkFrame.HeaderBytes..] }
+            : run with { Runtime = runtime.Path, RuntimeFlags = runtime.IsCrun ? _crunFlags : [], RuntimeConfig = RuntimeConfigWriter.Write(container, takesFilter: runtime.IsCrun) };
+        if (runtime == _runtime && bundles.IsStable(context))
+            image.Plan = new StablePlan(plan.Request.RunFunctionConfig.Network.Policy, run);
+        return run;
     }
 
     /// <summary>The error for a container that could not be started.</summary>
@@ -136,21 +106,17 @@ internal sealed class ContainerPlanner(RunnerSettings settings, Func<bool, IBund
         return images.IsDamaged(image) || flattenedImages.AreNeededAfter(failure.Failure) ? new RunNotBegunException(error) { IsInputUntouched = true } : error;
     }
 
-    private async ValueTask<StoredLayer?> FlattenAsync(StoredImage image, Bundle bundle, CancellationToken cancellationToken)
+    private async ValueTask<StoredLayer?> FlattenAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
     {
         try
         {
-            return await flattenedImages.ProvideAsync(image, bundle, cancellationToken).ConfigureAwait(false);
+            return await flattenedImages.ProvideAsync(image, run, cancellationToken).ConfigureAwait(false);
         }
         catch (XfnException ex) when (images.IsDamaged(image))
         {
             throw new RunNotBegunException(ex) { IsInputUntouched = true };
         }
     }
-
-    /// <param name="Runtime">The OCI runtime; null where there is none.</param>
-    /// <param name="Container">What xfn-spark is to make without one.</param>
-    private sealed record Way(OciRuntime? Runtime, ReadOnlyMemory<byte> Container);
 }
 
 /// <summary>An OCI runtime.</summary>

@@ -71,7 +71,7 @@ internal sealed class FunctionRunner(
             }
 
             // Before anything is started: without the runtime that was asked for nothing can run.
-            _ = await planner.FindAskedRuntimeAsync(cancellationToken).ConfigureAwait(false);
+            _ = await planner.FindRuntimeAsync(cancellationToken).ConfigureAwait(false);
 
             // A spark needs nothing of the image, so it starts while that is looked up.
             Task<RunSpark> starting = ready.TakeAsync(cancellationToken);

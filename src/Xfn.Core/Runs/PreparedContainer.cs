@@ -36,7 +36,7 @@ internal sealed class PreparedContainer : IReady
         RunSpark? spark = null;
         try
         {
-            SparkRun message = await planner.PlanGateAsync(plan, image.Image, cancellationToken).ConfigureAwait(false);
+            SparkRun message = await planner.PlanAsync(plan, image.Image, cancellationToken).ConfigureAwait(false) with { HasGate = true };
             spark = await start(cancellationToken).ConfigureAwait(false);
             spark.Cgroup.Apply(plan.Limits);
             await spark.StartAsync(message, cancellationToken).ConfigureAwait(false);

@@ -76,6 +76,8 @@ internal sealed record RunnerSettings
         ArgumentNullException.ThrowIfNull(options.Registry);
         ArgumentNullException.ThrowIfNull(options.Bundle);
         BundleOptionsValidator.Validate(options.Bundle);
+        if (options.BundleBuilder is null)
+            BundleOptionsValidator.CheckSeccomp(options.Bundle, options.Runtime);
         ArgumentNullException.ThrowIfNull(options.UnpackLimits);
         options.UnpackLimits.Validate();
         CheckRoot(options.RootUid, "options.RootUid", ContainerRunner.UserNamespaceUIDs);
@@ -137,7 +139,7 @@ internal sealed record RunnerSettings
 
     /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>
     private static bool IsHeldByResourceLimit(ContainerRunnerOptions options, IdMapping mapping) =>
-        options.BundleBuilder is null && ResourceLimit.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0;
+        options.BundleBuilder is null && Rlimits.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0;
 
     /// <summary>Root inside must never be root outside by way of this option, and all ids must exist.</summary>
     private static void CheckRoot(uint? id, string option, uint count)

@@ -1,9 +1,10 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Tests.Bundles;
 
-/// <summary>Contexts and what is read out of bundles.</summary>
+/// <summary>What containers are described from, and what a runtime gets of them.</summary>
 internal static class BundleContexts
 {
     public static readonly IdMapping FullMapping = Map(IdMappingMethod.Capabilities, 65536);
@@ -22,7 +23,8 @@ internal static class BundleContexts
 
     public static ImageExecutionConfig Shell(string script) => new() { Entrypoint = ["/bin/sh", "-c", script] };
 
-    public static JsonNode Json(this Bundle bundle) => JsonNode.Parse(bundle.RuntimeConfig.Span)!;
+    /// <summary>What an OCI runtime gets.</summary>
+    public static JsonNode Json(this ContainerSpecification container, bool takesFilter = true) => JsonNode.Parse(RuntimeConfigWriter.Write(container, takesFilter))!;
 
     private static IdMapping Map(IdMappingMethod method, uint count) =>
         new() { Uids = [new IdRange(0, 100000, count)], Gids = [new IdRange(0, 100000, count)], Method = method };

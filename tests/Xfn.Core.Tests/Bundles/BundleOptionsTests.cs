@@ -16,7 +16,8 @@ internal sealed class BundleOptionsTests
         yield return Case("ProcessLimit", new() { ProcessLimit = -1 });
         yield return Case("ProcessLimit", new() { ProcessLimit = 15 });
         yield return Case("ProcessLimit", new() { ProcessLimit = int.MaxValue });
-        yield return Case("SeccompForm", new() { SeccompForm = (SeccompForm)7 });
+        foreach (int bytes in (int[])[7, 12, 4097 * 8])
+            yield return Case("SeccompFilter", new() { SeccompFilter = new byte[bytes] });
         yield return Case("Environment", new() { Environment = null! });
         yield return Case("Environment", new() { Environment = new Dictionary<string, string> { [""] = "x" } });
         yield return Case("Environment", new() { Environment = new Dictionary<string, string> { ["A=B"] = "x" } });
@@ -59,6 +60,7 @@ internal sealed class BundleOptionsTests
             ProcessLimit = 16,
             Environment = new Dictionary<string, string> { ["A"] = "" },
             AddedCapabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
+            SeccompFilter = new byte[4096 * 8],
             ReadOnlyMounts = [new("/", "/host"), new("/etc/hostname", "/tmp/name")],
             SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["bpf"],"action":"SCMP_ACT_ERRNO","errnoRet":1,"args":[]}]}"""u8.ToArray(),
         }), Throws.Nothing);

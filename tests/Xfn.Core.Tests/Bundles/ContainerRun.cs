@@ -1,10 +1,11 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Tests.Bundles;
 
-/// <summary>Runs a bundle with the real crun the way a spark does: as root of new user, mount and PID namespaces, over an overlay.</summary>
+/// <summary>Runs a container with the real crun the way a spark does: as root of new user, mount and PID namespaces, over an overlay.</summary>
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
 internal sealed class ContainerRun : IDisposable
 {
@@ -30,6 +31,9 @@ internal sealed class ContainerRun : IDisposable
     /// <summary>The OCI runtime.</summary>
     public string Runtime { get; init; } = "crun";
 
+    /// <summary>Whether it gets a compiled seccomp filter.</summary>
+    public bool TakesFilter { get; init; } = true;
+
     /// <summary>Commands run as root of the machine, in a mount namespace that the others are made in.</summary>
     public string Outside { get; init; } = "true";
 
@@ -41,11 +45,11 @@ internal sealed class ContainerRun : IDisposable
             Assert.Ignore("mapping 65,536 ids takes root");
     }
 
-    public async Task<Result> RunAsync(Bundle bundle, bool singleId, CancellationToken cancellationToken)
+    public async Task<Result> RunAsync(ContainerSpecification container, bool singleId, CancellationToken cancellationToken)
     {
         string script = Path.Combine(_directory, "run.sh");
-        await File.WriteAllBytesAsync(Path.Combine(_directory, "config.json"), bundle.RuntimeConfig.ToArray(), cancellationToken).ConfigureAwait(false);
-        await File.WriteAllTextAsync(script, Script(bundle), cancellationToken).ConfigureAwait(false);
+        await File.WriteAllBytesAsync(Path.Combine(_directory, "config.json"), RuntimeConfigWriter.Write(container, TakesFilter), cancellationToken).ConfigureAwait(false);
+        await File.WriteAllTextAsync(script, Script(container), cancellationToken).ConfigureAwait(false);
 
         var start = new ProcessStartInfo("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         string[] mapping = singleId ? ["--map-root-user"] : ["--user", "--keep-caps"];
@@ -75,24 +79,25 @@ internal sealed class ContainerRun : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private string Script(Bundle bundle)
+    private string Script(ContainerSpecification container)
     {
         var script = new StringBuilder();
+        var points = MountPoints.Of(container);
         script.AppendLine("set -e; umask 022; mount --make-rprivate /; M=/mnt");
         script.AppendLine("mount -t tmpfs -o mode=755 tmpfs $M; mkdir $M/top $M/bottom $M/bundle $M/bundle/rootfs $M/state");
-        foreach (string directory in bundle.MountPoints)
+        foreach (string directory in points.Directories)
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/top", directory)}'");
-        foreach (string file in bundle.FileMountPoints)
+        foreach (string file in points.Files)
             script.AppendLine(CultureInfo.InvariantCulture, $": >'{Path.Combine("/mnt/top", file)}'");
-        foreach (BundleFile file in bundle.Files)
+        foreach (ContainerFile file in container.Files.Where(f => !MountPoints.IsCovered(container.Mounts, f.Path)))
         {
-            string path = Path.Combine("/mnt/top", file.Path);
+            string path = "/mnt/top" + file.Path;
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir -p '{Path.GetDirectoryName(path)}'; echo {Convert.ToBase64String(file.Content.Span)} | base64 -d >'{path}'");
         }
 
-        foreach (string directory in bundle.Directories)
+        foreach (string directory in points.Wanted)
             script.AppendLine(CultureInfo.InvariantCulture, $"mkdir '{Path.Combine("/mnt/bottom", directory)}'");
-        string upper = (bool)bundle.Json()["root"]!["readonly"]! ? "ro" : "upperdir=$M/upper,workdir=$M/work";
+        string upper = container.WritableRootBytes == 0 ? "ro" : "upperdir=$M/upper,workdir=$M/work";
         script.AppendLine("mkdir $M/upper $M/work");
         script.AppendLine(CultureInfo.InvariantCulture, $"mount -t overlay -o nosuid,nodev,userxattr,lowerdir=$M/top:{Image}:$M/bottom,{upper} overlay $M/bundle/rootfs");
         script.AppendLine("if [ -d /sys/fs/cgroup/unified ]; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi");

@@ -13,9 +13,9 @@ internal sealed class ContainerUserTests
         ContainerRun.Require();
         using var run = new ContainerRun();
         var config = Shell("id -u; id -G; grep CapEff /proc/self/status; echo x >/tmp/x && cat /tmp/x; cat /dev/stdin </dev/null") with { User = "app" };
-        Bundle bundle = new RuntimeBundleBuilder(new BundleOptions { AddedCapabilities = ["CAP_KILL"] })
+        ContainerSpecification container = new RuntimeBundleBuilder(new BundleOptions { AddedCapabilities = ["CAP_KILL"] })
             .Build(Context(config, passwd: "app:x:1000:1001::/:/bin/sh\n", group: "staff:x:50:app\n"));
-        ContainerRun.Result result = await run.RunAsync(bundle, singleId: false, token);
+        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
         Assert.That(result.Output, Is.EqualTo("1000\n1001 50\nCapEff:\t0000000000000020\nx\n"), result.Error);
     }
 

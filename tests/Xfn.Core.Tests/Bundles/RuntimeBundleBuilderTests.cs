@@ -1,4 +1,4 @@
-using System.Text.Json.Nodes;
+using Xfn.Core.Bundles;
 using static Xfn.Core.Tests.Bundles.BundleContexts;
 
 namespace Xfn.Core.Tests.Bundles;
@@ -7,19 +7,19 @@ internal sealed class RuntimeBundleBuilderTests
 {
     [Test]
     public void Entrypoint_and_command_are_joined() =>
-        Assert.That(Process(new() { Entrypoint = ["/app", "-v"], Cmd = ["serve"] }, "args"), Is.EqualTo(["/app", "-v", "serve"]));
+        Assert.That(Build(new() { Entrypoint = ["/app", "-v"], Cmd = ["serve"] }).Process.Arguments, Is.EqualTo(["/app", "-v", "serve"]));
 
     [Test]
-    public void An_entrypoint_of_one_empty_word_is_none() => Assert.That(Process(new() { Entrypoint = [""], Cmd = ["/app", ""] }, "args"), Is.EqualTo(["/app", ""]));
+    public void An_entrypoint_of_one_empty_word_is_none() => Assert.That(Build(new() { Entrypoint = [""], Cmd = ["/app", ""] }).Process.Arguments, Is.EqualTo(["/app", ""]));
 
     [Test]
-    public void A_command_alone_is_run() => Assert.That(Process(new() { Cmd = ["/app"] }, "args"), Is.EqualTo(["/app"]));
+    public void A_command_alone_is_run() => Assert.That(Build(new() { Cmd = ["/app"] }).Process.Arguments, Is.EqualTo(["/app"]));
 
     [Test]
-    public void Arguments_reach_the_runtime_as_they_are()
+    public void Arguments_are_taken_as_they_are()
     {
         string[] arguments = ["/app", "", "\"quoted\"\\", "Zeile\nzwei\t\u0001", "<é\u2028𝄞>", "\ufffd"];
-        Assert.That(Process(new() { Entrypoint = arguments }, "args"), Is.EqualTo(arguments));
+        Assert.That(Build(new() { Entrypoint = arguments }).Process.Arguments, Is.EqualTo(arguments));
     }
 
     private static IEnumerable<ImageExecutionConfig> Unrunnable()
@@ -66,7 +66,7 @@ internal sealed class RuntimeBundleBuilderTests
     public void The_environment_has_a_path_the_images_variables_and_those_of_the_options_and_the_last_wins()
     {
         var options = new BundleOptions { Environment = new Dictionary<string, string> { ["B"] = "option", ["C"] = "x=y" } };
-        string[] environment = Process(new() { Entrypoint = ["a"], Env = ["A=1", "B=image", "A=2", "E=", "PATH=/mine"] }, "env", options);
+        string[] environment = Environment(new() { Entrypoint = ["a"], Env = ["A=1", "B=image", "A=2", "E=", "PATH=/mine"] }, options);
         Assert.That(environment, Is.EquivalentTo(["PATH=/mine", "HOME=/root", "HOSTNAME=xfn", "A=2", "B=option", "E=", "C=x=y"]));
     }
 
@@ -74,18 +74,18 @@ internal sealed class RuntimeBundleBuilderTests
     [TestCase(null, "HOSTNAME=box")]
     [TestCase("HOSTNAME=0.0.0.0", "HOSTNAME=0.0.0.0")]
     public void The_environment_has_the_host_name_unless_the_image_has_another(string? variable, string expected) =>
-        Assert.That(Process(new() { Entrypoint = ["a"], Hostname = "box", Env = variable is null ? [] : [variable] }, "env"), Does.Contain(expected));
+        Assert.That(Environment(new() { Entrypoint = ["a"], Hostname = "box", Env = variable is null ? [] : [variable] }), Does.Contain(expected));
 
     [Test]
     public void Nothing_of_the_runners_environment_is_passed_on()
     {
-        string[] environment = Process(new() { Entrypoint = ["a"] }, "env");
+        string[] environment = Environment(new() { Entrypoint = ["a"] });
         Assert.That(environment, Is.EquivalentTo(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "HOSTNAME=xfn"]));
     }
 
     [Test]
     public void What_is_no_variable_is_left_out() =>
-        Assert.That(Process(new() { Entrypoint = ["a"], Env = [null!, "", "=", "=x", "PATH", "OK=1"] }, "env").Skip(1), Is.EqualTo(["HOME=/root", "HOSTNAME=xfn", "OK=1"]));
+        Assert.That(Environment(new() { Entrypoint = ["a"], Env = [null!, "", "=", "=x", "PATH", "OK=1"] }).Skip(1), Is.EqualTo(["HOME=/root", "HOSTNAME=xfn", "OK=1"]));
 
     [TestCase(null, "/", "")]
     [TestCase("", "/", "")]
@@ -95,11 +95,11 @@ internal sealed class RuntimeBundleBuilderTests
     [TestCase("/../../etc/../srv", "/srv", "srv")]
     public void The_working_directory_is_absolute_and_made(string? directory, string expected, string made)
     {
-        Bundle bundle = Build(new() { Entrypoint = ["a"], WorkingDir = directory });
+        ContainerSpecification container = Build(new() { Entrypoint = ["a"], WorkingDir = directory });
         using (Assert.EnterMultipleScope())
         {
-            Assert.That((string?)bundle.Json()["process"]!["cwd"], Is.EqualTo(expected));
-            Assert.That(string.Join(',', bundle.Directories), Is.EqualTo(made));
+            Assert.That(container.Process.WorkingDirectory, Is.EqualTo(expected));
+            Assert.That(string.Join(',', MountPoints.Of(container).Wanted), Is.EqualTo(made));
         }
     }
 
@@ -111,44 +111,36 @@ internal sealed class RuntimeBundleBuilderTests
     [TestCase("..", "xfn")]
     [TestCase("é", "xfn")]
     public void The_host_name_is_the_images_as_far_as_one_may_be_called_so(string? hostname, string expected) =>
-        Assert.That((string?)Build(new() { Entrypoint = ["a"], Hostname = hostname }).Json()["hostname"], Is.EqualTo(expected));
+        Assert.That(Build(new() { Entrypoint = ["a"], Hostname = hostname }).Hostname, Is.EqualTo(expected));
 
     [Test]
     public void A_long_host_name_is_cut_to_what_linux_takes() =>
-        Assert.That(((string)Build(new() { Entrypoint = ["a"], Hostname = new string('h', 70_000) }).Json()["hostname"]!).Length, Is.EqualTo(64));
+        Assert.That(Build(new() { Entrypoint = ["a"], Hostname = new string('h', 70_000) }).Hostname, Has.Length.EqualTo(64));
 
     [Test]
     public void Functions_have_no_capabilities_and_cannot_gain_privileges()
     {
-        JsonNode process = Build(new() { Entrypoint = ["a"] }).Json()["process"]!;
-        using (Assert.EnterMultipleScope())
-        {
-            Assert.That((bool)process["noNewPrivileges"]!, Is.True);
-            Assert.That(process["capabilities"]!.AsObject().SelectMany(set => set.Value!.AsArray()), Is.Empty);
-        }
+        ContainerProcess process = Build(new() { Entrypoint = ["a"] }).Process;
+        Assert.That(process.NoNewPrivileges);
+        Assert.That(process.Capabilities, Is.Empty);
     }
 
     [Test]
-    public void Capabilities_of_the_options_are_in_every_set()
-    {
-        JsonNode process = Build(new() { Entrypoint = ["a"] }, new BundleOptions { AddedCapabilities = ["CAP_KILL"] }).Json()["process"]!;
-        foreach (string set in (string[])["bounding", "effective", "inheritable", "permitted", "ambient"])
-            Assert.That(process["capabilities"]![set]!.AsArray().Select(c => (string)c!), Is.EqualTo(["CAP_KILL"]), set);
-    }
+    public void Capabilities_of_the_options_are_added() =>
+        Assert.That(Build(new() { Entrypoint = ["a"] }, new BundleOptions { AddedCapabilities = ["CAP_KILL"] }).Process.Capabilities, Is.EqualTo(["CAP_KILL"]));
 
     [TestCase(NetworkPolicy.Unspecified, true)]
     [TestCase(NetworkPolicy.Isolated, true)]
     [TestCase(NetworkPolicy.Runner, false)]
     public void The_network_is_the_functions_own_unless_the_runners_is_asked_for(NetworkPolicy policy, bool own)
     {
-        Bundle bundle = new RuntimeBundleBuilder().Build(Context(new() { Entrypoint = ["a"] }, network: policy));
-        JsonNode linux = bundle.Json()["linux"]!;
+        ContainerSpecification container = new RuntimeBundleBuilder().Build(Context(new() { Entrypoint = ["a"] }, network: policy));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(linux["namespaces"]!.AsArray().Any(n => (string)n!["type"]! == "network"), Is.EqualTo(own));
-            Assert.That(bundle.Files.Select(file => file.Path), Is.EqualTo((string[])["etc/hosts", "etc/hostname", "etc/mtab", .. own ? Array.Empty<string>() : ["etc/resolv.conf"]]));
+            Assert.That(container.OwnNetwork, Is.EqualTo(own));
+            Assert.That(container.Files.Select(file => file.Path), Is.EqualTo((string[])["/etc/hosts", "/etc/hostname", "/etc/mtab", .. own ? Array.Empty<string>() : ["/etc/resolv.conf"]]));
             // A fresh sysfs belongs to a network namespace: without one it would be the machine's.
-            Assert.That(Mount(bundle, "/sys")["type"]!.ToString(), Is.EqualTo(own ? "sysfs" : "tmpfs"));
+            Assert.That(Mount(container, "/sys").Type, Is.EqualTo(own ? "sysfs" : "tmpfs"));
         }
     }
 
@@ -163,115 +155,88 @@ internal sealed class RuntimeBundleBuilderTests
         var config = new ImageExecutionConfig { Entrypoint = ["a"] };
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(Mount(builder.Build(Context(config)), "/dev/pts")["options"]!.ToString(), Does.Contain("gid=5"));
-            Assert.That(Mount(builder.Build(Context(config, SingleMapping)), "/dev/pts")["options"]!.ToString(), Does.Not.Contain("gid="));
+            Assert.That(Mount(builder.Build(Context(config)), "/dev/pts").Options, Does.Contain("gid=5"));
+            Assert.That(Mount(builder.Build(Context(config, SingleMapping)), "/dev/pts").Options, Has.None.StartsWith("gid="));
         }
     }
 
     [Test]
     public void Mount_points_of_the_root_are_listed_parents_first()
     {
-        Bundle bundle = Build(new() { Entrypoint = ["a"] }, new BundleOptions
+        var points = MountPoints.Of(Build(new() { Entrypoint = ["a"] }, new BundleOptions
         {
-            ReadOnlyMounts = [new("/usr", "/opt/tools"), new("/etc/hostname", "/opt/etc/name"), new("/usr/bin", "/tmp/bin")],
-        });
+            ReadOnlyMounts = [new("/usr", "/opt/tools"), new("/etc/hostname", "/opt/etc/name"), new("/usr/bin", "/tmp/bin"), new("/usr/bin", "/opt/tools/local")],
+        }));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(bundle.MountPoints, Is.EqualTo(["proc", "dev", "sys", "tmp", "opt", "opt/tools", "opt/etc"]));
-            Assert.That(bundle.FileMountPoints, Is.EqualTo(["opt/etc/name"]));
+            Assert.That(points.Directories, Is.EqualTo(["proc", "dev", "sys", "tmp", "opt", "opt/tools", "opt/etc"]));
+            Assert.That(points.Files, Is.EqualTo(["opt/etc/name"]));
         }
     }
 
     [Test]
     public void A_mount_whose_source_is_missing_says_so() =>
-        Assert.That(() => Build(new() { Entrypoint = ["a"] }, new BundleOptions { ReadOnlyMounts = [new("/no/such", "/opt")] }),
+        Assert.That(() => MountPoints.Of(Build(new() { Entrypoint = ["a"] }, new BundleOptions { ReadOnlyMounts = [new("/no/such", "/opt")] })),
             Throws.TypeOf<ContainerEnvironmentException>().With.Message.StartsWith("cannot mount '/no/such' at '/opt': "));
 
-    [TestCase(0, true)]
-    [TestCase(1 << 20, false)]
-    public void The_root_is_read_only_unless_a_writable_layer_is_asked_for(long bytes, bool readOnly)
+    [Test]
+    public void A_path_that_leads_elsewhere_is_refused([Values("", "data", "/data/", "/a/../b", "/./a", "/a\0b", "/a//b")] string path)
     {
-        Bundle bundle = Build(new() { Entrypoint = ["a"] }, new BundleOptions { WritableRootBytes = bytes });
-        using (Assert.EnterMultipleScope())
+        foreach (Action<ContainerSpecification> change in new Action<ContainerSpecification>[]
         {
-            Assert.That((bool)bundle.Json()["root"]!["readonly"]!, Is.EqualTo(readOnly));
-            Assert.That(bundle.WritableRootBytes, Is.EqualTo(bytes));
+            c => c.Process.WorkingDirectory = path, c => c.Volumes.Add(path), c => c.Files.Add(new ContainerFile(path, default)),
+            c => c.Mounts.Add(new ContainerMount { Destination = path, Type = "tmpfs", Source = "tmpfs" }),
+        })
+        {
+            ContainerSpecification container = Build(new() { Entrypoint = ["a"] });
+            change(container);
+            Assert.That(() => MountPoints.Of(container), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains($"'{path}' is no absolute path"));
         }
     }
 
     [Test]
-    public void Neither_a_user_namespace_nor_resources_are_the_runtimes_business()
+    public void The_default_seccomp_filter_comes_in_both_forms_and_the_options_take_the_place_of_both()
     {
-        JsonNode linux = Build(new() { Entrypoint = ["a"] }).Json()["linux"]!;
+        ContainerSeccomp ordinary = Build(new() { Entrypoint = ["a"] }).Seccomp!;
+        ContainerSeccomp own = Build(new() { Entrypoint = ["a"] }, new BundleOptions { SeccompFilter = new byte[8] }).Seccomp!;
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(linux["namespaces"]!.AsArray().Select(n => (string)n!["type"]!), Is.EquivalentTo(["pid", "ipc", "uts", "mount", "cgroup", "network"]));
-            Assert.That(linux["resources"], Is.Null);
+            Assert.That((ordinary.Filter.IsEmpty, ordinary.Profile.IsEmpty), Is.EqualTo((false, false)));
+            Assert.That((own.Filter.Length, own.Profile.IsEmpty), Is.EqualTo((8, true)));
         }
     }
 
     [Test]
-    public void A_compiled_filter_leaves_nothing_allowed_to_a_runtime_that_does_not_know_it()
-    {
-        JsonNode json = Build(new() { Entrypoint = ["a"] }, new BundleOptions { SeccompForm = SeccompForm.Compiled }).Json();
-        using (Assert.EnterMultipleScope())
-        {
-            Assert.That(Convert.FromBase64String((string)json["annotations"]!["run.oci.seccomp_bpf_data"]!), Is.Not.Empty);
-            Assert.That(json["linux"]!["seccomp"]!.ToJsonString(), Is.EqualTo("""{"defaultAction":"SCMP_ACT_ERRNO"}"""));
-        }
-    }
-
-    [Test]
-    public void A_seccomp_profile_of_the_options_is_passed_on_uncompiled()
-    {
-        var options = new BundleOptions { SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW"}"""u8.ToArray(), SeccompForm = SeccompForm.Compiled };
-        JsonNode json = Build(new() { Entrypoint = ["a"] }, options).Json();
-        using (Assert.EnterMultipleScope())
-        {
-            Assert.That(json["linux"]!["seccomp"]!.ToJsonString(), Is.EqualTo("""{"defaultAction":"SCMP_ACT_ALLOW"}"""));
-            Assert.That(json["annotations"], Is.Null);
-        }
-    }
-
-    [Test]
-    public void What_is_run_again_gets_the_same_bundle_and_anything_else_its_own()
+    public void Each_container_is_its_own() => Assert.That(() =>
     {
         var builder = new RuntimeBundleBuilder();
-        BundleContext context = Context(new() { Entrypoint = ["a"], User = "app" }, passwd: "app:x:1:1::/:\n", group: "app:x:1:\n");
-        Bundle bundle = builder.Build(context);
-        BundleContext[] others =
-        [
-            context with { Image = context.Image with { Architecture = "another" } },
-            context with { Passwd = "app:x:2:1::/:\n"u8.ToArray() },
-            context with { Group = "other:x:3:app\n"u8.ToArray() },
-            context with { Mapping = context.Mapping with { } },
-            context with { Config = new RunFunctionConfig { Network = new NetworkConfig { Policy = NetworkPolicy.Runner } } },
-        ];
+        BundleContext context = Context(new() { Entrypoint = ["a"] });
+        ContainerSpecification first = builder.Build(context);
+        first.Process.Arguments.Add("b");
+        first.Process.Environment["A"] = "1";
+        first.Process.Rlimits.Clear();
+        first.Mounts[0].Options.Add("ro");
+        first.MaskedPaths.Clear();
+        ContainerSpecification second = builder.Build(context);
+        return (second.Process.Arguments.Count, second.Process.Environment.ContainsKey("A"), second.Process.Rlimits.Count > 0, second.Mounts[0].Options.Contains("ro"), second.MaskedPaths.Count > 0);
+    }, Is.EqualTo((1, false, true, false, true)));
+
+    [Test]
+    public void What_is_of_this_machine_is_looked_for_in_each_run()
+    {
+        var mounting = new RuntimeBundleBuilder(new BundleOptions { ReadOnlyMounts = [new ReadOnlyMount("/etc/hostname", "/data")] });
+        BundleContext isolated = Context(new() { Entrypoint = ["a"] }), outside = Context(new() { Entrypoint = ["a"] }, network: NetworkPolicy.Runner);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(builder.Build(context with { Reference = ImageReference.Parse("another/name"), Config = new RunFunctionConfig() }), Is.SameAs(bundle));
-            foreach (BundleContext other in others)
-                Assert.That(builder.Build(other).RuntimeConfig.ToArray(), Is.EqualTo(new RuntimeBundleBuilder().Build(other).RuntimeConfig.ToArray()));
-            Assert.That(builder.Build(context).RuntimeConfig.ToArray(), Is.EqualTo(bundle.RuntimeConfig.ToArray()));
+            Assert.That(new RuntimeBundleBuilder().IsStable(isolated));
+            Assert.That(new RuntimeBundleBuilder().IsStable(outside), Is.False);
+            Assert.That(mounting.IsStable(isolated), Is.False);
         }
     }
 
-    [Test]
-    public void A_mounted_file_is_looked_for_each_time()
-    {
-        string file = Path.GetTempFileName();
-        var builder = new RuntimeBundleBuilder(new BundleOptions { ReadOnlyMounts = [new ReadOnlyMount(file, "/data")] });
-        BundleContext context = Context(new() { Entrypoint = ["a"] });
-        Assert.That(builder.Build(context).FileMountPoints, Is.EqualTo(["data"]));
-        File.Delete(file);
-        Assert.That(() => builder.Build(context), Throws.TypeOf<ContainerEnvironmentException>());
-    }
+    private static ContainerSpecification Build(ImageExecutionConfig config, BundleOptions? options = null) => new RuntimeBundleBuilder(options).Build(Context(config));
 
-    private static Bundle Build(ImageExecutionConfig config, BundleOptions? options = null) => new RuntimeBundleBuilder(options).Build(Context(config));
+    private static string[] Environment(ImageExecutionConfig config, BundleOptions? options = null) => [.. Build(config, options).Process.Environment.Select(v => $"{v.Key}={v.Value}")];
 
-    private static string[] Process(ImageExecutionConfig config, string property, BundleOptions? options = null) =>
-        [.. Build(config, options).Json()["process"]![property]!.AsArray().Select(v => (string)v!)];
-
-    private static JsonNode Mount(Bundle bundle, string destination) =>
-        bundle.Json()["mounts"]!.AsArray().Single(m => (string)m!["destination"]! == destination)!;
+    private static ContainerMount Mount(ContainerSpecification container, string destination) => container.Mounts.Single(m => m.Destination == destination);
 }

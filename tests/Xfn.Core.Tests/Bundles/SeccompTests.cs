@@ -26,15 +26,15 @@ internal sealed class SeccompTests
 
     [Test]
     public async Task Calls_of_a_hostile_function_are_refused_and_those_of_an_ordinary_one_are_not(
-        [Values] SeccompForm form, [Values("", "app")] string user, CancellationToken token)
+        [Values] bool compiled, [Values("", "app")] string user, CancellationToken token)
     {
         ContainerRun.Require();
-        using var run = new ContainerRun();
+        using var run = new ContainerRun { TakesFilter = compiled };
         await RunTool("clang", ["-O1", "-static", "-o", Path.Combine(run.Image, "bin/syscalls"), Path.Combine(Here, "syscalls.c")], token);
 
         var config = new ImageExecutionConfig { Entrypoint = ["/bin/syscalls"], User = user };
-        Bundle bundle = new RuntimeBundleBuilder(new BundleOptions { SeccompForm = form }).Build(Context(config, passwd: "app:x:1000:1000::/:\n"));
-        ContainerRun.Result result = await run.RunAsync(bundle, singleId: false, token);
+        ContainerSpecification container = new RuntimeBundleBuilder().Build(Context(config, passwd: "app:x:1000:1000::/:\n"));
+        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
 
         string[] parts = result.Output.Split("ordinary\n");
         Assert.That(parts, Has.Length.EqualTo(2), result.Error);
@@ -85,9 +85,9 @@ internal sealed class SeccompTests
         using var run = new ContainerRun();
         // The machine's own programs, over an image that has only what is needed to mount them.
         var options = new BundleOptions { ReadOnlyMounts = [.. ((string[])["/usr", "/lib", "/lib64", "/bin"]).Where(Directory.Exists).Select(d => new ReadOnlyMount(d, d))] };
-        Bundle bundle = new RuntimeBundleBuilder(options with { SeccompForm = SeccompForm.Compiled })
+        ContainerSpecification container = new RuntimeBundleBuilder(options)
             .Build(Context(new ImageExecutionConfig { Entrypoint = [program, option, script.ReplaceLineEndings("\n")] }));
-        ContainerRun.Result result = await run.RunAsync(bundle, singleId: false, token);
+        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
         Assert.That(result.Output, Is.EqualTo(expected), result.Error);
     }
 
@@ -102,7 +102,6 @@ internal sealed class SeccompTests
         string compiler = Directory.EnumerateFiles(Path.Combine(root, "sdk"), "csc.dll", SearchOption.AllDirectories).First();
         var options = new BundleOptions
         {
-            SeccompForm = SeccompForm.Compiled,
             ReadOnlyMounts = [new(root, "/opt/dotnet"), .. ((string[])["/lib", "/lib64", "/usr/lib"]).Where(Directory.Exists).Select(d => new ReadOnlyMount(d, d))],
             Environment = new Dictionary<string, string> { ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1" },
         };

@@ -3,8 +3,8 @@ namespace Xfn.Core.Spark.Containers;
 /// <summary>The program that a gate becomes for as long as it waits: one thread, two pages. The kernel would else stop the .NET runtime's threads and free its memory when the function is
 /// executed, which its caller waits for.</summary>
 /// <remarks>For Linux on x86-64, in machine code, for NativeAOT makes no program without a runtime. Its arguments are a name for itself, the path of what it is to execute, and
-/// the arguments of that; its environment is that of it as well. It speaks by <see cref="GateProcess"/>'s descriptors.</remarks>
-internal static class WaitingProgram
+/// the arguments of that; its environment is that of it as well. It speaks by the descriptors of <see cref="StartGate"/>.</remarks>
+internal static class GateStub
 {
     public static ReadOnlySpan<byte> Image =>
     [

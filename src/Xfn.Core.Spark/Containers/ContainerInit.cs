@@ -8,17 +8,17 @@ namespace Xfn.Core.Spark.Containers;
 /// <remarks>It is a child that shares this process's memory, on a stack of its own, while the thread that made it stands still (as vfork(2) has it): so it starts in no time, and can
 /// be written in C#. But it is not of the .NET runtime's making: nothing here may allocate, throw, or call what does, and no other thread may need the collector meanwhile; spark has none that does.
 /// It goes step by step, and the first that fails ends it, with <see cref="ContainerPlan.Stage"/> and its company telling why. Its order is crun's.</remarks>
-internal static unsafe class ContainerProcess
+internal static unsafe class ContainerInit
 {
     private const int FirstCapability = 0, LastCapability = 63;
 
     /// <param name="argument">A <see cref="ContainerPlan"/>.</param>
     /// <returns>Only when it could not become the function.</returns>
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    public static int Become(void* argument)
+    public static int Begin(void* argument)
     {
         var plan = (ContainerPlan*)argument;
-        _ = Isolate(plan) && ContainerMounts.Make(plan) && Settle(plan) && Descend(plan) && Execute(plan);
+        _ = SetUpNamespaces(plan) && ContainerMounts.Make(plan) && SetUpProcess(plan) && DropPrivileges(plan) && Execute(plan);
         return (int)Raw.syscall(Raw.SYS_exit_group, 127);
     }
 
@@ -35,7 +35,7 @@ internal static unsafe class ContainerProcess
     }
 
     /// <summary>What the new namespaces need, while the machine's files are still to be seen.</summary>
-    private static bool Isolate(ContainerPlan* plan)
+    private static bool SetUpNamespaces(ContainerPlan* plan)
     {
         const nint joinSessionKeyring = 1;
         fixed (byte* root = "/"u8, score = "/proc/self/oom_score_adj"u8)
@@ -80,7 +80,7 @@ internal static unsafe class ContainerProcess
     }
 
     /// <summary>What is to be done in the new root as its root: the name, the descriptors, where it stands.</summary>
-    private static bool Settle(ContainerPlan* plan)
+    private static bool SetUpProcess(ContainerPlan* plan)
     {
         if (!Check(plan, ContainerStage.Hostname, plan->Hostname, Raw.sethostname(plan->Hostname, (nuint)plan->HostnameLength)))
             return false;
@@ -92,12 +92,12 @@ internal static unsafe class ContainerProcess
         // Where it may not, the mode of a pipe lets everybody open it anew.
         for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
             _ = Raw.fchown(descriptor, plan->Uid, plan->Gid);
-        if (plan->Waiting < 0)
+        if (plan->Stub < 0)
         {
             if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
                 return false;
         }
-        else if (!Hand(plan, plan->Waiting, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, GateProcess.Release) || !Hand(plan, plan->Status, GateProcess.Status)
+        else if (!Hand(plan, plan->Stub, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, StartGate.ReleaseFd) || !Hand(plan, plan->Status, StartGate.StatusFd)
             || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(5, 5)) || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(7, uint.MaxValue)))
         {
             return false;
@@ -116,7 +116,7 @@ internal static unsafe class ContainerProcess
     private static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, Raw.dup3(from, to, flags));
 
     /// <summary>Gives up what the function is not to have.</summary>
-    private static bool Descend(ContainerPlan* plan)
+    private static bool DropPrivileges(ContainerPlan* plan)
     {
         const int boundingDrop = 24, keepCapabilities = 8, ambient = 47, noNewPrivileges = 38;
         const nuint ambientRaise = 2, ambientClear = 4;
@@ -129,7 +129,7 @@ internal static unsafe class ContainerProcess
             return false;
         for (int capability = FirstCapability; capability <= LastCapability; capability++)
         {
-            if ((plan->Bounding >> capability & 1) == 0 && Raw.prctl(boundingDrop, (nuint)capability) < 0 && Raw.Error != Libc.EINVAL && !Check(plan, ContainerStage.Capabilities, null, -1))
+            if ((plan->Capabilities >> capability & 1) == 0 && Raw.prctl(boundingDrop, (nuint)capability) < 0 && Raw.Error != Libc.EINVAL && !Check(plan, ContainerStage.Capabilities, null, -1))
                 return false;
         }
 
@@ -141,7 +141,7 @@ internal static unsafe class ContainerProcess
             return false;
         for (int capability = FirstCapability; capability <= LastCapability; capability++)
         {
-            if ((plan->Ambient >> capability & 1) != 0 && !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientRaise, (nuint)capability)))
+            if ((plan->Capabilities >> capability & 1) != 0 && !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientRaise, (nuint)capability)))
                 return false;
         }
 
@@ -156,8 +156,10 @@ internal static unsafe class ContainerProcess
         uint* header = stackalloc uint[2];
         uint* sets = stackalloc uint[6];
         (header[0], header[1]) = (version3, 0);
-        (sets[0], sets[1], sets[2]) = ((uint)plan->Effective, (uint)plan->Permitted, (uint)plan->Inheritable);
-        (sets[3], sets[4], sets[5]) = ((uint)(plan->Effective >> 32), (uint)(plan->Permitted >> 32), (uint)(plan->Inheritable >> 32));
+
+        // The lower halves of the effective, permitted and inheritable set, then the upper ones.
+        sets[0] = sets[1] = sets[2] = (uint)plan->Capabilities;
+        sets[3] = sets[4] = sets[5] = (uint)(plan->Capabilities >> 32);
         return Raw.syscall(Raw.SYS_capset, (nint)header, (nint)sets);
     }
 
@@ -199,7 +201,7 @@ internal static unsafe class ContainerProcess
 
         // From here on it may be killed as a function is, and is told as one.
         plan->Stage = ContainerStage.Execute;
-        if (plan->Waiting < 0)
+        if (plan->Stub < 0)
         {
             return Check(plan, ContainerStage.Execute, program, Raw.execve(program, plan->Arguments + 2, plan->Environment));
         }

@@ -2,11 +2,8 @@ using System.Globalization;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>A limit of setrlimit(2).</summary>
-/// <param name="Type">Its name in the runtime specification.</param>
-/// <param name="Soft">What holds.</param>
-/// <param name="Hard">What the process may raise it to.</param>
-internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Hard)
+/// <summary>The limits of setrlimit(2) that the default bundles have.</summary>
+internal static class Rlimits
 {
     /// <summary>Whether the limit of processes means one run's: kernels before 5.14 count a user's on the whole machine, all runs' together.</summary>
     public static bool CountsProcessesByNamespace => OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14);
@@ -15,9 +12,9 @@ internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Har
     /// and the runtime would fail.</summary>
     /// <param name="hardLimits">From <see cref="ReadHardLimits"/>.</param>
     /// <param name="processes">How many processes and threads; null to leave that limit out.</param>
-    public static IReadOnlyList<ResourceLimit> All(IReadOnlyDictionary<string, ulong> hardLimits, int? processes)
+    public static IReadOnlyList<Rlimit> All(IReadOnlyDictionary<string, ulong> hardLimits, int? processes)
     {
-        var limits = new List<ResourceLimit>
+        var limits = new List<Rlimit>
         {
             Limit("RLIMIT_NOFILE", 1024),
             // Not 0: a core_pattern that is a pipe runs its program on the machine whatever the limit, except for 1.
@@ -36,10 +33,10 @@ internal readonly record struct ResourceLimit(string Type, ulong Soft, ulong Har
             limits.Add(Limit("RLIMIT_NPROC", (ulong)count));
         return limits;
 
-        ResourceLimit Limit(string type, ulong soft, ulong? hard = null)
+        Rlimit Limit(string type, ulong soft, ulong? hard = null)
         {
             ulong most = Math.Min(hard ?? soft, hardLimits.GetValueOrDefault(type, ulong.MaxValue));
-            return new ResourceLimit(type, Math.Min(soft, most), most);
+            return new Rlimit(type, Math.Min(soft, most), most);
         }
     }
 

@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>Makes a container without any other program: one clone(2) with all namespaces, whose child does what a runtime does and executes the function.</summary>
-internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainerRuntime
+internal sealed unsafe class CloneRuntime(SparkContainer container)
 {
     private const nuint StackBytes = 256 << 10;
     private const int InstructionBytes = 8;
@@ -17,7 +17,12 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
     private static readonly string[] Links =
         ["fd", "/proc/self/fd", "stdin", "/proc/self/fd/0", "stdout", "/proc/self/fd/1", "stderr", "/proc/self/fd/2", "core", "/proc/kcore", "ptmx", "pts/ptmx"];
 
-    public StartedContainer Start(string root, FunctionPipes pipes, Gate? gate)
+    /// <summary>Starts the container's first process.</summary>
+    /// <param name="root">The root's path. It is a mount.</param>
+    /// <param name="pipes">The function's pipes.</param>
+    /// <param name="gate">What the process waits at before it is the function; null when it is the function at once.</param>
+    /// <exception cref="SparkException">The container cannot be made, or its program cannot be executed.</exception>
+    public StartedContainer Start(string root, FunctionPipes pipes, StartGate? gate)
     {
         ContainerPlan* plan = Plan(root, pipes, gate);
         int pid = Clone(plan);
@@ -42,13 +47,13 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
         // A handler must not run in the child, on memory that is not its own.
         ulong all = ulong.MaxValue, before;
         _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
-        int pid = Libc.clone(&ContainerProcess.Become, stack + StackBytes, flags, plan);
+        int pid = Libc.clone(&ContainerInit.Begin, stack + StackBytes, flags, plan);
         int error = Libc.Errno;
         _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
         return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
     }
 
-    private ContainerPlan* Plan(string root, FunctionPipes pipes, Gate? gate)
+    private ContainerPlan* Plan(string root, FunctionPipes pipes, StartGate? gate)
     {
         var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
         byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
@@ -70,7 +75,7 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
             Stdin = stdin,
             Stdout = stdout,
             Stderr = stderr,
-            Waiting = gate?.Waiting ?? -1,
+            Stub = gate?.Stub ?? -1,
             Release = gate?.Release ?? -1,
             Status = gate?.Status ?? -1,
             Limits = NativeText.ArrayOf<LimitStep>(container.Limits.Select(l => new LimitStep { Resource = l.Resource, Soft = l.Soft, Hard = l.Hard }).ToArray()),
@@ -80,11 +85,7 @@ internal sealed unsafe class SparkRuntime(SparkContainer container) : IContainer
             Gid = container.Gid,
             Groups = NativeText.ArrayOf<uint>(container.Groups.ToArray()),
             GroupCount = container.Groups.Count,
-            Bounding = container.Capabilities.Bounding,
-            Effective = container.Capabilities.Effective,
-            Inheritable = container.Capabilities.Inheritable,
-            Permitted = container.Capabilities.Permitted,
-            Ambient = container.Capabilities.Ambient,
+            Capabilities = container.Capabilities,
             NewPrivileges = container.NewPrivileges,
             WorkingDirectory = NativeText.Of(container.WorkingDirectory),
             Filter = container.Filter.IsEmpty ? null : NativeText.ArrayOf(container.Filter.Span),

@@ -4,12 +4,16 @@ using Xfn.Core.Spark.Mounts;
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>An OCI runtime, such as crun: it starts the container and leaves it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
-internal sealed class RuntimeProgram(SparkRun run, Workspace workspace) : IContainerRuntime
+internal static class OciRuntime
 {
-    public StartedContainer Start(string root, FunctionPipes pipes, Gate? gate)
+    /// <summary>Starts the container's first process, the function.</summary>
+    /// <param name="run">The runtime, and what it reads.</param>
+    /// <param name="workspace">Where it works.</param>
+    /// <param name="pipes">The function's pipes.</param>
+    /// <exception cref="SparkException">The runtime failed.</exception>
+    public static StartedContainer Start(SparkRun run, Workspace workspace, FunctionPipes pipes)
     {
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
-        int[] descriptors = gate?.DescriptorsForRuntime(run.GateArguments, run.GateEnvironment) ?? [];
         string log = workspace["log"];
         string pidFile = workspace["pid"];
         if (Libc.chdir("/") != 0)
@@ -18,11 +22,10 @@ internal sealed class RuntimeProgram(SparkRun run, Workspace workspace) : IConta
             run.Runtime,
             [
                 .. run.RuntimeFlags, "--root", workspace.NewDirectory("state"), "--log", log, "--log-format", "json",
-                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "--preserve-fds", $"{descriptors.Length}", "xfn",
+                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "xfn",
             ],
             ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            pipes.Function,
-            descriptors);
+            pipes.Function);
         ChildExit exit = runtime.Wait();
         if (exit.Status != 0)
         {
@@ -30,7 +33,7 @@ internal sealed class RuntimeProgram(SparkRun run, Workspace workspace) : IConta
             throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {exit.Code}");
         }
 
-        // It has gone by now, so its last process finds out by itself that a function cannot be executed, and says so on what was to be the function's stderr. A gate tells.
-        return new StartedContainer(new ChildProcess(int.Parse(File.ReadAllText(pidFile))), IsExecuted: gate is not null, SetupMicroseconds: 0);
+        // It has gone by now, so its last process finds out by itself that a function cannot be executed, and says so on what was to be the function's stderr.
+        return new StartedContainer(new ChildProcess(int.Parse(File.ReadAllText(pidFile))), IsExecuted: false, SetupMicroseconds: 0);
     }
 }

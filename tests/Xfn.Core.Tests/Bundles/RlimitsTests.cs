@@ -2,7 +2,7 @@ using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Tests.Bundles;
 
-internal sealed class ResourceLimitTests
+internal sealed class RlimitsTests
 {
     private const string Limits = """
         Limit                     Soft Limit           Hard Limit           Units
@@ -23,11 +23,11 @@ internal sealed class ResourceLimitTests
     [TestCase("RLIMIT_MEMLOCK", 64 << 10, 64 << 10)]
     public void No_limit_is_above_what_the_runner_may_have_itself(string type, long soft, long hard)
     {
-        ResourceLimit limit = ResourceLimit.All(ResourceLimit.ReadHardLimits(Limits), 256).Single(l => l.Type == type);
-        Assert.That(limit, Is.EqualTo(new ResourceLimit(type, (ulong)soft, (ulong)hard)));
+        Rlimit limit = Rlimits.All(Rlimits.ReadHardLimits(Limits), 256).Single(l => l.Type == type);
+        Assert.That(limit, Is.EqualTo(new Rlimit(type, (ulong)soft, (ulong)hard)));
     }
 
     [Test]
     public void Processes_are_not_limited_where_the_limit_would_count_those_of_others() =>
-        Assert.That(ResourceLimit.All(new Dictionary<string, ulong>(), null).Select(l => l.Type), Does.Not.Contain("RLIMIT_NPROC"));
+        Assert.That(Rlimits.All(new Dictionary<string, ulong>(), null).Select(l => l.Type), Does.Not.Contain("RLIMIT_NPROC"));
 }
