@@ -73,14 +73,14 @@ internal sealed class MountPoints
 
     private void AddFile(string path)
     {
-        IReadOnlyList<string> parents = Parents(path, self: false);
-        if (parents.Count > 0)
+        string[] parents = Parents(path, self: false);
+        if (parents.Length > 0)
             AddDirectory(parents[^1]);
         _files.Add(path.TrimStart('/'));
     }
 
     /// <summary>The directories above an absolute path, relative to the root, the first one first; with the path itself when asked.</summary>
-    private static IReadOnlyList<string> Parents(string path, bool self)
+    private static string[] Parents(string path, bool self)
     {
         string[] components = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
         int count = self ? components.Length : components.Length - 1;

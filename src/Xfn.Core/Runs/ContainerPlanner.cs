@@ -1,5 +1,4 @@
 using Xfn.Core.Bundles;
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Layers;

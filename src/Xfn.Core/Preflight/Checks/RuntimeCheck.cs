@@ -19,7 +19,7 @@ internal static class RuntimeCheck
     public static async Task<EnvironmentCheck> CheckAsync(string? runtime, CancellationToken cancellationToken)
     {
         if (runtime is null)
-            return EnvironmentChecker.Ok(Name, "none was asked for: xfn-spark makes containers by itself", "none, or one for bundles that xfn-spark does not know");
+            return EnvironmentChecker.Ok(Name, "none was asked for: xfn-spark makes containers by itself", "none, or one that is named (WithRuntime)");
         if (Executables.Find(runtime) is not { } path)
         {
             return EnvironmentChecker.Failed(Name, Missing(runtime), Wanted);
