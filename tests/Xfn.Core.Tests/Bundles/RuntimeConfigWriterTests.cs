@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Xfn.Core.Bundles;
 using static Xfn.Core.Tests.Bundles.BundleContexts;
 
 namespace Xfn.Core.Tests.Bundles;
