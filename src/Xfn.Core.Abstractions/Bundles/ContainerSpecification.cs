@@ -1,6 +1,7 @@
 namespace Xfn.Core;
 
-/// <summary>A container in the runtime specification's terms. xfn-spark makes it; an OCI runtime that the user named (<c>WithRuntime</c>) gets it as <c>config.json</c>.</summary>
+/// <summary>A container in the runtime specification's terms. xfn-spark makes it; an OCI runtime that the user named
+/// (<c>WithRuntime</c>) gets it as <c>config.json</c>.</summary>
 /// <remarks>
 /// <para>Some things are the same for every container and are not said here. The root is the image's layers. All namespaces are new: user, mount, PID, IPC, UTS and
 /// cgroup. The runner sets the limits of memory, processors and processes by a cgroup. The mount points of <see cref="Mounts"/>, the working directory and the
@@ -128,7 +129,7 @@ public sealed class ContainerSeccomp
 }
 
 /// <summary>A file that is made for a run.</summary>
-/// <param name="Path">Its path, relative to the root; such as <c>etc/hosts</c>.</param>
+/// <param name="Path">Its absolute path, such as <c>/etc/hosts</c>.</param>
 /// <param name="Content">What it holds.</param>
 /// <param name="FollowsImage">Whether what the image has in the file of that path, up to 64 KiB, comes first.</param>
 /// <param name="IsLink">Whether it is a symbolic link, to the path that is its content. It is left out where the image has something else than a directory on its way.</param>
