@@ -15,11 +15,19 @@ internal static class JsonFault
         if (missing >= 0)
             return $"{where} lacks {exception.Message[(missing + Missing.Length)..].Split(". ")[0].Trim().TrimEnd('.')}";
 
+        if (exception is UnexpectedValueException unexpected)
+            return $"{where} is not what it must be: expected {unexpected.Expected}";
+
         // The reader's own exceptions, of a type that is not public, are about JSON as such; the serializer's about what it means.
         if (exception.GetType() != typeof(JsonException) || exception.InnerException is JsonException)
             return $"it is no valid JSON (line {exception.LineNumber + 1}, byte {exception.BytePositionInLine + 1})";
-        return exception.Message.StartsWith("expected ", StringComparison.Ordinal)
-            ? $"{where} is not what it must be: {exception.Message.Split(" Path: ")[0].TrimEnd('.')}"
-            : $"{where} is of another kind than it must be, or comes twice";
+        return $"{where} is of another kind than it must be, or comes twice";
     }
+}
+
+/// <summary>A value of a JSON document is of the right kind, and is none that it may be.</summary>
+/// <param name="expected">What was expected, to follow "expected ".</param>
+internal sealed class UnexpectedValueException(string expected) : JsonException($"expected {expected}")
+{
+    public string Expected => expected;
 }

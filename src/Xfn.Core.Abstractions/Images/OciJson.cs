@@ -65,7 +65,7 @@ internal sealed class DigestJsonConverter : JsonConverter<Digest>
     public override Digest Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
         reader.TokenType == JsonTokenType.String && Digest.TryParse(reader.GetString(), out Digest digest)
             ? digest
-            : throw new JsonException("expected a digest: sha256: and 64, or sha512: and 128 lower-case hexadecimal digits");
+            : throw new UnexpectedValueException("a digest: sha256: and 64, or sha512: and 128 lower-case hexadecimal digits");
 
     public override void Write(Utf8JsonWriter writer, Digest value, JsonSerializerOptions options) => writer.WriteStringValue(value.ToString());
 }

@@ -63,8 +63,8 @@ internal enum SparkFailureKind : byte
     /// <summary>A prepared container ended before it was given its run.</summary>
     NotReleased = 7,
 
-    /// <summary>The kernel lets this namespace mount no overlay of the layers.</summary>
-    Overlay = 8,
+    /// <summary>The kernel lets this namespace mount no overlay of the layers: they can be flattened.</summary>
+    NoOverlay = 8,
 
     /// <summary>A layer has a file of a user id that the mapping lacks.</summary>
     UnmappedUser = 9,
@@ -75,6 +75,21 @@ internal enum SparkFailureKind : byte
     /// <summary>The container's user may not pass a directory, or not execute a file, on the way to its
     /// program.</summary>
     Unreachable = 11,
+
+    /// <summary>An overlay of the layers could not be mounted for another reason.</summary>
+    Overlay = 12,
+
+    /// <summary>The kernel refuses this namespace a fresh /proc.</summary>
+    Proc = 13,
+
+    /// <summary>The OCI runtime cannot be executed.</summary>
+    NoRuntime = 14,
+
+    /// <summary>The kernel refuses the container a keyring.</summary>
+    Keyring = 15,
+
+    /// <summary>What is mounted below a mount's source would be uncovered.</summary>
+    CoveredMount = 16,
 }
 
 /// <summary>A spark could not do what it was told.</summary>

@@ -47,7 +47,7 @@ internal sealed unsafe class ChildProcess
             // The strings are not freed: this process starts one program and ends.
             int error = Libc.posix_spawn(&pid, a[0], actions, attributes, a, e);
             if (error != 0)
-                throw SparkException.FromErrno($"cannot execute '{path}'", error);
+                throw SparkException.FromErrno($"cannot execute '{path}'", error, SparkFailureKind.NoRuntime);
         }
 
         return new ChildProcess(pid);

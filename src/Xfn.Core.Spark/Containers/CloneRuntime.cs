@@ -150,12 +150,12 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
             ContainerStage.WorkingDirectory => Refused(SparkFailureKind.Image, $"cannot enter its working directory '{subject}'"),
             ContainerStage.User => Refused(SparkFailureKind.Image, $"cannot become its user {container.Uid}:{container.Gid}"),
             ContainerStage.Groups => Refused(SparkFailureKind.Image, "cannot set its supplementary groups"),
-            ContainerStage.Keyring => Refused(SparkFailureKind.Runtime, "cannot make a session keyring"),
+            ContainerStage.Keyring => Refused(SparkFailureKind.Keyring, "cannot make a session keyring"),
             ContainerStage.MountPoint => Refused(SparkFailureKind.Runtime, $"cannot make the mount point '{subject}'"),
 
             // What is mounted over in a namespace that has more rights stays covered in this one.
             ContainerStage.Mount when plan->Error == Libc.EINVAL && container.Mounts.Any(m => m.Destination == subject && m.Type.Length == 0 && ((nuint)m.Flags & Libc.MS_REC) == 0 && Directory.Exists(m.Source)) =>
-                Refused(SparkFailureKind.Runtime, $"cannot mount '{subject}' without what is mounted below its source"),
+                Refused(SparkFailureKind.CoveredMount, $"cannot mount '{subject}' without what is mounted below its source"),
             ContainerStage.Mount or ContainerStage.Device or ContainerStage.Mask or ContainerStage.ReadOnly => Refused(SparkFailureKind.Runtime, $"cannot mount '{subject}' ({plan->Stage})"),
             var stage => Refused(SparkFailureKind.Runtime, $"cannot set up the container ({stage})"),
         };

@@ -170,7 +170,7 @@ internal static unsafe class RootFileSystem
 
     /// <summary>Tells what a kernel may say that lets this namespace have no overlay, or none of such directories, from other troubles.</summary>
     private static SparkException Refused(string tried, int errno) =>
-        SparkException.FromErrno(tried, errno, errno is Libc.EPERM or Libc.ENODEV or Libc.EINVAL or Libc.EOPNOTSUPP ? SparkFailureKind.Overlay : SparkFailureKind.Environment);
+        SparkException.FromErrno(tried, errno, errno is Libc.EPERM or Libc.ENODEV or Libc.EINVAL or Libc.EOPNOTSUPP ? SparkFailureKind.NoOverlay : SparkFailureKind.Overlay);
 
     private static byte[] Utf8(string text) => System.Text.Encoding.UTF8.GetBytes(text + '\0');
 }

@@ -21,7 +21,7 @@ internal sealed class Workspace
     {
         // The machine's /proc names processes by ids of another PID namespace, and shows them all.
         if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
-            throw SparkException.FromErrno("cannot mount a fresh /proc");
+            throw SparkException.FromErrno("cannot mount a fresh /proc", Libc.Errno, SparkFailureKind.Proc);
 
         // crun runs on a pure hierarchy only; where versions 1 and 2 are mixed, the second is below the first.
         if (runtime.Length > 0 && Libc.FileSystemType("/sys/fs/cgroup") != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType("/sys/fs/cgroup/unified") == Libc.CGROUP2_SUPER_MAGIC

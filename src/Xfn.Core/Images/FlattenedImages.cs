@@ -42,7 +42,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     /// <summary>Whether a run failed because there can be no overlay here: this and later ones can do without.</summary>
     public bool AreNeededAfter(SparkFailure failure)
     {
-        if (failure.Kind != SparkFailureKind.Overlay)
+        if (failure.Kind != SparkFailureKind.NoOverlay)
             return false;
         if (!Interlocked.Exchange(ref _needed, true))
             RunnerLog.OverlayRefused(logger, failure.Message);

@@ -15,6 +15,10 @@ internal static class RunErrors
     public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
     {
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
+        SparkFailureKind.Keyring => NotMade(exception, reference, runtime, exception.Failure.Message,
+            " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."),
+        SparkFailureKind.CoveredMount => NotMade(exception, reference, runtime, exception.Failure.Message,
+            " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (BundleOptions.ReadOnlyMounts)."),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
         SparkFailureKind.Unreachable => new InvalidImageException(
@@ -78,15 +82,11 @@ internal static class RunErrors
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
             ? NoEntrypoint(exception, reference, config, said)
-            : new ContainerEnvironmentException(RunStage.Start, $"cannot start image '{reference}'{(runtime is null ? "" : $" with {Path.GetFileName(runtime)}")}: {said}.{Remedy(said)}", exception);
+            : NotMade(exception, reference, runtime, said, "");
     }
 
-    private static string Remedy(string said) =>
-        said.Contains("keyring", StringComparison.Ordinal)
-            ? " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."
-        : said.Contains("mounted below", StringComparison.Ordinal)
-            ? " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (BundleOptions.ReadOnlyMounts)."
-        : "";
+    private static ContainerEnvironmentException NotMade(Exception exception, ImageReference reference, string? runtime, string found, string remedy) =>
+        new(RunStage.Start, $"cannot start image '{reference}'{(runtime is null ? "" : $" with {Path.GetFileName(runtime)}")}: {found}.{remedy}", exception);
 
     private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
     {

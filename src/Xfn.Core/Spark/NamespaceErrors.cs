@@ -5,6 +5,10 @@ namespace Xfn.Core.Spark;
 /// <summary>Says what a failed namespace or spark means to the user.</summary>
 internal static class NamespaceErrors
 {
+    /// <summary>Whether a program could not be executed because some process had it open for writing.</summary>
+    /// <param name="said">What unshare wrote to stderr.</param>
+    public static bool IsBusy(string said) => said.Contains("Text file busy", StringComparison.Ordinal);
+
     /// <summary>A program ended in its namespaces before it answered.</summary>
     /// <param name="stage">Where the run was.</param>
     /// <param name="said">What it, or unshare before it, wrote to stderr.</param>
@@ -25,12 +29,12 @@ internal static class NamespaceErrors
     /// <summary>A spark was refused something by the machine.</summary>
     public static ContainerEnvironmentException Refused(RunStage stage, SparkFailure failure, Exception? cause)
     {
-        EnvironmentDiagnosis diagnosis = failure.Message switch
+        EnvironmentDiagnosis diagnosis = failure.Kind switch
         {
-            var m when m.StartsWith("cannot mount a fresh /proc", StringComparison.Ordinal) => EnvironmentDiagnosis.OfProc(m),
-            var m when m.Contains("overlayfs", StringComparison.Ordinal) => EnvironmentDiagnosis.OfOverlay(m),
-            var m when m.StartsWith("cannot execute", StringComparison.Ordinal) => new(m, "Check the path and the mode of the OCI runtime (WithRuntime)."),
-            var m => new(m, ""),
+            SparkFailureKind.Proc => EnvironmentDiagnosis.OfProc(failure.Message),
+            SparkFailureKind.Overlay or SparkFailureKind.NoOverlay => EnvironmentDiagnosis.OfOverlay(failure.Message),
+            SparkFailureKind.NoRuntime => new(failure.Message, "Check the path and the mode of the OCI runtime (WithRuntime)."),
+            _ => new(failure.Message, ""),
         };
         return new ContainerEnvironmentException(stage, $"{failure.Message}. {(diagnosis.Found == failure.Message ? "" : diagnosis.Found + ". ")}{diagnosis.Remedy}".TrimEnd(), cause);
     }

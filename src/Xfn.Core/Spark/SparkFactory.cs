@@ -6,8 +6,6 @@ namespace Xfn.Core.Spark;
 /// <param name="mapping">Their ids.</param>
 internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFile>> executable, IdMapping mapping) : IDisposable
 {
-    private const int Attempts = 5;
-
     private readonly Lock _lock = new();
 
     // Found and copied at the first use, so that making a runner touches nothing that a run would not need.
@@ -24,18 +22,7 @@ internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFil
     public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, IdMapping ids, CancellationToken cancellationToken)
     {
         SparkFile file = await ProvideAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
-        for (int attempt = 1; ; attempt++)
-        {
-            try
-            {
-                return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, ids, cancellationToken).ConfigureAwait(false);
-            }
-            catch (ContainerEnvironmentException ex) when (attempt < Attempts && ex.Message.Contains("Text file busy", StringComparison.Ordinal))
-            {
-                // Another thread started a process while the copy was written, which then held it open for writing until its own exec.
-                await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
-            }
-        }
+        return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, ids, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>To be called when no spark runs any more.</summary>

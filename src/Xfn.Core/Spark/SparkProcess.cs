@@ -12,6 +12,8 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <summary>Enough for a run of the image with the most layers, and an environment of ordinary size.</summary>
     private const int FrameBytes = 64 << 10;
 
+    private const int Attempts = 5;
+
     private readonly SpawnedNamespace _namespace;
     private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
 
@@ -46,25 +48,40 @@ internal sealed class SparkProcess : IAsyncDisposable
     public static async Task<SparkProcess> StartAsync(
         INamespaceSpawner spawner, SparkFile executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
     {
-        SpawnedNamespace spawned = await spawner.SpawnAsync(
-            new NamespaceRequest { Executable = executable.File.SafeFileHandle, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
-            .ConfigureAwait(false);
-        var spark = new SparkProcess(spawned, executable.Name, mapping);
-        try
+        for (int attempt = 1; ; attempt++)
         {
-            SparkHello hello = await spark.ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
-            spark.ProcessId = hello.ProcessId;
-            spark.ReleaseDescriptor = hello.Release;
-            spark.Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, mapping.Uids[0].Outside, mapping.Gids[0].Outside);
-            spark.RaiseOomScore();
-            await spawned.MapIdsAsync(spark.ProcessId, cancellationToken).ConfigureAwait(false);
-            return spark;
+            SpawnedNamespace spawned = await spawner.SpawnAsync(
+                new NamespaceRequest { Executable = executable.File.SafeFileHandle, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
+                .ConfigureAwait(false);
+            var spark = new SparkProcess(spawned, executable.Name, mapping);
+            try
+            {
+                await spark.BeginAsync(cancellationToken).ConfigureAwait(false);
+                return spark;
+            }
+            catch (Exception ex)
+            {
+                await spark.DisposeAsync().ConfigureAwait(false);
+                if (ex is not ContainerEnvironmentException || attempt == Attempts || !spark.WasBusy)
+                    throw;
+            }
+
+            // Another thread started a process while the copy was written, which then held it open for writing until its own exec.
+            await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
         }
-        catch
-        {
-            await spark.DisposeAsync().ConfigureAwait(false);
-            throw;
-        }
+    }
+
+    private bool WasBusy => _namespace.Ended is { IsCompletedSuccessfully: true, Result: var said } && NamespaceErrors.IsBusy(said);
+
+    /// <summary>Waits for the hello, and gives it its ids.</summary>
+    private async Task BeginAsync(CancellationToken cancellationToken)
+    {
+        SparkHello hello = await ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
+        ProcessId = hello.ProcessId;
+        ReleaseDescriptor = hello.Release;
+        Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, Mapping.Uids[0].Outside, Mapping.Gids[0].Outside);
+        RaiseOomScore();
+        await _namespace.MapIdsAsync(ProcessId, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Opens the pipe by which a prepared container is released; null in other modes. To be called before it is told to run: it changes its ids then.</summary>

@@ -318,7 +318,7 @@ internal sealed class FunctionRunTests
         public void Write(string text)
         {
             _stdout.Writer.Write(Encoding.UTF8.GetBytes(text));
-            Assert.That(_stdout.Writer.FlushAsync().IsCompleted);
+            _ = _stdout.Writer.FlushAsync().AsTask();
         }
 
         public async Task WriteAsync(string text, CancellationToken token) => await _stdout.Writer.WriteAsync(Encoding.UTF8.GetBytes(text), token);

@@ -1,4 +1,6 @@
-namespace Xfn.Core.Tests.Registry;
+using Xfn.Core.Tests.Registry;
+
+namespace Xfn.Core.Tests;
 
 /// <summary>A layout made by umoci, once for all tests: an image of two layers, tagged v1, and the same configured otherwise, tagged v2.</summary>
 internal static class TestImages
@@ -35,7 +37,7 @@ internal static class TestImages
 }
 
 [SetUpFixture]
-public class RegistryTestsCleanUp
+public class TestImagesCleanUp
 {
     [OneTimeTearDown]
     public void Delete_the_images() => TestImages.Delete();
