@@ -6,6 +6,9 @@ namespace Xfn.Core.Runs;
 /// <summary>Says what a failed run means to the user.</summary>
 internal static class RunErrors
 {
+    private const string FewerKeyrings =
+        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl).";
+
     /// <summary>A spark could not start a container.</summary>
     /// <param name="exception">What the spark said.</param>
     /// <param name="reference">The image.</param>
@@ -15,8 +18,7 @@ internal static class RunErrors
     public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
     {
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
-        SparkFailureKind.Keyring => NotMade(exception, reference, runtime, exception.Failure.Message,
-            " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl)."),
+        SparkFailureKind.Keyring => NotMade(exception, reference, runtime, exception.Failure.Message, FewerKeyrings),
         SparkFailureKind.CoveredMount => NotMade(exception, reference, runtime, exception.Failure.Message,
             " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (BundleOptions.ReadOnlyMounts)."),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
@@ -82,7 +84,7 @@ internal static class RunErrors
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
             ? NoEntrypoint(exception, reference, config, said)
-            : NotMade(exception, reference, runtime, said, "");
+            : NotMade(exception, reference, runtime, said, said.Contains("keyring", StringComparison.Ordinal) ? FewerKeyrings : "");
     }
 
     private static ContainerEnvironmentException NotMade(Exception exception, ImageReference reference, string? runtime, string found, string remedy) =>
@@ -93,7 +95,7 @@ internal static class RunErrors
         const int execFormatError = 8;
         string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
         string remedy = exception is SparkFailedException { Failure.Errno: execFormatError } || found.Contains("exec format error", StringComparison.OrdinalIgnoreCase)
-            ? "It is a program for another processor, or a script without '#!' and its interpreter at its very beginning."
+            ? "It is a program for another platform, or a script without '#!' and its interpreter at its very beginning."
             : "Check the image's entrypoint, its mode and its platform.";
         return new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{reference}': {found}. {remedy}", exception);
     }
