@@ -144,6 +144,33 @@ internal sealed class TlsTests : ServerFixture
             Assert.That(() => ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", configure), Throws.ArgumentException.With.Message.Contains(named));
     }
 
+    /// <summary>A certificate names URLs for issuers that did not come. Whoever shows it would choose whom the server asks.</summary>
+    [Test, CancelAfter(60_000)]
+    public async Task The_urls_in_a_callers_certificate_are_not_asked(CancellationToken token)
+    {
+        using var listener = new TcpListener(System.Net.IPAddress.Loopback, 0);
+        listener.Start();
+        using X509Certificate2 authority = Authority("Ours"), stranger = Authority("Stranger"), served = Signed(authority, ServerAuthentication);
+        using X509Certificate2 caller = Signed(stranger, ClientAuthentication, $"http://{listener.LocalEndpoint}/issuer.crt");
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", o =>
+        {
+            o.Certificate = served;
+            o.ClientCertificateAuthorities.Add(authority);
+        });
+        using var client = new TcpClient();
+        await client.ConnectAsync("127.0.0.1", int.Parse(server.Address.Split(':')[1], null), token);
+        using var tls = new SslStream(client.GetStream(), false, (_, certificate, _, _) => certificate!.Subject == "CN=localhost");
+        Assert.That(
+            async () =>
+            {
+                await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "localhost", ClientCertificateContext = SslStreamCertificateContext.Create(caller, null, offline: true), ApplicationProtocols = [SslApplicationProtocol.Http2] }, token);
+                await tls.ReadExactlyAsync(new byte[1], token);
+            },
+            Throws.InstanceOf<IOException>().Or.InstanceOf<System.Security.Authentication.AuthenticationException>(),
+            "the caller was served");
+        Assert.That(listener.Pending(), Is.False);
+    }
+
     [Test]
     public void Options_that_do_not_go_together_are_refused()
     {
@@ -198,7 +225,7 @@ internal sealed class TlsTests : ServerFixture
         return certificate.CopyWithPrivateKey(key);
     }
 
-    private static X509Certificate2 Signed(X509Certificate2 authority, string purpose)
+    private static X509Certificate2 Signed(X509Certificate2 authority, string purpose, string? issuerUrl = null)
     {
         using var key = RSA.Create(2048);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
@@ -206,6 +233,8 @@ internal sealed class TlsTests : ServerFixture
         names.AddDnsName("localhost");
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], false));
+        if (issuerUrl is not null)
+            request.CertificateExtensions.Add(new X509AuthorityInformationAccessExtension(null, [issuerUrl]));
         using X509Certificate2 certificate = request.Create(authority, DateTimeOffset.UtcNow.AddMinutes(-30), DateTimeOffset.UtcNow.AddMinutes(30), [1, 2, 3, 4]);
         return certificate.CopyWithPrivateKey(key);
     }

@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Server;
 
@@ -138,7 +139,8 @@ internal sealed class TlsSetup : IDisposable
             ServerCertificateContext = SslStreamCertificateContext.Create(certificate, chain, offline: true),
             ApplicationProtocols = [SslApplicationProtocol.Http2],
             ClientCertificateRequired = authorities.Count > 0,
-            RemoteCertificateValidationCallback = authorities.Count == 0 ? null : (_, sent, between, _) => sent is X509Certificate2 caller && IsSignedBy(caller, between, authorities),
+            CertificateChainPolicy = CertificateTrust.NoDownloads,
+            RemoteCertificateValidationCallback = authorities.Count == 0 ? null : (_, sent, between, _) => sent is X509Certificate2 caller && CertificateTrust.IsTrusted(caller, between, authorities, ClientAuthentication, isAnyRoot: false),
         };
         return new Setup(tls, owned);
     }
@@ -160,20 +162,6 @@ internal sealed class TlsSetup : IDisposable
         {
             throw new ArgumentException($"cannot use certificate file '{path}': {ex.Message.TrimEnd('.')}. Name a readable PEM file, and the key that belongs to it.", ex);
         }
-    }
-
-    private static bool IsSignedBy(X509Certificate2 certificate, X509Chain? sent, X509Certificate2Collection authorities)
-    {
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
-        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
-
-        // Authorities of one's own seldom have a service to ask; who is not to call any more gets another authority.
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
-            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
-        return chain.Build(certificate);
     }
 
     /// <summary>What connections are made with, and the certificates that were read for it.</summary>

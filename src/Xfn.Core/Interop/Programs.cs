@@ -1,4 +1,7 @@
+using System.Buffers;
+using System.ComponentModel;
 using System.Diagnostics;
+using System.Text;
 
 namespace Xfn.Core.Interop;
 
@@ -8,45 +11,150 @@ namespace Xfn.Core.Interop;
 /// <param name="Error">What it wrote to stderr, or why it could not be run.</param>
 internal sealed record ProgramResult(int ExitCode, string Output, string Error);
 
-/// <summary>Tries the programs that runs need.</summary>
+/// <summary>Runs programs of others to their end, within limits.</summary>
 internal static class Programs
 {
+    /// <summary>The most bytes of its output that a program may write. What it writes to stderr is cut off there.</summary>
+    public const int MaxBytes = 64 * 1024;
+
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
 
-    /// <summary>Runs a program to its end, with messages in English.</summary>
+    // For words that are on their way when a program has failed. They are for a person, and the failure is known.
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+
+    /// <summary>Tries a program that runs need, with messages in English.</summary>
     public static async Task<ProgramResult> RunAsync(string program, IEnumerable<string> arguments, CancellationToken cancellationToken)
     {
-        var start = new ProcessStartInfo(Executables.Find(program) ?? program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(Executables.Find(program) ?? program, arguments);
         start.Environment["LC_ALL"] = "C";
-        Process process;
         try
         {
-            process = Process.Start(start)!;
+            return await RunAsync(start, "", Timeout, null, cancellationToken).ConfigureAwait(false);
         }
-        catch (System.ComponentModel.Win32Exception e)
+        catch (Exception e) when (e is Win32Exception or TimeoutException or InvalidDataException)
         {
             return new ProgramResult(-1, "", e.Message);
         }
+    }
 
-        // Once they were asked for, they are no longer the process's to close.
-        using (process)
-        using (StreamReader stdout = process.StandardOutput, stderr = process.StandardError)
-        using (var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
+    /// <summary>Runs a program. It is killed when it does not end; what it leaves behind is not.</summary>
+    /// <param name="start">The program.</param>
+    /// <param name="input">Its stdin.</param>
+    /// <param name="limit">How long it may take.</param>
+    /// <param name="isWhole">Tells whether it has said all that it has to say. Then its streams are not waited for, which end
+    /// with the last process that it has handed them to: that may be never. Null to wait for their ends.</param>
+    /// <param name="cancellationToken">Ends the program.</param>
+    /// <exception cref="Win32Exception">It cannot be started.</exception>
+    /// <exception cref="TimeoutException">It did not end in time.</exception>
+    /// <exception cref="InvalidDataException">It wrote too much.</exception>
+    public static async Task<ProgramResult> RunAsync(
+        ProcessStartInfo start, string input, TimeSpan limit, Func<ReadOnlySpan<byte>, bool>? isWhole, CancellationToken cancellationToken)
+    {
+        start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = true;
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(limit);
+        using Process process = Process.Start(start)!;
+
+        // A process does not close the streams that it has handed out.
+        using Stream stdin = process.StandardInput.BaseStream;
+        using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
+        using var reading = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token);
+        Collected output = new(isWhole), error = new(null);
+        Task streams = Task.WhenAll(output.ReadAsync(stdout.BaseStream, reading.Token), error.ReadAsync(stderr.BaseStream, reading.Token));
+        try
         {
-            limit.CancelAfter(Timeout);
+            await WriteAsync(stdin, input, timeout.Token).ConfigureAwait(false);
+            Task exit = process.WaitForExitAsync(timeout.Token);
+            await (await Task.WhenAny(exit, output.IsTooLong).ConfigureAwait(false)).ConfigureAwait(false);
+            if (exit.IsCompleted)
+            {
+                await (isWhole is null ? streams.WaitAsync(timeout.Token)
+                    : process.ExitCode == 0 ? output.IsWhole.WaitAsync(timeout.Token)
+                    : Task.WhenAny(streams, Task.Delay(LastWords, timeout.Token))).ConfigureAwait(false);
+            }
+
+            return output.IsTooLong.IsCompleted
+                ? throw new InvalidDataException($"it wrote more than {MaxBytes} bytes")
+                : new ProgramResult(process.ExitCode, output.Text, error.Text);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new TimeoutException($"it did not end within {limit.TotalSeconds:0.#} seconds");
+        }
+        finally
+        {
+            Kill(process);
+            await reading.CancelAsync().ConfigureAwait(false);
+            await streams.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private static void Kill(Process process)
+    {
+        try
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+        catch (Exception e) when (e is Win32Exception or InvalidOperationException or AggregateException)
+        {
+            // It has ended meanwhile, or is another user's.
+        }
+    }
+
+    private static async Task WriteAsync(Stream stdin, string input, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await stdin.WriteAsync(Encoding.UTF8.GetBytes(input), cancellationToken).ConfigureAwait(false);
+            await stdin.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // One that does not read its input says why not by its exit status.
+        }
+    }
+
+    /// <summary>What a stream has brought so far, up to a limit; what comes after that is read and dropped, so that
+    /// whoever writes is not held up.</summary>
+    private sealed class Collected(Func<ReadOnlySpan<byte>, bool>? isWhole)
+    {
+        private readonly TaskCompletionSource _whole = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _tooLong = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly ArrayBufferWriter<byte> _content = new();
+
+        public string Text
+        {
+            get
+            {
+                lock (_content)
+                    return Encoding.UTF8.GetString(_content.WrittenSpan).Trim();
+            }
+        }
+
+        /// <summary>Ends when all has come, or nothing more will.</summary>
+        public Task IsWhole => _whole.Task;
+
+        public Task IsTooLong => _tooLong.Task;
+
+        public async Task ReadAsync(Stream stream, CancellationToken cancellationToken)
+        {
+            byte[] buffer = new byte[4096];
             try
             {
-                process.StandardInput.Close();
-                Task<string> output = stdout.ReadToEndAsync(limit.Token);
-                Task<string> error = stderr.ReadToEndAsync(limit.Token);
-                await Task.WhenAll(output, error, process.WaitForExitAsync(limit.Token)).ConfigureAwait(false);
-                return new ProgramResult(process.ExitCode, (await output.ConfigureAwait(false)).Trim(), (await error.ConfigureAwait(false)).Trim());
+                while (await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
+                {
+                    lock (_content)
+                        _content.Write(buffer.AsSpan(0, Math.Min(count, MaxBytes + 1 - _content.WrittenCount)));
+                    if (_content.WrittenCount > MaxBytes)
+                        _tooLong.TrySetResult();
+                    else if (isWhole?.Invoke(_content.WrittenSpan) == true)
+                        _whole.TrySetResult();
+                }
             }
-            catch (OperationCanceledException)
+            finally
             {
-                process.Kill(entireProcessTree: true);
-                cancellationToken.ThrowIfCancellationRequested();
-                return new ProgramResult(-1, "", $"it did not end within {Timeout.TotalSeconds:0} s");
+                _whole.TrySetResult();
             }
         }
     }

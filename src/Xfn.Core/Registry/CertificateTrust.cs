@@ -27,15 +27,18 @@ internal sealed class CertificateTrust
             Load(path);
     }
 
+    /// <summary>How the framework looks at what the other side shows: it asks nobody. A certificate may name URLs for the issuers
+    /// that did not come, and whoever shows it would choose whom this machine talks to. An authority of one's own seldom has a
+    /// service to ask for what it has revoked; who is not to be trusted any more gets another authority.</summary>
+    public static X509ChainPolicy NoDownloads => new() { DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck };
+
     /// <summary>The TLS options of a client.</summary>
     /// <param name="identify">Whether the other side may be told who this machine is.</param>
     public SslClientAuthenticationOptions ClientOptions(bool identify = true)
     {
         var options = new SslClientAuthenticationOptions
         {
-            // A server's certificate may name URLs for the issuers it did not send. Nobody else's client asks them, and
-            // whoever runs a server would choose whom this machine talks to.
-            CertificateChainPolicy = new X509ChainPolicy { DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck },
+            CertificateChainPolicy = NoDownloads,
             RemoteCertificateValidationCallback = Validate,
         };
         if (identify && _clients is [var only])
@@ -67,7 +70,7 @@ internal sealed class CertificateTrust
             return true;
 
         // Only an unknown issuer is what an added authority mends; never a wrong name.
-        if (errors == SslPolicyErrors.RemoteCertificateChainErrors && _added.Count > 0 && certificate is X509Certificate2 server && IsIssuedByAdded(server, chain))
+        if (errors == SslPolicyErrors.RemoteCertificateChainErrors && _added.Count > 0 && certificate is X509Certificate2 server && IsTrusted(server, chain, _added, ServerAuthentication, isAnyRoot: true))
             return true;
 
         string found = errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable) ? "it sent no certificate"
@@ -76,22 +79,24 @@ internal sealed class CertificateTrust
         throw new UntrustedCertificateException(found);
     }
 
-    private bool IsIssuedByAdded(X509Certificate2 server, X509Chain? sent)
+    /// <summary>Whether what the other side shows was issued by some authorities, and no others.</summary>
+    /// <param name="shown">What it shows.</param>
+    /// <param name="sent">What came with it.</param>
+    /// <param name="authorities">The authorities.</param>
+    /// <param name="usage">What it must have been issued for.</param>
+    /// <param name="isAnyRoot">Whether those count too that are below a root, or are what is shown itself. So Go has it, and with
+    /// it docker and podman. All else about the chain must be right.</param>
+    public static bool IsTrusted(X509Certificate2 shown, X509Chain? sent, X509Certificate2Collection authorities, string usage, bool isAnyRoot)
     {
-        using var chain = new X509Chain();
+        using var chain = new X509Chain { ChainPolicy = NoDownloads };
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.AddRange(_added);
-        chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ServerAuthentication));
+        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
+        chain.ChainPolicy.VerificationFlags = isAnyRoot ? X509VerificationFlags.AllowUnknownCertificateAuthority : X509VerificationFlags.NoFlag;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(usage));
         foreach (X509ChainElement element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
             chain.ChainPolicy.ExtraStore.Add(element.Certificate);
         chain.ChainPolicy.ExtraStore.AddRange(sent?.ChainPolicy.ExtraStore ?? []);
-
-        // What was added is trusted whatever it is: an authority below a root, or the server's own certificate. So Go has it,
-        // and with it docker and podman. All else about the chain must be right.
-        chain.ChainPolicy.VerificationFlags = X509VerificationFlags.AllowUnknownCertificateAuthority;
-        return chain.Build(server) && chain.ChainElements.Any(element => _added.Any(added => added.RawDataMemory.Span.SequenceEqual(element.Certificate.RawDataMemory.Span)));
+        return chain.Build(shown) && chain.ChainElements.Any(element => authorities.Any(a => a.RawDataMemory.Span.SequenceEqual(element.Certificate.RawDataMemory.Span)));
     }
 }
 

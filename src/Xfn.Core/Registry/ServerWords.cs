@@ -36,7 +36,7 @@ internal sealed record ServerWords(string Quote, string? Code)
                 byte[]? content = await BoundedContent.ReadAsync(stream, MaxBytes, linked.Token).ConfigureAwait(false);
                 (string words, string code) = content is null ? ("", "") : Find(content);
                 bool Tells(string secret) => words.Contains(secret, StringComparison.Ordinal) || code.Contains(secret, StringComparison.Ordinal);
-                return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && Tells(s)) ? None : new ServerWords($" (\"{OneLine(words)}\")", IsCode(code) ? code : null);
+                return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && Tells(s)) ? None : new ServerWords($" (\"{OneLine(words, MaxCharacters)}\")", IsCode(code) ? code : null);
             }
         }
         catch (Exception e) when (e is HttpRequestException or IOException or JsonException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
@@ -58,9 +58,10 @@ internal sealed record ServerWords(string Quote, string? Code)
 
     private static bool IsCode(string code) => code.Length is > 0 and <= 64 && code.All(c => c is '_' || char.IsAsciiLetterOrDigit(c));
 
-    private static string OneLine(string said)
+    /// <summary>What somebody says, for behind our own words: in one line, and not longer than a reader may bear.</summary>
+    public static string OneLine(string said, int maxCharacters)
     {
         string line = string.Join(' ', string.Concat(said.Select(c => char.IsControl(c) ? ' ' : c)).Split(' ', StringSplitOptions.RemoveEmptyEntries));
-        return line.Length > MaxCharacters ? line[..MaxCharacters] + "…" : line;
+        return line.Length > maxCharacters ? line[..maxCharacters] + "…" : line;
     }
 }

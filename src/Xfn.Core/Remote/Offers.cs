@@ -19,9 +19,9 @@ internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
 
     /// <summary>An offer came to nothing.</summary>
     /// <returns>How long to wait for the next; null when there is to be none.</returns>
-    public TimeSpan? Next(Again again)
+    public TimeSpan? Next(RetryScope scope)
     {
-        if (again == Again.Anywhere && isFleet && options.MaxAttempts > 1)
+        if (scope == RetryScope.Anywhere && isFleet && options.MaxAttempts > 1)
             return NextServer();
         _unreachedSince = null;
         if (++_made >= options.MaxAttempts)

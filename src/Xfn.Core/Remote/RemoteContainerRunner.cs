@@ -201,7 +201,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
         while (true)
         {
             XfnException error;
-            Again again;
+            RetryScope scope;
             offers.Begin();
             try
             {
@@ -210,12 +210,12 @@ public sealed class RemoteContainerRunner : IContainerRunner
             catch (CallFailedException ex)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                (error, again) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex.Failure, ex.Sent, _servers), Again.No) : RemoteErrors.From(ex.Failure, ex.Sent, _servers);
+                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex.Failure, ex.Sent, _servers), RetryScope.None) : RemoteErrors.From(ex.Failure, ex.Sent, _servers);
             }
 
-            if (!MayTryAgain(again) || offers.Next(again) is not { } delay)
+            if (!MayTryAgain(scope) || offers.Next(scope) is not { } delay)
                 throw error;
-            if (again == Again.IfMayRunTwice)
+            if (scope == RetryScope.IfMayRunTwice)
                 RemoteLog.Lost(_options.Logger, message.Image, error.Message, delay);
             else
                 RemoteLog.NotTaken(_options.Logger, message.Image, error.Message, delay);
@@ -223,11 +223,11 @@ public sealed class RemoteContainerRunner : IContainerRunner
         }
     }
 
-    private bool MayTryAgain(Again again) => again switch
+    private bool MayTryAgain(RetryScope scope) => scope switch
     {
-        Again.Anywhere => true,
-        Again.Elsewhere => _isFleet,
-        Again.IfMayRunTwice => _options.RetryLostRuns,
+        RetryScope.Anywhere => true,
+        RetryScope.Elsewhere => _isFleet,
+        RetryScope.IfMayRunTwice => _options.RetryLostRuns,
         _ => false,
     };
 

@@ -2,11 +2,11 @@ using Grpc.Core;
 
 namespace Xfn.Core.Remote;
 
-/// <summary>Whether a run that failed can be offered again.</summary>
-internal enum Again
+/// <summary>Where a run that failed may be offered again.</summary>
+internal enum RetryScope
 {
     /// <summary>A server has answered, and for good.</summary>
-    No,
+    None,
 
     /// <summary>No server has taken it.</summary>
     Anywhere,
@@ -24,23 +24,23 @@ internal static class RemoteErrors
     /// <param name="failure">What the call failed with.</param>
     /// <param name="sent">Whether anything of the request may have left.</param>
     /// <param name="servers">The servers, as they were named.</param>
-    public static (XfnException Error, Again Again) From(RpcException failure, bool sent, string servers)
+    public static (XfnException Error, RetryScope Scope) From(RpcException failure, bool sent, string servers)
     {
         if (WireErrors.FromRpc(failure.Status, failure.Trailers) is { } told)
         {
             return (told, failure.StatusCode switch
             {
-                _ when told is RunnerBusyException => Again.Elsewhere,
+                _ when told is RunnerBusyException => RetryScope.Elsewhere,
 
                 // One machine that lacks something ought not to fail its share of a fleet's runs.
-                _ when told is ContainerEnvironmentException { Stage: < RunStage.Start } => Again.Elsewhere,
+                _ when told is ContainerEnvironmentException { Stage: < RunStage.Start } => RetryScope.Elsewhere,
 
                 // So servers call what failed before a function was started.
-                StatusCode.Unavailable => Again.Elsewhere,
+                StatusCode.Unavailable => RetryScope.Elsewhere,
 
                 // And so what they killed as they stopped.
-                StatusCode.Cancelled => Again.IfMayRunTwice,
-                _ => Again.No,
+                StatusCode.Cancelled => RetryScope.IfMayRunTwice,
+                _ => RetryScope.None,
             });
         }
 
@@ -50,10 +50,10 @@ internal static class RemoteErrors
         {
             case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown or StatusCode.ResourceExhausted or StatusCode.Cancelled when cause is not null && IsUntouched(cause):
             case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause):
-                return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), Again.Anywhere);
+                return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), RetryScope.Anywhere);
 
             case StatusCode.DeadlineExceeded:
-                return (TooLate(failure, sent, servers), Again.No);
+                return (TooLate(failure, sent, servers), RetryScope.None);
 
             // Whatever a connection that breaks is called, which depends on the moment. A server's own words come without a cause.
             case StatusCode.Unavailable:
@@ -64,16 +64,16 @@ internal static class RemoteErrors
                         true,
                         $"cannot get the answer of server '{servers}': {found}. The function may have been started. Try again if it may run twice, or let that be done (RetryLostRuns).",
                         failure),
-                    Again.IfMayRunTwice);
+                    RetryScope.IfMayRunTwice);
 
             case StatusCode.ResourceExhausted:
                 return (
                     new XfnException(RunStage.Run, $"cannot pass a message to or from server '{servers}': {found}. Raise MaxStdioBytes, on the side that has the lower one.", failure),
-                    Again.No);
+                    RetryScope.None);
             case StatusCode.Unauthenticated or StatusCode.PermissionDenied:
-                return (new XfnException(RunStage.Validate, $"cannot call server '{servers}': it refuses this caller ({failure.StatusCode}: {found}).", failure), Again.No);
+                return (new XfnException(RunStage.Validate, $"cannot call server '{servers}': it refuses this caller ({failure.StatusCode}: {found}).", failure), RetryScope.None);
             default:
-                return (new XfnException(RunStage.Run, $"cannot use the answer of server '{servers}': {failure.StatusCode}, {found}. Is it an xfn server?", failure), Again.No);
+                return (new XfnException(RunStage.Run, $"cannot use the answer of server '{servers}': {failure.StatusCode}, {found}. Is it an xfn server?", failure), RetryScope.None);
         }
     }
 

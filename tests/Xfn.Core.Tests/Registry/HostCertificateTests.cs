@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Xfn.Core.Registry;
@@ -132,6 +134,19 @@ public class HostCertificateTests
             var registry = new Uri("https://registry.test/v2/");
             return connections.For(registry, registry);
         }
+    }
+
+    /// <summary>A certificate names URLs for the issuers that did not come. Whoever shows it would choose whom this machine asks.</summary>
+    [TestCase(true)]
+    [TestCase(false)]
+    public void The_urls_in_a_certificate_are_not_asked(bool isAnyRoot)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var stranger = new TestCertificates();
+        using X509Certificate2 shown = stranger.Server("registry.test", issuerUrl: $"http://{listener.LocalEndpoint}/issuer.crt");
+        Assert.That(CertificateTrust.IsTrusted(shown, null, [_certificates.Authority], "1.3.6.1.5.5.7.3.1", isAnyRoot), Is.False);
+        Assert.That(listener.Pending(), Is.False);
     }
 
     private DockerRegistry WithClientCertificates()

@@ -24,7 +24,10 @@ internal sealed class TestCertificates : IDisposable
 
     public X509Certificate2 Authority { get; }
 
-    public X509Certificate2 Server(string name, bool expired = false) => Issue(name, "1.3.6.1.5.5.7.3.1", expired);
+    /// <param name="name">The host's name.</param>
+    /// <param name="expired">Whether it has expired.</param>
+    /// <param name="issuerUrl">Where it says that its issuer's certificate is; null for nothing.</param>
+    public X509Certificate2 Server(string name, bool expired = false, string? issuerUrl = null) => Issue(name, "1.3.6.1.5.5.7.3.1", expired, issuerUrl);
 
     public X509Certificate2 Client(string name) => Issue(name, "1.3.6.1.5.5.7.3.2", false);
 
@@ -35,7 +38,7 @@ internal sealed class TestCertificates : IDisposable
         _key.Dispose();
     }
 
-    private X509Certificate2 Issue(string name, string usage, bool expired)
+    private X509Certificate2 Issue(string name, string usage, bool expired, string? issuerUrl = null)
     {
         using RSA key = RSA.Create(2048);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
@@ -46,6 +49,8 @@ internal sealed class TestCertificates : IDisposable
             names.AddDnsName(name);
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
+        if (issuerUrl is not null)
+            request.CertificateExtensions.Add(new X509AuthorityInformationAccessExtension(null, [issuerUrl]));
         using X509Certificate2 issued = request.Create(
             Authority.SubjectName, X509SignatureGenerator.CreateForRSA(_key, RSASignaturePadding.Pkcs1), DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddDays(expired ? -1 : 1), RandomNumberGenerator.GetBytes(8));
         X509Certificate2 certificate = issued.CopyWithPrivateKey(key);
