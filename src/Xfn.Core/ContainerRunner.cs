@@ -90,7 +90,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             _ready = new ReadyPool<RunSpark>(
                 token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
             _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
-            var store = new ImageStore(_cache);
+            var store = new ImageStore(_cache, _settings.Logger);
             LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
             var uses = new ImageUses(_cache, _settings.Time);
             Platform platform = options.Platform ?? PlatformSelector.Host;
