@@ -54,14 +54,10 @@ public partial class TestTimeTests
 
     private static List<TestMethod> All()
     {
-        string? root = AppContext.BaseDirectory;
-        while (root is not null && !File.Exists(Path.Combine(root, "Xfn.Core.sln")))
-            root = Path.GetDirectoryName(root);
-        if (root is null)
-            Assert.Ignore("These are not run where they were built: their source is not here.");
-        return [.. Directory.GetDirectories(Path.Combine(root!, "tests"), "*.Tests")
+        string root = SourceTree.Root();
+        return [.. Directory.GetDirectories(Path.Combine(root, "tests"), "*.Tests")
             .SelectMany(project => Directory.EnumerateFiles(project, "*.cs", SearchOption.AllDirectories).Where(file => !file.Contains("/obj/", StringComparison.Ordinal)))
-            .SelectMany(file => Methods(Path.GetRelativePath(root!, file), File.ReadAllLines(file)))];
+            .SelectMany(file => Methods(Path.GetRelativePath(root, file), File.ReadAllLines(file)))];
     }
 
     /// <summary>The tests of a file that is formatted as ours are: attributes on lines of their own, a method's end at

@@ -1,0 +1,60 @@
+using System.Text.RegularExpressions;
+
+namespace Xfn.Core.Tests.Conventions;
+
+/// <summary>What a reader of the documents relies on.</summary>
+internal sealed partial class DocumentTests
+{
+    private const int Width = 120;
+
+    [Test]
+    public void Links_lead_somewhere() => Assert.That(
+        from document in Documents()
+        from Match link in Link().Matches(File.ReadAllText(document))
+        let target = Path.Combine(Path.GetDirectoryName(document)!, link.Groups[1].Value)
+        where !Path.Exists(target)
+        select $"{document}: {link.Value}",
+        Is.Empty);
+
+    [Test]
+    public void The_index_of_decisions_has_each_with_its_title()
+    {
+        string decisions = Path.Combine(SourceTree.Root(), "docs/decisions");
+        string index = File.ReadAllText(Path.Combine(decisions, "README.md"));
+        Assert.That(
+            from page in Directory.EnumerateFiles(decisions, "0*.md")
+            let entry = $"| [{File.ReadLines(page).First().TrimStart('#', ' ')}]({Path.GetFileName(page)}) |"
+            where !index.Contains(entry, StringComparison.Ordinal)
+            select $"docs/decisions/README.md lacks '{entry}', with one sentence and whether it stands",
+            Is.Empty);
+    }
+
+    [Test]
+    public void Lines_are_as_long_as_a_reader_likes() => Assert.That(
+        from document in Documents()
+        from line in Prose(File.ReadLines(document))
+        where line.Length > Width
+        select $"{document}: {line}",
+        Is.Empty);
+
+    // Tables, commands and code are as long as they have to be.
+    private static IEnumerable<string> Prose(IEnumerable<string> lines)
+    {
+        bool code = false;
+        foreach (string line in lines)
+        {
+            code ^= line.TrimStart().StartsWith("```", StringComparison.Ordinal);
+            if (!code && line is not (['|', ..] or [' ', ' ', ' ', ' ', ..]) && line.Contains(' ', StringComparison.Ordinal))
+                yield return line;
+        }
+    }
+
+    private static IEnumerable<string> Documents()
+    {
+        string root = SourceTree.Root();
+        return [Path.Combine(root, "README.md"), Path.Combine(root, "CONTRIBUTING.md"), .. Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)];
+    }
+
+    [GeneratedRegex(@"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)", RegexOptions.CultureInvariant)]
+    private static partial Regex Link();
+}
