@@ -19,10 +19,12 @@ public interface IContainerRunner : IAsyncDisposable
     /// <param name="streams">Where the function's stdin comes from and its stdout and stderr go to. They are not disposed.</param>
     /// <param name="cancellationToken">Ends the run; the function is killed.</param>
     /// <returns>What is known of the run; <see cref="RunFunctionResponse.Output"/> is empty.</returns>
-    /// <remarks>Output is passed on as it comes. A stream that takes it slowly holds up the function, and when the function has ended by itself the run waits until all is taken: the timeout covers that too, for whether the
-    /// last of an output is in a pipe or still in the function is chance. A run whose output is not taken by then fails with <see cref="FunctionTimedOutException"/>, whatever the function's exit status; nothing is cut off
-    /// from a run that succeeds. When a run is ended before (timeout, cancellation, a limit, a stream that throws), its streams have half a second for what the function had written; then their writes are cancelled. A
-    /// write that does not heed its token is left to itself another half a second later, and its stream is still in use then.</remarks>
+    /// <remarks>Output is forwarded as it arrives, and a slow stream slows the function. When the function has ended, the run waits until
+    /// all of its output is taken; the timeout includes this. A run whose output is not taken by then fails with
+    /// <see cref="FunctionTimedOutException"/>, whatever the function's exit status, so a run that succeeds has all of its output.
+    /// After an early stop (timeout, cancellation, a limit, a stream that throws), the streams get 0.5 s for what the function
+    /// had written; then their writes are cancelled. A write that ignores cancellation is abandoned 0.5 s later: its stream is
+    /// still in use then.</remarks>
     /// <inheritdoc cref="RunFunctionAsync(RunFunctionRequest, CancellationToken)" path="/exception"/>
     Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default);
 }

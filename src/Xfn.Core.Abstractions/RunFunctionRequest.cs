@@ -131,8 +131,8 @@ public enum NetworkPolicy
 /// <summary>The streams of a run that does not hold its input and output in memory.</summary>
 public sealed record FunctionStreams
 {
-    /// <summary>Read to its end, or until the function has ended, and passed to stdin; not before its container has started. Empty by default. A read that does not heed its cancellation token is left to itself
-    /// half a second after the function's end.</summary>
+    /// <summary>What the function reads on stdin; empty by default. It is read after the container has started, to its end or
+    /// until the function ends. A read that ignores cancellation is abandoned 0.5 s after the function ends.</summary>
     public Stream Stdin { get; init => field = value ?? Stream.Null; } = Stream.Null;
 
     /// <summary>Written with what the function writes to stdout. Discarded by default.</summary>

@@ -48,8 +48,9 @@ public sealed class ContainerSpecification
     /// <summary>The size in bytes of a writable layer, in memory, over the image's. 0, the default, for a root that cannot be written to.</summary>
     public long WritableRootBytes { get; set; }
 
-    /// <summary>Whether the container may be made under the runner's own <c>/proc</c> where the kernel refuses a fresh one. False, the default: that is an error.
-    /// With true, <see cref="Mounts"/> must bind <c>/proc</c>, because the container is refused a fresh one too.</summary>
+    /// <summary>Whether the container may be made with the runner's own <c>/proc</c> if the kernel refuses a new one. If false, the
+    /// default, the run fails then. If true, <see cref="Mounts"/> must bind <c>/proc</c>, because the container is refused a new
+    /// one too.</summary>
     public bool OuterProc { get; set; }
 }
 

@@ -2,9 +2,10 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>Locks that processes hold on files, by flock(2): the kernel lets go of them when their holder ends, however it ends.</summary>
-/// <remarks>.NET takes such locks for files that are not shared. But it does not where DOTNET_SYSTEM_IO_DISABLEFILELOCKING says so, nor for all files of a network's file systems, and it tells nobody when the
-/// system refuses one; each who thought that it had the lock would clear away what the others are making. So the lock is taken once more.</remarks>
+/// <summary>Locks that processes hold on files, by flock(2). The kernel releases them when their holder ends, however it ends.</summary>
+/// <remarks>.NET may skip file locking without saying so: when DOTNET_SYSTEM_IO_DISABLEFILELOCKING is set, on some network file
+/// systems, and when the system refuses a lock. Two processes could then delete each other's work, so we call flock
+/// ourselves.</remarks>
 internal static class FileLock
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(5);
