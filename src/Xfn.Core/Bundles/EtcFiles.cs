@@ -17,10 +17,8 @@ internal static class EtcFiles
     /// <param name="ownNetwork">Whether it has a network of its own; else the machine's names and name servers are its too.</param>
     public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork)
     {
-        string hosts = $"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n";
-        if (!ownNetwork && File.Exists(Hosts))
-            hosts += File.ReadAllText(Hosts);
-        yield return new(Hosts, Encoding.UTF8.GetBytes(hosts), FollowsImage: true);
+        byte[] hosts = Encoding.UTF8.GetBytes($"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n");
+        yield return new(Hosts, ownNetwork || !File.Exists(Hosts) ? hosts : [.. hosts, .. File.ReadAllBytes(Hosts)], FollowsImage: true);
         yield return new(Hostname, Encoding.UTF8.GetBytes(hostname + '\n'));
         yield return new(Mounts, "/proc/mounts"u8.ToArray(), IsLink: true);
         if (!ownNetwork && File.Exists(ResolvConf))
