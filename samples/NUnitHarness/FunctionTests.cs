@@ -30,7 +30,7 @@ public class FunctionTests
                 new LayerFile("bin/cat") { SymbolicLink = "busybox" },
                 new LayerFile("bin/wc") { SymbolicLink = "busybox" }),
             InMemoryImageFetcher.Layer(new LayerFile("count") { Content = Encoding.UTF8.GetBytes(Script) }));
-        _runner = new ContainerRunner(o => o.WithImageFetcher(images).WithEphemeralCache());
+        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
     }
 
     [OneTimeTearDown]

@@ -87,7 +87,12 @@ public sealed record RunFunctionConfig
     /// <summary>What the function may reach.</summary>
     public NetworkConfig Network { get; init => field = value ?? new(); } = new();
 
-    /// <summary>How long the function may run, from its start: pulling the image does not count; in a streaming run, the time that the streams take for its output does. More than zero; 25 seconds when null.</summary>
+    /// <summary>How long a function may run whose <see cref="Timeout"/> is null: 25 seconds.</summary>
+    public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
+
+    /// <summary>How long the function may run, from its start. Pulling the image does not count; in a streaming run, the time
+    /// that the streams take for its output does. More than 0, at most 24 days; null, the default, for
+    /// <see cref="DefaultTimeout"/>.</summary>
     public TimeSpan? Timeout { get; init; }
 }
 

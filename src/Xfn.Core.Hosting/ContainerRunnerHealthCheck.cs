@@ -58,7 +58,7 @@ internal sealed class MachineReport(IOptions<ContainerRunnerOptions> options) : 
             TimeProvider time = options.Value.TimeProvider;
             if (_report is null || time.GetElapsedTime(_checkedAt) >= keep)
             {
-                _report = await ContainerRunner.CheckEnvironmentAsync(Copy, cancellationToken).ConfigureAwait(false);
+                _report = await ContainerRunner.CheckEnvironmentAsync(options.Value, cancellationToken).ConfigureAwait(false);
                 _checkedAt = time.GetTimestamp();
             }
 
@@ -71,11 +71,4 @@ internal sealed class MachineReport(IOptions<ContainerRunnerOptions> options) : 
     }
 
     public void Dispose() => _one.Dispose();
-
-    /// <summary>What the check looks at.</summary>
-    private void Copy(ContainerRunnerOptions target)
-    {
-        ContainerRunnerOptions source = options.Value;
-        (target.CacheDirectory, target.Runtime, target.UseSetUID, target.Bundle) = (source.CacheDirectory, source.Runtime, source.UseSetUID, source.Bundle);
-    }
 }

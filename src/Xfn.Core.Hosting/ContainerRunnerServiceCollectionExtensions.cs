@@ -36,18 +36,13 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as <see cref="AddContainerRunner(IServiceCollection, Action{ContainerRunnerOptions}?)"/> does.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configuration">The section whose keys are the names of options: <c>CacheDirectory</c>, <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
-    /// docs/hosting.md lists them. A key that is none, or a value that cannot be used, stops the host from starting.</param>
+    /// docs/options.md lists them. A key that is none, or a value that cannot be used, stops the host from starting.</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentNullException.ThrowIfNull(configuration);
-        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Apply(configuration, options, o =>
-        {
-            var settings = new ContainerRunnerSettings();
-            configuration.Bind(settings, b => b.ErrorOnUnknownConfiguration = true);
-            settings.Apply(o);
-        }));
+        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Bind(configuration, options));
         return services.AddContainerRunner(configure);
     }
 
@@ -75,19 +70,14 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as <see cref="AddRemoteContainerRunner(IServiceCollection, Action{RemoteContainerRunnerOptions}?)"/>
     /// does.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullAllowance</c>, … docs/hosting.md lists them. A key that is none, or a value that cannot
+    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullAllowance</c>, … docs/options.md lists them. A key that is none, or a value that cannot
     /// be used, stops the host from starting.</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<RemoteContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentNullException.ThrowIfNull(configuration);
-        services.Configure<RemoteContainerRunnerOptions>(options => OptionsSection.Apply(configuration, options, o =>
-        {
-            var settings = new RemoteContainerRunnerSettings();
-            configuration.Bind(settings, b => b.ErrorOnUnknownConfiguration = true);
-            settings.Apply(o);
-        }));
+        services.Configure<RemoteContainerRunnerOptions>(options => OptionsSection.Bind(configuration, options));
         return services.AddRemoteContainerRunner(configure);
     }
 

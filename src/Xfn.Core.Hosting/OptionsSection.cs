@@ -1,25 +1,28 @@
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Options;
+using Xfn.Core.Options;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Names the keys of a section in what is wrong with them.</summary>
+/// <summary>Options from a section of a configuration.</summary>
 internal static class OptionsSection
 {
-    /// <summary>Applies settings; what they do not take is told with the section's path.</summary>
-    public static void Apply<TOptions>(IConfiguration configuration, TOptions options, Action<TOptions> apply)
+    /// <summary>Sets options; the message of what is wrong has the key's whole path.</summary>
+    public static void Bind<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TOptions>(IConfiguration configuration, TOptions options)
+        where TOptions : class
     {
+        // The section itself is among them, without a name.
+        IEnumerable<KeyValuePair<string, string?>> settings = configuration.AsEnumerable(makePathsRelative: true).Where(setting => setting.Key.Length > 0);
         try
         {
-            apply(options);
+            OptionBinder.Bind(options, settings, (configuration as IConfigurationSection)?.Path ?? "");
         }
-        catch (Exception ex) when (ex is ArgumentException or InvalidOperationException)
+        catch (ArgumentException ex)
         {
-            throw new OptionsValidationException("", typeof(TOptions), [$"cannot use the configuration{SectionOf(configuration)}: {ex.Message}"]);
+            throw new OptionsValidationException("", typeof(TOptions), [ex.Message]);
         }
     }
-
-    private static string SectionOf(IConfiguration configuration) => configuration is IConfigurationSection section ? $" section '{section.Path}'" : "";
 }
 
 /// <summary>Checks options as the runner's constructor will, when the host starts.</summary>
@@ -35,10 +38,7 @@ internal sealed class OptionsCheck<TOptions>(Action<TOptions> check) : IValidate
         }
         catch (Exception ex) when (ex is ArgumentException or XfnException)
         {
-            // The parameter is written as options.MaxConcurrency, or not at all where the message says what is meant.
-            string? option = (ex as ArgumentException)?.ParamName;
-            string message = ex.Message.Split(" (Parameter '")[0];
-            return ValidateOptionsResult.Fail(option?.Split('.') is ["options", .. { Length: > 0 } key] ? $"cannot use option '{string.Join(':', key)}': {message}" : message);
+            return ValidateOptionsResult.Fail(ex.Message);
         }
     }
 }

@@ -48,7 +48,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
     /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for <c>tcp</c> <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing
     /// for all addresses as the host.</param>
-    /// <param name="options">How it is served; not to be changed afterwards.</param>
+    /// <param name="options">How it is served; the defaults when null.</param>
     /// <param name="cancellationToken">Gives up starting.</param>
     /// <returns>The server, which listens.</returns>
     /// <exception cref="ArgumentException">The network, the address or an option makes no sense; the message names it.</exception>
@@ -58,9 +58,9 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         IContainerRunner runner, string network, string address, ContainerRunnerServerOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(runner);
-        options ??= new ContainerRunnerServerOptions();
+        options = (options ?? new ContainerRunnerServerOptions()).CheckedCopy();
         ServerAddress where = ServerAddress.Parse(network, address);
-        RequestPolicy policy = RequestPolicy.From(options, runner);
+        var policy = new RequestPolicy(options, runner);
         TlsSetup? tls = null;
         PreparedImages? prepared = null;
         SocketFile? file = null;
@@ -125,9 +125,6 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
 
     private static TlsSetup? Check(ContainerRunnerServerOptions options, ServerAddress where)
     {
-        ArgumentNullException.ThrowIfNull(options.Logger);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.DrainTime, TimeSpan.Zero, "options.DrainTime");
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxConnections, "options.MaxConnections");
         TlsSetup? tls = TlsSetup.From(options);
         try
         {

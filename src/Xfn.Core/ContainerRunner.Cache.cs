@@ -68,8 +68,7 @@ public sealed partial class ContainerRunner
     public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAge ?? TimeSpan.Zero, TimeSpan.Zero, "options.MaxAge");
-        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBytes ?? 0, "options.MaxBytes");
+        PruneOptions limits = options.CheckedCopy();
         return OperateAsync(
             async token =>
             {
@@ -77,7 +76,7 @@ public sealed partial class ContainerRunner
 
                 // Who has layers on disk marks them so, and nobody removes them in that moment.
                 await _images.FinishAsync().WaitAsync(token).ConfigureAwait(false);
-                PruneReport report = await Task.Run(() => _pruner.PruneAsync(options, null, token), token).ConfigureAwait(false);
+                PruneReport report = await Task.Run(() => _pruner.PruneAsync(limits, null, token), token).ConfigureAwait(false);
                 _cache.TryAgain();
                 long swept = await _sweeper.SweepAsync().WaitAsync(token).ConfigureAwait(false);
                 return report with { BytesFreed = report.BytesFreed + swept };
@@ -157,16 +156,16 @@ public sealed partial class ContainerRunner
             if (!_pruner.IsOver(limit))
                 return;
             PruneReport report = await _pruner.PruneAsync(new PruneOptions { MaxBytes = limit }, pulled, _disposal.Token).ConfigureAwait(false);
-            RunnerLog.CachePruned(_settings.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
+            RunnerLog.CachePruned(_settings.Options.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
             foreach ((string name, Digest digest, long bytes) in _catalog.LargerThan(limit, pulled))
             {
                 if (_toldOf.Add(digest))
-                    RunnerLog.ImageOverLimit(_settings.Logger, name, digest, bytes, limit);
+                    RunnerLog.ImageOverLimit(_settings.Options.Logger, name, digest, bytes, limit);
             }
         }
         catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException or OperationCanceledException)
         {
-            RunnerLog.CacheNotPruned(_settings.Logger, ex);
+            RunnerLog.CacheNotPruned(_settings.Options.Logger, ex);
         }
     }
 

@@ -23,18 +23,14 @@ public sealed partial class ContainerRunner
         RunPlan plan = RunPlan.From(request, _settings);
         if (!request.Input.IsEmpty)
             throw new InvalidRequestException("cannot prepare a function with an input: each run has its own. Pass it to PreparedFunction.RunAsync.");
-        if (_settings.Runtime is { } runtime)
+        if (_settings.Options.Runtime is { } runtime)
             throw new InvalidRequestException($"cannot prepare a function with OCI runtime '{runtime}': only xfn-spark prepares containers. Run the function unprepared, or name no runtime (WithRuntime).");
-        options ??= new PrepareOptions();
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Count, "options.Count");
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Count, PrepareOptions.MaxCount, "options.Count");
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.IdleTime, TimeSpan.Zero, "options.IdleTime");
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.IdleTime, PrepareOptions.MaxIdleTime, "options.IdleTime");
+        PrepareOptions wanted = (options ?? new PrepareOptions()).CheckedCopy();
         return await OperateAsync(
             async token =>
             {
                 var containers = new PreparedContainers(
-                    options, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, AfterPull, t), _images, AfterPull, _settings.Time);
+                    wanted, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, AfterPull, t), _images, AfterPull, _settings.Options.TimeProvider);
                 var function = new PreparedFunction(this, plan, containers);
                 _prepared.TryAdd(function, 0);
                 try

@@ -15,7 +15,7 @@ public sealed partial class ContainerRunner
     /// disk. They hold where they can be enforced.</summary>
     internal ServerDefaults UseServerDefaults()
     {
-        long? memory = _settings.DefaultMemoryBytes is null ? Math.Max(MachineMemory.Find() / 2 / _settings.MaxConcurrency, LeastDefaultMemory) : null;
+        long? memory = _settings.DefaultMemoryBytes is null ? Math.Max(MachineMemory.Find() / 2 / _settings.Options.MaxConcurrency, LeastDefaultMemory) : null;
         long? cache = _settings.CacheLimit is null ? DiskBytes() / DiskShare : null;
         if (memory is not null)
             _settings = _settings with { DefaultMemoryBytes = memory, DefaultMemoryIsRequired = false };

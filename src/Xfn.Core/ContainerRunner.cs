@@ -26,9 +26,6 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>How many group ids a container has at least, likewise.</summary>
     public const uint UserNamespaceGIDs = 65536;
 
-    /// <summary>How many bytes of input and of each output stream a run may hold in memory by default: 100 MiB.</summary>
-    public const long MaxStdioBytes = 100 << 20;
-
     private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);
 
     private RunnerSettings _settings;
@@ -77,30 +74,31 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
 
         _settings = RunnerSettings.From(options);
+        options = _settings.Options;
         IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle);
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
-        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry with { Logger = _settings.Logger, TimeProvider = _settings.Time }, out _ownFetcher);
+        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry, out _ownFetcher);
         try
         {
-            _ephemeral = _settings.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
+            _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
             _cache = OpenCache();
-            var locator = new SparkLocator(_cache, _settings.Time);
-            SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(_settings.SparkPath), _settings.Mapping);
-            _cgroups = CgroupManager.Detect(_cache.Cgroups, time: _settings.Time);
+            var locator = new SparkLocator(_cache, options.TimeProvider);
+            SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(options.SparkPath), _settings.Mapping);
+            _cgroups = CgroupManager.Detect(_cache.Cgroups, time: options.TimeProvider);
             _ready = new ReadyPool<RunSpark>(
-                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), _settings.ReadyNamespaces, ReadyNamespaceIdleTime, _settings.Time);
+                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
-            var store = new ImageStore(_cache, _settings.Logger);
-            LayerStore layers = _layers = new LayerStore(_cache, sparks, _settings.UnpackLimits, _settings.Time, _settings.Logger);
-            var uses = new ImageUses(_cache, _settings.Time);
+            var store = new ImageStore(_cache);
+            LayerStore layers = _layers = new LayerStore(_cache, sparks, options.UnpackLimits, options.TimeProvider, options.Logger);
+            var uses = new ImageUses(_cache, options.TimeProvider);
             Platform platform = options.Platform ?? PlatformSelector.Host;
             var references = new ReferenceMap(_cache, fetcher, platform);
             _catalog = new CacheCatalog(store, references, layers, uses);
-            _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, _settings.Time);
+            _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, options.TimeProvider);
             _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), bundles, platform);
-            _places = new RunPlaces(_settings.MaxConcurrency, _settings.MaxQueuedRuns);
+            _places = new RunPlaces(options.MaxConcurrency, options.MaxQueuedRuns);
             _planner = new ContainerPlanner(
-                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, _settings.Logger, AfterPull));
+                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, options.Logger, AfterPull));
             _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
 
             _remover = new CacheRemover(sparks);
@@ -135,10 +133,11 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <param name="configure">Sets the options of the runner that is to run here.</param>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found, what is wanted, and the remedy where they differ.</returns>
-    public static Task<EnvironmentReport> CheckEnvironmentAsync(Action<ContainerRunnerOptions>? configure = null, CancellationToken cancellationToken = default)
-    {
-        ContainerRunnerOptions options = Configured(configure);
-        return EnvironmentChecker.CheckAsync(
+    public static Task<EnvironmentReport> CheckEnvironmentAsync(Action<ContainerRunnerOptions>? configure = null, CancellationToken cancellationToken = default) =>
+        CheckEnvironmentAsync(Configured(configure), cancellationToken);
+
+    internal static Task<EnvironmentReport> CheckEnvironmentAsync(ContainerRunnerOptions options, CancellationToken cancellationToken) =>
+        EnvironmentChecker.CheckAsync(
             new EnvironmentCheckOptions
             {
                 CacheDirectory = options.EphemeralCacheParent is { } parent ? EphemeralCache.PathIn(parent) : options.CacheDirectory,
@@ -147,7 +146,6 @@ public sealed partial class ContainerRunner : IContainerRunner
                 Ids = RunnerSettings.IdsOf(options),
             },
             cancellationToken);
-    }
 
     /// <inheritdoc/>
     public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default) =>
@@ -165,8 +163,8 @@ public sealed partial class ContainerRunner : IContainerRunner
 
     private async Task<RunFunctionResponse> RunAsync(RunPlan plan, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
-        var output = new BufferSink(_settings.MaxStdioBytes);
-        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, plan.Request.Input, token), output, new TailSink(null, _settings.MaxStdioBytes)) { IsBuffered = true };
+        var output = new BufferSink(_settings.Options.MaxStdioBytes);
+        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, plan.Request.Input, token), output, new TailSink(null, _settings.Options.MaxStdioBytes)) { IsBuffered = true };
         RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, prepared, token), cancellationToken).ConfigureAwait(false);
         return response with { Output = output.Content };
     }
@@ -201,11 +199,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     }
 
     /// <summary>Checks options without making a runner of them.</summary>
-    internal static void Check(ContainerRunnerOptions options)
-    {
-        _ = RunnerSettings.From(options);
-        BundleOptionsValidator.Validate(options.Bundle);
-    }
+    internal static void Check(ContainerRunnerOptions options) => _ = RunnerSettings.From(options);
 
     /// <summary>What is known of a run's limits before the run.</summary>
     private CgroupLimits LimitsOfAll =>
@@ -217,13 +211,13 @@ public sealed partial class ContainerRunner : IContainerRunner
             return new CacheDirectory(_ephemeral.Path, _settings.Mapping);
         try
         {
-            if (DefaultCache.Find() is { Warning: { } warning } found && found.Directory == _settings.CacheDirectory)
-                RunnerLog.OddDefaultCache(_settings.Logger, found.Directory, warning);
-            return new CacheDirectory(_settings.CacheDirectory, _settings.Mapping);
+            if (DefaultCache.Find() is { Warning: { } warning } found && found.Directory == _settings.Options.CacheDirectory)
+                RunnerLog.OddDefaultCache(_settings.Options.Logger, found.Directory, warning);
+            return new CacheDirectory(_settings.Options.CacheDirectory, _settings.Mapping);
         }
         catch (ContainerEnvironmentException ex)
         {
-            throw DefaultCache.Explain(_settings.CacheDirectory, ex);
+            throw DefaultCache.Explain(_settings.Options.CacheDirectory, ex);
         }
     }
 
@@ -258,7 +252,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>Removes the ephemeral caches of this user's runners that were killed, where this one has such a cache itself.</summary>
     private async Task SweepEphemeralAsync()
     {
-        if (_settings.EphemeralCacheParent is not { } parent)
+        if (_settings.Options.EphemeralCacheParent is not { } parent)
             return;
         foreach (EphemeralCache dead in EphemeralCache.FindDead(parent))
         {
@@ -285,7 +279,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
         catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
         {
-            RunnerLog.NotRemoved(_settings.Logger, ephemeral.Path, ex);
+            RunnerLog.NotRemoved(_settings.Options.Logger, ephemeral.Path, ex);
         }
     }
 

@@ -58,7 +58,7 @@ internal static class GrowthRows
     public static async Task AddQueuedAsync(Bench bench)
     {
         string image = bench.Images.Tiny();
-        await using ContainerRunner runner = bench.MakeRunner(o => o.WithMaxConcurrency(2));
+        await using ContainerRunner runner = bench.MakeRunner(o => o.MaxConcurrency = 2);
         await bench.GrowAsync(
             "growth: runs asked for at once of a runner with two places",
             3,
@@ -68,7 +68,7 @@ internal static class GrowthRows
     public static async Task AddConcurrentAsync(Bench bench)
     {
         string image = bench.Images.Tiny();
-        await using ContainerRunner runner = bench.MakeRunner(o => o.WithMaxConcurrency(64));
+        await using ContainerRunner runner = bench.MakeRunner(o => o.MaxConcurrency = 64);
         await bench.GrowAsync("growth: runs that go on at once", 5, bench.Points(8, 1, 2, 4, 8, 16, 32, 64).Select(runs => new Way($"{runs} at once", async () =>
         {
             for (long done = 0; done < 64; done += runs)

@@ -26,7 +26,7 @@ internal static class WarmRows
         string image = bench.Images.Tiny();
         await using PeerLoop crun = PeerLoop.Crun(bench);
         await using ContainerRunner runner = bench.MakeRunner();
-        await using ContainerRunner cold = bench.MakeRunner(o => o.WithReadyNamespaces(0));
+        await using ContainerRunner cold = bench.MakeRunner(o => o.ReadyNamespaces = 0);
         PeerLoop? podman = null;
         await bench.CompareAsync(
             ["warm run of cat", "warm run, no namespace ready"],

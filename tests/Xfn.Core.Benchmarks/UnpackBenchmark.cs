@@ -1,12 +1,10 @@
-extern alias spark;
-
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
-using spark::Xfn.Core.Spark.Interop;
-using spark::Xfn.Core.Spark.Layers;
-using spark::Xfn.Core.Spark;
+using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Layers;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Benchmarks;
 

@@ -22,7 +22,7 @@ internal sealed class AllocationTests : RunnerFixture
         ];
         var fetcher = new InMemoryImageFetcher();
         fetcher.AddImage("functions.example/cat", new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "cat"] }, content);
-        await using TestRunner runner = NewRunner(o => o.WithImageFetcher(fetcher));
+        await using TestRunner runner = NewRunner(o => o.ImageFetcher = fetcher);
         var request = new RunFunctionRequest { Image = "functions.example/cat", Input = "hello"u8.ToArray() };
 
         await RunAsync(10);

@@ -10,7 +10,7 @@ internal sealed class BundleBuilderTests : RunnerFixture
     {
         RunFunctionResponse response = await RunShellAsync(
             "echo $ADDED; cat /data/name /etc/motd; touch /scratch/x && echo written; touch /data/name 2>/dev/null || echo refused",
-            configure: o => o.WithBundleBuilder(new Decorator()), token: token);
+            configure: o => o.BundleBuilder = new Decorator(), token: token);
         Assert.That(Text(response.Output), Is.EqualTo($"by a decorator\n{await File.ReadAllTextAsync("/etc/hostname", token)}hello\nwritten\nrefused\n"));
     }
 
@@ -18,7 +18,7 @@ internal sealed class BundleBuilderTests : RunnerFixture
     public async Task A_mount_over_a_file_that_would_be_made_takes_its_place(CancellationToken token)
     {
         var builder = new Decorator { Destination = "/etc/hostname" };
-        RunFunctionResponse response = await RunShellAsync("busybox grep -c ' /etc/hostname ' /proc/self/mountinfo; ls /etc", configure: o => o.WithBundleBuilder(builder), token: token);
+        RunFunctionResponse response = await RunShellAsync("busybox grep -c ' /etc/hostname ' /proc/self/mountinfo; ls /etc", configure: o => o.BundleBuilder = builder, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("1\nhostname\nhosts\nmotd\nmtab\n"));
     }
 
@@ -26,7 +26,7 @@ internal sealed class BundleBuilderTests : RunnerFixture
     public async Task A_builder_is_asked_once_for_an_image_when_it_says_that_it_is_stable_and_else_for_each_run([Values] bool stable, CancellationToken token)
     {
         var builder = new Decorator { Stable = stable };
-        TestRunner runner = NewRunner(o => o.WithBundleBuilder(builder).WithReadyNamespaces(0));
+        TestRunner runner = NewRunner(o => (o.BundleBuilder, o.ReadyNamespaces) = (builder, 0));
         string image = Write(TestImage.Shell("echo $ADDED"));
         for (int i = 0; i < 3; i++)
             Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, token)).Output), Is.EqualTo("by a decorator\n"));

@@ -10,14 +10,14 @@ internal sealed class BundleOptionTests : RunnerFixture
     {
         RunFunctionResponse response = await RunShellAsync(
             "cat /data/name; ls -d /opt/bin/env; touch /opt/bin/x /data/name 2>/dev/null || echo refused",
-            configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/bin", "/opt/bin")] }), token: token);
+            configure: o => o.Bundle = new() { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/bin", "/opt/bin")] }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo($"{await File.ReadAllTextAsync("/etc/hostname", token)}/opt/bin/env\nrefused\n"));
     }
 
     [Test, CancelAfter(60_000)]
     public async Task A_mount_of_what_is_not_there_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/no/such/file", "/data")] }), token: token),
+            () => RunShellAsync("true", configure: o => o.Bundle = new() { ReadOnlyMounts = [new("/no/such/file", "/data")] }, token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("'/no/such/file'").And.Message.Contains("'/data'"));
 
     /// <summary>The kernel lets no user namespace uncover what is mounted over.</summary>
@@ -25,7 +25,7 @@ internal sealed class BundleOptionTests : RunnerFixture
     public async Task A_mount_of_what_has_others_below_it_is_told(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<ContainerEnvironmentException>(
-            () => RunShellAsync("true", configure: o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/dev", "/data")] }), token: token)))!;
+            () => RunShellAsync("true", configure: o => o.Bundle = new() { ReadOnlyMounts = [new("/dev", "/data")] }, token: token)))!;
         Assert.That(error.Message, Does.Contain("data"));
 
         // A runtime has its own words, which say less.
@@ -38,7 +38,7 @@ internal sealed class BundleOptionTests : RunnerFixture
     {
         TestImage image = TestImage.Shell("echo $A $B");
         image.Config = image.Config with { Env = ["A=image", "B=image"] };
-        TestRunner runner = NewRunner(o => o.WithBundleOptions(b => b with { Environment = new Dictionary<string, string> { ["B"] = "host" } }));
+        TestRunner runner = NewRunner(o => o.Bundle = new() { Environment = new Dictionary<string, string> { ["B"] = "host" } });
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("image host\n"));
     }
 
@@ -47,7 +47,7 @@ internal sealed class BundleOptionTests : RunnerFixture
     {
         RunFunctionResponse response = await RunShellAsync(
             "head -c 80000000 /dev/zero >/tmp/f && stat -c %s /tmp/f; busybox cp /bin/busybox /tmp/true; /tmp/true 2>/dev/null; echo $?",
-            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 100 << 20, TmpExecutable = false }), token: token);
+            configure: o => o.Bundle = new() { TmpBytes = 100 << 20, TmpExecutable = false }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("80000000\n126\n"));
     }
 
@@ -64,7 +64,7 @@ internal sealed class BundleOptionTests : RunnerFixture
             .. Instruction(0x06, 0, 0, 0x00050001), // EPERM
         ];
         Assert.That(Text((await RunShellAsync(script, token: token)).Output), Is.EqualTo("allowed\n"));
-        Assert.That(Text((await RunShellAsync(script, configure: o => o.WithBundleOptions(b => b with { SeccompFilter = filter }), token: token)).Output), Is.EqualTo("refused\nallowed\n"));
+        Assert.That(Text((await RunShellAsync(script, configure: o => o.Bundle = new() { SeccompFilter = filter }, token: token)).Output), Is.EqualTo("refused\nallowed\n"));
 
         static byte[] Instruction(ushort code, byte ifTrue, byte ifFalse, uint operand) => [.. BitConverter.GetBytes(code), ifTrue, ifFalse, .. BitConverter.GetBytes(operand)];
     }
@@ -72,7 +72,7 @@ internal sealed class BundleOptionTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_capability_can_be_added(CancellationToken token)
     {
-        RunFunctionResponse response = await RunShellAsync("busybox grep CapEff /proc/self/status", configure: o => o.WithBundleOptions(b => b with { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] }), token: token);
+        RunFunctionResponse response = await RunShellAsync("busybox grep CapEff /proc/self/status", configure: o => o.Bundle = new() { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("CapEff:\t0000000000000400\n"));
     }
 
@@ -108,5 +108,5 @@ internal sealed class BundleOptionTests : RunnerFixture
 
     [TestCaseSource(nameof(Nonsense))]
     public void Nonsense_is_refused_when_the_runner_is_made(string option, BundleOptions options) =>
-        Assert.That(() => NewRunner(o => o.WithBundleOptions(_ => options)), Throws.ArgumentException.With.Message.Contains(option));
+        Assert.That(() => NewRunner(o => o.Bundle = options), Throws.ArgumentException.With.Message.Contains(option));
 }

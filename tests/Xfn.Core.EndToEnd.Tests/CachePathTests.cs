@@ -63,7 +63,7 @@ internal sealed class CachePathTests : RunnerFixture
         string sticky = MakeDirectory("sticky");
         File.SetUnixFileMode(sticky, (UnixFileMode)0b1_111_111_111);
         string cache = Path.Combine(sticky, "cache"), aside = Path.Combine(sticky, "aside");
-        TestRunner runner = NewRunner(o => o.WithCacheDir(cache).WithReadyNamespaces(0));
+        TestRunner runner = NewRunner(o => o.WithCacheDir(cache).ReadyNamespaces = 0);
         await RunAsync(runner, token);
 
         Directory.Move(cache, aside);
@@ -86,7 +86,7 @@ internal sealed class CachePathTests : RunnerFixture
     {
         string link = Path.Combine(Scratch, "link");
         File.CreateSymbolicLink(link, MakeDirectory("one"));
-        TestRunner runner = NewRunner(o => o.WithCacheDir(Path.Combine(link, "cache")).WithReadyNamespaces(0));
+        TestRunner runner = NewRunner(o => o.WithCacheDir(Path.Combine(link, "cache")).ReadyNamespaces = 0);
         await RunAsync(runner, token);
         File.Delete(link);
         File.CreateSymbolicLink(link, MakeDirectory("two"));

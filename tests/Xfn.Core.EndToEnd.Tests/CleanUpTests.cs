@@ -255,7 +255,7 @@ internal sealed class CleanUpTests : RunnerFixture
         TestRunner puller = NewRunner();
         await puller.PullAsync(image, cancellationToken: token);
         await puller.DisposeAsync();
-        TestRunner runner = NewRunner(o => o.WithNamespaceSpawner(spawner));
+        TestRunner runner = NewRunner(o => o.NamespaceSpawner = spawner);
         Task prune = runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
         await spawner.Reached.WaitAsync(token);
         Task end = runner.DisposeAsync().AsTask();

@@ -132,7 +132,7 @@ internal sealed class CompressionTests : RunnerFixture
             Name,
             MediaTypes.OciManifest,
             OciJson.Serialize(new ImageManifest { MediaType = MediaTypes.OciManifest, Config = fetcher.AddBlob(MediaTypes.OciConfig, config), Layers = [fetcher.AddBlob(mediaType, blob)] }));
-        RunFunctionResponse response = await NewRunner(o => o.WithImageFetcher(fetcher)).RunFunctionAsync(
+        RunFunctionResponse response = await NewRunner(o => o.ImageFetcher = fetcher).RunFunctionAsync(
             new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }, token);
         return Encoding.UTF8.GetString(response.Output.Span);
     }

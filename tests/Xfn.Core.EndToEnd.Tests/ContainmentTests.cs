@@ -141,7 +141,7 @@ internal sealed class ContainmentTests : RunnerFixture
     {
         string output = Text((await RunShellAsync(
             $"cd {directory}; i=0; while [ $i -lt 6000 ] && true >f$i; do i=$((i+1)); done 2>/dev/null; echo $i; busybox rm -f f*; dd if=/dev/zero of=f bs=64k count=2000 2>/dev/null; stat -c %s f",
-            configure: o => o.WithBundleOptions(b => b with { TmpBytes = 2 << 20, TmpFiles = 1000 }), token: token)).Output);
+            configure: o => o.Bundle = new() { TmpBytes = 2 << 20, TmpFiles = 1000 }, token: token)).Output);
         string[] lines = output.Split('\n');
         Assert.That(int.Parse(lines[0], null), Is.InRange(10, directory == "/tmp" ? 1000 : 4096), output);
         Assert.That(long.Parse(lines[1], null), Is.InRange(1, directory == "/tmp" ? 2 << 20 : 64 << 20), output);

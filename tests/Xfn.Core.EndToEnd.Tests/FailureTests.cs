@@ -100,14 +100,14 @@ internal sealed class FailureTests : RunnerFixture
     [CancelAfter(60_000)]
     public async Task A_flood_of_output_ends_the_function(string script, CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(1 << 20), token: token)))!;
+        var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.MaxStdioBytes = 1 << 20, token: token)))!;
         Assert.That(error.LimitBytes, Is.EqualTo(1 << 20));
-        Assert.That(error.Message, Does.Contain("WithMaxStdioBytes"));
+        Assert.That(error.Message, Does.Contain("ContainerRunnerOptions.MaxStdioBytes"));
     }
 
     [Test, CancelAfter(60_000)]
     public async Task Output_of_just_the_limit_is_no_error(CancellationToken token) =>
-        await Assert.ThatAsync(async () => (await RunShellAsync("head -c 1000 /dev/zero", configure: o => o.WithMaxStdioBytes(1000), token: token)).Output.Length, Is.EqualTo(1000));
+        await Assert.ThatAsync(async () => (await RunShellAsync("head -c 1000 /dev/zero", configure: o => o.MaxStdioBytes = 1000, token: token)).Output.Length, Is.EqualTo(1000));
 
     [Test, CancelAfter(60_000)]
     public async Task An_entrypoint_that_is_missing_is_told_from_a_failing_function(CancellationToken token)
@@ -216,8 +216,8 @@ internal sealed class FailureTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_missing_spark_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithSparkPath("/no/such/spark"), token: token),
-            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("WithSparkPath"));
+            () => RunShellAsync("true", configure: o => o.SparkPath = "/no/such/spark", token: token),
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("ContainerRunnerOptions.SparkPath"));
 
     [Test, CancelAfter(60_000)]
     public async Task A_spark_that_is_no_program_is_told(CancellationToken token)
@@ -225,7 +225,7 @@ internal sealed class FailureTests : RunnerFixture
         string spark = Path.Combine(Scratch, "spark");
         File.WriteAllText(spark, "not a program");
         await Assert.ThatAsync(
-            () => RunShellAsync("true", configure: o => o.WithSparkPath(spark), token: token),
+            () => RunShellAsync("true", configure: o => o.SparkPath = spark, token: token),
             Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("xfn-spark"));
     }
 
@@ -254,7 +254,7 @@ internal sealed class FailureTests : RunnerFixture
     {
         string reference = Write(TestImage.Command("cat"));
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
-        TestRunner stuck = NewRunner(o => o.WithImageFetcher(new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel)));
+        TestRunner stuck = NewRunner(o => o.ImageFetcher = new StuckFetcher(stuckAfter: 100_000, onStuck: source.Cancel));
         await Assert.ThatAsync(() => stuck.RunFunctionAsync(new RunFunctionRequest { Image = reference }, source.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(Directory.GetFileSystemEntries(Directory.GetDirectories(Path.Combine(Cache, "incoming")).Single()), Is.Empty);
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, Input = "x"u8.ToArray() }, token)).Output), Is.EqualTo("x"));

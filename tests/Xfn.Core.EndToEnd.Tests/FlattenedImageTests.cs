@@ -101,7 +101,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
         string with = Text((await NewRunner(o =>
         {
             o.FlattenImages = true;
-            o.WithBundleOptions(b => b with { ReadOnlyMounts = [new("/bin", "/data/in"), new("/etc/passwd", "/data/one")] });
+            o.Bundle = new() { ReadOnlyMounts = [new("/bin", "/data/in"), new("/etc/passwd", "/data/one")] };
         }).RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output);
         Assert.That((without, with), Is.EqualTo(("/\n", "/data/in/busybox\nroot/work/here\n")));
         Assert.That(Flattened(), Has.Length.EqualTo(2));
@@ -121,7 +121,7 @@ internal sealed class FlattenedImageTests : RunnerFixture
         TestRunner runner = NewRunner(o =>
         {
             o.FlattenImages = true;
-            o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 });
+            o.Bundle = new() { WritableRootBytes = 8 << 20 };
         });
         for (int run = 0; run < 2; run++)
             Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("secretfull\n"));

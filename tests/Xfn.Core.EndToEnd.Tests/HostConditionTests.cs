@@ -93,7 +93,7 @@ internal sealed class HostConditionTests : RunnerFixture
     public async Task A_spark_that_is_killed_takes_its_function_along_and_is_told_from_it(CancellationToken token)
     {
         await using var gate = new GatedInput();
-        TestRunner runner = NewRunner(o => o.WithReadyNamespaces(0));
+        TestRunner runner = NewRunner(o => o.ReadyNamespaces = 0);
         Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, gate.Streams, token);
         await gate.Reached.WaitAsync(token);
         string spark = Directory.GetDirectories("/proc").First(IsSpark);

@@ -9,7 +9,7 @@ internal sealed class HostFaultTests : RunnerFixture
     public async Task A_runner_that_could_not_provide_spark_at_its_first_run_does_at_the_next(CancellationToken token)
     {
         string spark = Path.Combine(Scratch, "xfn-spark");
-        TestRunner runner = NewRunner(o => o.WithSparkPath(spark));
+        TestRunner runner = NewRunner(o => o.SparkPath = spark);
         string image = Write(TestImage.Shell("echo ran"));
         await Assert.ThatAsync(() => RunAsync(runner, image, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(spark));
         File.Copy(FindSpark(), spark);
@@ -59,17 +59,17 @@ internal sealed class HostFaultTests : RunnerFixture
     public void What_is_null_in_options_is_named()
     {
         Assert.That(() => NewRunner(o => o.Registry = null!), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Registry"));
-        Assert.That(() => new RegistryOptions { Mirrors = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Mirrors"));
-        Assert.That(() => new RegistryOptions { InsecureRegistries = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("InsecureRegistries"));
-        Assert.That(() => new RegistryOptions { CertificateAuthorities = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("CertificateAuthorities"));
-        Assert.That(() => new RemoteContainerRunnerOptions { Addresses = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Addresses"));
-        Assert.That(() => new RemoteContainerRunnerOptions { ClientCertificates = null! }, Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("ClientCertificates"));
+        Assert.That(() => NewRunner(o => o.Registry.Mirrors = null!), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Mirrors"));
+        Assert.That(() => NewRunner(o => o.Registry.InsecureRegistries = null!), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("InsecureRegistries"));
+        Assert.That(() => new RegistryImageFetcher(new RegistryOptions { CertificateAuthorities = null! }), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("CertificateAuthorities"));
+        Assert.That(() => new RemoteContainerRunner(new RemoteContainerRunnerOptions { Addresses = null! }), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("Addresses"));
+        Assert.That(() => new RemoteContainerRunner(new RemoteContainerRunnerOptions { ClientCertificates = null! }), Throws.InstanceOf<ArgumentNullException>().With.Message.Contains("ClientCertificates"));
     }
 
     [Test]
     public void A_runner_that_could_not_be_made_leaves_nothing_open()
     {
-        Assert.That(() => NewRunner(o => o.WithTimeProvider(new BrokenTime())), Throws.InstanceOf<NotSupportedException>());
+        Assert.That(() => NewRunner(o => o.TimeProvider = new BrokenTime()), Throws.InstanceOf<NotSupportedException>());
         Assert.That(Directory.GetFiles(Path.Combine(Cache, "sessions")), Is.Empty);
         Assert.That(Directory.GetFiles("/proc/self/fd").Select(d => new FileInfo(d).LinkTarget), Has.None.StartsWith(Cache));
     }

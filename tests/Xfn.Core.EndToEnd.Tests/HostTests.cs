@@ -111,7 +111,7 @@ internal sealed class HostTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Runs_that_fail_in_every_way_leave_the_counts_where_they_were(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        TestRunner runner = NewRunner(o => o.MaxStdioBytes = 100_000);
         (string Image, TimeSpan Timeout)[] ways =
         [
             (Write(TestImage.Command("cat"), "good"), TimeSpan.FromSeconds(20)),

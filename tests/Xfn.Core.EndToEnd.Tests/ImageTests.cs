@@ -331,7 +331,7 @@ internal sealed class ImageTests : RunnerFixture
                     _ => fetched,
                 };
             });
-        var error = await Assert.CatchAsync<InvalidImageException>(() => NewRunner(o => o.WithImageFetcher(lying.Object)).RunFunctionAsync(
+        var error = await Assert.CatchAsync<InvalidImageException>(() => NewRunner(o => o.ImageFetcher = lying.Object).RunFunctionAsync(
             new RunFunctionRequest { Image = which == "pinned" ? $"registry.example/fn@{manifest.Digest}" : Name }, token));
         Assert.That(error!.Message, Does.Contain($"expected {manifest.Digest}"));
         Assert.That(Directory.GetFiles(Path.Combine(Cache, "blobs")), Is.Empty);
@@ -370,7 +370,7 @@ internal sealed class ImageTests : RunnerFixture
         Descriptor nothing = new() { MediaType = MediaTypes.OciLayer, Digest = Digest.Compute("nothing"u8), Size = 7 };
         byte[] config = OciJson.Serialize(Configuration([secret.Digest]));
         other.AddManifest(Name, Manifest, OciJson.Serialize(new ImageManifest { MediaType = Manifest, Config = other.AddBlob(MediaTypes.OciConfig, config), Layers = [nothing] }));
-        var error = await Assert.CatchAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(other)).RunFunctionAsync(
+        var error = await Assert.CatchAsync<XfnException>(() => NewRunner(o => o.ImageFetcher = other).RunFunctionAsync(
             new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }, token));
         Assert.That(error, Is.Not.Null);
     }
@@ -386,7 +386,7 @@ internal sealed class ImageTests : RunnerFixture
             .Returns((ImageReference r, FetchContext c, CancellationToken t) => manifest ? throw sleeps : _fetcher.FetchManifestAsync(r, c, t));
         fetcher.Setup(f => f.OpenBlobAsync(Moq.It.IsAny<ImageReference>(), Moq.It.IsAny<Descriptor>(), Moq.It.IsAny<long>(), Moq.It.IsAny<FetchContext>(), Moq.It.IsAny<CancellationToken>()))
             .Throws(sleeps);
-        var error = await Assert.ThrowsAsync<XfnException>(() => NewRunner(o => o.WithImageFetcher(fetcher.Object)).RunFunctionAsync(new RunFunctionRequest { Image = Name }, token));
+        var error = await Assert.ThrowsAsync<XfnException>(() => NewRunner(o => o.ImageFetcher = fetcher.Object).RunFunctionAsync(new RunFunctionRequest { Image = Name }, token));
         Assert.That((error!.Stage, error.InnerException), Is.EqualTo((manifest ? RunStage.Resolve : RunStage.Pull, error.InnerException)));
         Assert.That(error.Message, Does.Contain("the store sleeps").And.Contain(Name));
     }
@@ -395,7 +395,7 @@ internal sealed class ImageTests : RunnerFixture
     {
         TestRunner runner = NewRunner(o =>
         {
-            o.WithImageFetcher(_fetcher);
+            o.ImageFetcher = _fetcher;
             configure?.Invoke(o);
         });
         return Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Name, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always } }, token)).Output);

@@ -34,7 +34,7 @@ internal sealed class KilledRunTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task A_run_that_is_cancelled_at_any_moment_is_told_as_that(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(4));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 4);
         string image = Write(TestImage.Shell("sleep 1000"));
         await runner.PullAsync(image, cancellationToken: token);
         await Task.WhenAll(Enumerable.Range(0, 120).Select(async i =>
@@ -50,7 +50,7 @@ internal sealed class KilledRunTests : RunnerFixture
     public async Task A_run_that_wrote_too_much_tells_what_it_used(CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
-            () => RunShellAsync("echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; yes", configure: o => o.WithMaxStdioBytes(1 << 20), token: token)))!;
+            () => RunShellAsync("echo begun >&2; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; yes", configure: o => o.MaxStdioBytes = 1 << 20, token: token)))!;
         AssertUsed(error.Statistics);
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
     }

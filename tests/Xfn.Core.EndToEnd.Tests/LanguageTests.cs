@@ -126,10 +126,8 @@ internal sealed class LanguageTests : RunnerFixture
                 tar.Link(link, "usr/" + link);
         });
         image.Config = image.Config with { Hostname = "box", Env = ["TZ=Asia/Kolkata", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", $"DOTNET_ROOT={DotnetRoot}"] };
-        TestRunner runner = NewRunner(o => o.WithBundleOptions(b => b with
-        {
-            ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]],
-        }));
+        TestRunner runner = NewRunner(o =>
+            o.Bundle.ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]]);
         RunFunctionResponse response = await runner.RunFunctionAsync(
             new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60), Resources = new() { Limits = limits ?? new() } } }, token);
         return Encoding.UTF8.GetString(response.Output.Span).TrimEnd();

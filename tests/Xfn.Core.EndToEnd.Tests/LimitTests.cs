@@ -35,7 +35,7 @@ internal sealed class LimitTests : RunnerFixture
 
     [Test]
     public void A_default_memory_limit_that_is_no_quantity_is_refused() =>
-        Assert.That(() => NewRunner(o => o.WithDefaultMemory("much")), Throws.ArgumentException.With.Message.Contains("much"));
+        Assert.That(() => NewRunner(o => o.DefaultMemory = "much"), Throws.ArgumentException.With.Message.Contains("much"));
 
     [Test, CancelAfter(60_000)]
     public async Task A_function_gets_no_more_processor_time_than_it_may(CancellationToken token)
@@ -51,7 +51,7 @@ internal sealed class LimitTests : RunnerFixture
         await Assert.ThatAsync(() => RunAsync("true", new() { Memory = "512MiB " }, token), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("512MiB "));
 
     private Task<RunFunctionResponse> RunAsync(string script, ResourceLimits limits, CancellationToken token, string? defaultMemory = null) =>
-        NewRunner(o => o.WithDefaultMemory(defaultMemory)).RunFunctionAsync(
+        NewRunner(o => o.DefaultMemory = defaultMemory).RunFunctionAsync(
             new RunFunctionRequest
             {
                 Image = Write(TestImage.Shell(script)),

@@ -10,7 +10,7 @@ internal sealed class LoadTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Eight_busy_loops_leave_the_host_responsive_and_the_neighbours_right(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(16));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 16);
         string cat = Write(TestImage.Command("cat"), "cat");
         string busy = Write(TestImage.Shell("while :; do :; done"), "busy");
         await runner.PullAsync(cat, cancellationToken: token);

@@ -69,7 +69,7 @@ internal sealed class NetworkFileTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task In_a_writable_root_they_can(CancellationToken token) =>
         Assert.That(
-            await RunAsync(Shell("echo 192.0.2.9 x >>/etc/hosts; tail -n 1 /etc/hosts"), o => o.WithBundleOptions(b => b with { WritableRootBytes = 1 << 20 }), token: token),
+            await RunAsync(Shell("echo 192.0.2.9 x >>/etc/hosts; tail -n 1 /etc/hosts"), o => o.Bundle = new() { WritableRootBytes = 1 << 20 }, token: token),
             Is.EqualTo("192.0.2.9 x\n"));
 
     [Test, CancelAfter(60_000)]
@@ -77,7 +77,7 @@ internal sealed class NetworkFileTests : RunnerFixture
     {
         const string mine = "/etc/passwd";
         Assert.That(
-            await RunAsync(Shell("cat /etc/hosts /etc/hostname"), o => o.WithBundleOptions(b => b with { ReadOnlyMounts = [new(mine, "/etc/hosts")] }), token: token),
+            await RunAsync(Shell("cat /etc/hosts /etc/hostname"), o => o.Bundle = new() { ReadOnlyMounts = [new(mine, "/etc/hosts")] }, token: token),
             Is.EqualTo($"{await File.ReadAllTextAsync(mine, token)}box\n"));
     }
 

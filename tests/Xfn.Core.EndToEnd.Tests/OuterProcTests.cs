@@ -68,7 +68,7 @@ internal sealed class OuterProcTests : RunnerFixture
     public async Task Where_a_fresh_proc_is_allowed_the_outer_one_is_not_shown_although_it_may_be(CancellationToken token)
     {
         string here = $"/proc/{Environment.ProcessId}";
-        RunFunctionResponse response = await RunShellAsync($"echo $$; ls -d {here} 2>/dev/null || echo unseen; ls -d /proc/self", configure: o => o.WithBundleOptions(b => b with { OuterProc = true }), token: token);
+        RunFunctionResponse response = await RunShellAsync($"echo $$; ls -d {here} 2>/dev/null || echo unseen; ls -d /proc/self", configure: o => o.Bundle = new() { OuterProc = true }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("1\nunseen\n/proc/self\n"));
     }
 

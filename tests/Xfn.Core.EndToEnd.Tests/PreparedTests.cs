@@ -77,7 +77,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task More_runs_than_containers_are_ordinary_runs(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(8));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 8);
         await using PreparedFunction function = await runner.PrepareAsync(
             new RunFunctionRequest { Image = Write(TestImage.Command("cat")) }, new PrepareOptions { Count = 2 }, token);
 
@@ -90,7 +90,7 @@ internal sealed class PreparedTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Failures_are_those_of_an_ordinary_run(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000));
+        TestRunner runner = NewRunner(o => o.MaxStdioBytes = 100_000);
         string image = Write(TestImage.Shell("read what; echo $what >&2; case $what in exit) exit 3;; signal) kill -9 $$;; flood) yes;; sleep) sleep 60;; esac"));
         var limit = TimeSpan.FromMilliseconds(700);
         await using PreparedFunction function = await runner.PrepareAsync(

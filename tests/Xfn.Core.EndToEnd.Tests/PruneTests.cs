@@ -92,7 +92,7 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_pull_that_goes_over_the_limit_prunes_what_was_used_least_recently(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithCacheLimit(8 << 20));
+        TestRunner runner = NewRunner(o => o.CacheLimit = 8 << 20);
         for (int i = 0; i < 10; i++)
         {
             Assert.That(await RunAsync(runner, Image($"image{i}"), token: token), Is.EqualTo($"image{i}"));
@@ -109,7 +109,7 @@ internal sealed class PruneTests : RunnerFixture
     public async Task An_image_larger_than_the_limit_is_kept_until_the_next_pull_and_told_of_once(CancellationToken token)
     {
         var logged = new ConcurrentQueue<(LogLevel Level, string Message)>();
-        TestRunner runner = NewRunner(o => o.WithCacheLimit(1 << 20).WithLogger(new QueueLogger(logged)));
+        TestRunner runner = NewRunner(o => o.WithLogger(new QueueLogger(logged)).CacheLimit = 1 << 20);
         string large = Image("large"), other = Image("other");
         var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
         foreach ((string image, int pulls) in new[] { (large, 1), (other, 2), (large, 3) })
@@ -126,7 +126,7 @@ internal sealed class PruneTests : RunnerFixture
         await runner.DisposeAsync();
         string[] warnings = [.. logged.Where(l => l.Level >= LogLevel.Warning).Select(l => l.Message)];
         Assert.That(warnings, Has.Length.EqualTo(2), string.Join('\n', warnings));
-        Assert.That(warnings[0], Does.StartWith($"Image {large} ").And.Contain("1048576").And.Contain("WithCacheLimit"));
+        Assert.That(warnings[0], Does.StartWith($"Image {large} ").And.Contain("1048576").And.Contain("ContainerRunnerOptions.CacheLimit"));
         Assert.That(warnings[1], Does.StartWith($"Image {other} "));
     }
 
@@ -170,7 +170,7 @@ internal sealed class PruneTests : RunnerFixture
         string other = Path.Combine(Scratch, "xfn-spark");
         await File.WriteAllBytesAsync(other, [.. await File.ReadAllBytesAsync(used, token), 0], token);
         File.SetUnixFileMode(other, (UnixFileMode)0b111_101_101);
-        TestRunner pruner = NewRunner(o => o.WithSparkPath(other));
+        TestRunner pruner = NewRunner(o => o.SparkPath = other);
         if (!byRun)
             await pruner.PruneAsync(new PruneOptions(), token);
         foreach (string copy in new[] { old, used })
@@ -184,7 +184,7 @@ internal sealed class PruneTests : RunnerFixture
 
         Assert.That(await RunAsync(user, image, token: token), Is.EqualTo("a"));
         await user.DisposeAsync();
-        await NewRunner(o => o.WithSparkPath(other)).PruneAsync(new PruneOptions(), token);
+        await NewRunner(o => o.SparkPath = other).PruneAsync(new PruneOptions(), token);
         Assert.That(Directory.GetFiles(bin), Has.No.Member(used));
         Assert.That(await RunAsync(NewRunner(), image, token: token), Is.EqualTo("a"));
         File.SetLastWriteTimeUtc(used, DateTime.UtcNow.AddDays(-8));

@@ -45,7 +45,7 @@ internal sealed class PullTests : RunnerFixture
         string image = Write(TestImage.Command("cat"));
         using var first = CancellationTokenSource.CreateLinkedTokenSource(token);
         var stuck = new TaskCompletionSource();
-        TestRunner slow = NewRunner(o => o.WithImageFetcher(new StuckFetcher(1000, () => stuck.TrySetResult())));
+        TestRunner slow = NewRunner(o => o.ImageFetcher = new StuckFetcher(1000, () => stuck.TrySetResult()));
         Task<CachedImage> stuckPull = slow.PullAsync(image, cancellationToken: first.Token);
         await stuck.Task.WaitAsync(token);
 

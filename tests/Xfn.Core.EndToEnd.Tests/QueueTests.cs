@@ -12,7 +12,7 @@ internal sealed class QueueTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Runs_that_wait_go_on_in_the_order_in_which_they_came(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 1);
         await using var gate = new GatedInput();
         string image = Write(TestImage.Command("cat"));
         Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, gate.Streams, token);
@@ -31,7 +31,7 @@ internal sealed class QueueTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_run_that_is_cancelled_while_it_waits_makes_way_for_the_next(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1, queued: 2));
+        TestRunner runner = NewRunner(o => (o.MaxConcurrency, o.MaxQueuedRuns) = (1, 2));
         await using var gate = new GatedInput();
         string image = Write(TestImage.Command("cat"));
         var request = new RunFunctionRequest { Image = image, Input = "x"u8.ToArray() };
@@ -55,7 +55,7 @@ internal sealed class QueueTests : RunnerFixture
     public async Task Hundreds_of_runs_that_wait_all_finish_in_memory_that_their_inputs_do_not_multiply(CancellationToken token)
     {
         token = LongMode.Limit(token);
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(8));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 8);
         string image = Write(TestImage.Command("wc", "-c"));
         await runner.PullAsync(image, cancellationToken: token);
         var input = new byte[1 << 20];
@@ -74,7 +74,7 @@ internal sealed class QueueTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Of_five_hundred_runs_at_once_those_beyond_the_queue_are_told_so_and_none_is_lost(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(4, queued: 60));
+        TestRunner runner = NewRunner(o => (o.MaxConcurrency, o.MaxQueuedRuns) = (4, 60));
         string image = Write(TestImage.Command("cat"));
         await runner.PullAsync(image, cancellationToken: token);
         string[] answers = await Task.WhenAll(Enumerable.Range(0, 500).Select(async i =>
@@ -97,7 +97,7 @@ internal sealed class QueueTests : RunnerFixture
     public async Task A_clock_that_is_set_during_a_run_changes_nothing(CancellationToken token)
     {
         long begun = Stopwatch.GetTimestamp();
-        RunFunctionResponse response = await NewRunner(o => o.WithTimeProvider(new SetClock())).RunFunctionAsync(
+        RunFunctionResponse response = await NewRunner(o => o.TimeProvider = new SetClock()).RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("sleep 0.5; echo done")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(40) } }, token);
         Assert.That(Text(response.Output), Is.EqualTo("done\n"));
         TimeSpan passed = Stopwatch.GetElapsedTime(begun);

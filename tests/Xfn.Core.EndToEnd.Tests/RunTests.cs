@@ -87,7 +87,7 @@ internal sealed class RunTests : RunnerFixture
     public async Task A_root_can_be_made_writable_up_to_a_size(CancellationToken token)
     {
         RunFunctionResponse response = await RunShellAsync(
-            "echo x >/new && cat /new && head -c 9000000 /dev/zero >/large || echo full", configure: o => o.WithBundleOptions(b => b with { WritableRootBytes = 8 << 20 }), token: token);
+            "echo x >/new && cat /new && head -c 9000000 /dev/zero >/large || echo full", configure: o => o.Bundle = new() { WritableRootBytes = 8 << 20 }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("x\nfull\n"));
     }
 
@@ -209,7 +209,7 @@ internal sealed class RunTests : RunnerFixture
     public async Task Runs_wait_for_a_place_and_are_refused_when_too_many_wait(CancellationToken token)
     {
         Ways.SkipPrepared("preparing takes no place");
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1, queued: 1));
+        TestRunner runner = NewRunner(o => (o.MaxConcurrency, o.MaxQueuedRuns) = (1, 1));
         string image = Write(TestImage.Shell("sleep 1; cat"));
         Task<RunFunctionResponse> Run() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "x"u8.ToArray() }, token);
         Task<RunFunctionResponse> first = Run(), second = Run();

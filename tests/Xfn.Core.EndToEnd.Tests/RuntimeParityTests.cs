@@ -25,7 +25,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         /// <summary>What the image has above busybox.</summary>
         public Action<TarBuilder>? Layer { get; init; }
 
-        public Func<BundleOptions, BundleOptions> Options { get; init; } = options => options;
+        public Action<BundleOptions> Options { get; init; } = _ => { };
 
         public NetworkPolicy Network { get; init; }
 
@@ -44,45 +44,45 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             Layer = tar => tar.Directory("etc").File("etc/passwd", "worker:x:1000:1001::/home/worker:/bin/sh\n").File("etc/group", "worker:x:1001:\nother:x:2000:worker\nthird:x:2001:worker\n"),
         };
         yield return new("a user by number") { Config = config => config with { User = "1000:1001" } };
-        yield return new("root with capabilities") { Options = options => options with { AddedCapabilities = ["CAP_NET_BIND_SERVICE", "CAP_KILL"] } };
-        yield return new("a user with capabilities") { Config = config => config with { User = "1000:1001" }, Options = options => options with { AddedCapabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] } };
+        yield return new("root with capabilities") { Options = options => options.AddedCapabilities = ["CAP_NET_BIND_SERVICE", "CAP_KILL"] };
+        yield return new("a user with capabilities") { Config = config => config with { User = "1000:1001" }, Options = options => options.AddedCapabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] };
         yield return new("the runner's network") { Network = NetworkPolicy.Runner, Command = ["/bin/sh", "/look", "/etc/resolv.conf"] };
-        yield return new("a writable root") { Options = options => options with { WritableRootBytes = 64 << 20 } };
-        yield return new("a writable root for a user") { Config = config => config with { User = "1000:1001" }, Options = options => options with { WritableRootBytes = 64 << 20 } };
-        yield return new("programs that may not run from /tmp") { Options = options => options with { TmpExecutable = false } };
-        yield return new("a small /tmp") { Options = options => options with { TmpBytes = 16 << 20, TmpFiles = 100 } };
-        yield return new("the outer /proc, where it is not needed") { Options = options => options with { OuterProc = true },
+        yield return new("a writable root") { Options = options => options.WritableRootBytes = 64 << 20 };
+        yield return new("a writable root for a user") { Config = config => config with { User = "1000:1001" }, Options = options => options.WritableRootBytes = 64 << 20 };
+        yield return new("programs that may not run from /tmp") { Options = options => options.TmpExecutable = false };
+        yield return new("a small /tmp") { Options = options => { options.TmpBytes = 16 << 20; options.TmpFiles = 100; } };
+        yield return new("the outer /proc, where it is not needed") { Options = options => options.OuterProc = true,
             // What it shows as /proc/1 is what made the container, not the function.
             Command = ["/bin/sh", "-c", "exec 2>&1; echo $$; busybox grep -E ' (/|/proc)( |/)' /proc/self/mountinfo; busybox ls /proc | busybox grep -v '^[0-9]'; echo 500 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj; /probe"] };
-        yield return new("a limit of processes") { Options = options => options with { ProcessLimit = 100 } };
+        yield return new("a limit of processes") { Options = options => options.ProcessLimit = 100 };
         yield return new("a host name and an environment")
         {
             Config = config => config with { Hostname = "web-1.example", Env = ["A=1", "B=two words", "A=3", "EMPTY=", "PATH=/none:/bin:"] },
-            Options = options => options with { Environment = new Dictionary<string, string> { ["B"] = "host", ["NEW"] = "é\n=x" } },
+            Options = options => options.Environment = new Dictionary<string, string> { ["B"] = "host", ["NEW"] = "é\n=x" },
         };
 
         yield return new("read-only mounts")
         {
-            Options = options => options with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share"), new("/etc/hostname", "/tmp/below/name"), new("/usr/bin", "/tmp/bin")] },
+            Options = options => options.ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share"), new("/etc/hostname", "/tmp/below/name"), new("/usr/bin", "/tmp/bin")],
             Command = ["/bin/sh", "/look", "/data", "/data/name", "/opt", "/tmp/below", "/tmp/below/name"],
         };
         yield return new("read-only mounts with the runner's network, for a user")
         {
             Network = NetworkPolicy.Runner,
             Config = config => config with { User = "1000:1001" },
-            Options = options => options with { WritableRootBytes = 1 << 20, ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share")] },
+            Options = options => { options.WritableRootBytes = 1 << 20; options.ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share")]; },
             Command = ["/bin/sh", "/look", "/data", "/data/name", "/opt"],
         };
         yield return new("read-only mounts where the image has links")
         {
             Layer = tar => tar.Directory("real").Link("data", "/real").Link("opt", "../../../../etc").Directory("srv").Link("srv/name", "/etc/hostname").Link("srv/share", "/nowhere"),
-            Options = options => options with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share"), new("/etc/hostname", "/srv/name"), new("/usr/share/doc", "/srv/share")] },
+            Options = options => options.ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share"), new("/etc/hostname", "/srv/name"), new("/usr/share/doc", "/srv/share")],
             Command = ["/bin/sh", "/look", "/real", "/data/name", "/srv", "/srv/name", "/opt"],
         };
         yield return new("read-only mounts where the image has files and directories")
         {
             Layer = tar => tar.Directory("data").Directory("data/name").File("data/name/x", "x").File("opt", "a file"),
-            Options = options => options with { ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share")] },
+            Options = options => options.ReadOnlyMounts = [new("/etc/hostname", "/data/name"), new("/usr/share/doc", "/opt/share")],
             Command = ["/bin/sh", "/look", "/data", "/data/name", "/opt"],
         };
 
@@ -243,7 +243,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         TestRunner runner = NewRunner(o =>
         {
             o.Runtime = runtime;
-            o.WithBundleOptions(container.Options);
+            container.Options(o.Bundle);
         });
         try
         {

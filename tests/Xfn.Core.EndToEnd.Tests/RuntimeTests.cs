@@ -67,14 +67,14 @@ internal sealed class RuntimeTests : RunnerFixture
     {
         byte[] profile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"""u8.ToArray();
         RunFunctionResponse response = await RunShellAsync(
-            "busybox mkdir /tmp/d 2>/dev/null || echo refused", configure: o => o.WithRuntime("crun").WithBundleOptions(b => b with { SeccompProfile = profile }), token: token);
+            "busybox mkdir /tmp/d 2>/dev/null || echo refused", configure: o => o.WithRuntime("crun").Bundle = new() { SeccompProfile = profile }, token: token);
         Assert.That(Text(response.Output), Is.EqualTo("refused\n"));
     }
 
     [Test]
     public void Without_a_runtime_a_seccomp_profile_that_is_not_compiled_is_refused_when_the_runner_is_made() =>
         Assert.That(
-            () => NewRunner(o => o.WithRuntime(null).WithBundleOptions(b => b with { SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW"}"""u8.ToArray() })),
+            () => NewRunner(o => o.WithRuntime(null).Bundle = new() { SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW"}"""u8.ToArray() }),
             Throws.ArgumentException.With.Message.Contains("SeccompProfile").And.Message.Contains("(BundleOptions.SeccompFilter)").And.Message.Contains("(WithRuntime)"));
 
     [Test, CancelAfter(60_000)]

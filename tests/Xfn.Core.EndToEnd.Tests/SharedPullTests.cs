@@ -46,7 +46,7 @@ internal sealed class SharedPullTests : RunnerFixture
     {
         Descriptor layer = _store.AddBlob(MediaTypes.OciLayer, Layer("good"));
         Add(First, layer, layer.Digest);
-        TestRunner runner = NewRunner(o => o.WithImageFetcher(Gated(layer.Digest, context => context.Auth is null ? throw new UnauthorizedException("no credentials") : true)));
+        TestRunner runner = NewRunner(o => o.ImageFetcher = Gated(layer.Digest, context => context.Auth is null ? throw new UnauthorizedException("no credentials") : true));
 
         Task<CachedImage> anonymous = runner.PullAsync(First, cancellationToken: token);
         await _asked.Task.WaitAsync(token);
@@ -61,7 +61,7 @@ internal sealed class SharedPullTests : RunnerFixture
     /// <summary>Begins the first image's pull, and the second's while the first's layer is on its way.</summary>
     private async Task<(Task<CachedImage> First, Task<CachedImage> Second)> PullBothAsync(Digest gated, CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithImageFetcher(Gated(gated, _ => true)));
+        TestRunner runner = NewRunner(o => o.ImageFetcher = Gated(gated, _ => true));
         Task<CachedImage> first = runner.PullAsync(First, cancellationToken: token);
         await _asked.Task.WaitAsync(token);
         var waiting = new TaskCompletionSource();

@@ -18,7 +18,7 @@ internal sealed class SoakTests : RunnerFixture
     {
         token = LongMode.Limit(token);
         Census before = Census.Take(Cache);
-        TestRunner runner = NewRunner(o => o.WithMaxStdioBytes(100_000).WithNamespaceSpawner(_spawner));
+        TestRunner runner = NewRunner(o => (o.MaxStdioBytes, o.NamespaceSpawner) = (100_000, _spawner));
         (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner, token);
         int rounds = Effort.Rounds(300) / (3 * kinds.Length) + 1;
         string good = Write(TestImage.Command("cat"), "good");

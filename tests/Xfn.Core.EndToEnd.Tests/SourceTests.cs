@@ -18,7 +18,7 @@ internal sealed class SourceTests : RunnerFixture
     {
         var images = new InMemoryImageFetcher();
         Add(images, Name, "old");
-        await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).WithImageFetcher(images));
+        await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).ImageFetcher = images);
         var request = new RunFunctionRequest { Image = Name };
         await using PreparedFunction? function = prepared ? await runner.PrepareAsync(request, cancellationToken: token) : null;
         Assert.That(await AnswerAsync(), Is.EqualTo("old"));
@@ -38,7 +38,7 @@ internal sealed class SourceTests : RunnerFixture
         string name = $"127.0.0.1:{LocalRegistry.FreePort()}/hello";
         var images = new InMemoryImageFetcher();
         Add(images, name, "memory");
-        TestRunner memory = NewRunner(o => o.WithImageFetcher(images));
+        TestRunner memory = NewRunner(o => o.ImageFetcher = images);
         Assert.That(await RunAsync(memory, name, token), Is.EqualTo("memory"));
         Assert.That(await RunAsync(memory, name, token, ImagePullPolicy.Never), Is.EqualTo("memory"), "it is in the cache");
         Assert.That((await memory.GetImagesAsync(token)).Select(i => i.Reference), Is.EqualTo(new[] { $"{name}:latest" }));
@@ -52,7 +52,7 @@ internal sealed class SourceTests : RunnerFixture
 
         var others = new InMemoryImageFetcher();
         Add(others, name, "other");
-        TestRunner other = NewRunner(o => o.WithImageFetcher(others));
+        TestRunner other = NewRunner(o => o.ImageFetcher = others);
         Assert.That(await RunAsync(other, name, token) + await RunAsync(memory, name, token), Is.EqualTo("othermemory"));
     }
 
@@ -100,7 +100,7 @@ internal sealed class SourceTests : RunnerFixture
         await using LocalRegistry mirror = await LocalRegistry.StartAsync(Directory.CreateDirectory(Path.Combine(Scratch, "b")).FullName, token);
         string image = await registry.PushAsync(Write(TestImage.Shell("echo registry"), "1"), "fn:v1", token);
         await mirror.PushAsync(Write(TestImage.Shell("echo mirror"), "2"), "fn:v1", token);
-        TestRunner mirrored = NewRunner(o => o.WithRegistryOptions(r => r with { Mirrors = new Dictionary<string, IReadOnlyList<string>> { [registry.Host] = [mirror.Host] } }));
+        TestRunner mirrored = NewRunner(o => o.Registry.Mirrors[registry.Host] = [mirror.Host]);
         TestRunner direct = NewRunner();
         for (int i = 0; i < 2; i++)
         {
@@ -146,7 +146,7 @@ internal sealed class SourceTests : RunnerFixture
         ];
         foreach ((CountingFetcher fetcher, int expected) in runners)
         {
-            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).WithImageFetcher(fetcher));
+            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).ImageFetcher = fetcher);
             for (int i = 0; i < 3; i++)
                 Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Name }, token)).Output), Is.EqualTo("word"));
             Assert.That(fetcher.Asked, Has.Count.EqualTo(expected), $"{fetcher.Source}, {fetcher.Stable}");
@@ -167,7 +167,7 @@ internal sealed class SourceTests : RunnerFixture
         var images = new InMemoryImageFetcher();
         Digest digest = Add(images, Name, "word");
         var fetcher = new CountingFetcher(images, null, false);
-        TestRunner runner = NewRunner(o => o.WithImageFetcher(fetcher));
+        TestRunner runner = NewRunner(o => o.ImageFetcher = fetcher);
         for (int i = 0; i < 3; i++)
             Assert.That(await RunAsync(runner, $"{Name}@{digest}", token), Is.EqualTo("word"));
         Assert.That(fetcher.Asked, Has.Count.EqualTo(1));

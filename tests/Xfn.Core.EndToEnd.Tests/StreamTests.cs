@@ -18,7 +18,7 @@ internal sealed class StreamTests : RunnerFixture
     public async Task A_flood_ends_the_function(string script, CancellationToken token)
     {
         var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(
-            () => RunShellAsync(script, configure: o => o.WithMaxStdioBytes(300_000).WithProcessLimit(64), timeout: TimeSpan.FromSeconds(60), token: token)))!;
+            () => RunShellAsync(script, configure: o => (o.MaxStdioBytes, o.Bundle.ProcessLimit) = (300_000, 64), timeout: TimeSpan.FromSeconds(60), token: token)))!;
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(50)));
         Assert.That(error.StderrTail.Length, Is.LessThanOrEqualTo(RunStatistics.StderrTailBytes));
     }

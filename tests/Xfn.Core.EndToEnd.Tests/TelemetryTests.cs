@@ -51,7 +51,7 @@ internal sealed class TelemetryTests : RunnerFixture
     public async Task Runs_stages_lookups_and_pulled_bytes_are_measured(CancellationToken token)
     {
         using MeterListener listener = ListenToMeter();
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 1);
         var request = new RunFunctionRequest { Image = Write(TestImage.Shell("cat; exit 2")) };
         await Assert.ThrowsAsync<FunctionExitedException>(() => runner.RunFunctionAsync(request, token));
         await Assert.ThrowsAsync<FunctionExitedException>(() => runner.RunFunctionAsync(request, token));
@@ -67,7 +67,7 @@ internal sealed class TelemetryTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Active_and_waiting_runs_are_counted_for_one_who_begins_to_listen_later(CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.WithMaxConcurrency(1));
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 1);
         string image = Write(TestImage.Command("cat"));
         await using var input = new GatedInput();
         Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);

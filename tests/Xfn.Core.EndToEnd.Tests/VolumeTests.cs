@@ -109,7 +109,7 @@ internal sealed class VolumeTests : RunnerFixture
             HostResult mounted = await HostProcess.RunAsync(
                 "sh", ["-ec", "mount -t tmpfs tmpfs $2; mkdir $2/lower $2/upper $2/work; mount -t overlay overlay -o lowerdir=$2/lower,upperdir=$2/upper,workdir=$2/work $1", "sh", .. directories], token);
             Assert.That(mounted.ExitCode, Is.Zero, mounted.Error);
-            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).WithBundleOptions(b => b with { VolumeBytes = 64 << 10 }));
+            await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).Bundle = new() { VolumeBytes = 64 << 10 });
             TestImage image = Image("cat /data/a; echo changed >/data/a; cat /data/a; stat -c '%a %u' /data; echo x >/other/f && cat /other/f; touch /x || echo refused", "/data", "/other")
                 .WithLayer(tar => tar.Directory("data", Mode711, 1000, 1001).File("data/a", "as in the image\n"));
             foreach (int _ in new[] { 1, 2 })
@@ -135,14 +135,14 @@ internal sealed class VolumeTests : RunnerFixture
         Assert.That(
             await RunAsync(
                 Image("head -c 3000000 /dev/zero >/a/f && echo one; head -c 3000000 /dev/zero 2>/dev/null >/b/f || echo full", "/a", "/b"),
-                o => o.WithBundleOptions(b => b with { VolumeBytes = 4 << 20 }), token),
+                o => o.Bundle = new() { VolumeBytes = 4 << 20 }, token),
             Is.EqualTo("one\nfull\n"));
 
     [Test, CancelAfter(60_000)]
     public async Task Without_bytes_for_them_volumes_cannot_be_written_to(CancellationToken token) =>
         Assert.That(
             await RunAsync(
-                Image("echo x >/data/x || echo refused", "/data").WithLayer(tar => tar.Directory("data")), o => o.WithBundleOptions(b => b with { VolumeBytes = 0 }), token),
+                Image("echo x >/data/x || echo refused", "/data").WithLayer(tar => tar.Directory("data")), o => o.Bundle = new() { VolumeBytes = 0 }, token),
             Is.EqualTo("refused\n"));
 
     [Test, CancelAfter(60_000)]

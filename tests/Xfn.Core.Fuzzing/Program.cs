@@ -68,7 +68,7 @@ internal static class Program
             }
 
             foreach (string assembly in Instrumented)
-                Fuzzer.Instrument(Path.Combine(copy, assembly), static type => type.StartsWith("Xfn.Core", StringComparison.Ordinal), Options.Value);
+                Fuzzer.Instrument(Path.Combine(copy, assembly), static type => type.StartsWith("Xfn.Core", StringComparison.Ordinal), SharpFuzz.Options.Value);
 
             using Process loop = Process.Start(
                 Path.Combine(copy, "xfn-fuzz"), [args[0], args[1], args.Length > 2 ? args[2] : long.MaxValue.ToString(CultureInfo.InvariantCulture), "loop"]);

@@ -1,8 +1,6 @@
-extern alias spark;
-
 using System.Runtime.InteropServices;
 using System.Text;
-using spark::Xfn.Core.Spark.Tar;
+using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Fuzzing;
 

@@ -1,5 +1,3 @@
-extern alias spark;
-
 using System.Text;
 using Google.Protobuf;
 using Grpc.Core;
@@ -12,7 +10,7 @@ using Xfn.Core.Remote;
 using Xfn.Core.Server;
 using Xfn.Core.Sources;
 using Xfn.Core.Spark;
-using spark::Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Interop;
 using Metadata = Grpc.Core.Metadata;
 
 namespace Xfn.Core.Fuzzing;

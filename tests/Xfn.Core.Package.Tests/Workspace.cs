@@ -1,4 +1,4 @@
-using Xfn.Image;
+using ImageWriter;
 
 namespace Xfn.Core.Package.Tests;
 

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Moq;
 using Xfn.Cli;
+using Xfn.Core.Options;
 
 namespace Xfn.Core.Samples.Tests;
 
@@ -42,12 +43,12 @@ public class CommandLineTests
             RunFunctionConfig = new RunFunctionConfig { Timeout = TimeSpan.FromSeconds(30), Network = new NetworkConfig { Policy = NetworkPolicy.Isolated } },
         }));
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
-        Assert.That((_options.RootUid, _options.RootGid, _options.UseSetUID), Is.EqualTo(((uint?)null, (uint?)null, (bool?)null)));
+        Assert.That((_options.RootUid, _options.RootGid, _options.IdMapping), Is.EqualTo(((uint?)null, (uint?)null, (IdMappingMethod?)null)));
         _runner.Verify(runner => runner.DisposeAsync());
     }
 
     [TestCase("cannot use it. Choose another (WithCacheDir).", "cannot use it. Choose another (--cache-dir).")]
-    [TestCase("it has too many entries. Raise the limit (WithUnpackLimits, MaxLayerEntries).", "it has too many entries. Raise the limit (xfn has no option for it; a program of your own can, with the library).")]
+    [TestCase("it has too many entries. Raise the limit (UnpackLimits.MaxLayerEntries).", "it has too many entries. Raise the limit (--option UnpackLimits:MaxLayerEntries).")]
     [CancelAfter(60_000)]
     public async Task A_message_names_the_options_of_the_command_line(string message, string said, CancellationToken token)
     {
@@ -140,7 +141,7 @@ public class CommandLineTests
     [TestCase("cannot use --tls-ca without --server", "run", "fn", "/dev/null", "--tls-ca=ca.pem")]
     [TestCase("cannot use certificates with 'http://127.0.0.1:1'", "run", "fn", "/dev/null", "--tls-ca=ca.pem", "--server=http://127.0.0.1:1")]
     [TestCase("cannot tell the server who calls: only one", "run", "fn", "/dev/null", "--tls-cert=c.pem", "--server=https://127.0.0.1:1")]
-    [TestCase("cannot read certificate '/nope'", "run", "fn", "/dev/null", "--tls-ca=/nope", "--server=https://127.0.0.1:1")]
+    [TestCase("cannot use --tls-ca '/nope'", "run", "fn", "/dev/null", "--tls-ca=/nope", "--server=https://127.0.0.1:1")]
     [TestCase("Required argument 'FILE' missing", "run", "fn")]
     [TestCase("cannot parse timeout '30': expected a duration above zero.", "run", "fn", "/dev/null", "--timeout=30")]
     [TestCase("cannot parse timeout '0s'", "run", "fn", "/dev/null", "--timeout=0s")]

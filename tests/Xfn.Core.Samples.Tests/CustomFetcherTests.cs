@@ -28,7 +28,7 @@ internal sealed class CustomFetcherTests
             await File.WriteAllBytesAsync(
                 Path.Combine(share, "team", "rev", "v1.json"), OciJson.Serialize(new ImageManifest { MediaType = MediaTypes.OciManifest, Config = config, Layers = [layer] }), token);
 
-            await using var runner = new ContainerRunner(o => o.WithImageFetcher(new FileShareFetcher(share)).WithCacheDir(Path.Combine(share, "cache")));
+            await using var runner = new ContainerRunner(o => o.WithCacheDir(Path.Combine(share, "cache")).ImageFetcher = new FileShareFetcher(share));
             RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = "builds.example/team/rev:v1", Input = "hello\n"u8.ToArray() }, token);
             Assert.That(Encoding.UTF8.GetString(response.Output.Span), Is.EqualTo("olleh\n"));
             await Assert.ThatAsync(

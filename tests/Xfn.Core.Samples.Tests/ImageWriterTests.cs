@@ -3,7 +3,7 @@ using System.Formats.Tar;
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
-using Xfn.Image;
+using ImageWriter;
 
 namespace Xfn.Core.Samples.Tests;
 

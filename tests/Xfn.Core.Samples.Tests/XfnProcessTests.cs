@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using Xfn.Image;
+using ImageWriter;
 
 namespace Xfn.Core.Samples.Tests;
 

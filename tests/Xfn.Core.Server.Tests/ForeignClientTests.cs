@@ -132,7 +132,7 @@ internal sealed class ForeignClientTests : ServerFixture
     [Test, CancelAfter(60_000)]
     public async Task Too_large_a_request_is_refused_and_names_the_limit(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(4 << 20)), "unix", AbstractName());
+        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.MaxStdioBytes = 4 << 20), "unix", AbstractName());
         string image = Write(TestImage.Command("cat"));
         ForeignAnswer allowed = await ForeignClient.CallAsync(Target(server), Call(image, new byte[4 << 20]), token);
         ForeignAnswer over = await ForeignClient.CallAsync(Target(server), Call(image, new byte[(4 << 20) + 1]), token);
@@ -149,7 +149,7 @@ internal sealed class ForeignClientTests : ServerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_small_message_that_would_become_a_large_one_is_refused(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(1 << 20)), "unix", AbstractName());
+        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.MaxStdioBytes = 1 << 20), "unix", AbstractName());
         JsonObject call = Call(Write(TestImage.Command("cat")), new byte[50 << 20]);
         call["gzip"] = true;
         ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), call, token);
@@ -159,7 +159,7 @@ internal sealed class ForeignClientTests : ServerFixture
     [Test, CancelAfter(60_000)]
     public async Task Output_over_the_limit_is_told_with_the_limit(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxStdioBytes(1 << 20)), "unix", AbstractName());
+        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.MaxStdioBytes = 1 << 20), "unix", AbstractName());
         ForeignAnswer answer = await ForeignClient.CallAsync(Target(server), Call(Write(TestImage.Shell("yes"))), token);
         Assert.That((answer.Code, answer.Trailers["xfn-error"], answer.Trailers["xfn-limit-bytes"]), Is.EqualTo(("RESOURCE_EXHAUSTED", "output-limit", "1048576")));
     }

@@ -11,7 +11,7 @@ internal sealed class PreparedImagesTests : ServerFixture
     public async Task What_cannot_be_prepared_is_tried_again_whatever_the_reason(CancellationToken token)
     {
         var bundles = new FailingBundles(3);
-        ContainerRunner runner = NewRunner(o => o.WithBundleBuilder(bundles).WithTimeProvider(new HastyTime()));
+        ContainerRunner runner = NewRunner(o => (o.BundleBuilder, o.TimeProvider) = (bundles, new HastyTime()));
         string image = Write(TestImage.Command("cat"));
         var policy = RequestPolicy.From(new ContainerRunnerServiceOptions { AllowLocalImages = true }, runner);
         var prepared = new PreparedImages(runner, [KeyValuePair.Create(image, 1)], policy, NullLogger.Instance);

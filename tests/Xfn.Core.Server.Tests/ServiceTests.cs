@@ -173,7 +173,7 @@ internal sealed class ServiceTests : ServerFixture
     [Test, CancelAfter(120_000)]
     public async Task A_thousand_callers_at_once_are_served_or_told_that_the_server_is_busy(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(NewRunner(o => o.WithMaxConcurrency(2, queued: 20)), "unix", AbstractName());
+        ContainerRunnerServer server = await ServeAsync(NewRunner(o => (o.MaxConcurrency, o.MaxQueuedRuns) = (2, 20)), "unix", AbstractName());
         Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient client = Client(server);
         string image = Write(TestImage.Command("cat"));
         await client.RunFunctionAsync(new() { Image = image }, cancellationToken: token);

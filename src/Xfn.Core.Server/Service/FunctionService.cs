@@ -11,8 +11,6 @@ namespace Xfn.Core.Server;
 internal sealed class FunctionService(IContainerRunner runner, RequestPolicy policy, RunGate gate, ILogger logger)
 {
     // What the runner's options are called is no caller's concern: they are set where the server is.
-    private static readonly Dictionary<string, string> NoWords = [];
-
     private readonly ServerPaths _paths = ServerPaths.Of(runner);
 
     /// <summary>Runs a function for a caller.</summary>
@@ -41,7 +39,7 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
         catch (XfnException ex)
         {
             ServerLog.RunFailed(logger, ex.Stage, ex.GetType().Name, ex.Message);
-            throw WireErrors.ToRpc(ex, budget, RemedyWords.Of(_paths.Hide(ex.Message), NoWords, "on the server"));
+            throw WireErrors.ToRpc(ex, budget, RemedyWords.Of(_paths.Hide(ex.Message), static _ => null, "on the server"));
         }
         catch (RefusedRequestException ex)
         {

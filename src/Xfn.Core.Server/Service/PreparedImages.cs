@@ -19,13 +19,13 @@ internal sealed class PreparedImages : IContainerRunner
     /// <param name="images">The images, and how many containers of each wait.</param>
     /// <param name="policy">What callers may ask for.</param>
     /// <param name="logger">Told of what cannot be prepared.</param>
-    /// <exception cref="ArgumentException">An image is no image's name or may not be run, a count is out of range, or the runner prepares nothing.</exception>
+    /// <exception cref="ArgumentException">An image is no image's name or may not be run, or the runner prepares nothing.</exception>
     public PreparedImages(ContainerRunner runner, IEnumerable<KeyValuePair<string, int>> images, RequestPolicy policy, ILogger logger)
     {
         (_runner, _logger) = (runner, logger);
-        if (runner.Settings.Runtime is { } runtime && images.Any())
+        if (runner.Settings.Options.Runtime is { } runtime && images.Any())
             throw new ArgumentException($"cannot prepare images with OCI runtime '{runtime}': only xfn-spark prepares containers. Name no runtime (WithRuntime), or prepare none.", nameof(images));
-        _wanted = [.. images.Select(image => (Apply(image.Key, policy), Check(image.Key, image.Value)))];
+        _wanted = [.. images.Select(image => (Apply(image.Key, policy), image.Value))];
         _functions = new PreparedFunction?[_wanted.Length];
         _work = Task.WhenAll(Enumerable.Range(0, _wanted.Length).Select(PrepareAsync));
     }
@@ -72,10 +72,6 @@ internal sealed class PreparedImages : IContainerRunner
         }
     }
 
-    private static int Check(string image, int count) => count is > 0 and <= PrepareOptions.MaxCount
-        ? count
-        : throw new ArgumentException($"cannot prepare {count} containers of image '{image}': expected 1 to {PrepareOptions.MaxCount}.", nameof(count));
-
     /// <summary>Timeout and pull policy are each run's own; limits and network are the container's.</summary>
     private static bool IsServed(RunFunctionRequest request, RunFunctionRequest prepared) =>
         request.Image == prepared.Image
@@ -97,7 +93,7 @@ internal sealed class PreparedImages : IContainerRunner
             {
                 // Whatever it was, a part of the host's own included: it may have passed by then, and somebody is to know until it has.
                 ServerLog.NotPrepared(_logger, _wanted[i].Request.Image, RetryTime, ex);
-                await Task.Delay(RetryTime, _runner.Settings.Time, _disposal.Token).ConfigureAwait(false);
+                await Task.Delay(RetryTime, _runner.Settings.Options.TimeProvider, _disposal.Token).ConfigureAwait(false);
             }
         }
     }

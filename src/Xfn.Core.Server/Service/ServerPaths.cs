@@ -10,8 +10,8 @@ internal sealed class ServerPaths
 
     public static ServerPaths Of(IContainerRunner runner) => new(
     [
-        ((runner as ContainerRunner)?.Settings.CacheDirectory ?? "", "CACHE"),
-        (Path.GetDirectoryName((runner as ContainerRunner)?.Settings.Runtime) ?? "", "PROGRAMS"),
+        ((runner as ContainerRunner)?.Settings.Options.CacheDirectory ?? "", "CACHE"),
+        (Path.GetDirectoryName((runner as ContainerRunner)?.Settings.Options.Runtime) ?? "", "PROGRAMS"),
         (AppContext.BaseDirectory, "PROGRAM"),
         (Path.GetTempPath(), "TEMP"),
         (Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), "HOME"),

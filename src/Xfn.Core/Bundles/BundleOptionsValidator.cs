@@ -21,15 +21,13 @@ internal static class BundleOptionsValidator
         Check(nameof(options.SeccompFilter), options.SeccompFilter.IsEmpty || SparkContainers.IsFilter(options.SeccompFilter), $"{options.SeccompFilter.Length} bytes",
             $"it is not whole instructions of {SparkContainers.InstructionBytes} bytes, at most {SparkContainers.MaxInstructions}", "Give what seccomp_export_bpf writes");
 
-        Check(nameof(options.Environment), options.Environment is not null, null, "it is null", "Leave it out, or give variables");
-        foreach ((string name, string value) in options.Environment!)
+        foreach ((string name, string value) in options.Environment)
         {
             Check(nameof(options.Environment), name.Length > 0 && !name.AsSpan().ContainsAny('=', '\0'), name, "a name is empty, or holds '=' or NUL", "Give variables names");
             Check(nameof(options.Environment), value is not null && !value.Contains('\0'), name, "its value is null or holds NUL", "Give it a text");
         }
 
-        Check(nameof(options.AddedCapabilities), options.AddedCapabilities is not null, null, "it is null", "Leave it out, or give names");
-        foreach (string capability in options.AddedCapabilities!)
+        foreach (string capability in options.AddedCapabilities)
         {
             Check(nameof(options.AddedCapabilities), Capabilities.Contains(capability), capability, "it is not one that a function may have",
                 $"Choose from {string.Join(", ", Capabilities)}");
@@ -37,9 +35,8 @@ internal static class BundleOptionsValidator
         Check(nameof(options.AddedCapabilities), options.AddedCapabilities.Distinct().Count() == options.AddedCapabilities.Count,
             string.Join(", ", options.AddedCapabilities), "one is named twice", "Name it once");
 
-        Check(nameof(options.ReadOnlyMounts), options.ReadOnlyMounts is not null, null, "it is null", "Leave it out, or give mounts");
         var destinations = new HashSet<string>(StringComparer.Ordinal);
-        foreach (ReadOnlyMount mount in options.ReadOnlyMounts!)
+        foreach (ReadOnlyMount mount in options.ReadOnlyMounts)
         {
             Check(nameof(options.ReadOnlyMounts), mount is not null, null, "one of them is null", "Leave it out");
             Check(nameof(options.ReadOnlyMounts), MountPoints.IsPath(mount!.Source), mount.Source, "the source is no absolute path without empty, '.' and '..' components", "Write it whole");

@@ -29,7 +29,7 @@ internal static class ProcessPlan
     }
 
     /// <summary>A default PATH, HOME and HOSTNAME, as docker gives them, the image's variables, then those of the options; the last of a name wins.</summary>
-    public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IReadOnlyDictionary<string, string> added, string home, string hostname)
+    public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IEnumerable<KeyValuePair<string, string>> added, string home, string hostname)
     {
         // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
         var variables = new Dictionary<string, string>(StringComparer.Ordinal) { ["PATH"] = DefaultPath, ["HOME"] = home, ["HOSTNAME"] = hostname };

@@ -24,7 +24,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
 
     internal RuntimeBundleBuilder(BundleOptions? options, string mountInfo)
     {
-        _options = options ?? new BundleOptions();
+        _options = (options ?? new BundleOptions()).Copy();
         BundleOptionsValidator.Validate(_options);
         _sysfs = SysfsVisibility.AllowsFresh(mountInfo);
         _seccomp = Seccomp.Load(_options);

@@ -20,7 +20,7 @@ internal static class CacheErrors
     /// <summary>What to do about an error number of the system.</summary>
     public static string RemedyFor(int errno) => errno switch
     {
-        NoSpace or OverQuota => "Free space there (xfn prune, PruneAsync), limit the cache (WithCacheLimit), or choose a directory on a larger file system (WithCacheDir).",
+        NoSpace or OverQuota => "Free space there (xfn prune, PruneAsync), limit the cache (ContainerRunnerOptions.CacheLimit), or choose a directory on a larger file system (WithCacheDir).",
         ReadOnly => "Mount its file system writable, or choose another directory (WithCacheDir).",
         _ => "See that it is this user's and on a sound file system, or choose another (WithCacheDir).",
     };

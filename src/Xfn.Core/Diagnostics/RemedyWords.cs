@@ -7,15 +7,15 @@ internal static partial class RemedyWords
 {
     /// <summary>A message in a front end's words.</summary>
     /// <param name="message">The library's message.</param>
-    /// <param name="words">What the front end calls the library's members; those that it has no word for are left out.</param>
+    /// <param name="wordFor">What the front end calls one of the library's members; null where it has no word, and leaves it out.</param>
     /// <param name="otherwise">What stands for them where nothing else is left in the parentheses; null for no parentheses.</param>
-    public static string Of(string message, IReadOnlyDictionary<string, string> words, string? otherwise = null) =>
+    public static string Of(string message, Func<string, string?> wordFor, string? otherwise = null) =>
         Parentheses().Replace(message, parentheses =>
         {
             string[] all = parentheses.Groups["words"].Value.Split(", ");
             if (!Array.Exists(all, IsMember))
                 return parentheses.Value;
-            string[] left = [.. all.Select(word => IsMember(word) ? words.GetValueOrDefault(word) : word).OfType<string>()];
+            string[] left = [.. all.Select(word => IsMember(word) ? wordFor(word) : word).OfType<string>()];
             return left.Length > 0 ? $" ({string.Join(", ", left)})" : otherwise is null ? "" : $" ({otherwise})";
         });
 
@@ -24,6 +24,6 @@ internal static partial class RemedyWords
     [GeneratedRegex(@" \((?<words>[^()]*)\)", RegexOptions.CultureInvariant)]
     private static partial Regex Parentheses();
 
-    [GeneratedRegex(@"\A(?:With[A-Z]\w*|Max[A-Z]\w*|PruneAsync|MapToRoot|(?:PrepareOptions|BundleOptions)\.\w+)\z", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\A(?:With[A-Z]\w*|PruneAsync|MapToRoot|(?:\w+Options|UnpackLimits)\.\w+)\z", RegexOptions.CultureInvariant)]
     private static partial Regex Member();
 }

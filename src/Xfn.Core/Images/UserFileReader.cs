@@ -12,11 +12,11 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
 
     public async Task<StoredImage> CompleteAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
     {
-        UserFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
-        return image with { Passwd = files.Passwd, Group = files.Group, HasUserFiles = true };
+        SparkFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        return image with { Passwd = files.Contents[0], Group = files.Contents[1], HasUserFiles = true };
     }
 
-    private async Task<UserFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    private async Task<SparkFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
     {
         // What this spark does is read; it needs no directory but one to stand in.
         SparkProcess spark = await sparks.StartAsync("work", cache.Store, cancellationToken).ConfigureAwait(false);
@@ -27,8 +27,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
                 .ConfigureAwait(false);
             try
             {
-                SparkFiles read = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
-                var files = UserFiles.Of(read.Contents[0], read.Contents[1]);
+                SparkFiles files = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
                 Keep(image, files);
                 return files;
             }
@@ -43,7 +42,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
         }
     }
 
-    private void Keep(StoredImage image, UserFiles files)
+    private void Keep(StoredImage image, SparkFiles files)
     {
         try
         {

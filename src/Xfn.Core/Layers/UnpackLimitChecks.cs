@@ -1,28 +1,10 @@
-using System.Runtime.CompilerServices;
-
 namespace Xfn.Core.Layers;
 
 /// <summary>Holds images to <see cref="UnpackLimits"/>, as far as the runner counts. Entries and what files take are counted where they are written.</summary>
 internal static class UnpackLimitChecks
 {
-    // Longer names are refused with the extended header that holds them.
-    private const int MostNameBytes = 1 << 20;
-
     extension(UnpackLimits limits)
     {
-        /// <summary>Refuses limits that nothing, or not what they say, could be held to.</summary>
-        public void Validate()
-        {
-            CheckRange(limits.MaxLayerBytes, 1, long.MaxValue);
-            CheckRange(limits.MaxLayerEntries, 1, long.MaxValue);
-            CheckRange(limits.MaxImageBytes, limits.MaxLayerBytes, long.MaxValue);
-            CheckRange(limits.MaxImageEntries, limits.MaxLayerEntries, long.MaxValue);
-            CheckRange(limits.MaxCompressionRatio, 1, int.MaxValue);
-            CheckRange(limits.CompressionSlackBytes, 0, long.MaxValue);
-            CheckRange(limits.MaxNameBytes, 1, MostNameBytes);
-            CheckRange(limits.MaxDepth, 1, int.MaxValue);
-        }
-
         /// <summary>Holds the archive of a layer to the limits while it is decompressed.</summary>
         /// <param name="source">The layer.</param>
         /// <param name="packed">What was read of it.</param>
@@ -60,11 +42,5 @@ internal static class UnpackLimitChecks
     }
 
     private static InvalidImageException Over(string what, string found, string option) =>
-        new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (WithUnpackLimits, {option}).");
-
-    private static void CheckRange(long value, long least, long most, [CallerArgumentExpression(nameof(value))] string option = "")
-    {
-        if (value < least || value > most)
-            throw new ArgumentOutOfRangeException(option.Replace("limits.", "options.UnpackLimits.", StringComparison.Ordinal), value, $"cannot use {value}: expected {least} to {most}.");
-    }
+        new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (UnpackLimits.{option}).");
 }

@@ -1,13 +1,25 @@
+using Xfn.Core.Diagnostics;
+
 namespace Xfn.Core;
 
 /// <summary>What <see cref="ContainerRunner.PruneAsync"/> removes. With neither limit, only what no image refers to.</summary>
-public sealed record PruneOptions
+public sealed class PruneOptions
 {
-    /// <summary>Images that have not been used for longer than this are removed; null, the default, for no such limit. Uses are noted to the minute.</summary>
-    public TimeSpan? MaxAge { get; init; }
+    /// <summary>Gets or sets how long ago an image may have been used to be kept. At least 0; null, the default, for no such
+    /// limit. Uses are noted to the minute.</summary>
+    public TimeSpan? MaxAge { get; set; }
 
-    /// <summary>Images are removed, the least recently used first, until the layers of those that remain take at most this many bytes; null, the default, for no such limit.</summary>
-    public long? MaxBytes { get; init; }
+    /// <summary>Gets or sets how many bytes the layers of the images that remain may take together. Images are removed, the
+    /// least recently used first, until they do. At least 0; null, the default, for no such limit.</summary>
+    public long? MaxBytes { get; set; }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    internal PruneOptions CheckedCopy()
+    {
+        OptionCheck.AtLeast(nameof(MaxAge), MaxAge, TimeSpan.Zero);
+        OptionCheck.AtLeast(nameof(MaxBytes), MaxBytes, 0);
+        return (PruneOptions)MemberwiseClone();
+    }
 }
 
 /// <summary>What was removed from the cache.</summary>

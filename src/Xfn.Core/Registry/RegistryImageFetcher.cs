@@ -31,9 +31,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     /// <summary>Makes a fetcher that connects in a way of its own.</summary>
     internal RegistryImageFetcher(RegistryOptions? options, Dialer dialer)
     {
-        _options = options ?? new RegistryOptions();
-        ArgumentOutOfRangeException.ThrowIfNegative(_options.MaxRetries);
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.NoProgressTimeout, TimeSpan.Zero);
+        _options = (options ?? new RegistryOptions()).CheckedCopy();
         _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
         _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
 

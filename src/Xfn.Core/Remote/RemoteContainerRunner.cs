@@ -15,8 +15,6 @@ namespace Xfn.Core;
 /// <see cref="ServerUnavailableException"/>. Make one and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
 public sealed class RemoteContainerRunner : IContainerRunner
 {
-    private const long MostStdioBytes = 2_000_000_000;
-
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
 
@@ -43,10 +41,9 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
     public RemoteContainerRunner(RemoteContainerRunnerOptions options)
     {
-        ServerAddress[] addresses = Check(options);
+        (_options, ServerAddress[] addresses) = Check(options);
         _servers = string.Join(", ", addresses.Select(a => a.Text));
         _isFleet = addresses.Length > 1 || addresses[0].Kind == ServerAddressKind.Dns;
-        _options = Copy(options);
         _channel = ServerChannel.Make(addresses, _options);
         _client = new Client(_channel);
     }
@@ -142,21 +139,17 @@ public sealed class RemoteContainerRunner : IContainerRunner
     }
 
     /// <summary>Checks options without making a runner of them.</summary>
-    internal static ServerAddress[] Check(RemoteContainerRunnerOptions options)
+    internal static (RemoteContainerRunnerOptions Copy, ServerAddress[] Addresses) Check(RemoteContainerRunnerOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaxStdioBytes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxStdioBytes, MostStdioBytes);
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.PullAllowance, TimeSpan.Zero);
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.ConnectTimeout, TimeSpan.Zero);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxAttempts, 1);
-        if (options.Addresses is not { Count: > 0 })
-            throw new ArgumentException("cannot reach a server: no address is given. Set Addresses.", nameof(options));
-        ServerAddress[] addresses = [.. options.Addresses.Select(ServerAddress.Parse)];
+        RemoteContainerRunnerOptions copy = options.CheckedCopy();
+        if (copy.Addresses.Count == 0)
+            throw new ArgumentException("cannot reach a server: no address is given. Set Addresses.");
+        ServerAddress[] addresses = [.. copy.Addresses.Select(ServerAddress.Parse)];
         ServerAddressKind kind = addresses[0].Kind;
         return addresses.Length == 1 || kind is ServerAddressKind.Http or ServerAddressKind.Https && addresses.All(a => a.Kind == kind)
-            ? addresses
-            : throw new ArgumentException($"cannot use server addresses '{string.Join("', '", options.Addresses)}' together: expected one, or several of http:// or of https://.", nameof(options));
+            ? (copy, addresses)
+            : throw new ArgumentException($"cannot use server addresses '{string.Join("', '", copy.Addresses)}' together: expected one, or several of http:// or of https://.");
     }
 
     private static RemoteContainerRunnerOptions Configured(string address, Action<RemoteContainerRunnerOptions>? configure)
@@ -167,28 +160,13 @@ public sealed class RemoteContainerRunner : IContainerRunner
         return options;
     }
 
-    private static RemoteContainerRunnerOptions Copy(RemoteContainerRunnerOptions options) => new()
-    {
-        Addresses = [.. options.Addresses],
-        UseTls = options.UseTls,
-        CertificateAuthorities = [.. options.CertificateAuthorities],
-        ClientCertificates = [.. options.ClientCertificates],
-        MaxStdioBytes = options.MaxStdioBytes,
-        PullAllowance = options.PullAllowance,
-        ConnectTimeout = options.ConnectTimeout,
-        MaxAttempts = options.MaxAttempts,
-        RetryLostRuns = options.RetryLostRuns,
-        Logger = options.Logger,
-        TimeProvider = options.TimeProvider,
-    };
-
     private static async Task WriteAsync(FunctionStreams streams, ReadOnlyMemory<byte> stdout, string stderr, CancellationToken cancellationToken)
     {
         await streams.Stdout.WriteAsync(stdout, cancellationToken).ConfigureAwait(false);
         await streams.Stderr.WriteAsync(Encoding.UTF8.GetBytes(stderr), cancellationToken).ConfigureAwait(false);
     }
 
-    private static TimeSpan TimeoutOf(RunFunctionRequest request) => request.RunFunctionConfig.Timeout ?? RunPlan.DefaultTimeout;
+    private static TimeSpan TimeoutOf(RunFunctionRequest request) => request.RunFunctionConfig.Timeout ?? RunFunctionConfig.DefaultTimeout;
 
     /// <summary>Offers a run until a server has taken it.</summary>
     private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
@@ -264,7 +242,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     }
 
     private InvalidRequestException TooLarge(string bytes) =>
-        new($"cannot send an input of {bytes} bytes to a server: at most {_options.MaxStdioBytes} are allowed. Raise the limit (MaxStdioBytes), here and there.");
+        new($"cannot send an input of {bytes} bytes to a server: at most {_options.MaxStdioBytes} are allowed. Raise the limit (RemoteContainerRunnerOptions.MaxStdioBytes), here and there.");
 
     /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>
     private async Task<T> TrackAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)

@@ -22,7 +22,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <exception cref="ContainerEnvironmentException">It is not there.</exception>
     public async ValueTask<OciRuntime?> FindRuntimeAsync(CancellationToken cancellationToken)
     {
-        if (settings.Runtime is not { } runtime || _runtime is not null)
+        if (settings.Options.Runtime is not { } runtime || _runtime is not null)
             return _runtime;
         string path = Executables.Find(runtime) ?? throw new ContainerEnvironmentException(
             RunStage.Start,
@@ -95,7 +95,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <param name="stderr">What was written to the function's stderr.</param>
     public Exception NotStarted(SparkFailedException failure, RunPlan plan, StoredImage image, string stderr)
     {
-        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, settings.Runtime, stderr);
+        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, settings.Options.Runtime, stderr);
 
         // One that was prepared was killed while it waited.
         if (failure.Failure.Kind == SparkFailureKind.NotReleased)

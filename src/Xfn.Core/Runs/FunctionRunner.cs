@@ -22,7 +22,7 @@ internal sealed class FunctionRunner(
     public async Task<RunFunctionResponse> RunAsync(
         RunPlan plan, RunStreams streams, Func<ReadOnlyMemory<byte>> output, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
-        var clock = new StageClock(settings.Time);
+        var clock = new StageClock(settings.Options.TimeProvider);
         using var telemetry = RunTelemetry.Begin(plan.Reference, clock);
         try
         {
@@ -105,7 +105,7 @@ internal sealed class FunctionRunner(
         RunStatistics statistics,
         CancellationToken cancellationToken)
     {
-        var run = new FunctionRun(spark, streams, settings.Time);
+        var run = new FunctionRun(spark, streams, settings.Options.TimeProvider);
         RunOutcome outcome;
         try
         {
@@ -125,7 +125,7 @@ internal sealed class FunctionRunner(
             RunEnd.Exited when outcome.Exited!.ExitCode == 0 => new RunFunctionResponse { StderrTail = stderr, Statistics = statistics },
             RunEnd.Exited => throw RunErrors.Exited(plan.Reference, outcome.Exited, outcome.Usage.OutOfMemoryKills > 0, stderr, output(), statistics),
             RunEnd.TimedOut => throw RunErrors.TimedOut(plan.Reference, plan.Timeout, outcome.IsUntaken, stderr, statistics),
-            RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, settings.MaxStdioBytes, stderr, statistics),
+            RunEnd.OutputExceeded => throw RunErrors.OutputExceeded(plan.Reference, settings.Options.MaxStdioBytes, stderr, statistics),
             _ => throw RunErrors.Canceled(plan.Reference, outcome.IsUntaken, stderr, statistics, cancellationToken),
         };
     }
@@ -139,7 +139,7 @@ internal sealed class FunctionRunner(
         catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
         {
             // It never came to be, and the run, if it got so far, has said why.
-            RunnerLog.SparkNotStarted(settings.Logger, ex);
+            RunnerLog.SparkNotStarted(settings.Options.Logger, ex);
         }
         finally
         {

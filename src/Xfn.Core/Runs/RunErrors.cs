@@ -7,7 +7,7 @@ namespace Xfn.Core.Runs;
 internal static class RunErrors
 {
     private const string FewerKeyrings =
-        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (WithMaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl).";
+        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (ContainerRunnerOptions.MaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl).";
 
     /// <summary>A spark could not start a container.</summary>
     /// <param name="exception">What the spark said.</param>
@@ -53,7 +53,7 @@ internal static class RunErrors
         };
 
     public static OutputLimitExceededException OutputExceeded(ImageReference reference, long limit, string stderr, RunStatistics statistics) =>
-        new($"function '{reference}' wrote more than {limit} bytes to stdout or stderr and was killed. Raise the limit (WithMaxStdioBytes), or use the overload that streams.")
+        new($"function '{reference}' wrote more than {limit} bytes to stdout or stderr and was killed. Raise the limit (ContainerRunnerOptions.MaxStdioBytes), or use the overload that streams.")
         {
             LimitBytes = limit,
             StderrTail = stderr,

@@ -20,7 +20,7 @@ internal sealed class RunPlaces(int count, int maxWaiting) : IAsyncDisposable
             if (Interlocked.Increment(ref _waiting) > maxWaiting)
             {
                 throw new RunnerBusyException(
-                    $"cannot take another run: {count} go on and {maxWaiting} wait already. Try again later, or raise the limits (WithMaxConcurrency).");
+                    $"cannot take another run: {count} go on and {maxWaiting} wait already. Try again later, or raise the limits (ContainerRunnerOptions.MaxConcurrency, ContainerRunnerOptions.MaxQueuedRuns).");
             }
 
             await _places.WaitAsync(cancellationToken).ConfigureAwait(false);

@@ -5,9 +5,6 @@ namespace Xfn.Core.Runs;
 /// <summary>A request, checked.</summary>
 internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout, CgroupLimits Limits)
 {
-    /// <summary>How long a function may run when its request does not say.</summary>
-    public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
-
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
     /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>
@@ -16,7 +13,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(request.Image, "request.Image");
         ImageReference reference = Parse(request.Image, settings);
-        TimeSpan timeout = request.RunFunctionConfig.Timeout ?? DefaultTimeout;
+        TimeSpan timeout = request.RunFunctionConfig.Timeout ?? RunFunctionConfig.DefaultTimeout;
         if (timeout <= TimeSpan.Zero || timeout > LongestTimeout)
             throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0 and at most {LongestTimeout.TotalDays} days.");
         CheckInput(request.Input, settings);
@@ -29,7 +26,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
     }
 
     public static ImageReference Parse(string image, RunnerSettings settings) =>
-        ImageReference.TryParse(image, settings.DefaultRegistry, out ImageReference? reference, out string? error) ? reference : throw new InvalidRequestException(error);
+        ImageReference.TryParse(image, settings.Options.DefaultRegistry, out ImageReference? reference, out string? error) ? reference : throw new InvalidRequestException(error);
 
     public static void Check(ImagePullConfig config) => CheckDefined(config.PullPolicy, "pull policy");
 
@@ -43,10 +40,10 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
 
     private static void CheckInput(ReadOnlyMemory<byte> input, RunnerSettings settings)
     {
-        if (input.Length > settings.MaxStdioBytes)
+        if (input.Length > settings.Options.MaxStdioBytes)
         {
             throw new InvalidRequestException(
-                $"cannot use an input of {input.Length} bytes: at most {settings.MaxStdioBytes} are allowed (WithMaxStdioBytes). Use the overload that streams.");
+                $"cannot use an input of {input.Length} bytes: at most {settings.Options.MaxStdioBytes} are allowed (ContainerRunnerOptions.MaxStdioBytes). Use the overload that streams.");
         }
     }
 

@@ -29,7 +29,7 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
-            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (WithSparkPath).");
+            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (ContainerRunnerOptions.SparkPath).");
         byte[] content;
         try
         {
@@ -37,7 +37,7 @@ internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (WithSparkPath).", ex);
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (ContainerRunnerOptions.SparkPath).", ex);
         }
 
         string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");

@@ -97,7 +97,7 @@ internal sealed class ParityTests : ServedFixture
             "function",
             new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "sh", "-c", script] },
             InMemoryImageFetcher.Layer(new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox", token) }));
-        TestRunner local = NewRunner(o => o.WithMaxStdioBytes(1 << 20).WithImageFetcher(images));
+        TestRunner local = NewRunner(o => (o.MaxStdioBytes, o.ImageFetcher) = (1 << 20, images));
         RunFunctionRequest request = Request("input", "function") with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } };
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
         await AssertSameRunAsync(local, Call(server), request);
@@ -169,7 +169,7 @@ internal sealed class ParityTests : ServedFixture
 
         // What a run takes differs from run to run. A caller is not told of members of the library, but that the remedy is the server's.
         AssertSame(failedHere, failedThere, nameof(FunctionFailedException.Statistics), nameof(Exception.Message));
-        Assert.That(failedThere?.Message, Is.EqualTo(failedHere?.Message.Replace("(WithMaxStdioBytes)", "(on the server)", StringComparison.Ordinal)));
+        Assert.That(failedThere?.Message, Is.EqualTo(failedHere?.Message.Replace("(ContainerRunnerOptions.MaxStdioBytes)", "(on the server)", StringComparison.Ordinal)));
         AssertSame(here, there, nameof(RunFunctionResponse.Statistics));
         RunStatistics? took = there?.Statistics ?? (failedThere as FunctionFailedException)?.Statistics;
         if (took is not null)

@@ -47,7 +47,7 @@ internal sealed class BundleOptionsTests
 
     [TestCaseSource(nameof(Nonsense))]
     public void Nonsense_is_refused_by_the_options_name(string option, BundleOptions options) =>
-        Assert.That(() => new RuntimeBundleBuilder(options), Throws.TypeOf<ArgumentException>().With.Message.StartsWith($"cannot use option {option}"));
+        Assert.That(() => new RuntimeBundleBuilder(options), Throws.InstanceOf<ArgumentException>().With.Message.StartsWith($"cannot use option {option}"));
 
     [Test]
     public void Options_in_their_ranges_are_accepted() =>

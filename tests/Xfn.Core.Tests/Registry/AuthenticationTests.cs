@@ -110,7 +110,7 @@ public class AuthenticationTests
     public async Task A_token_is_renewed_before_it_runs_out(CancellationToken token)
     {
         var time = new ShiftedTime();
-        using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":300}"), options: FaultyRegistry.Options with { TimeProvider = time });
+        using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":300}"), options: FaultyRegistry.Options.With(o => o.TimeProvider = time));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
         time.Shift = TimeSpan.FromSeconds(280);
         int before = pair.Registry.Requests.Count;
@@ -125,7 +125,7 @@ public class AuthenticationTests
     public async Task A_lifetime_that_is_a_text_counts_like_a_number(CancellationToken token)
     {
         var time = new ShiftedTime();
-        using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":\"300\"}"), options: FaultyRegistry.Options with { TimeProvider = time });
+        using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":\"300\"}"), options: FaultyRegistry.Options.With(o => o.TimeProvider = time));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
         time.Shift = TimeSpan.FromSeconds(200);
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
@@ -156,11 +156,11 @@ public class AuthenticationTests
             "Bearer known" => FaultyRegistry.ServeAsync(request, response),
             _ => response.SendAsync(403),
         });
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            UseCredentialFiles = false,
-            Credentials = (_, _) => new(given == "anonymous" ? null : new ImagePullAuth { Username = given, Password = Secret }),
-        });
+            o.UseCredentialFiles = false;
+            o.Credentials = (_, _) => new(given == "anonymous" ? null : new ImagePullAuth { Username = given, Password = Secret });
+        }));
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.TypeOf<UnauthorizedException>());
         given = "user";
         await fetcher.ManifestAsync($"{registry.Host}/fn", token: token);
@@ -205,7 +205,7 @@ public class AuthenticationTests
             ? response.SendAsync(401, "", "WWW-Authenticate: Bearer realm=\"http://tokens.test/token\"")
             : FaultyRegistry.ServeAsync(request, response));
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["tokens.test"] = (address, tokens.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
         Task<FetchedManifest> Fetch() => fetcher.ManifestAsync("registry.test/fn", WithPassword, token);
         if (allowed)
             await Fetch();
@@ -221,7 +221,7 @@ public class AuthenticationTests
         using var tokens = new FaultyServer((_, response) => response.SendAsync(200, "{\"token\":\"good\"}"));
         using var registry = new FaultyServer(
             (_, response) => response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\""), certificates.Server("127.0.0.1"));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { CertificateAuthorities = [certificates.Authority] });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.CertificateAuthorities = [certificates.Authority]));
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.TypeOf<XfnException>().With.Message.Contains("it leads to 'http:'"));
         Assert.That(tokens.Requests, Is.Empty);
     }
@@ -276,7 +276,7 @@ public class AuthenticationTests
     public void A_challenge_that_is_none_is_an_error(string challenge, CancellationToken token)
     {
         using var registry = new FaultyServer((_, response) => response.SendAsync(401, "", challenge.Length == 0 ? [] : ["WWW-Authenticate: " + challenge]));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.InstanceOf<XfnException>());
     }
 
@@ -319,7 +319,7 @@ public class AuthenticationTests
                 _ => response.SendAsync(200, "{\"token\":\"issued-token\"}"),
             }))
             {
-                using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Logger = log, MaxRetries = 1, NoProgressTimeout = TimeSpan.FromSeconds(3) });
+                using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => { o.Logger = log; o.MaxRetries = 1; o.NoProgressTimeout = TimeSpan.FromSeconds(3); }));
                 try
                 {
                     await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, 0, new FetchContext { Auth = auth }, token);

@@ -304,7 +304,7 @@ public class CredentialFileTests
     private async Task<CredentialSearch> SearchAsync(string registry, string repository, CancellationToken token)
     {
         var search = new CredentialSearch();
-        await new CredentialFiles(FaultyRegistry.Options with { Logger = _log, GetEnvironmentVariable = _environment.GetValueOrDefault })
+        await new CredentialFiles(FaultyRegistry.Options.With(o => { o.Logger = _log; o.GetEnvironmentVariable = _environment.GetValueOrDefault; }))
             .SearchAsync(search, registry, repository, token);
         return search;
     }

@@ -13,7 +13,7 @@ public class HandlerTests
     [TestCase(true, 1)]
     public async Task A_request_is_counted_and_a_mirror_is_asked_once(bool isMirror, int attempts, CancellationToken token)
     {
-        using var stack = new HttpMessageInvoker(new RetryHandler(new Stub(_ => new HttpResponseMessage(HttpStatusCode.ServiceUnavailable)), FaultyRegistry.Options with { MaxRetries = 2 }));
+        using var stack = new HttpMessageInvoker(new RetryHandler(new Stub(_ => new HttpResponseMessage(HttpStatusCode.ServiceUnavailable)), FaultyRegistry.Options.With(o => o.MaxRetries = 2)));
         using HttpRequestMessage request = Request(isMirror ? Manifest with { Endpoint = RegistryEndpoint.Mirror("mirror.test/x") } : Manifest);
         using HttpResponseMessage response = await stack.SendAsync(request, token);
         Assert.That(request.Options.TryGetValue(RetryHandler.Attempts, out int counted) ? counted : 0, Is.EqualTo(attempts));
@@ -90,7 +90,7 @@ public class HandlerTests
 
     private static async Task<RegistryException> FailAsync(FaultyServer server, CancellationToken token, ImagePullAuth? auth = null, string found = "cannot ")
     {
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 1, UseCredentialFiles = false });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => { o.MaxRetries = 1; o.UseCredentialFiles = false; }));
         XfnException error = (await Assert.CatchAsync<XfnException>(() => fetcher.ManifestAsync($"{server.Host}/fn", new FetchContext { Auth = auth }, token)))!;
         Assert.That(error.Message, Does.Contain(found));
         return (RegistryException)error.InnerException!;

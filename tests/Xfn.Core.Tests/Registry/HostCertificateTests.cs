@@ -68,7 +68,7 @@ public class HostCertificateTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, _certificates.Server("registry.test"));
         Write(Path.Combine(Own("etc", "registry.test"), "ca.crt"), _certificates.Authority);
-        using var fetcher = new RegistryImageFetcher(Options() with { UseCertificateDirectories = false }, DialerTo(server.Port));
+        using var fetcher = new RegistryImageFetcher(Options().With(o => o.UseCertificateDirectories = false), DialerTo(server.Port));
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("not trusted"));
     }
 
@@ -117,7 +117,7 @@ public class HostCertificateTests
     {
         string own = Own("etc", "registry.test");
         var time = new LaterTime();
-        RegistryOptions options = Options() with { TimeProvider = time };
+        RegistryOptions options = Options().With(o => o.TimeProvider = time);
         using var connections = new RegistryConnections(options, new Dialer(), new EnvironmentProxy(options));
         HttpClient first = Renew(1), second = Renew(2);
         Assert.That(second, Is.Not.SameAs(first));
@@ -168,12 +168,12 @@ public class HostCertificateTests
 
     private static TestDialer DialerTo(int port) => new() { ["registry.test"] = ("203.0.113.5", port) };
 
-    private RegistryOptions Options() => FaultyRegistry.Options with
+    private RegistryOptions Options() => FaultyRegistry.Options.With(o =>
     {
-        CertificateDirectories = [_directory["etc"]],
-        GetEnvironmentVariable = name => name == "HOME" ? _directory["home"] : null,
-        MaxRetries = 0,
-    };
+        o.CertificateDirectories = [_directory["etc"]];
+        o.GetEnvironmentVariable = name => name == "HOME" ? _directory["home"] : null;
+        o.MaxRetries = 0;
+    });
 
     private string Own(string root, string host) => Directory.CreateDirectory(Path.Combine(_directory[root], host)).FullName;
 

@@ -103,14 +103,14 @@ public class RealRegistryAuthTests
     public async Task The_host_program_is_asked_for_credentials_once(CancellationToken token)
     {
         var asked = new List<string>();
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Credentials = (registry, _) =>
+            o.Credentials = (registry, _) =>
             {
                 asked.Add(registry);
                 return ValueTask.FromResult<ImagePullAuth?>(Password);
-            },
-        });
+            };
+        }));
         await fetcher.WholeImageAsync($"{_passwordRegistry.Host}/team/fn:v1", token: token);
         await fetcher.WholeImageAsync($"{_passwordRegistry.Host}/team/fn:v1", token: token);
         Assert.That(asked, Is.EqualTo([_passwordRegistry.Host]).AsCollection);
@@ -124,7 +124,7 @@ public class RealRegistryAuthTests
     {
         using TemporaryDirectory directory = new();
         Tool.Run("skopeo", "login", "--tls-verify=false", "--authfile", directory[file], "-u", TokenServer.User, "-p", TokenServer.Password, _passwordRegistry.Host);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = name => name == variable ? directory[value] : null });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.GetEnvironmentVariable = name => name == variable ? directory[value] : null));
         await fetcher.WholeImageAsync($"{_passwordRegistry.Host}/team/fn:v1", token: token);
     }
 
@@ -134,7 +134,7 @@ public class RealRegistryAuthTests
         using TemporaryDirectory directory = new();
         Tool.Run("skopeo", "login", "--tls-verify=false", "--authfile", directory["auth.json"], "-u", TokenServer.User, "-p", TokenServer.Password, _tokenRegistry.Host);
         string content = await File.ReadAllTextAsync(directory["auth.json"], token);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = name => name == "DOCKER_AUTH_CONFIG" ? content : null });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.GetEnvironmentVariable = name => name == "DOCKER_AUTH_CONFIG" ? content : null));
         await fetcher.WholeImageAsync($"{_tokenRegistry.Host}/team/fn:v1", token: token);
     }
 
@@ -155,8 +155,8 @@ public class RealRegistryAuthTests
         File.WriteAllText(bundles["ca.pem"], certificates.Authority.ExportCertificatePem());
         string image = $"{registry.Host}/team/fn:v1";
 
-        using var trusting = new RegistryImageFetcher(FaultyRegistry.Options with { CertificateAuthorities = [certificates.Authority] });
-        using var byEnvironment = new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = n => n == "CA_BUNDLE_PATH" ? bundles["ca.pem"] : null });
+        using var trusting = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.CertificateAuthorities = [certificates.Authority]));
+        using var byEnvironment = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.GetEnvironmentVariable = n => n == "CA_BUNDLE_PATH" ? bundles["ca.pem"] : null));
         using var distrusting = new RegistryImageFetcher(FaultyRegistry.Options);
 
         await trusting.WholeImageAsync(image, token: token);

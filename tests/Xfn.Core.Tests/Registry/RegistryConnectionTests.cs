@@ -20,10 +20,10 @@ public class RegistryConnectionTests
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server(which == "wrong host" ? "other.test" : "registry.test", which == "expired"));
         X509Certificate2Collection added = which switch { "unknown authority" => [], "another authority" => [others.Authority], _ => [certificates.Authority] };
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with
+            FaultyRegistry.Options.With(o =>
             {
-                CertificateAuthorities = added,
-            },
+                o.CertificateAuthorities = added;
+            }),
             new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (why is null)
             await fetcher.ManifestAsync("registry.test/fn", token: token);
@@ -39,10 +39,10 @@ public class RegistryConnectionTests
         using TestCertificates others = new();
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("registry.test"));
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with
+            FaultyRegistry.Options.With(o =>
             {
-                CertificateAuthorities = [others.Authority, certificates.Authority],
-            },
+                o.CertificateAuthorities = [others.Authority, certificates.Authority];
+            }),
             new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         await fetcher.ManifestAsync("registry.test/fn", token: token);
     }
@@ -62,10 +62,10 @@ public class RegistryConnectionTests
         using X509Certificate2 stranger = between.Server("registry.test");
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificate);
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with
+            FaultyRegistry.Options.With(o =>
             {
-                MaxRetries = 0,
-                CertificateAuthorities = added switch
+                o.MaxRetries = 0;
+                o.CertificateAuthorities = added switch
                 {
                     // The server does not send who is between it and the root.
                     "root" => [root.Authority, between.Authority],
@@ -73,8 +73,8 @@ public class RegistryConnectionTests
                     "other server" => [stranger],
                     "server" => [X509CertificateLoader.LoadCertificate(certificate.RawData)],
                     _ => [between.Authority],
-                },
-            },
+                };
+            }),
             new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (refusal is null)
             await fetcher.ManifestAsync("registry.test/fn", token: token);
@@ -94,12 +94,12 @@ public class RegistryConnectionTests
         };
         string registry = $"registry.test:{server.Port}";
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with
+            FaultyRegistry.Options.With(o =>
             {
-                InsecureRegistries = new HashSet<string> { registry },
-                CertificateAuthorities = isTrusted ? [certificates.Authority] : [],
-                MaxRetries = 0,
-            },
+                o.InsecureRegistries = new HashSet<string> { registry };
+                o.CertificateAuthorities = isTrusted ? [certificates.Authority] : [];
+                o.MaxRetries = 0;
+            }),
             new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) });
         if (isTrusted)
             await fetcher.WholeImageAsync($"{registry}/fn", token: token);
@@ -111,7 +111,7 @@ public class RegistryConnectionTests
     [TestCase("/dev/null")]
     [TestCase("/etc/passwd")]
     public void A_bundle_without_certificates_is_an_error_at_once(string path) => Assert.That(
-        () => new RegistryImageFetcher(FaultyRegistry.Options with { GetEnvironmentVariable = n => n == "CA_BUNDLE_PATH" ? path : null }),
+        () => new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.GetEnvironmentVariable = n => n == "CA_BUNDLE_PATH" ? path : null)),
         Throws.TypeOf<XfnException>().With.Message.Contains($"'{path}'"));
 
     [Test]
@@ -120,7 +120,7 @@ public class RegistryConnectionTests
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", server.Port) };
         using var strict = new RegistryImageFetcher(FaultyRegistry.Options, dialer);
-        using var lenient = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var lenient = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
 
         Assert.That(() => strict.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("insecure registries"));
         Assert.That(server.Requests, Is.Empty);
@@ -150,10 +150,12 @@ public class RegistryConnectionTests
                     await stream.WriteAsync(how == "400" ? "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"u8.ToArray() : "\x15\x03\x01\x00\x02\x02F"u8.ToArray(), token);
             },
         };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            CertificateAuthorities = [certificates.Authority], NoProgressTimeout = TimeSpan.FromSeconds(how == "silence" ? 1 : 20), MaxRetries = 0,
-        });
+            o.CertificateAuthorities = [certificates.Authority];
+            o.NoProgressTimeout = TimeSpan.FromSeconds(how == "silence" ? 1 : 20);
+                o.MaxRetries = 0;
+        }));
         await fetcher.WholeImageAsync($"{server.Host}/fn", token: token);
         Assert.That(server.Requests, Is.Not.Empty);
     }
@@ -163,7 +165,7 @@ public class RegistryConnectionTests
     {
         using TestCertificates certificates = new();
         using var server = new FaultyServer((_, response) => response.ResetAsync());
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.StartsWith($"cannot reach registry '{server.Host}'"));
     }
 
@@ -172,7 +174,7 @@ public class RegistryConnectionTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
         var dialer = new TestDialer { ["localhost"] = ("203.0.113.5", server.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0), dialer);
         Assert.That(() => fetcher.ManifestAsync("localhost/fn", token: token), Throws.TypeOf<XfnException>());
         Assert.That(dialer.Connected, Is.Empty);
         Assert.That(server.Connections, Is.Zero);
@@ -194,11 +196,11 @@ public class RegistryConnectionTests
     public async Task A_proxy_is_asked_for_what_is_beyond_it(CancellationToken token)
     {
         using var proxy = new FaultyServer(FaultyRegistry.ServeAsync);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Proxy = new WebProxy($"http://{proxy.Host}"),
-            InsecureRegistries = new HashSet<string> { "registry.test" },
-        });
+            o.Proxy = new WebProxy($"http://{proxy.Host}");
+            o.InsecureRegistries = new HashSet<string> { "registry.test" };
+        }));
         await fetcher.ManifestAsync("registry.test/fn", token: token);
         Assert.That(proxy.Requests.Single().Target, Is.EqualTo("http://registry.test/v2/fn/manifests/latest"));
     }
@@ -211,11 +213,11 @@ public class RegistryConnectionTests
         using var proxy = new FaultyServer((request, response) => request.Target.Contains("registry.test", StringComparison.Ordinal)
             ? response.SendAsync(307, "", "Location: " + location)
             : response.SendAsync(200, FaultyRegistry.Layer));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Proxy = new WebProxy($"http://{proxy.Host}"),
-            InsecureRegistries = new HashSet<string> { "registry.test" },
-        });
+            o.Proxy = new WebProxy($"http://{proxy.Host}");
+            o.InsecureRegistries = new HashSet<string> { "registry.test" };
+        }));
         Task<byte[]> Fetch() => fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token);
         if (allowed)
             Assert.That(await Fetch(), Is.EqualTo(FaultyRegistry.Layer));
@@ -228,7 +230,7 @@ public class RegistryConnectionTests
     public void A_proxy_that_refuses_is_named(int status, CancellationToken token)
     {
         using var proxy = new FaultyServer((_, response) => response.SendAsync(status));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Proxy = new WebProxy($"http://{proxy.Host}") });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.Proxy = new WebProxy($"http://{proxy.Host}")));
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("HTTPS_PROXY"));
         Assert.That(proxy.Requests.Single().Method, Is.EqualTo("CONNECT"));
     }
@@ -262,11 +264,11 @@ public class RegistryConnectionTests
         using var lacking = new FaultyServer((_, response) => response.SendAsync(404));
         using var mirror = new FaultyServer(FaultyRegistry.ServeAsync);
         var log = new ListLogger();
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Logger = log,
-            Mirrors = new Dictionary<string, IReadOnlyList<string>> { ["docker.io"] = [failing.Host, lacking.Host, $"{mirror.Host}/hub/cache"] },
-        });
+            o.Logger = log;
+            o.Mirrors["docker.io"] = [failing.Host, lacking.Host, $"{mirror.Host}/hub/cache"];
+        }));
 
         FetchedManifest manifest = await fetcher.ManifestAsync("busybox", new FetchContext { Auth = new ImagePullAuth { Username = "user", Password = "p" } }, token);
 
@@ -282,7 +284,7 @@ public class RegistryConnectionTests
     {
         using var mirror = new FaultyServer((_, response) => response.SendAsync(200, "<html>Log in to this network</html>"));
         using var registry = new FaultyServer(FaultyRegistry.ServeAsync);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Mirrors = new Dictionary<string, IReadOnlyList<string>> { [registry.Host] = [mirror.Host] } });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.Mirrors[registry.Host] = [mirror.Host]));
         if (what == "blob")
             Assert.That(await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
         else
@@ -293,7 +295,7 @@ public class RegistryConnectionTests
     [Test]
     public void A_registry_that_nobody_answers_for_is_said_so(CancellationToken token)
     {
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { ConnectTimeout = TimeSpan.FromMilliseconds(200), MaxRetries = 1 }, new SilentDialer("203.0.113.5"));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => { o.ConnectTimeout = TimeSpan.FromMilliseconds(200); o.MaxRetries = 1; }), new SilentDialer("203.0.113.5"));
         Assert.That(() => fetcher.ManifestAsync("registry.test/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no connection within 0.2 seconds"));
     }
 
@@ -302,11 +304,11 @@ public class RegistryConnectionTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with
+            FaultyRegistry.Options.With(o =>
             {
-                InsecureRegistries = new HashSet<string> { $"registry.test:{server.Port}" },
-                MaxRetries = 0,
-            },
+                o.InsecureRegistries = new HashSet<string> { $"registry.test:{server.Port}" };
+                o.MaxRetries = 0;
+            }),
             new SilentDialer("2001:db8::1", "203.0.113.5", "127.0.0.1"));
         await fetcher.ManifestAsync($"registry.test:{server.Port}/fn", token: token);
     }
@@ -316,7 +318,7 @@ public class RegistryConnectionTests
     {
         using var mirror = new FaultyServer((_, response) => response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"x\""));
         using var registry = new FaultyServer(FaultyRegistry.ServeAsync);
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { Mirrors = new Dictionary<string, IReadOnlyList<string>> { [registry.Host] = [mirror.Host] } });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.Mirrors[registry.Host] = [mirror.Host]));
         await fetcher.WholeImageAsync($"{registry.Host}/fn", new FetchContext { Auth = new ImagePullAuth { Username = "user", Password = "p" } }, token);
         Assert.That(mirror.Requests.Select(r => r["Authorization"]), Is.All.Null, "the mirror was given the registry's credentials");
     }
@@ -326,7 +328,7 @@ public class RegistryConnectionTests
     [TestCase("mirror.test/UPPER")]
     [TestCase("")]
     public void A_mirror_that_is_none_is_an_error_at_once(string mirror) => Assert.That(
-        () => new RegistryImageFetcher(new RegistryOptions { Mirrors = new Dictionary<string, IReadOnlyList<string>> { ["r.test"] = [mirror] } }),
+        () => new RegistryImageFetcher(new RegistryOptions { Mirrors = { ["r.test"] = [mirror] } }),
         Throws.TypeOf<ArgumentException>().With.Message.Contains($"cannot use mirror '{mirror}'"));
 
     /// <summary>A name with several addresses, of which only loopback ones answer.</summary>

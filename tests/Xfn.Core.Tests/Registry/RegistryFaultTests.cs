@@ -7,7 +7,7 @@ namespace Xfn.Core.Tests.Registry;
 [CancelAfter(60_000)]
 public class RegistryFaultTests
 {
-    private static readonly RegistryOptions Options = FaultyRegistry.Options;
+    private static RegistryOptions Options => FaultyRegistry.Options;
 
     [TestCase(408)]
     [TestCase(429)]
@@ -38,7 +38,7 @@ public class RegistryFaultTests
     public async Task A_failure_that_stays_is_told_after_as_many_requests_as_make_sense(int status, int requests, CancellationToken token)
     {
         using var server = new FaultyServer((_, response) => response.SendAsync(status, "no"));
-        using var fetcher = new RegistryImageFetcher(Options with { InsecureRegistries = new HashSet<string> { server.Host } });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => o.InsecureRegistries = new HashSet<string> { server.Host }));
 
         XfnException e = (await Assert.CatchAsync<XfnException>(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token)))!;
 
@@ -75,7 +75,7 @@ public class RegistryFaultTests
     public void How_long_to_wait_is_told_by_the_options_clock(CancellationToken token)
     {
         using var server = new FaultyServer((_, response) => response.SendAsync(429, "", "Retry-After: Sun, 09 Sep 2001 01:46:40 GMT"));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0, TimeProvider = new Then() });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => { o.MaxRetries = 0; o.TimeProvider = new Then(); }));
         Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.Contains("after 40 seconds"));
     }
 
@@ -120,7 +120,7 @@ public class RegistryFaultTests
                     return;
             }
         });
-        using var fetcher = new RegistryImageFetcher(Options with { InsecureRegistries = new HashSet<string> { server.Host } });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => o.InsecureRegistries = new HashSet<string> { server.Host }));
 
         Assert.That((await fetcher.ManifestAsync($"{server.Host}/fn", token: token)).Content.ToArray(), Is.EqualTo(FaultyRegistry.Manifest));
         Assert.That(connections, Is.EqualTo(4));
@@ -145,7 +145,7 @@ public class RegistryFaultTests
                 await Task.Delay(100, stop.Token);
             }
         });
-        using var fetcher = new RegistryImageFetcher(Options with { NoProgressTimeout = TimeSpan.FromSeconds(1), MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => { o.NoProgressTimeout = TimeSpan.FromSeconds(1); o.MaxRetries = 0; }));
 
         Exception e = (await Assert.CatchAsync(() => fetcher.BlobAsync($"{server.Host}/fn", FaultyRegistry.LayerDescriptor, token: token)))!;
         stop.Cancel();
@@ -168,7 +168,7 @@ public class RegistryFaultTests
                 await Task.Delay(200, token);
             }
         });
-        using var fetcher = new RegistryImageFetcher(Options with { NoProgressTimeout = TimeSpan.FromSeconds(1) });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => o.NoProgressTimeout = TimeSpan.FromSeconds(1)));
         Assert.That(await fetcher.BlobAsync($"{server.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
     }
 
@@ -204,7 +204,7 @@ public class RegistryFaultTests
     public async Task A_reader_may_take_its_time(CancellationToken token)
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
-        using var fetcher = new RegistryImageFetcher(Options with { NoProgressTimeout = TimeSpan.FromMilliseconds(300) });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => o.NoProgressTimeout = TimeSpan.FromMilliseconds(300)));
         await using Stream stream = await fetcher.OpenBlobAsync(ImageReference.Parse($"{server.Host}/fn"), FaultyRegistry.LayerDescriptor, 0, Fetching.Nothing, token);
         byte[] content = new byte[FaultyRegistry.Layer.Length];
 
@@ -265,7 +265,7 @@ public class RegistryFaultTests
             while (how.StartsWith("endless", StringComparison.Ordinal))
                 await response.RawAsync("HTTP/1.1 102 Processing\r\n\r\n");
         });
-        using var fetcher = new RegistryImageFetcher(Options with { NoProgressTimeout = TimeSpan.FromSeconds(2), MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(Options.With(o => { o.NoProgressTimeout = TimeSpan.FromSeconds(2); o.MaxRetries = 0; }));
         Assert.That(() => fetcher.ManifestAsync($"{server.Host}/fn", token: token), Throws.TypeOf<XfnException>().With.Message.StartsWith("cannot reach registry"));
     }
 
@@ -341,7 +341,7 @@ public class RegistryFaultTests
     {
         using var server = new FaultyServer(FaultyRegistry.ServeAsync);
         using var handler = new HttpClientHandler { AllowAutoRedirect = false };
-        using (var fetcher = new RegistryImageFetcher(Options with { HttpHandler = handler }))
+        using (var fetcher = new RegistryImageFetcher(Options.With(o => o.HttpHandler = handler)))
             Assert.That(await fetcher.BlobAsync($"{server.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
         using var invoker = new HttpMessageInvoker(handler);
         using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{server.Host}/");

@@ -77,11 +77,11 @@ public class RegistryKindsTests
         using var registry = new FaultyServer((request, response) => request["Authorization"] is not { } shown
             ? response.SendAsync(401, "", "WWW-Authenticate: " + challenge)
             : shown == Wanted() ? FaultyRegistry.ServeAsync(request, response) : response.SendAsync(status, "Your authorization token has expired."));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            InsecureRegistries = new HashSet<string> { registry.Host },
-            Credentials = (_, _) => new(new ImagePullAuth { Username = "AWS", Password = Secret() }),
-        });
+            o.InsecureRegistries = new HashSet<string> { registry.Host };
+            o.Credentials = (_, _) => new(new ImagePullAuth { Username = "AWS", Password = Secret() });
+        }));
         string image = $"{registry.Host}/fn";
         await fetcher.ManifestAsync(image, token: token);
 
@@ -98,7 +98,7 @@ public class RegistryKindsTests
         using var registry = new FaultyServer((request, response) => request["Authorization"] is null
             ? response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"x\"")
             : response.SendAsync(status));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { registry.Host } });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { registry.Host }));
         for (int i = 0; i < 2; i++)
             Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.InstanceOf<XfnException>().With.Message.Contains($"answered {status}"));
         Assert.That(registry.Requests, Has.Count.EqualTo(4));
@@ -137,12 +137,12 @@ public class RegistryKindsTests
             ? response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\"")
             : response.SendAsync(int.Parse(refusal, null), "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\",error=\"insufficient_scope\""));
         var log = new ListLogger();
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Logger = log,
-            Credentials = (_, _) => throw new InvalidOperationException("vault hunter2"),
-            GetEnvironmentVariable = name => name == "REGISTRY_AUTH_FILE" ? home["config.json"] : null,
-        });
+            o.Logger = log;
+            o.Credentials = (_, _) => throw new InvalidOperationException("vault hunter2");
+            o.GetEnvironmentVariable = name => name == "REGISTRY_AUTH_FILE" ? home["config.json"] : null;
+        }));
 
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.TypeOf(refusal == "404" ? typeof(ImageNotFoundException) : typeof(UnauthorizedException))
             .With.Message.Contains(found)
@@ -167,7 +167,7 @@ public class RegistryKindsTests
     public void What_a_registry_says_of_its_refusal_is_told(int status, string body, string found, CancellationToken token)
     {
         using var registry = new FaultyServer((_, response) => response.SendAsync(status, body));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.InstanceOf<XfnException>().With.Message.Contains(found));
         Assert.That(() => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.InstanceOf<XfnException>().With.Message.Contains(found.Replace("does not have it", "answered 404", StringComparison.Ordinal)));
     }
@@ -191,7 +191,7 @@ public class RegistryKindsTests
         using var registry = new FaultyServer((request, response) => request["Authorization"] is null
             ? response.SendAsync(401, "", "WWW-Authenticate: " + (scheme == "Basic" ? "Basic realm=\"x\"" : $"Bearer realm=\"http://{tokens.Host}/token\""))
             : response.SendAsync(403, Words(request)));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         foreach (string image in new[] { "fn", "other" })
         {
             Assert.That(
@@ -204,7 +204,7 @@ public class RegistryKindsTests
     public void A_refusal_whose_words_do_not_come_is_told_all_the_same(CancellationToken token)
     {
         using var registry = new FaultyServer((_, response) => response.RawAsync("HTTP/1.1 418 No\r\nContent-Length: 100\r\n\r\n{\"message\":\"so"));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", token: token), Throws.InstanceOf<XfnException>().With.Message.Contains("answered 418. "));
     }
 
@@ -233,12 +233,12 @@ public class RegistryKindsTests
             ? FaultyRegistry.ServeAsync(request, response)
             : response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\""));
         var log = new ListLogger();
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
-            Logger = log,
-            Credentials = (_, _) => throw new InvalidOperationException("no vault"),
-            GetEnvironmentVariable = name => name switch { "DOCKER_AUTH_CONFIG" => "{broken", "DOCKER_CONFIG" => home.Path, _ => null },
-        });
+            o.Logger = log;
+            o.Credentials = (_, _) => throw new InvalidOperationException("no vault");
+            o.GetEnvironmentVariable = name => name switch { "DOCKER_AUTH_CONFIG" => "{broken", "DOCKER_CONFIG" => home.Path, _ => null };
+        }));
         await fetcher.WholeImageAsync($"{registry.Host}/fn", token: token);
         Assert.That(log.Text, Does.Contain("credentials in DOCKER_AUTH_CONFIG are passed over").And.Contains("helper 'docker-credential-desktop.exe' failed: there is no such program in PATH"));
     }
@@ -306,7 +306,7 @@ public class RegistryKindsTests
         using var server = new FaultyServer((request, response) => request.Method == "HEAD"
             ? response.RawAsync($"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n")
             : FaultyRegistry.ServeAsync(request, response));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { server.Host } });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { server.Host }));
         FetchedManifest manifest = await fetcher.ManifestAsync($"{server.Host}/fn", new FetchContext { KnownDigest = FaultyRegistry.ManifestDigest }, token);
         Assert.That(manifest.Content.ToArray(), Is.EqualTo(FaultyRegistry.Manifest));
     }

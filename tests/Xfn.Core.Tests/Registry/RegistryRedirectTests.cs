@@ -117,7 +117,7 @@ public class RegistryRedirectTests
         using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
         using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: http://store.test/x"));
         var dialer = new TestDialer { ["registry.test"] = (registryAddress, registry.Port), ["store.test"] = (storeAddress, store.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
 
         Task<byte[]> Fetch() => fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token);
 
@@ -140,7 +140,7 @@ public class RegistryRedirectTests
         int lookups = 0;
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["also.test"] = ("10.0.0.5", registry.Port), ["store.test"] = ("10.0.0.9", store.Port) };
         dialer.Resolving = host => host == "registry.test" && ++lookups > 1 ? "10.0.0.5" : null;
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
 
         for (int i = 0; i < 3; i++)
             Assert.That(() => fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>().With.Message.Contains("it leads to"));
@@ -164,7 +164,7 @@ public class RegistryRedirectTests
         int lookups = 0;
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["store.test"] = ("203.0.113.9", store.Port) };
         dialer.Resolving = host => host == "store.test" && ++lookups > 1 ? other : null;
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
 
         Assert.That(await fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token), Is.EqualTo(FaultyRegistry.Layer));
         Assert.That(lookups, Is.EqualTo(1), "it was looked up again between the check and the connection");
@@ -179,7 +179,7 @@ public class RegistryRedirectTests
         using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: http://store.test/x"));
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", registry.Port), ["store.test"] = ("203.0.113.9", store.Port) };
         dialer.Resolving = host => host == "store.test" ? "127.0.0.1 169.254.169.254 203.0.113.9 10.0.0.9 ::1" : null;
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "registry.test" }), dialer);
         await fetcher.BlobAsync("registry.test/fn", FaultyRegistry.LayerDescriptor, token: token);
         Assert.That(dialer.Connected.Last(), Is.EqualTo([IPAddress.Parse("203.0.113.9")]).AsCollection);
     }
@@ -195,7 +195,7 @@ public class RegistryRedirectTests
     {
         using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
         using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: " + location.Replace("STORE", store.Host, StringComparison.Ordinal)));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { MaxRetries = 0 });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
         if (target is null)
         {
             Assert.That(() => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>());
@@ -212,7 +212,7 @@ public class RegistryRedirectTests
         using var inner = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
         using var evil = new FaultyServer((_, response) => response.SendAsync(307, "", "Location: http://inner.test/x"));
         var dialer = new TestDialer { ["inner.test"] = ("10.0.0.9", inner.Port), ["evil.test"] = ("203.0.113.5", evil.Port) };
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "inner.test", "evil.test" } }, dialer);
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.InsecureRegistries = new HashSet<string> { "inner.test", "evil.test" }), dialer);
 
         Assert.That(() => fetcher.BlobAsync("inner.test/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.Nothing);
         Assert.That(() => fetcher.BlobAsync("evil.test/fn", FaultyRegistry.LayerDescriptor, token: token), Throws.TypeOf<XfnException>());
@@ -225,7 +225,7 @@ public class RegistryRedirectTests
         using TestCertificates certificates = new();
         using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
         using var registry = new FaultyServer((_, response) => response.SendAsync(307, "", $"Location: http://{store.Host}/x"), certificates.Server("127.0.0.1"));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { CertificateAuthorities = [certificates.Authority] });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.CertificateAuthorities = [certificates.Authority]));
         Assert.That(
             () => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, token: token),
             Throws.TypeOf<XfnException>().With.Message.Contains("it leads to 'http:', expected https:"));
@@ -254,7 +254,7 @@ public class RegistryRedirectTests
     {
         using var store = new FaultyServer((_, response) => response.SendAsync(200, FaultyRegistry.Layer));
         using var registry = new FaultyServer((_, response) => response.SendAsync(404));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { AllowForeignLayers = allowed });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.AllowForeignLayers = allowed));
         Descriptor foreign = FaultyRegistry.LayerDescriptor with { Urls = [$"http://{store.Host}/layer"] };
         Task<byte[]> Fetch() => fetcher.BlobAsync($"{registry.Host}/fn", foreign, 0, new FetchContext { Auth = Secret }, token);
         if (allowed)
@@ -270,7 +270,7 @@ public class RegistryRedirectTests
     public void A_foreign_layer_leads_nowhere_that_a_redirect_may_not(string url, CancellationToken token)
     {
         using var registry = new FaultyServer((_, response) => response.SendAsync(404));
-        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options with { AllowForeignLayers = true });
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.AllowForeignLayers = true));
         Assert.That(
             () => fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor with { Urls = [url] }, token: token),
             Throws.TypeOf<XfnException>().With.Message.Contains("it leads to"));

@@ -35,7 +35,7 @@ internal static class RuntimeCheck
 
     /// <summary>Why a run cannot start its container when the runtime is not there.</summary>
     internal static EnvironmentDiagnosis Missing(string runtime) => new(
-        $"there is no program '{runtime}' that this user may execute", "Install crun (apt-get install crun, dnf install crun), or name another runtime with WithRuntime.");
+        $"there is no program '{runtime}' that this user may execute", "Install crun (apt-get install crun, dnf install crun), or name another runtime (WithRuntime).");
 
     /// <summary>Judges by what <c>--version</c> says: a name, the word version, a version; crun adds a line of features.</summary>
     internal static EnvironmentCheck Judge(string path, IReadOnlyList<string> lines)

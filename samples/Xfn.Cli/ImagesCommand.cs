@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Xfn.Core;
+using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
@@ -26,7 +27,7 @@ internal sealed class ImagesCommand : Command
         TextTable.Write(
             _output,
             ["REFERENCE", "DIGEST", "SIZE", "LAST USED"],
-            [.. images.Select(i => new[] { i.Reference.Length > 0 ? i.Reference : "-", i.Digest.ToString(), Size.Format(i.Bytes), i.LastUsed.ToString("u", CultureInfo.InvariantCulture) })]);
+            [.. images.Select(i => new[] { i.Reference.Length > 0 ? i.Reference : "-", i.Digest.ToString(), ByteSize.Format(i.Bytes), i.LastUsed.ToString("u", CultureInfo.InvariantCulture) })]);
         return 0;
     }
 }

@@ -30,7 +30,7 @@ internal sealed class DoctorCommand : Command
         TextTable.Write(
             _output,
             ["CHECK", "STATUS", "FOUND", "WANTED", "REMEDY"],
-            [.. report.Checks.Select(c => new[] { c.Name, c.Status.ToString().ToLowerInvariant(), c.Found, c.Wanted, OptionNames.In(c.Remedy) })]);
+            [.. report.Checks.Select(c => new[] { c.Name, c.Status.ToString().ToLowerInvariant(), c.Found, OptionNames.In(c.Wanted), OptionNames.In(c.Remedy) })]);
         return report.CanRun ? 0 : 1;
     }
 }

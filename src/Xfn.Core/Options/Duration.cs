@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 
-namespace Xfn.Cli;
+namespace Xfn.Core.Options;
 
 /// <summary>Durations as Go writes them: <c>30s</c>, <c>1m30s</c>, <c>1.5h</c>, <c>250ms</c>.</summary>
 internal static class Duration

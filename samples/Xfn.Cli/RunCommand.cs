@@ -1,15 +1,15 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
+using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
 /// <summary><c>xfn run IMAGE FILE</c>: runs a function once.</summary>
 internal sealed class RunCommand : Command
 {
+    /// <summary>The command line's own, which is longer than <see cref="RunFunctionConfig.DefaultTimeout"/>: a person waits for it.</summary>
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
@@ -66,9 +66,10 @@ internal sealed class RunCommand : Command
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var options = new ContainerRunnerOptions();
-        _globals.Apply(parsed, options);
-        _runner.Apply(parsed, options);
         string? server = parsed.GetValue(_server);
+        _globals.Apply(parsed, options);
+        if (server is null)
+            _runner.Apply(parsed, options);
         if (server is not null && _runner.Given(parsed) is { } local)
             throw new ArgumentException($"cannot use {local} with --server: it is the server's own matter.");
         if (server is null && new[] { _tlsAuthority, _tlsCertificate, _tlsKey }.FirstOrDefault(o => parsed.GetValue(o) is not null) is { } tls)
@@ -87,32 +88,25 @@ internal sealed class RunCommand : Command
 
     private RemoteContainerRunner Remote(ParseResult parsed, string server, ILogger logger)
     {
+        var options = new RemoteContainerRunnerOptions { Logger = logger };
+        Apply(parsed, server, options);
+        return new RemoteContainerRunner(options);
+    }
+
+    /// <summary>How the command line wants the servers to be reached.</summary>
+    internal void Apply(ParseResult parsed, string server, RemoteContainerRunnerOptions options)
+    {
         (string? authority, string? certificate, string? key) = (parsed.GetValue(_tlsAuthority), parsed.GetValue(_tlsCertificate), parsed.GetValue(_tlsKey));
         if ((certificate is null) != (key is null))
             throw new ArgumentException("cannot tell the server who calls: only one of certificate and key is given. Give both --tls-cert and --tls-key.");
         bool tls = authority is not null || certificate is not null;
         if (tls && !server.StartsWith("https:", StringComparison.OrdinalIgnoreCase) && !server.StartsWith("dns:", StringComparison.OrdinalIgnoreCase))
             throw new ArgumentException($"cannot use certificates with '{server}': it does not speak TLS. Write https://HOST:PORT or dns:///HOST:PORT, or leave them out.");
-        return new RemoteContainerRunner(server, o =>
-        {
-            (o.Logger, o.UseTls) = (logger, tls);
-            if (authority is not null)
-                ReadCertificate(authority, () => o.CertificateAuthorities.ImportFromPemFile(authority));
-            if (certificate is not null)
-                ReadCertificate(certificate, () => o.ClientCertificates.Add(X509Certificate2.CreateFromPemFile(certificate, key)));
-        });
-    }
-
-    private static void ReadCertificate(string file, Action read)
-    {
-        try
-        {
-            read();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            throw new IOException($"cannot read certificate '{file}': {e.Message}", e);
-        }
+        options.Bind(_runner.SettingsOf(parsed));
+        options.Addresses = server.Split(',', StringSplitOptions.TrimEntries);
+        options.UseTls |= tls;
+        options.CertificateAuthoritiesFile = authority ?? options.CertificateAuthoritiesFile;
+        (options.ClientCertificateFile, options.ClientCertificateKeyFile) = (certificate ?? options.ClientCertificateFile, key ?? options.ClientCertificateKeyFile);
     }
 
     /// <param name="parsed">The command line.</param>

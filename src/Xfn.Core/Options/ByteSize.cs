@@ -1,9 +1,9 @@
 using System.Globalization;
 
-namespace Xfn.Cli;
+namespace Xfn.Core.Options;
 
 /// <summary>Sizes as Kubernetes writes them: <c>1000</c>, <c>500Mi</c>, <c>10Gi</c>, <c>1G</c>.</summary>
-internal static class Size
+internal static class ByteSize
 {
     private static readonly (string Suffix, long Bytes)[] Units =
     [

@@ -3,12 +3,16 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
+using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
 /// <summary><c>xfn start</c>: serves runs by gRPC. What needs ASP.NET Core is in <see cref="Serving"/>, so that the other commands do not load it.</summary>
 internal sealed class StartCommand : Command
 {
+    /// <summary>What the names of the server's own options begin with.</summary>
+    private const string ServerPrefix = "Server:";
+
     private readonly RunnerOptions _runner = new();
     private readonly GlobalOptions _globals;
     private readonly TextWriter _error;
@@ -114,38 +118,53 @@ internal sealed class StartCommand : Command
             _ => LogLevel.Information,
         };
         ILogger logger = parsed.GetValue(_logFormat) == "json" ? new JsonLogger(_error, level) : new LineLogger(_error, level);
+        ContainerRunnerOptions runner = ReadRunner(parsed).WithLogger(logger);
+        ContainerRunnerServerOptions server = ReadServer(parsed);
+        server.Logger = logger;
+        await Serving.RunAsync(runner, server, parsed.GetValue(_network)!, parsed.GetValue(_address)!, cancellationToken);
+        return 0;
+    }
+
+    /// <summary>How the command line wants the runner.</summary>
+    internal ContainerRunnerOptions ReadRunner(ParseResult parsed)
+    {
         var options = new ContainerRunnerOptions();
         _globals.Apply(parsed, options);
-        _runner.Apply(parsed, options);
-        options.WithLogger(logger).WithMaxConcurrency(parsed.GetValue(_maxConcurrency) ?? options.MaxConcurrency, parsed.GetValue(_maxQueue));
-        (options.DefaultMemory, options.CacheLimit) = (parsed.GetValue(_defaultMemory), parsed.GetValue(_cacheLimit));
-        await Serving.RunAsync(
-            new ServingOptions
-            {
-                Runner = options,
-                Network = parsed.GetValue(_network)!,
-                Address = parsed.GetValue(_address)!,
-                TlsCertificate = parsed.GetValue(_tlsCertificate),
-                TlsKey = parsed.GetValue(_tlsKey),
-                TlsClientAuthority = parsed.GetValue(_tlsClientAuthority),
-                AllowUnauthenticated = parsed.GetValue(_allowUnauthenticated),
-                AllowedUids = parsed.GetValue(_allowUid) ?? [],
-                AllowOtherNamespaces = parsed.GetValue(_allowOtherNamespaces),
-                AllowedImages = parsed.GetValue(_allowImage) ?? [],
-                AllowLocalImages = parsed.GetValue(_allowLocalImages),
-                AllowRunnerNetwork = parsed.GetValue(_allowRunnerNetwork),
-                MaxTimeout = parsed.GetValue(_maxTimeout),
-                MaxMemory = parsed.GetValue(_maxMemory),
-                MaxCpu = parsed.GetValue(_maxCpu),
-                UseDefaultLimits = !parsed.GetValue(_noDefaultLimits),
-                MaxPendingInput = parsed.GetValue(_maxPendingInput),
-                DrainTime = parsed.GetValue(_drainTime),
-                PreparedImages = parsed.GetValue(_prepare) ?? [],
-                Reflection = parsed.GetValue(_reflection),
-                Logger = logger,
-            },
-            cancellationToken);
-        return 0;
+        _runner.Apply(parsed, options, isOther: name => name.StartsWith(ServerPrefix, StringComparison.OrdinalIgnoreCase));
+        options.MaxConcurrency = parsed.GetValue(_maxConcurrency) ?? options.MaxConcurrency;
+        options.MaxQueuedRuns = parsed.GetValue(_maxQueue) ?? options.MaxQueuedRuns;
+        options.DefaultMemory = parsed.GetValue(_defaultMemory) ?? options.DefaultMemory;
+        options.CacheLimit = parsed.GetValue(_cacheLimit) ?? options.CacheLimit;
+        return options;
+    }
+
+    /// <summary>How the command line wants it served.</summary>
+    internal ContainerRunnerServerOptions ReadServer(ParseResult parsed)
+    {
+        (string? certificate, string? key) = (parsed.GetValue(_tlsCertificate), parsed.GetValue(_tlsKey));
+        if ((certificate is null) != (key is null))
+            throw new ArgumentException("cannot serve with TLS: only one of certificate and key is given. Give both --tls-cert and --tls-key.");
+        var options = new ContainerRunnerServerOptions();
+        options.Bind(_runner.SettingsBelow(parsed, ServerPrefix));
+        (options.CertificateFile, options.CertificateKeyFile) = (certificate ?? options.CertificateFile, key ?? options.CertificateKeyFile);
+        options.ClientCertificateAuthoritiesFile = parsed.GetValue(_tlsClientAuthority) ?? options.ClientCertificateAuthoritiesFile;
+        options.AllowUnauthenticatedClients |= parsed.GetValue(_allowUnauthenticated);
+        options.RequireOwnUserNamespace &= !parsed.GetValue(_allowOtherNamespaces);
+        options.AllowLocalImages |= parsed.GetValue(_allowLocalImages);
+        options.AllowRunnerNetwork |= parsed.GetValue(_allowRunnerNetwork);
+        options.MaxTimeout = parsed.GetValue(_maxTimeout) ?? options.MaxTimeout;
+        options.MaxMemory = parsed.GetValue(_maxMemory) ?? options.MaxMemory;
+        options.MaxCpu = parsed.GetValue(_maxCpu) ?? options.MaxCpu;
+        options.UseDefaultLimits &= !parsed.GetValue(_noDefaultLimits);
+        options.MaxPendingInputBytes = parsed.GetValue(_maxPendingInput) ?? options.MaxPendingInputBytes;
+        options.DrainTime = parsed.GetValue(_drainTime) ?? options.DrainTime;
+        options.Reflection |= parsed.GetValue(_reflection);
+        options.AllowedUids.UnionWith(parsed.GetValue(_allowUid) ?? []);
+        foreach (string image in parsed.GetValue(_allowImage) ?? [])
+            options.AllowedImages.Add(image);
+        foreach ((string image, int count) in parsed.GetValue(_prepare) ?? [])
+            options.PreparedImages[image] = count;
+        return options;
     }
 
     private static KeyValuePair<string, int>[] ParsePrepared(ArgumentResult result)
@@ -174,7 +193,7 @@ internal sealed class StartCommand : Command
     private static long? ParseSize(ArgumentResult result)
     {
         string text = result.Tokens[^1].Value;
-        if (!Size.TryParse(text, out long bytes) || bytes <= 0)
+        if (!ByteSize.TryParse(text, out long bytes) || bytes <= 0)
             result.AddError($"cannot parse size '{text}': expected a number of bytes above 0. Write it like 500Mi or 10Gi.");
         return bytes;
     }

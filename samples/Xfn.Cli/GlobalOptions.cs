@@ -21,7 +21,8 @@ internal sealed class GlobalOptions(TextWriter error)
     /// <summary>Applies what the command line says.</summary>
     public void Apply(ParseResult parsed, ContainerRunnerOptions options)
     {
-        options.WithRegistry(RegistryOf(parsed) ?? ImageReference.DefaultRegistry);
+        if (RegistryOf(parsed) is { } registry)
+            options.WithRegistry(registry);
         if (parsed.GetValue(Debug))
             options.WithLogger(new LineLogger(error));
     }

@@ -1,0 +1,115 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Xfn.Core;
+
+namespace Xfn.Cli;
+
+/// <summary>The options of the commands that use the cache.</summary>
+internal sealed class RunnerOptions
+{
+    public Option<string> CacheDirectory { get; } = new("--cache-dir", "-c")
+    {
+        Description = $"Where images are kept. [default: {ContainerRunner.DefaultCacheDirectory}]",
+        HelpName = "DIR",
+    };
+
+    public Option<uint?> MapRootUid { get; } = new("--map-root-uid")
+    {
+        Description = "The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: 2010000000]",
+        HelpName = "UID",
+        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
+    };
+
+    public Option<uint?> MapRootGid { get; } = new("--map-root-gid")
+    {
+        Description = "Likewise the group id. [default: 2010000000]",
+        HelpName = "GID",
+        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
+    };
+
+    public Option<bool> OuterProc { get; } = new("--outer-proc")
+    {
+        Description = "Where the kernel refuses a fresh /proc, as in a Kubernetes pod, let functions see xfn's own, with all of the pod's processes.",
+    };
+
+    public Option<KeyValuePair<string, string?>[]> Settings { get; } = new("--option")
+    {
+        Description = "Set any option of the runner by its name, as docs/options.md lists them: Bundle:TmpBytes=128Mi. May be repeated.",
+        HelpName = "NAME=VALUE",
+        CustomParser = ParseSettings,
+    };
+
+    public void AddTo(Command command)
+    {
+        command.Options.Add(CacheDirectory);
+        command.Options.Add(MapRootUid);
+        command.Options.Add(MapRootGid);
+        command.Options.Add(OuterProc);
+        command.Options.Add(Settings);
+    }
+
+    /// <summary>Applies what the command line says; what it does not say is the runner's to find out.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="options">What it is applied to.</param>
+    /// <param name="isOther">Whether an option of that name is not the runner's.</param>
+    public void Apply(ParseResult parsed, ContainerRunnerOptions options, Func<string, bool>? isOther = null)
+    {
+        options.Bind(SettingsOf(parsed).Where(setting => isOther?.Invoke(setting.Key) != true));
+        if (parsed.GetValue(CacheDirectory) is { } directory)
+            options.WithCacheDir(directory);
+        options.RootUid = parsed.GetValue(MapRootUid) ?? options.RootUid;
+        options.RootGid = parsed.GetValue(MapRootGid) ?? options.RootGid;
+        if (parsed.GetValue(OuterProc))
+            options.Bundle.OuterProc = true;
+    }
+
+    /// <summary>What the command line has behind <c>--option</c>.</summary>
+    public KeyValuePair<string, string?>[] SettingsOf(ParseResult parsed) => parsed.GetValue(Settings) ?? [];
+
+    /// <summary>Those of which the name begins so, without that.</summary>
+    public IEnumerable<KeyValuePair<string, string?>> SettingsBelow(ParseResult parsed, string prefix) =>
+        from setting in SettingsOf(parsed)
+        where setting.Key.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)
+        select KeyValuePair.Create(setting.Key[prefix.Length..], setting.Value);
+
+    /// <summary>The first of the flags for a runner of this machine that the command line has; null for none.</summary>
+    public string? Given(ParseResult parsed) => new Option[] { CacheDirectory, MapRootUid, MapRootGid, OuterProc }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
+
+    /// <summary>A runner as the command line has it.</summary>
+    public ContainerRunner Make(ParseResult parsed, GlobalOptions globals) => new(Read(parsed, globals));
+
+    /// <summary>A runner for a command that only looks at the cache or takes from it; null where there is none, which the user is told. Such a command makes no cache, in a directory that may be any.</summary>
+    public ContainerRunner? MakeForCache(ParseResult parsed, GlobalOptions globals)
+    {
+        ContainerRunnerOptions options = Read(parsed, globals);
+        if (ContainerRunner.IsCacheDirectory(options.CacheDirectory))
+            return new ContainerRunner(options);
+        globals.Note($"there is no cache in '{options.CacheDirectory}', so there are no images.");
+        return null;
+    }
+
+    private ContainerRunnerOptions Read(ParseResult parsed, GlobalOptions globals)
+    {
+        var options = new ContainerRunnerOptions();
+        globals.Apply(parsed, options);
+        Apply(parsed, options);
+        return options;
+    }
+
+    private static KeyValuePair<string, string?>[] ParseSettings(ArgumentResult result)
+    {
+        string[][] settings = [.. result.Tokens.Select(token => token.Value.Split('=', 2))];
+        foreach (string[] setting in settings.Where(setting => setting.Length < 2))
+            result.AddError($"cannot parse option '{setting[0]}': expected NAME=VALUE. Write it like Bundle:TmpBytes=128Mi.");
+        return [.. settings.Select(setting => KeyValuePair.Create(setting[0], setting.ElementAtOrDefault(1)))];
+    }
+
+    /// <summary>Reads a user's or group's id.</summary>
+    public static uint ParseId(ArgumentResult result, string text)
+    {
+        if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint id))
+            result.AddError($"cannot parse id '{text}': expected a number from 0 to {uint.MaxValue}.");
+        return id;
+    }
+}
