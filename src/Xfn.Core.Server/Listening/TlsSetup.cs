@@ -1,5 +1,4 @@
 using System.Net.Security;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Xfn.Core.Registry;
 
@@ -92,7 +91,7 @@ internal sealed class TlsSetup : IDisposable
     private static Texts Read(ContainerRunnerServerOptions options) => new(
         ReadText(options.CertificateFile), ReadText(options.CertificateKeyFile ?? options.CertificateFile), ReadText(options.ClientCertificateAuthoritiesFile));
 
-    private static string? ReadText(string? path) => path is null ? null : Use(path, () => File.ReadAllText(path));
+    private static string? ReadText(string? path) => path is null ? null : PemFile.Use(() => File.ReadAllText(path), Unusable(path));
 
     private static Setup Make(Texts texts, ContainerRunnerServerOptions options)
     {
@@ -110,14 +109,14 @@ internal sealed class TlsSetup : IDisposable
 
     private static Setup Make(Texts texts, ContainerRunnerServerOptions options, List<X509Certificate2> owned)
     {
-        X509Certificate2? read = options.Certificate is null ? Use(options.CertificateFile!, () => X509Certificate2.CreateFromPem(texts.Certificate, texts.Key)) : null;
+        X509Certificate2? read = options.Certificate is null ? PemFile.Use(() => X509Certificate2.CreateFromPem(texts.Certificate, texts.Key), Unusable(options.CertificateFile!)) : null;
         if (read is not null)
             owned.Add(read);
         X509Certificate2 certificate = options.Certificate ?? read!;
         X509Certificate2Collection chain = [.. options.CertificateChain];
         if (texts.Certificate is { } own)
         {
-            X509Certificate2Collection all = Use(options.CertificateFile!, () => Import(own));
+            X509Certificate2Collection all = PemFile.Parse(own, Unusable(options.CertificateFile!));
             owned.AddRange(all);
 
             // The first is the server's own.
@@ -127,10 +126,8 @@ internal sealed class TlsSetup : IDisposable
         X509Certificate2Collection authorities = [.. options.ClientCertificateAuthorities];
         if (texts.Authorities is { } pem)
         {
-            X509Certificate2Collection trusted = Use(options.ClientCertificateAuthoritiesFile!, () => Import(pem));
+            X509Certificate2Collection trusted = PemFile.Parse(pem, Unusable(options.ClientCertificateAuthoritiesFile!));
             owned.AddRange(trusted);
-            if (trusted.Count == 0)
-                throw new ArgumentException($"cannot use '{options.ClientCertificateAuthoritiesFile}' for callers' certificates: found no certificate. Name a PEM file.", nameof(options));
             authorities.AddRange(trusted);
         }
 
@@ -145,24 +142,8 @@ internal sealed class TlsSetup : IDisposable
         return new Setup(tls, owned);
     }
 
-    private static X509Certificate2Collection Import(string pem)
-    {
-        X509Certificate2Collection certificates = [];
-        certificates.ImportFromPem(pem);
-        return certificates;
-    }
-
-    private static T Use<T>(string path, Func<T> use)
-    {
-        try
-        {
-            return use();
-        }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            throw new ArgumentException($"cannot use certificate file '{path}': {ex.Message.TrimEnd('.')}. Name a readable PEM file, and the key that belongs to it.", ex);
-        }
-    }
+    private static Func<string, Exception?, Exception> Unusable(string path) =>
+        (found, cause) => new ArgumentException($"cannot use certificate file '{path}': {found}. Name a readable PEM file, and the key that belongs to it.", cause);
 
     /// <summary>What connections are made with, and the certificates that were read for it.</summary>
     private sealed record Setup(SslServerAuthenticationOptions Options, List<X509Certificate2> Owned) : IDisposable

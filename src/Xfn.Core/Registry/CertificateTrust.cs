@@ -24,7 +24,10 @@ internal sealed class CertificateTrust
         : this(options.CertificateAuthorities)
     {
         if (options.GetEnvironmentVariable("CA_BUNDLE_PATH") is { Length: > 0 } path)
-            Load(path);
+        {
+            _added.AddRange(PemFile.Certificates(path, (found, cause) => new XfnException(
+                RunStage.Validate, $"cannot read certificate authorities '{path}', named by CA_BUNDLE_PATH: {found}. Name a readable PEM file or unset the variable.", cause)));
+        }
     }
 
     /// <summary>How the framework looks at what the other side shows: it asks nobody. A certificate may name URLs for the issuers
@@ -46,22 +49,6 @@ internal sealed class CertificateTrust
         else if (identify && _clients.Count > 1)
             options.ClientCertificates = [.. _clients.Select(c => c.Certificate)];
         return options;
-    }
-
-    private void Load(string path)
-    {
-        try
-        {
-            _added.ImportFromPemFile(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            throw new XfnException(
-                RunStage.Validate, $"cannot read certificate authorities '{path}', named by CA_BUNDLE_PATH: {e.Message.TrimEnd('.')}. Name a readable PEM file or unset the variable.", e);
-        }
-
-        if (_added.Count == 0)
-            throw new XfnException(RunStage.Validate, $"cannot read certificate authorities '{path}', named by CA_BUNDLE_PATH: found no certificate. Name a PEM file or unset the variable.");
     }
 
     private bool Validate(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)

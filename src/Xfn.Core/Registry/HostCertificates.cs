@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Xfn.Core.Registry;
@@ -42,34 +41,24 @@ internal sealed class HostCertificateFiles(RegistryOptions options)
     {
         var authorities = new X509Certificate2Collection();
         var clients = new List<HostCertificates.Client>();
-        string reading = directory;
         try
         {
             foreach (FileInfo file in new DirectoryInfo(directory).EnumerateFiles().Where(IsOurs).OrderBy(f => f.Name, StringComparer.Ordinal))
             {
-                reading = file.FullName;
-                string other = Path.ChangeExtension(reading, file.Extension == ".key" ? ".cert" : ".key");
+                string path = file.FullName;
+                XfnException Error(string found, Exception? cause = null) => Unreadable(authority, path, found, cause);
+                string other = Path.ChangeExtension(path, file.Extension == ".key" ? ".cert" : ".key");
                 if (file.Extension != ".crt" && !File.Exists(other))
-                    throw Unreadable(authority, reading, $"there is no '{Path.GetFileName(other)}' beside it, and authorities are named .crt");
-                switch (file.Extension)
-                {
-                    case ".crt":
-                        int before = authorities.Count;
-                        authorities.ImportFromPemFile(reading);
-                        if (authorities.Count == before)
-                            throw Unreadable(authority, reading, "it holds no certificate in PEM form");
-                        break;
-                    case ".cert":
-                        var chain = new X509Certificate2Collection();
-                        chain.ImportFromPemFile(reading);
-                        clients.Add(new HostCertificates.Client(X509Certificate2.CreateFromPemFile(reading, other), chain));
-                        break;
-                }
+                    throw Error($"there is no '{Path.GetFileName(other)}' beside it, and authorities are named .crt");
+                if (file.Extension == ".crt")
+                    authorities.AddRange(PemFile.Certificates(path, Error));
+                else if (file.Extension == ".cert")
+                    clients.Add(new HostCertificates.Client(PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), Error), PemFile.Certificates(path, Error)));
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Unreadable(authority, reading, e.Message.TrimEnd('.'), e);
+            throw Unreadable(authority, directory, e.Message.TrimEnd('.'), e);
         }
 
         return new HostCertificates(stamp, authorities, clients);

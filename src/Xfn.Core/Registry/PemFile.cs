@@ -3,37 +3,50 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Reads the PEM files that options name.</summary>
+/// <summary>Reads PEM files. Whose file it is makes the error: of what was found, and its cause.</summary>
 internal static class PemFile
 {
-    /// <exception cref="ArgumentException">The file cannot be read, or holds no certificate.</exception>
-    public static X509Certificate2Collection Certificates(string path, string option)
-    {
-        X509Certificate2Collection certificates = [];
-        Read(path, option, () => certificates.ImportFromPemFile(path));
-        return certificates.Count > 0 ? certificates : throw new ArgumentException($"cannot use option {option} '{path}': it holds no certificate. Name a PEM file.");
-    }
+    /// <param name="path">The file; one or more certificates.</param>
+    /// <param name="error">Makes the error.</param>
+    public static X509Certificate2Collection Certificates(string path, Func<string, Exception?, Exception> error) => Parse(Use(() => File.ReadAllText(path), error), error);
+
+    /// <exception cref="ArgumentException">The file that an option names cannot be read, or holds no certificate.</exception>
+    public static X509Certificate2Collection Certificates(string path, string option) => Certificates(path, Unusable(path, option));
 
     /// <param name="path">The certificate's file.</param>
     /// <param name="keyPath">The key's file; null when that of the certificate has it.</param>
     /// <param name="option">What names the certificate's file.</param>
     /// <exception cref="ArgumentException">A file cannot be read, or they do not belong together.</exception>
-    public static X509Certificate2 WithKey(string path, string? keyPath, string option)
+    public static X509Certificate2 WithKey(string path, string? keyPath, string option) => Use(() => X509Certificate2.CreateFromPemFile(path, keyPath), Unusable(path, option));
+
+    /// <param name="text">What a file holds: one or more certificates, and what else there may be.</param>
+    /// <param name="error">Makes the error.</param>
+    public static X509Certificate2Collection Parse(string text, Func<string, Exception?, Exception> error)
     {
-        X509Certificate2 certificate = null!;
-        Read(path, option, () => certificate = X509Certificate2.CreateFromPemFile(path, keyPath));
-        return certificate;
+        X509Certificate2Collection certificates = Use(
+            () =>
+            {
+                X509Certificate2Collection read = [];
+                read.ImportFromPem(text);
+                return read;
+            },
+            error);
+        return certificates.Count > 0 ? certificates : throw error("it holds no certificate in PEM form", null);
     }
 
-    private static void Read(string path, string option, Action read)
+    /// <summary>Reads something in another way.</summary>
+    public static T Use<T>(Func<T> read, Func<string, Exception?, Exception> error)
     {
         try
         {
-            read();
+            return read();
         }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or CryptographicException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new ArgumentException($"cannot use option {option} '{path}': {ex.Message.TrimEnd('.')}. Name a readable PEM file.", ex);
+            throw error(e.Message.TrimEnd('.'), e);
         }
     }
+
+    private static Func<string, Exception?, Exception> Unusable(string path, string option) =>
+        (found, cause) => new ArgumentException($"cannot use option {option} '{path}': {found}. Name a readable PEM file.", cause);
 }
