@@ -70,7 +70,7 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as <see cref="AddRemoteContainerRunner(IServiceCollection, Action{RemoteContainerRunnerOptions}?)"/>
     /// does.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullAllowance</c>, … docs/options.md lists them. A key that is none, or a value that cannot
+    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullTimeAllowance</c>, … docs/options.md lists them. A key that is none, or a value that cannot
     /// be used, stops the host from starting.</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<RemoteContainerRunnerOptions>? configure = null)

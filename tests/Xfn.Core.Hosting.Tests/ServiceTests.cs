@@ -93,11 +93,11 @@ internal sealed class ServiceTests : ServedFixture
     public async Task A_remote_runner_comes_from_the_configuration(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
-        IConfiguration configuration = Configure(("Xfn:Addresses:0", AddressOf(server)), ("Xfn:PullAllowance", "00:01:00"), ("Xfn:RetryLostRuns", "true"));
+        IConfiguration configuration = Configure(("Xfn:Addresses:0", AddressOf(server)), ("Xfn:PullTimeAllowance", "00:01:00"), ("Xfn:RetryLostRuns", "true"));
         IHost host = Build(services => services.AddRemoteContainerRunner(configuration.GetSection("Xfn")));
         await host.StartAsync(token);
         RemoteContainerRunnerOptions options = host.Services.GetRequiredService<IOptions<RemoteContainerRunnerOptions>>().Value;
-        Assert.That((options.PullAllowance, options.RetryLostRuns), Is.EqualTo((TimeSpan.FromMinutes(1), true)));
+        Assert.That((options.PullTimeAllowance, options.RetryLostRuns), Is.EqualTo((TimeSpan.FromMinutes(1), true)));
         RunFunctionResponse response = await host.Services.GetRequiredService<IContainerRunner>().RunFunctionAsync(Request("far"), token);
         Assert.That(Text(response.Output), Is.EqualTo("far"));
         await ((IAsyncDisposable)host).DisposeAsync();

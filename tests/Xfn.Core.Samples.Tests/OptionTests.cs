@@ -87,7 +87,7 @@ public class OptionTests
     [TestCase("00:01:30", 90)]
     [TestCase("1.00:00:00", 86_400)]
     public void Durations_are_written_as_Go_does_or_NET(string value, int seconds) => Assert.That(
-        new RemoteContainerRunnerOptions().Bind([KeyValuePair.Create("PullAllowance", (string?)value)]).PullAllowance, Is.EqualTo(TimeSpan.FromSeconds(seconds)));
+        new RemoteContainerRunnerOptions().Bind([KeyValuePair.Create("PullTimeAllowance", (string?)value)]).PullTimeAllowance, Is.EqualTo(TimeSpan.FromSeconds(seconds)));
 
     [Test]
     public void The_runners_copy_is_not_what_it_was_copied_from()

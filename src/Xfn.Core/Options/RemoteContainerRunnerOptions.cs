@@ -48,7 +48,7 @@ public sealed class RemoteContainerRunnerOptions
 
     /// <summary>Gets or sets how long a run may take besides its timeout: waiting for a place, pulling the image, and the way
     /// there and back. More than 0; 5 minutes by default.</summary>
-    public TimeSpan PullAllowance { get; set; } = TimeSpan.FromMinutes(5);
+    public TimeSpan PullTimeAllowance { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>Gets or sets how long a connection may take to be made. More than 0; 5 seconds by default.</summary>
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(5);
@@ -95,7 +95,7 @@ public sealed class RemoteContainerRunnerOptions
         OptionCheck.NotNull(Logger, nameof(Logger));
         OptionCheck.NotNull(TimeProvider, nameof(TimeProvider));
         OptionCheck.Range(nameof(MaxStdioBytes), MaxStdioBytes, 1, MostStdioBytes);
-        OptionCheck.MoreThanZero(nameof(PullAllowance), PullAllowance);
+        OptionCheck.MoreThanZero(nameof(PullTimeAllowance), PullTimeAllowance);
         OptionCheck.MoreThanZero(nameof(ConnectTimeout), ConnectTimeout);
         OptionCheck.AtLeast<int>(nameof(MaxAttempts), MaxAttempts, 1);
         copy.Addresses = [.. OptionCheck.NotNull(Addresses, nameof(Addresses))];

@@ -171,7 +171,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <summary>Offers a run until a server has taken it.</summary>
     private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        TimeSpan allowed = timeout < LongestDeadline - _options.PullAllowance ? timeout + _options.PullAllowance : LongestDeadline;
+        TimeSpan allowed = timeout < LongestDeadline - _options.PullTimeAllowance ? timeout + _options.PullTimeAllowance : LongestDeadline;
         long begun = _options.TimeProvider.GetTimestamp();
         using var late = new CancellationTokenSource(allowed, _options.TimeProvider);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);

@@ -79,7 +79,7 @@ internal static class RemoteErrors
 
     /// <summary>The time for a run has passed.</summary>
     public static ServerUnavailableException TooLate(RpcException failure, bool sent, string servers) =>
-        new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullAllowance) have passed. Raise either.", failure);
+        new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullTimeAllowance) have passed. Raise either.", failure);
 
     /// <summary>Whether there was no connection yet. A request that a server had refused before may have been sent by then, but not taken.</summary>
     private static bool IsOfConnecting(Exception? cause) => cause is HttpRequestException

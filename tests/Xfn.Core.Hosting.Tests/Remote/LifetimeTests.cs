@@ -37,11 +37,11 @@ internal sealed class LifetimeTests : ServedFixture
     {
         var ended = new TaskCompletionSource();
         ContainerRunnerServer server = await ServeAsync(Waiting(() => { }, ended.SetResult));
-        RemoteContainerRunner remote = Call(AddressOf(server), o => o.PullAllowance = TimeSpan.FromMilliseconds(300));
+        RemoteContainerRunner remote = Call(AddressOf(server), o => o.PullTimeAllowance = TimeSpan.FromMilliseconds(300));
         RunFunctionRequest request = Request() with { RunFunctionConfig = new() { Timeout = TimeSpan.FromMilliseconds(200) } };
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(request, token));
         Assert.That(error.MayHaveStarted);
-        Assert.That(error.Message, Does.Contain("PullAllowance"));
+        Assert.That(error.Message, Does.Contain("PullTimeAllowance"));
         await ended.Task.WaitAsync(token);
     }
 
@@ -96,7 +96,7 @@ internal sealed class LifetimeTests : ServedFixture
 
         // Of the 5 minutes and 25 seconds each is a millisecond.
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
-        Assert.That(error.Message, Does.Contain("PullAllowance"));
+        Assert.That(error.Message, Does.Contain("PullTimeAllowance"));
     }
 
     /// <summary>A clock that shows another year, and otherwise runs as the system's.</summary>
