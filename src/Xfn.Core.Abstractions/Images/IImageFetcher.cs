@@ -51,6 +51,10 @@ public sealed record FetchContext
     /// <summary>The digest of the manifest that the cache holds for this reference; default when none. A fetcher that finds it unchanged may answer
     /// <see cref="FetchedManifest.NotModified"/>.</summary>
     public Digest KnownDigest { get; init; }
+
+    /// <summary>How often in a row the blob that is asked for broke off with less than a MiB read in between; 0 at first. A fetcher that has
+    /// several sources of a blob may turn to another one.</summary>
+    public int Interruptions { get; init; }
 }
 
 /// <summary>A manifest or an index, as fetched.</summary>

@@ -76,11 +76,12 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
 
     private async Task<Stream> OpenAsync(CancellationToken cancellationToken)
     {
+        FetchContext again = context with { Interruptions = _resumes };
         if (_offset > 0)
         {
             try
             {
-                return await fetcher.OpenBlobAsync(reference, blob, _offset, context, cancellationToken).ConfigureAwait(false);
+                return await fetcher.OpenBlobAsync(reference, blob, _offset, again, cancellationToken).ConfigureAwait(false);
             }
             catch (NotSupportedException)
             {
@@ -88,7 +89,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
             }
         }
 
-        Stream source = await fetcher.OpenBlobAsync(reference, blob, 0, context, cancellationToken).ConfigureAwait(false);
+        Stream source = await fetcher.OpenBlobAsync(reference, blob, 0, again, cancellationToken).ConfigureAwait(false);
         var skipped = new byte[16 << 10];
         for (long left = _offset; left > 0;)
         {

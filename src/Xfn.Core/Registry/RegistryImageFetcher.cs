@@ -74,7 +74,8 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
 
         return await AskAsync(
             new RegistryTarget(Own(reference), reference, blob.Digest, context.Auth),
-            target => OpenAsync(target, blob, offset, cancellationToken)).ConfigureAwait(false);
+            target => OpenAsync(target, blob, offset, cancellationToken),
+            context.Interruptions).ConfigureAwait(false);
     }
 
     /// <summary>Names the registry itself, or the mirrors that are asked before it, which may answer otherwise than it would.</summary>
@@ -104,22 +105,26 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         ? throw new XfnException(RunStage.Resolve, $"cannot fetch image '{reference}' from a registry: it is a file or directory. Use a fetcher for '{reference.Transport}'.")
         : RegistryEndpoint.Of(reference);
 
-    /// <summary>Asks the mirrors in their order, then the registry.</summary>
-    private async Task<T> AskAsync<T>(RegistryTarget own, Func<RegistryTarget, Task<T>> ask)
+    /// <summary>Asks the mirrors in their order, then the registry. One whose blob broke off twice is asked after the others.</summary>
+    private async Task<T> AskAsync<T>(RegistryTarget own, Func<RegistryTarget, Task<T>> ask, int interruptions = 0)
     {
-        foreach (RegistryEndpoint mirror in _mirrors.GetValueOrDefault(own.Image.Registry, []))
+        RegistryEndpoint[] endpoints = [.. _mirrors.GetValueOrDefault(own.Image.Registry, []), own.Endpoint];
+        int first = Math.Max(interruptions - 1, 0);
+        for (int i = 0; ; i++)
         {
+            RegistryEndpoint endpoint = endpoints[(first + i) % endpoints.Length];
             try
             {
-                return await ask(own with { Endpoint = mirror }).ConfigureAwait(false);
+                return await ask(own with { Endpoint = endpoint }).ConfigureAwait(false);
             }
-            catch (XfnException e)
+            catch (XfnException e) when (i < endpoints.Length - 1)
             {
-                RegistryLog.MirrorFailed(_options.Logger, mirror.Authority, own.Image.Registry, e.Message);
+                if (endpoint.IsMirror)
+                    RegistryLog.MirrorFailed(_options.Logger, endpoint.Authority, own.Image.Registry, e.Message);
+                else
+                    RegistryLog.RegistryFailed(_options.Logger, endpoint.Authority, e.Message);
             }
         }
-
-        return await ask(own).ConfigureAwait(false);
     }
 
     private async Task<bool> IsUnchangedAsync(RegistryTarget target, Digest known, CancellationToken cancellationToken)

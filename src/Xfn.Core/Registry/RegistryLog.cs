@@ -25,4 +25,7 @@ internal static partial class RegistryLog
 
     [LoggerMessage(EventId = 206, Level = LogLevel.Warning, Message = "the host program failed to give credentials for registry '{Host}'")]
     public static partial void CallbackFailed(ILogger logger, string host, Exception exception);
+
+    [LoggerMessage(EventId = 207, Level = LogLevel.Warning, Message = "registry '{Host}' is passed over, and its mirrors are asked again: {Found}")]
+    public static partial void RegistryFailed(ILogger logger, string host, string found);
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using Xfn.Core.Layers;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
@@ -292,6 +293,37 @@ public class RegistryConnectionTests
         Assert.That(mirror.Requests, Has.Count.EqualTo(1));
     }
 
+    [TestCase(0, true)]
+    [TestCase(0, false)]
+    [TestCase(60_000, true)]
+    [TestCase(60_000, false)]
+    public async Task A_blob_that_a_mirror_cuts_short_comes_from_the_registry(int sent, bool ranges, CancellationToken token)
+    {
+        using FaultyServer mirror = Cutting(sent);
+        using var registry = new FaultyServer((request, response) => ranges && request["Range"] is { } range
+            ? response.SendAsync(206, FaultyRegistry.Layer[int.Parse(range[6..].Split('-')[0], null)..], $"Content-Range: bytes {range[6..]}/100000")
+            : FaultyRegistry.ServeAsync(request, response));
+        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options with { Mirrors = MirrorOf(registry, mirror) }, token), Is.EqualTo(FaultyRegistry.Layer));
+        Assert.That(mirror.Requests, Has.Count.LessThanOrEqualTo(3), "it was asked again and again");
+    }
+
+    /// <summary>Where the registry cannot be reached, a mirror that breaks off is all there is.</summary>
+    [Test]
+    public async Task A_blob_that_a_mirror_cuts_short_comes_from_it_after_all(CancellationToken token)
+    {
+        int cuts = 3;
+        using FaultyServer mirror = new(async (request, response) =>
+        {
+            response.Close = cuts-- > 0;
+            await response.RawAsync("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+            await response.RawAsync(response.Close ? FaultyRegistry.Layer[..1000] : FaultyRegistry.Layer);
+        });
+        using var registry = new FaultyServer((_, response) => response.SendAsync(404));
+        var log = new ListLogger();
+        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options with { Logger = log, Mirrors = MirrorOf(registry, mirror) }, token), Is.EqualTo(FaultyRegistry.Layer));
+        Assert.That(log.Text, Does.Contain($"registry '{registry.Host}' is passed over"));
+    }
+
     [Test]
     public void A_registry_that_nobody_answers_for_is_said_so(CancellationToken token)
     {
@@ -330,6 +362,26 @@ public class RegistryConnectionTests
     public void A_mirror_that_is_none_is_an_error_at_once(string mirror) => Assert.That(
         () => new RegistryImageFetcher(new RegistryOptions { Mirrors = { ["r.test"] = [mirror] } }),
         Throws.TypeOf<ArgumentException>().With.Message.Contains($"cannot use mirror '{mirror}'"));
+
+    private static FaultyServer Cutting(int sent) => new(async (_, response) =>
+    {
+        response.Close = true;
+        await response.RawAsync("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        await response.RawAsync(FaultyRegistry.Layer[..sent]);
+    });
+
+    private static Dictionary<string, IReadOnlyList<string>> MirrorOf(FaultyServer registry, FaultyServer mirror) => new() { [registry.Host] = [mirror.Host] };
+
+    /// <summary>Reads the layer as the runner does.</summary>
+    private static async Task<byte[]> ReadAsync(string host, RegistryOptions options, CancellationToken token)
+    {
+        using var fetcher = new RegistryImageFetcher(options);
+        using var reader = new BlobReader(fetcher, ImageReference.Parse($"{host}/fn"), FaultyRegistry.LayerDescriptor, new FetchContext());
+        byte[] content = new byte[FaultyRegistry.Layer.Length];
+        await reader.ReadExactlyAsync(content, token);
+        await reader.VerifyAsync(token);
+        return content;
+    }
 
     /// <summary>A name with several addresses, of which only loopback ones answer.</summary>
     private sealed class SilentDialer(params string[] addresses) : Dialer
