@@ -5,7 +5,10 @@ namespace Xfn.Core;
 /// <summary>Says what is wrong with a JSON document in the document's own terms: the serializer speaks of .NET's types.</summary>
 internal static class JsonFault
 {
+    // Of the serializer's messages: that a property is missing, that one is null, and that a null is read for a number.
     private const string Missing = "including:";
+    private const string Null = "null values";
+    private const string NullToken = "'Null'";
 
     /// <summary>What is wrong, to follow "cannot read X: ".</summary>
     public static string Describe(JsonException exception)
@@ -21,6 +24,8 @@ internal static class JsonFault
         // The reader's own exceptions, of a type that is not public, are about JSON as such; the serializer's about what it means.
         if (exception.GetType() != typeof(JsonException) || exception.InnerException is JsonException)
             return $"it is no valid JSON (line {exception.LineNumber + 1}, byte {exception.BytePositionInLine + 1})";
+        if (exception.Message.Contains(Null, StringComparison.Ordinal) || exception.InnerException?.Message.Contains(NullToken, StringComparison.Ordinal) == true)
+            return $"{where} is null";
         return $"{where} is of another kind than it must be, or comes twice";
     }
 }

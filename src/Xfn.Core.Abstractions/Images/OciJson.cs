@@ -70,6 +70,36 @@ internal sealed class DigestJsonConverter : JsonConverter<Digest>
     public override void Write(Utf8JsonWriter writer, Digest value, JsonSerializerOptions options) => writer.WriteStringValue(value.ToString());
 }
 
+/// <summary>Reads and writes a command's words. A text is one word: docker takes what some builders write so.</summary>
+internal sealed class WordsJsonConverter : JsonConverter<IReadOnlyList<string>>
+{
+    public override IReadOnlyList<string> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+            return [reader.GetString()!];
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw new JsonException();
+        var words = new List<string>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            // ParseConfig refuses a null.
+            if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
+                throw new JsonException();
+            words.Add(reader.GetString()!);
+        }
+
+        return words;
+    }
+
+    public override void Write(Utf8JsonWriter writer, IReadOnlyList<string> value, JsonSerializerOptions options)
+    {
+        writer.WriteStartArray();
+        foreach (string word in value)
+            writer.WriteStringValue(word);
+        writer.WriteEndArray();
+    }
+}
+
 /// <summary>Source-generated (de)serialization of the OCI image documents.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,

@@ -121,11 +121,11 @@ public sealed record ImageExecutionConfig
     public IReadOnlyList<string>? Env { get; init; }
 
     /// <summary>The command and its first arguments.</summary>
-    [JsonPropertyName("Entrypoint")]
+    [JsonPropertyName("Entrypoint"), JsonConverter(typeof(WordsJsonConverter))]
     public IReadOnlyList<string>? Entrypoint { get; init; }
 
     /// <summary>Default arguments, or the command when there is no entrypoint.</summary>
-    [JsonPropertyName("Cmd")]
+    [JsonPropertyName("Cmd"), JsonConverter(typeof(WordsJsonConverter))]
     public IReadOnlyList<string>? Cmd { get; init; }
 
     /// <summary>The working directory.</summary>

@@ -56,6 +56,41 @@ internal sealed class OciDocumentsTests
         }
     }
 
+    [TestCase("""{"architecture":null,"rootfs":{"diff_ids":[]}}""", "its architecture is null")]
+    [TestCase("""{"rootfs":{"diff_ids":null}}""", "its rootfs.diff_ids is null")]
+    [TestCase("""{"rootfs":null}""", "its rootfs is null")]
+    [TestCase("""{"config":{"Cmd":{}},"rootfs":{"diff_ids":[]}}""", "its config.Cmd is of another kind")]
+    [TestCase("""{"config":{"Cmd":["a",1]},"rootfs":{"diff_ids":[]}}""", "is of another kind")]
+    [TestCase("""{"config":{"Cmd":["a",null]},"rootfs":{"diff_ids":[]}}""", "expected a configuration, found null")]
+    public void A_configuration_says_where_it_is_wrong(string json, string found) => Assert.That(
+        () => OciDocuments.ParseConfig(ImageReference.Parse("registry.example/fn:v1"), Encoding.UTF8.GetBytes(json)),
+        Throws.InstanceOf<InvalidImageException>().With.Message.Contains(found));
+
+    [TestCase("""{"manifests":null}""", "index", "its manifests is null")]
+    [TestCase("""{"layers":null,"config":{"mediaType":"x","size":1,"digest":"DIGEST"}}""", "manifest", "its layers is null")]
+    [TestCase("""{"layers":[],"config":{"mediaType":"x","size":null,"digest":"DIGEST"}}""", "manifest", "its config.size is null")]
+    [TestCase("""{"layers":[],"config":{"mediaType":null,"size":1,"digest":"DIGEST"}}""", "manifest", "its config.mediaType is null")]
+    [TestCase("""{"layers":[],"config":{"mediaType":"x","size":"1","digest":"DIGEST"}}""", "manifest", "its config.size is of another kind")]
+    public void A_null_is_said_to_be_one(string json, string kind, string found)
+    {
+        ImageReference image = ImageReference.Parse("registry.example/fn:v1");
+        byte[] document = Encoding.UTF8.GetBytes(json.Replace("DIGEST", Digest.Compute("x"u8).ToString(), StringComparison.Ordinal));
+        Assert.That(
+            () => kind == "index" ? (object)OciDocuments.ParseIndex(image, document) : OciDocuments.ParseManifest(image, document),
+            Throws.InstanceOf<InvalidImageException>().With.Message.Contains(found));
+    }
+
+    /// <summary>As docker does; podman refuses it.</summary>
+    [Test]
+    public void A_command_that_is_a_text_is_one_word()
+    {
+        ImageConfig config = OciDocuments.ParseConfig(
+            ImageReference.Parse("registry.example/fn:v1"), """{"config":{"Entrypoint":"/bin/a b","Cmd":"c"},"rootfs":{"diff_ids":[]}}"""u8);
+        Assert.That(config.Config!.Entrypoint, Is.EqualTo(["/bin/a b"]));
+        Assert.That(config.Config.Cmd, Is.EqualTo(["c"]));
+        Assert.That(OciDocuments.ParseConfig(ImageReference.Parse("registry.example/fn:v1"), OciJson.Serialize(config)).Config!.Cmd, Is.EqualTo(["c"]));
+    }
+
     /// <summary>Another reader would take the other one.</summary>
     [TestCase("""{"config":{"Cmd":["a"],"cmd":["b"]},"rootfs":{"diff_ids":[]}}""")]
     public void Two_fields_of_one_name_in_two_cases_are_refused(string json) =>
