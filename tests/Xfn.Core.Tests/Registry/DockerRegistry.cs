@@ -9,18 +9,23 @@ internal sealed class DockerRegistry : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly Process _process;
+    private readonly IPAddress _address;
 
     /// <param name="configure">Fills the registry's directory and gives more YAML: for its http section, and sections of its own.</param>
-    public DockerRegistry(Func<TemporaryDirectory, (string Http, string Other)>? configure = null)
+    /// <param name="address">Where it listens, if not on 127.0.0.1.</param>
+    /// <param name="storage">Another registry, whose images it serves.</param>
+    public DockerRegistry(Func<TemporaryDirectory, (string Http, string Other)>? configure = null, IPAddress? address = null, DockerRegistry? storage = null)
     {
+        _address = address ?? IPAddress.Loopback;
         Port = FreePort();
+        Storage = storage?.Storage ?? _directory["data"];
         (string http, string other) = configure?.Invoke(_directory) ?? ("", "");
         File.WriteAllText(_directory["config.yml"], $"""
             version: 0.1
             log: {"{"} level: error {"}"}
-            storage: {"{"} filesystem: {"{"} rootdirectory: "{_directory["data"]}" {"}"}, delete: {"{"} enabled: true {"}"} {"}"}
+            storage: {"{"} filesystem: {"{"} rootdirectory: "{Storage}" {"}"}, delete: {"{"} enabled: true {"}"} {"}"}
             http:
-              addr: 127.0.0.1:{Port}
+              addr: "{Host}"
             {http}
             {other}
             """);
@@ -32,7 +37,9 @@ internal sealed class DockerRegistry : IDisposable
 
     public int Port { get; }
 
-    public string Host => $"127.0.0.1:{Port}";
+    private string Storage { get; }
+
+    public string Host => new IPEndPoint(_address, Port).ToString();
 
     /// <summary>Copies an image into the registry, as skopeo does.</summary>
     public void Push(string source, string name, params string[] options) =>
@@ -59,8 +66,8 @@ internal sealed class DockerRegistry : IDisposable
         {
             try
             {
-                using var client = new TcpClient();
-                client.Connect(IPAddress.Loopback, Port);
+                using var client = new TcpClient(_address.AddressFamily);
+                client.Connect(_address, Port);
                 return;
             }
             catch (SocketException) when (!_process.HasExited)

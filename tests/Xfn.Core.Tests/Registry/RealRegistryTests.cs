@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.NetworkInformation;
+
 namespace Xfn.Core.Tests.Registry;
 
 /// <summary>Against Debian's docker-registry, with images by umoci and skopeo.</summary>
@@ -28,6 +31,19 @@ public class RealRegistryTests
 
         Assert.That(manifest.Layers, Has.Count.EqualTo(2));
         Assert.That((await fetcher.ManifestAsync(image, token: token)).MediaType, Is.EqualTo(mediaType));
+    }
+
+    [Test]
+    public async Task A_registry_may_be_named_by_its_ipv6_address(CancellationToken token)
+    {
+        if (!NetworkInterface.GetAllNetworkInterfaces().SelectMany(i => i.GetIPProperties().UnicastAddresses).Any(a => a.Address.Equals(IPAddress.IPv6Loopback)))
+            Assert.Ignore("this machine has no [::1]");
+
+        // Pushed to the other one: skopeo takes no such address.
+        using var registry = new DockerRegistry(address: IPAddress.IPv6Loopback, storage: _registry);
+        using var fetcher = new RegistryImageFetcher();
+        ImageManifest manifest = await fetcher.WholeImageAsync($"[::1]:{registry.Port}/team/fn:v1", token: token);
+        Assert.That(manifest.Layers, Has.Count.EqualTo(2));
     }
 
     [Test]
