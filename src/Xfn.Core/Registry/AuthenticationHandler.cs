@@ -17,15 +17,24 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
         AuthorizationSlot slot = _cache.Get(new AuthorizationKey(uri.GetLeftPart(UriPartial.Authority), target.Repository, target.Auth));
 
         Authorization? used = slot.Current;
-        bool refreshed = false;
+        int refreshes = 0;
         if (used is not null && used.IsExpired(options.TimeProvider))
-            (used, refreshed) = (await RefreshAsync(slot, target, uri, [used.Challenge], used, cancellationToken).ConfigureAwait(false), true);
+            (used, refreshes) = (await RefreshAsync(slot, target, uri, [used.Challenge], used, cancellationToken).ConfigureAwait(false), 1);
         while (true)
         {
             request.Headers.Authorization = used?.Header;
             HttpResponseMessage response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
             Challenge[] challenges = Challenge.Of(response);
-            if (!RedirectFollower.SameAuthority(RedirectFollower.AskedOf(request), uri))
+            Uri asked = RedirectFollower.AskedOf(request);
+            if (response.StatusCode == HttpStatusCode.Unauthorized && RedirectFollower.IsUpgrade(uri, asked))
+            {
+                // The registry itself wants HTTPS. What it is to be shown, it is shown there at once, and nothing in the clear.
+                response.Dispose();
+                request.RequestUri = target.Url(Uri.UriSchemeHttps);
+                return await SendAsync(request, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (!RedirectFollower.SameAuthority(asked, uri))
             {
                 return response.StatusCode == HttpStatusCode.Unauthorized
                     ? await AnswerForeignAsync(request, challenges, response, target, cancellationToken).ConfigureAwait(false)
@@ -38,15 +47,19 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
             if (response.StatusCode != HttpStatusCode.Unauthorized && !mayHaveExpired)
                 return Answer(request, response, slot);
 
-            // Once a request: what a fresh token does not open, another one will not. The next request begins with what the registry wants by then.
+            // Once a request: what a fresh token does not open, another one will not; but a password may, where one is asked for by then. The
+            // next request begins with what the registry wants by then.
             Authorization? refused = used;
+            bool wantsPassword = !mayHaveExpired && refused is { Challenge.IsBearer: true } && challenges is [{ IsBearer: false }, ..] && challenges.Any(c => c.IsBasic);
             try
             {
                 if (mayHaveExpired)
                     challenges = [refused!.Challenge];
-                else if (!refreshed && !challenges.Any(c => c.IsBearer || c.IsBasic))
+                else if (wantsPassword && refreshes == 0)
+                    challenges = [refused!.Challenge, .. challenges];
+                else if (refreshes == 0 && !challenges.Any(c => c.IsBearer || c.IsBasic))
                     challenges = await AskRootAsync(uri, cancellationToken).ConfigureAwait(false);
-                used = refreshed ? null : await RefreshAsync(slot, target, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
+                used = refreshes >= (wantsPassword ? 2 : 1) ? null : await RefreshAsync(slot, target, uri, challenges, refused, cancellationToken).ConfigureAwait(false);
             }
             catch
             {
@@ -60,7 +73,7 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
                 return Answer(request, response, slot);
             }
 
-            refreshed = true;
+            refreshes++;
             response.Dispose();
         }
     }

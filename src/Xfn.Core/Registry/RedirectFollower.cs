@@ -27,13 +27,17 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
     public static bool SameAuthority(Uri one, Uri other) =>
         one.Scheme == other.Scheme && one.Port == other.Port && one.IdnHost.Equals(other.IdnHost, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>A request for another URL with the headers of one; with its authorization where both are of one host.</summary>
+    /// <summary>Whether a URL is another's by HTTPS: of the same host, both at the ports that need not be written.</summary>
+    public static bool IsUpgrade(Uri from, Uri to) => from is { Scheme: "http", IsDefaultPort: true } && to is { Scheme: "https", IsDefaultPort: true }
+        && from.IdnHost.Equals(to.IdnHost, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>A request for another URL with the headers of one; with its authorization where that is for both.</summary>
     public static HttpRequestMessage Copy(HttpRequestMessage request, Uri uri, Uri origin)
     {
         var copy = new HttpRequestMessage(request.Method, uri) { Content = request.Content };
         foreach ((string name, HeaderStringValues values) in request.Headers.NonValidated)
         {
-            if (name != "Authorization" || SameAuthority(uri, request.RequestUri!))
+            if (name != "Authorization" || SharesAuthorization(request.RequestUri!, uri))
                 copy.Headers.TryAddWithoutValidation(name, values);
         }
 
@@ -75,6 +79,13 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
             }
         }
     }
+
+    /// <remarks>What a registry leads to on its own host, outside of its API, is a store behind it, with a URL that says all. Some refuse
+    /// a request that shows more, and docker shows no more.</remarks>
+    private static bool SharesAuthorization(Uri from, Uri to) =>
+        (SameAuthority(from, to) || IsUpgrade(from, to)) && (IsOfApi(to) || !IsOfApi(from));
+
+    private static bool IsOfApi(Uri uri) => uri.AbsolutePath.StartsWith("/v2/", StringComparison.Ordinal);
 
     private static void Check(Uri uri, Uri origin)
     {

@@ -30,6 +30,8 @@ internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions op
             try
             {
                 response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+                if (request.RequestUri.Scheme == Uri.UriSchemeHttps && response.IsSuccessStatusCode)
+                    Remember(authority);
             }
             catch (Exception e) when (e is HttpRequestException { InnerException: not RefusedUrlException } or IOException or TimeoutException)
             {
@@ -73,10 +75,15 @@ internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions op
             // A certificate that is not trusted is TLS all the same.
         }
 
-        if (!certificateCame)
-            return false;
+        if (certificateCame)
+            Remember(authority);
+        return certificateCame;
+    }
+
+    private void Remember(string authority)
+    {
         if (_secure.Count >= MaxRemembered)
             _secure.Clear();
-        return _secure[authority] = true;
+        _secure[authority] = true;
     }
 }

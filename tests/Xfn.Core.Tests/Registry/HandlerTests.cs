@@ -25,7 +25,7 @@ public class HandlerTests
     {
         var stub = new Stub(hop => hop.RequestUri!.Host switch
         {
-            "r.test" when hop.RequestUri.AbsolutePath != "/again" => Redirect("/again"),
+            "r.test" when hop.RequestUri.AbsolutePath != "/v2/again" => Redirect("/v2/again"),
             "r.test" => Redirect("https://store.test/x?signature=s"),
             _ => new HttpResponseMessage(HttpStatusCode.OK),
         });
@@ -37,7 +37,7 @@ public class HandlerTests
 
         Assert.That(request.RequestUri, Is.EqualTo(asked));
         Assert.That(RedirectFollower.AskedOf(request).AbsoluteUri, Is.EqualTo("https://store.test/x?signature=s"));
-        Assert.That(string.Join(' ', stub.Messages.Select(m => m.RequestUri)), Is.EqualTo($"{asked} https://r.test/again https://store.test/x?signature=s"));
+        Assert.That(string.Join(' ', stub.Messages.Select(m => m.RequestUri)), Is.EqualTo($"{asked} https://r.test/v2/again https://store.test/x?signature=s"));
         Assert.That(string.Join(' ', stub.Messages.Select(m => $"{m.Headers.Authorization?.Parameter}-{m.Headers.AcceptEncoding}")), Is.EqualTo("secret-identity secret-identity -identity"));
         Assert.That(stub.Messages.Select(RedirectFollower.OriginOf), Is.All.EqualTo(asked), "the registry's word counts at every hop");
     }

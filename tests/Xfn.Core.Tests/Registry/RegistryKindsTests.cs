@@ -91,6 +91,29 @@ public class RegistryKindsTests
         Assert.That(registry.Requests, Has.Count.EqualTo(4 + (status == 401 ? 1 : 0)));
     }
 
+    /// <summary>Harbor asks for a password whenever a token does not suffice, whether or not it takes passwords.</summary>
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task A_registry_that_wants_a_password_in_the_place_of_a_token_gets_another_token_first(bool tokens, CancellationToken token)
+    {
+        int asked = 0;
+        using var realm = new FaultyServer((_, response) => response.SendAsync(200, $"{{\"token\":\"t{++asked}\"}}"));
+        string good = "Bearer t1";
+        using var registry = new FaultyServer((request, response) => request["Authorization"] is not { } shown
+            ? response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{realm.Host}/token\"")
+            : shown == good || (good.Length == 0 && shown.StartsWith("Basic ", StringComparison.Ordinal))
+                ? FaultyRegistry.ServeAsync(request, response)
+                : response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"harbor\""));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
+        var context = new FetchContext { Auth = new ImagePullAuth { Username = "user", Password = "p" } };
+        await fetcher.ManifestAsync($"{registry.Host}/fn", context, token);
+
+        good = tokens ? "Bearer t2" : "";
+        await fetcher.ManifestAsync($"{registry.Host}/fn", context, token);
+
+        Assert.That(string.Join(' ', registry.Requests.Skip(2).Select(r => r["Authorization"]!.Split(' ')[0])), Is.EqualTo(tokens ? "Bearer Bearer" : "Bearer Bearer Basic"));
+    }
+
     [TestCase(400)]
     [TestCase(403)]
     public void What_is_refused_for_another_reason_is_asked_for_once_more_at_most(int status, CancellationToken token)

@@ -33,6 +33,47 @@ public class RegistryRedirectTests
         Assert.That(foreign.Target, Is.EqualTo("/signed?key=abc"));
     }
 
+    /// <summary>As docker does, which shows its authorization within the API only: stores behind the registry's own name refuse a signed URL with more.</summary>
+    [TestCase("/storage/x?sig=a", false)]
+    [TestCase("/v2/other/blobs/x", true)]
+    public async Task Authorization_stays_within_the_api_of_its_host(string location, bool shown, CancellationToken token)
+    {
+        using var registry = new FaultyServer((request, response) => request.Target == location
+            ? response.SendAsync((request["Authorization"] is not null) == shown ? 200 : 400, FaultyRegistry.Layer)
+            : request["Authorization"] is null
+                ? response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"x\"")
+                : response.SendAsync(302, "", $"Location: {location}"));
+        using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options);
+        Assert.That(await fetcher.BlobAsync($"{registry.Host}/fn", FaultyRegistry.LayerDescriptor, 0, new FetchContext { Auth = Secret }, token), Is.EqualTo(FaultyRegistry.Layer));
+    }
+
+    [TestCase("https://registry.test", true)]
+    [TestCase("https://registry.test:8443", false)]
+    [TestCase("https://other.test", false)]
+    [TestCase("http://registry.test:8080", false)]
+    public async Task A_registry_that_leads_to_its_own_https_gets_its_credentials_there(string to, bool shown, CancellationToken token)
+    {
+        using TestCertificates certificates = new();
+        using var plain = new FaultyServer((request, response) => response.SendAsync(301, "", $"Location: {to}{request.Target}"));
+        using var secure = new FaultyServer(
+            (request, response) => request["Authorization"] is null ? response.SendAsync(401, "", "WWW-Authenticate: Basic realm=\"x\"") : FaultyRegistry.ServeAsync(request, response),
+            to.StartsWith("https:", StringComparison.Ordinal) ? certificates.Server(new Uri(to).Host) : null);
+        var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", secure.Port), ["other.test"] = ("203.0.113.6", secure.Port) };
+        dialer.Plain = plain.Port;
+        using var fetcher = new RegistryImageFetcher(
+            FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" }, CertificateAuthorities = [certificates.Authority] }, dialer);
+        Task<ImageManifest> Fetch() => fetcher.WholeImageAsync("registry.test/fn", new FetchContext { Auth = Secret }, token);
+
+        if (shown)
+            await Fetch();
+        else
+            Assert.That(Fetch, Throws.TypeOf<UnauthorizedException>());
+
+        Assert.That(plain.Requests.Select(r => r["Authorization"]), Is.All.Null, "they were sent in the clear");
+        Assert.That(plain.Requests, Has.Count.EqualTo(1), "it was asked in the clear again");
+        Assert.That(secure.Requests.Any(r => r["Authorization"] is not null), Is.EqualTo(shown));
+    }
+
     [Test]
     public async Task A_range_goes_along(CancellationToken token)
     {
@@ -287,6 +328,9 @@ internal sealed class TestDialer : Dialer
         set => _hosts[host] = value;
     }
 
+    /// <summary>The port that is connected to for port 80; 0 for the host's.</summary>
+    public int Plain { get; set; }
+
     public Func<string, string?> Resolving { get; set; } = _ => null;
 
     /// <summary>What was connected to.</summary>
@@ -303,7 +347,7 @@ internal sealed class TestDialer : Dialer
         if (addresses.Length == 0)
             throw new SocketException((int)SocketError.HostNotFound);
         Connected.Enqueue(addresses);
-        int local = _hosts.Values.FirstOrDefault(h => IPAddress.Parse(h.Address).Equals(addresses[0])).Port;
+        int local = port == 80 && Plain != 0 ? Plain : _hosts.Values.FirstOrDefault(h => IPAddress.Parse(h.Address).Equals(addresses[0])).Port;
         return ((await base.ConnectAsync([IPAddress.Loopback], local == 0 ? port : local, cancellationToken)).Stream, addresses[0]);
     }
 }
