@@ -134,7 +134,7 @@ internal sealed class FailureTests : RunnerFixture
         program[18] = 183; // e_machine: arm64
         TestImage image = TestImage.Command("/foreign").WithLayer(tar => tar.File("foreign", program, (UnixFileMode)0b111_101_101));
         var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)))!;
-        Assert.That(error.Message, Does.Contain("/foreign").And.Contain("another processor"));
+        Assert.That(error.Message, Does.Contain("/foreign").And.Contain("another platform"));
     }
 
     [Test, CancelAfter(60_000)]
