@@ -88,7 +88,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             _ready = new ReadyPool<RunSpark>(
                 token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
-            var store = new ImageStore(_cache);
+            var store = new ImageStore(_cache, options.Logger);
             LayerStore layers = _layers = new LayerStore(_cache, sparks, options.UnpackLimits, options.TimeProvider, options.Logger);
             var uses = new ImageUses(_cache, options.TimeProvider);
             Platform platform = options.Platform ?? PlatformSelector.Host;

@@ -1,10 +1,12 @@
+extern alias spark;
+
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Spark.Interop;
-using Xfn.Core.Spark.Layers;
-using Xfn.Core.Spark;
+using spark::Xfn.Core.Spark.Interop;
+using spark::Xfn.Core.Spark.Layers;
+using spark::Xfn.Core.Spark;
 
 namespace Xfn.Core.Benchmarks;
 

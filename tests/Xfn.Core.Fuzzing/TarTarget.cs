@@ -1,6 +1,8 @@
+extern alias spark;
+
 using System.Runtime.InteropServices;
 using System.Text;
-using Xfn.Core.Spark.Tar;
+using spark::Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Fuzzing;
 

@@ -1,3 +1,5 @@
+extern alias spark;
+
 using System.Text;
 using Google.Protobuf;
 using Grpc.Core;
@@ -10,7 +12,7 @@ using Xfn.Core.Remote;
 using Xfn.Core.Server;
 using Xfn.Core.Sources;
 using Xfn.Core.Spark;
-using Xfn.Core.Spark.Interop;
+using spark::Xfn.Core.Spark.Interop;
 using Metadata = Grpc.Core.Metadata;
 
 namespace Xfn.Core.Fuzzing;

@@ -1,4 +1,4 @@
-using ImageWriter;
+using Xfn.Image;
 
 namespace Xfn.Core.Samples.Tests;
 

@@ -3,7 +3,7 @@ using System.Formats.Tar;
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
-using ImageWriter;
+using Xfn.Image;
 
 namespace Xfn.Core.Samples.Tests;
 

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using ImageWriter;
+using Xfn.Image;
 
 namespace Xfn.Core.Samples.Tests;
 

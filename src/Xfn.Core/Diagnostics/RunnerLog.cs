@@ -31,4 +31,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(9, LogLevel.Warning, "The ids of functions are not theirs alone: {Found}. {Remedy}")]
     public static partial void IdsShared(ILogger logger, string found, string remedy);
+
+    [LoggerMessage(11, LogLevel.Information, "What the cache has of the users of image {Digest} is set aside, and read from the image again: {Found}.")]
+    public static partial void UserFilesSetAside(ILogger logger, Digest digest, string found);
 }

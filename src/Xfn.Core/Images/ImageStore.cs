@@ -1,11 +1,12 @@
-using System.Security.Cryptography;
+using Microsoft.Extensions.Logging;
 using Xfn.Core.Cache;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
 /// <summary>The cache's manifests and configurations.</summary>
-internal sealed class ImageStore(CacheDirectory cache)
+internal sealed class ImageStore(CacheDirectory cache, ILogger logger)
 {
     /// <summary>Does something in the cache; what its file system refuses is told with the directory and a remedy.</summary>
     public async Task<T> GuardAsync<T>(Func<ValueTask<T>> operation)
@@ -79,36 +80,26 @@ internal sealed class ImageStore(CacheDirectory cache)
         .Where(file => file.LastWriteTimeUtc < before)
         .Sum(file => CountedRemoval.RemoveFile(file.FullName));
 
-    /// <summary>An image's user files, as they were read once; null when they were not, or are not there as they were written.</summary>
-    public SparkFiles? ReadUserFiles(Digest manifest)
+    /// <summary>An image's user files, as they were read once; null when they were not, or are not there as this version writes
+    /// them.</summary>
+    public UserFiles? ReadUserFiles(Digest manifest)
     {
         try
         {
-            ReadOnlySpan<byte> content = File.ReadAllBytes(UserFilesPath(manifest));
-            if (content.Length < SHA256.HashSizeInBytes + SparkFrame.HeaderBytes)
-                return null;
-            ReadOnlySpan<byte> frame = content[SHA256.HashSizeInBytes..];
-            if (!content.StartsWith(SHA256.HashData(frame)))
-                return null;
-            int length = SparkFrame.ReadHeader(frame, out SparkMessageKind kind);
-            return SparkFrame.Read(kind, frame.Slice(SparkFrame.HeaderBytes, length)) as SparkFiles;
+            return UserFiles.FromJson(File.ReadAllBytes(UserFilesPath(manifest)));
         }
         catch (FileNotFoundException)
         {
             return null;
         }
-        catch (Exception ex) when (ex is InvalidDataException or ArgumentException)
+        catch (InvalidDataException ex)
         {
-            // Another version's.
+            RunnerLog.UserFilesSetAside(logger, manifest, ex.Message);
             return null;
         }
     }
 
-    public void WriteUserFiles(Digest manifest, SparkFiles files)
-    {
-        ReadOnlySpan<byte> frame = SparkFrame.Write(files).Span;
-        cache.Write(UserFilesPath(manifest), [.. SHA256.HashData(frame), .. frame]);
-    }
+    public void WriteUserFiles(Digest manifest, UserFiles files) => cache.Write(UserFilesPath(manifest), files.ToJson());
 
     private string UserFilesPath(Digest manifest) => BlobPath(manifest) + ".users";
 

@@ -12,11 +12,11 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
 
     public async Task<StoredImage> CompleteAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
     {
-        SparkFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
-        return image with { Passwd = files.Contents[0], Group = files.Contents[1], HasUserFiles = true };
+        UserFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        return image with { Passwd = files.Passwd, Group = files.Group, HasUserFiles = true };
     }
 
-    private async Task<SparkFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    private async Task<UserFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
     {
         // What this spark does is read; it needs no directory but one to stand in.
         SparkProcess spark = await sparks.StartAsync("work", cache.Store, cancellationToken).ConfigureAwait(false);
@@ -27,7 +27,8 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
                 .ConfigureAwait(false);
             try
             {
-                SparkFiles files = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
+                SparkFiles read = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
+                var files = UserFiles.Of(read.Contents[0], read.Contents[1]);
                 Keep(image, files);
                 return files;
             }
@@ -42,7 +43,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
         }
     }
 
-    private void Keep(StoredImage image, SparkFiles files)
+    private void Keep(StoredImage image, UserFiles files)
     {
         try
         {

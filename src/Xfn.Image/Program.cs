@@ -1,5 +1,5 @@
 using System.CommandLine;
-using ImageWriter;
+using Xfn.Image;
 using Xfn.Core;
 
 var program = new Argument<FileInfo>("PROGRAM") { Description = "An executable for Linux, published as NativeAOT or self-contained. Its directory goes into the image whole." };

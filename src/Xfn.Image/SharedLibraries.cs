@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace ImageWriter;
+namespace Xfn.Image;
 
 /// <summary>Which shared libraries a program needs, as this machine's dynamic linker finds them.</summary>
 internal static class SharedLibraries

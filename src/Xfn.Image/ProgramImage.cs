@@ -1,6 +1,6 @@
 using Xfn.Core;
 
-namespace ImageWriter;
+namespace Xfn.Image;
 
 /// <summary>An image of a published program: below, the shared libraries it needs; above, the directory it was published to.</summary>
 /// <remarks>Two layers, because the libraries change seldom and are the same for every program of a machine: a cache keeps them once.</remarks>

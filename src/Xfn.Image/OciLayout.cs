@@ -1,7 +1,7 @@
 using System.Text;
 using Xfn.Core;
 
-namespace ImageWriter;
+namespace Xfn.Image;
 
 /// <summary>A directory that holds images.</summary>
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>. Every file is written

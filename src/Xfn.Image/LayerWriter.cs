@@ -3,7 +3,7 @@ using System.IO.Compression;
 using System.Security.Cryptography;
 using Xfn.Core;
 
-namespace ImageWriter;
+namespace Xfn.Image;
 
 /// <summary>A file of a layer: where it will be, relative to the root, and where its bytes are.</summary>
 internal sealed record LayerFile(string Path, string Source, bool Executable);

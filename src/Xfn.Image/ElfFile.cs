@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace ImageWriter;
+namespace Xfn.Image;
 
 /// <summary>What the header of an ELF file says.</summary>
 /// <remarks><see href="https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html">System V ABI, ELF Header</see>.</remarks>
