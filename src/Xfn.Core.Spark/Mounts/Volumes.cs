@@ -42,7 +42,7 @@ internal static class Volumes
         {
             RootFileSystem.MountOverlay(workspace, links, [target], own, target);
         }
-        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.Overlay)
+        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {
             // Before Linux 5.11, or upon two overlays already, which is as many as the kernel stacks.
             Copy(from, files, volume, bytes);

@@ -65,7 +65,7 @@ internal static class StoreWork
         {
             return Directories.Open(RootFileSystem.Mount(Workspace.Mount("", outerProc: true), "rootfs", layers, new Skeleton()));
         }
-        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.Overlay)
+        catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {
             int below = Directories.Make(here, Below);
             LayerFlattener.Flatten(OpenLayers(layers), below);
