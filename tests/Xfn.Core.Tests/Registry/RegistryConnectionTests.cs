@@ -303,7 +303,7 @@ public class RegistryConnectionTests
         using var registry = new FaultyServer((request, response) => ranges && request["Range"] is { } range
             ? response.SendAsync(206, FaultyRegistry.Layer[int.Parse(range[6..].Split('-')[0], null)..], $"Content-Range: bytes {range[6..]}/100000")
             : FaultyRegistry.ServeAsync(request, response));
-        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options with { Mirrors = MirrorOf(registry, mirror) }, token), Is.EqualTo(FaultyRegistry.Layer));
+        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options.With(o => o.Mirrors[registry.Host] = [mirror.Host]), token), Is.EqualTo(FaultyRegistry.Layer));
         Assert.That(mirror.Requests, Has.Count.LessThanOrEqualTo(3), "it was asked again and again");
     }
 
@@ -320,7 +320,11 @@ public class RegistryConnectionTests
         });
         using var registry = new FaultyServer((_, response) => response.SendAsync(404));
         var log = new ListLogger();
-        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options with { Logger = log, Mirrors = MirrorOf(registry, mirror) }, token), Is.EqualTo(FaultyRegistry.Layer));
+        Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options.With(o =>
+        {
+            o.Logger = log;
+            o.Mirrors[registry.Host] = [mirror.Host];
+        }), token), Is.EqualTo(FaultyRegistry.Layer));
         Assert.That(log.Text, Does.Contain($"registry '{registry.Host}' is passed over"));
     }
 
@@ -369,8 +373,6 @@ public class RegistryConnectionTests
         await response.RawAsync("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
         await response.RawAsync(FaultyRegistry.Layer[..sent]);
     });
-
-    private static Dictionary<string, IReadOnlyList<string>> MirrorOf(FaultyServer registry, FaultyServer mirror) => new() { [registry.Host] = [mirror.Host] };
 
     /// <summary>Reads the layer as the runner does.</summary>
     private static async Task<byte[]> ReadAsync(string host, RegistryOptions options, CancellationToken token)

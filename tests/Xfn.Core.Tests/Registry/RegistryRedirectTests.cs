@@ -61,7 +61,12 @@ public class RegistryRedirectTests
         var dialer = new TestDialer { ["registry.test"] = ("203.0.113.5", secure.Port), ["other.test"] = ("203.0.113.6", secure.Port) };
         dialer.Plain = plain.Port;
         using var fetcher = new RegistryImageFetcher(
-            FaultyRegistry.Options with { InsecureRegistries = new HashSet<string> { "registry.test" }, CertificateAuthorities = [certificates.Authority] }, dialer);
+            FaultyRegistry.Options.With(o =>
+            {
+                o.InsecureRegistries.Add("registry.test");
+                o.CertificateAuthorities.Add(certificates.Authority);
+            }),
+            dialer);
         Task<ImageManifest> Fetch() => fetcher.WholeImageAsync("registry.test/fn", new FetchContext { Auth = Secret }, token);
 
         if (shown)
