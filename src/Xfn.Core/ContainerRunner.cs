@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
-using Xfn.Core.Bundles;
 using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Diagnostics;

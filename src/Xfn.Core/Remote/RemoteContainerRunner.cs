@@ -5,7 +5,6 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using Xfn.Core.Pipes;
 using Xfn.Core.Remote;
-using Xfn.Core.Runs;
 using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient;
 
 namespace Xfn.Core;
