@@ -28,7 +28,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
             try
             {
                 SparkFiles read = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
-                var files = UserFiles.Of(read.Contents[0], read.Contents[1]);
+                var files = new UserFiles(read.Contents[0], read.Contents[1]);
                 Keep(image, files);
                 return files;
             }
