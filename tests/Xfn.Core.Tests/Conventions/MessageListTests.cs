@@ -70,7 +70,7 @@ internal sealed class MessageListTests
             "Remote" => "remote",
             _ => "run",
         },
-        "Xfn.Core.Abstractions" => message.Room == "Spark" ? "spawn" : "pull",
+        "Xfn.Core.Abstractions" => "pull",
         "Xfn.Core.Spark.Protocol" => "spawn",
         "Xfn.Core.Spark" => message.Room is "Tar" or "Files" or "Layers" ? "unpack-spark" : "start-spark",
         "Xfn.Core.Hosting" => "configure",

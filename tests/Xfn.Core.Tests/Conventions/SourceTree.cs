@@ -22,11 +22,9 @@ internal static class SourceTree
 
     /// <summary>The files of libraries and of the two programs.</summary>
     public static IEnumerable<SourceFile> Code(string root) =>
-        from project in (string[])[.. Projects(Path.Combine(root, "src")), .. Projects(Path.Combine(root, "samples")).Where(p => Path.GetFileName(p) is "Xfn.Cli" or "ImageWriter")]
+        from project in Directory.EnumerateDirectories(Path.Combine(root, "src")).Order(StringComparer.Ordinal)
         from file in Directory.EnumerateFiles(project, "*.cs", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
         let parts = Path.GetRelativePath(project, file).Split('/')
         where parts[0] is not ("obj" or "bin")
         select new SourceFile(Path.GetFileName(project), parts.Length > 1 ? parts[0] : "", File.ReadAllText(file));
-
-    private static IEnumerable<string> Projects(string directory) => Directory.EnumerateDirectories(directory).Order(StringComparer.Ordinal);
 }
