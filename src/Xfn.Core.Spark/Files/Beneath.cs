@@ -48,16 +48,10 @@ internal static unsafe class Beneath
             part = "."u8;
         part.CopyTo(terminated);
         terminated[part.Length] = 0;
-        while (true)
+        fixed (byte* path = terminated)
         {
-            int fd;
-            fixed (byte* path = terminated)
-                fd = Libc.OpenAt2(at, path, Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, Resolve);
-            if (fd >= 0)
-                return fd;
-            // The kernel asks to try again when something was renamed meanwhile anywhere in the mount.
-            if (Libc.Errno is not (Libc.EAGAIN or Libc.EINTR))
-                return -Libc.Errno;
+            int fd = Libc.OpenAt2(at, path, Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, Resolve);
+            return fd >= 0 ? fd : -Libc.Errno;
         }
     }
 }

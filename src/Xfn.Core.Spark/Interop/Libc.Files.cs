@@ -75,10 +75,16 @@ internal static unsafe partial class Libc
         public readonly bool IsWhiteout => Type == S_IFCHR && RawDeviceMajor == 0 && RawDeviceMinor == 0;
     }
 
+    /// <summary>Opens a path by rules for its resolution. What is below a root is looked up again for as long as the
+    /// kernel asks for that: it cannot be sure of <c>..</c> when something was renamed or mounted meanwhile, anywhere.</summary>
     public static int OpenAt2(int directory, byte* path, int flags, ulong resolve)
     {
         var how = new OpenHow { Flags = (uint)flags, Resolve = resolve };
-        return (int)syscall(SYS_openat2, directory, (nint)path, (nint)(&how), sizeof(OpenHow));
+        int fd;
+        do
+            fd = (int)syscall(SYS_openat2, directory, (nint)path, (nint)(&how), sizeof(OpenHow));
+        while (fd < 0 && Errno is (EAGAIN or EINTR));
+        return fd;
     }
 
     /// <summary>The status of a name itself, never of what a link points to.</summary>

@@ -15,7 +15,15 @@ internal static unsafe partial class Raw
 
     public static nint close_range(uint first, uint last) => syscall(SYS_close_range, (nint)first, (nint)last);
 
-    public static nint openat2(int directory, byte* path, Libc.OpenHow* how) => syscall(Libc.SYS_openat2, directory, (nint)path, (nint)how, sizeof(Libc.OpenHow));
+    /// <inheritdoc cref="Libc.OpenAt2"/>
+    public static nint openat2(int directory, byte* path, Libc.OpenHow* how)
+    {
+        nint fd;
+        do
+            fd = syscall(Libc.SYS_openat2, directory, (nint)path, (nint)how, sizeof(Libc.OpenHow));
+        while (fd < 0 && Error is (Libc.EAGAIN or Libc.EINTR));
+        return fd;
+    }
 
     public const int O_DIRECTORY = 0x10000;
 
