@@ -50,7 +50,6 @@ internal sealed class AttackTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Other_programs_of_the_runners_user_do_not_suffer_from_a_function_that_takes_all(CancellationToken token)
     {
-
         // The attacker stops when it has more than is left to the victim; root gives its rights up, others have none to give up.
         uint user = Environment.IsPrivilegedProcess ? 65534 : Posix.EffectiveUserId;
         HostResult? victim = null;
@@ -74,7 +73,7 @@ internal sealed class AttackTests : RunnerFixture
         {
             Assert.That(ex.OutOfMemory, Is.True, ex.Message);
         }
-        catch (ContainerEnvironmentException) when (!Ways.IsRoot)
+        catch (ContainerEnvironmentException ex) when (!Ways.IsRoot && ex.Message.Contains("cgroup controller memory", StringComparison.Ordinal))
         {
             Assert.Ignore("This user may set no limit of memory; LimitTests has what it is told then.");
         }

@@ -172,8 +172,8 @@ internal sealed class CacheTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_full_disk_is_told_with_the_directory_and_the_remedy_and_space_is_given_back(CancellationToken token)
     {
-        if (Environment.UserName != "root" || !Ways.IsRoot)
-            Assert.Ignore("only root may mount a small file system");
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root may mount a small file system.");
         Directory.CreateDirectory(Cache);
         await HostProcess.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token);
         try

@@ -65,7 +65,7 @@ public sealed class ContainerRunnerOptions
     /// <summary>Gets or sets where to log. Nowhere by default.</summary>
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
-    /// <summary>Gets or sets the OCI runtime that makes containers, such as crun, runc or runsc: a name to be found in PATH,
+    /// <summary>Gets or sets the OCI runtime that makes containers, such as crun or runc: a name to be found in PATH,
     /// or a path. With a runtime, functions cannot be prepared (<see cref="ContainerRunner.PrepareAsync"/>). Null, the
     /// default, for none: xfn-spark makes them by itself, in half the time of crun.</summary>
     public string? Runtime { get; set; }

@@ -33,8 +33,7 @@ internal interface ISandbox
     /// <summary>Kills all of it, at once.</summary>
     void Kill();
 
-    /// <summary>Waits until the kernel has killed a process for want of memory.</summary>
-    /// <returns>Whether others are alive; false at once where none is left alive then.</returns>
+    /// <inheritdoc cref="Cgroup.WatchOutOfMemoryAsync"/>
     Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken);
 
     /// <summary>What the function has used.</summary>
