@@ -30,13 +30,13 @@ try
             RunnerChannel.Send(FileReader.Find(directories));
             return 0;
         case SparkUnpack unpack:
-            RunnerChannel.Send(StoreWork.Unpack(unpack));
+            RunnerChannel.Send(LayerCommands.Unpack(unpack));
             return 0;
         case SparkFlatten flatten:
-            RunnerChannel.Send(StoreWork.Flatten(flatten));
+            RunnerChannel.Send(LayerCommands.Flatten(flatten));
             return 0;
         case SparkRemove remove:
-            RunnerChannel.Send(StoreWork.Remove(remove));
+            RunnerChannel.Send(LayerCommands.Remove(remove));
             return 0;
         case object message:
             throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode");

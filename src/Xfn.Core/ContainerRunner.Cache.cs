@@ -42,7 +42,7 @@ public sealed partial class ContainerRunner
         return OperateAsync(
             async token =>
             {
-                using UsedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
+                using LeasedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
                 if (!used.FromCache)
                     AfterPull(used.Image.ManifestDigest);
                 return _catalog.Describe(used.Image, reference.ToString());

@@ -30,16 +30,16 @@ public sealed partial class ContainerRunner : IContainerRunner
     private RunnerSettings _settings;
     private readonly IDisposable? _ownFetcher;
     private readonly CacheDirectory _cache;
-    private readonly SparkFactory _sparks;
+    private readonly SparkLauncher _sparks;
     private readonly CgroupManager _cgroups;
-    private readonly ReadyPool<RunSpark> _ready;
+    private readonly ReadyPool<RunSandbox> _ready;
     private readonly FunctionRunner _runs;
     private readonly ContainerPlanner _planner;
-    private readonly Func<CancellationToken, Task<RunSpark>> _startPrepared;
+    private readonly Func<CancellationToken, Task<RunSandbox>> _startPrepared;
     private readonly ImageProvider _images;
     private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
-    private readonly RunPlaces _places;
+    private readonly RunQueue _places;
     private readonly LayerStore _layers;
     private readonly EphemeralCache? _ephemeral;
     private readonly CacheRemover _remover;
@@ -81,21 +81,21 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
             _cache = OpenCache();
-            var locator = new SparkLocator(_cache, options.TimeProvider);
-            SparkFactory sparks = _sparks = new SparkFactory(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(options.SparkPath), _settings.Mapping);
+            var locator = new SparkBinaryCache(_cache, options.TimeProvider);
+            SparkLauncher sparks = _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(options.SparkPath), _settings.Mapping);
             _cgroups = CgroupManager.Detect(_cache.Cgroups, time: options.TimeProvider);
-            _ready = new ReadyPool<RunSpark>(
-                token => RunSpark.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
-            _startPrepared = token => RunSpark.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
+            _ready = new ReadyPool<RunSandbox>(
+                token => RunSandbox.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
+            _startPrepared = token => RunSandbox.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
             var store = new ImageStore(_cache, options.Logger);
             LayerStore layers = _layers = new LayerStore(_cache, sparks, options.UnpackLimits, options.TimeProvider, options.Logger);
-            var uses = new ImageUses(_cache, options.TimeProvider);
+            var uses = new ImageLeases(_cache, options.TimeProvider);
             Platform platform = options.Platform ?? PlatformSelector.Host;
             var references = new ReferenceMap(_cache, fetcher, platform);
             _catalog = new CacheCatalog(store, references, layers, uses);
             _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, options.TimeProvider);
             _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), bundles, platform);
-            _places = new RunPlaces(options.MaxConcurrency, options.MaxQueuedRuns);
+            _places = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
             _planner = new ContainerPlanner(
                 _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, options.Logger, AfterPull));
             _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };

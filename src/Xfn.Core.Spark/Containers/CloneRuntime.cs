@@ -46,10 +46,10 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
 
         // A handler must not run in the child, on memory that is not its own.
         ulong all = ulong.MaxValue, before;
-        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
+        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
         int pid = Libc.clone(&ContainerInit.Begin, stack + StackBytes, flags, plan);
         int error = Libc.Errno;
-        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
+        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
         return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
     }
 

@@ -19,7 +19,7 @@ internal static unsafe class ContainerInit
     {
         var plan = (ContainerPlan*)argument;
         _ = SetUpNamespaces(plan) && ContainerMounts.Make(plan) && SetUpProcess(plan) && DropPrivileges(plan) && Execute(plan);
-        return (int)Raw.syscall(Raw.SYS_exit_group, 127);
+        return (int)VforkLibc.syscall(VforkLibc.SYS_exit_group, 127);
     }
 
     /// <summary>Takes a failure down.</summary>
@@ -28,7 +28,7 @@ internal static unsafe class ContainerInit
     {
         if (result >= 0)
             return true;
-        plan->Error = Raw.Error;
+        plan->Error = VforkLibc.Error;
         plan->Stage = stage;
         plan->Subject = subject;
         return false;
@@ -40,21 +40,21 @@ internal static unsafe class ContainerInit
         const nint joinSessionKeyring = 1;
         fixed (byte* root = "/"u8, score = "/proc/self/oom_score_adj"u8)
         {
-            _ = Raw.umask(0);
-            if (!Check(plan, ContainerStage.Session, null, Raw.setsid())
-                || !Check(plan, ContainerStage.Propagation, null, Raw.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
+            _ = VforkLibc.umask(0);
+            if (!Check(plan, ContainerStage.Session, null, VforkLibc.setsid())
+                || !Check(plan, ContainerStage.Propagation, null, VforkLibc.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
                 || (plan->OwnNetwork && !RaiseLoopback(plan)))
                 return false;
 
             // Without a name, so that it is nobody else's. A kernel without keys has none to protect.
-            if (Raw.syscall(Raw.SYS_keyctl, joinSessionKeyring) < 0 && Raw.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
+            if (VforkLibc.syscall(VforkLibc.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
                 return false;
             if (plan->OomScoreAdjustment is null)
                 return true;
-            int file = Raw.openat(Libc.AT_FDCWD, score, Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
+            int file = VforkLibc.openat(Libc.AT_FDCWD, score, Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
             bool done = Check(plan, ContainerStage.OomScore, plan->OomScoreAdjustment, file)
-                && Check(plan, ContainerStage.OomScore, plan->OomScoreAdjustment, Raw.write(file, plan->OomScoreAdjustment, (nuint)Length(plan->OomScoreAdjustment)));
-            _ = Raw.close(file);
+                && Check(plan, ContainerStage.OomScore, plan->OomScoreAdjustment, VforkLibc.write(file, plan->OomScoreAdjustment, (nuint)Length(plan->OomScoreAdjustment)));
+            _ = VforkLibc.close(file);
             return done;
         }
     }
@@ -71,18 +71,18 @@ internal static unsafe class ContainerInit
         new Span<byte>(request, 40).Clear();
         (request[0], request[1]) = ((byte)'l', (byte)'o');
         *(short*)(request + 16) = up | running;
-        int socket = Raw.socket(internet, datagram | closeOnExec, 0);
-        if (socket < 0 && Raw.Error == noSuchFamily)
+        int socket = VforkLibc.socket(internet, datagram | closeOnExec, 0);
+        if (socket < 0 && VforkLibc.Error == noSuchFamily)
             return true;
-        bool done = Check(plan, ContainerStage.Network, null, socket) && Check(plan, ContainerStage.Network, null, Raw.ioctl(socket, setFlags, request));
-        _ = Raw.close(socket);
+        bool done = Check(plan, ContainerStage.Network, null, socket) && Check(plan, ContainerStage.Network, null, VforkLibc.ioctl(socket, setFlags, request));
+        _ = VforkLibc.close(socket);
         return done;
     }
 
     /// <summary>What is to be done in the new root as its root: the name, the descriptors, where it stands.</summary>
     private static bool SetUpProcess(ContainerPlan* plan)
     {
-        if (!Check(plan, ContainerStage.Hostname, plan->Hostname, Raw.sethostname(plan->Hostname, (nuint)plan->HostnameLength)))
+        if (!Check(plan, ContainerStage.Hostname, plan->Hostname, VforkLibc.sethostname(plan->Hostname, (nuint)plan->HostnameLength)))
             return false;
 
         // Before it goes to the working directory, which is no way to what a descriptor holds open.
@@ -91,29 +91,29 @@ internal static unsafe class ContainerInit
 
         // Where it may not, the mode of a pipe lets everybody open it anew.
         for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
-            _ = Raw.fchown(descriptor, plan->Uid, plan->Gid);
+            _ = VforkLibc.fchown(descriptor, plan->Uid, plan->Gid);
         if (plan->Stub < 0)
         {
-            if (!Check(plan, ContainerStage.Descriptors, null, Raw.close_range(3, uint.MaxValue)))
+            if (!Check(plan, ContainerStage.Descriptors, null, VforkLibc.close_range(3, uint.MaxValue)))
                 return false;
         }
         else if (!Hand(plan, plan->Stub, 3, Libc.O_CLOEXEC) || !Hand(plan, plan->Release, StartGate.ReleaseFd) || !Hand(plan, plan->Status, StartGate.StatusFd)
-            || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(5, 5)) || !Check(plan, ContainerStage.Descriptors, null, Raw.close_range(7, uint.MaxValue)))
+            || !Check(plan, ContainerStage.Descriptors, null, VforkLibc.close_range(5, 5)) || !Check(plan, ContainerStage.Descriptors, null, VforkLibc.close_range(7, uint.MaxValue)))
         {
             return false;
         }
 
-        _ = Raw.umask(plan->Umask);
+        _ = VforkLibc.umask(plan->Umask);
         for (int i = 0; i < plan->LimitCount; i++)
         {
-            if (!Check(plan, ContainerStage.Limit, null, Raw.setrlimit(plan->Limits[i].Resource, &plan->Limits[i].Soft)))
+            if (!Check(plan, ContainerStage.Limit, null, VforkLibc.setrlimit(plan->Limits[i].Resource, &plan->Limits[i].Soft)))
                 return false;
         }
 
         return true;
     }
 
-    private static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, Raw.dup3(from, to, flags));
+    private static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, VforkLibc.dup3(from, to, flags));
 
     /// <summary>Gives up what the function is not to have.</summary>
     private static bool DropPrivileges(ContainerPlan* plan)
@@ -125,27 +125,27 @@ internal static unsafe class ContainerInit
         bool entered = Enter(plan->WorkingDirectory);
 
         // Where one id is mapped the kernel denies it.
-        if (Raw.syscall(Raw.SYS_setgroups, plan->GroupCount, (nint)plan->Groups) < 0 && !(Raw.Error == Libc.EPERM && plan->GroupCount == 0) && !Check(plan, ContainerStage.Groups, null, -1))
+        if (VforkLibc.syscall(VforkLibc.SYS_setgroups, plan->GroupCount, (nint)plan->Groups) < 0 && !(VforkLibc.Error == Libc.EPERM && plan->GroupCount == 0) && !Check(plan, ContainerStage.Groups, null, -1))
             return false;
         for (int capability = FirstCapability; capability <= LastCapability; capability++)
         {
-            if ((plan->Capabilities >> capability & 1) == 0 && Raw.prctl(boundingDrop, (nuint)capability) < 0 && Raw.Error != Libc.EINVAL && !Check(plan, ContainerStage.Capabilities, null, -1))
+            if ((plan->Capabilities >> capability & 1) == 0 && VforkLibc.prctl(boundingDrop, (nuint)capability) < 0 && VforkLibc.Error != Libc.EINVAL && !Check(plan, ContainerStage.Capabilities, null, -1))
                 return false;
         }
 
-        if (!Check(plan, ContainerStage.Capabilities, null, Raw.prctl(keepCapabilities, 1))
-            || !Check(plan, ContainerStage.User, null, Raw.syscall(Raw.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
-            || !Check(plan, ContainerStage.User, null, Raw.syscall(Raw.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
+        if (!Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(keepCapabilities, 1))
+            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(VforkLibc.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
+            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(VforkLibc.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
             || !Check(plan, ContainerStage.Capabilities, null, SetCapabilities(plan))
-            || !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientClear)))
+            || !Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(ambient, ambientClear)))
             return false;
         for (int capability = FirstCapability; capability <= LastCapability; capability++)
         {
-            if ((plan->Capabilities >> capability & 1) != 0 && !Check(plan, ContainerStage.Capabilities, null, Raw.prctl(ambient, ambientRaise, (nuint)capability)))
+            if ((plan->Capabilities >> capability & 1) != 0 && !Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(ambient, ambientRaise, (nuint)capability)))
                 return false;
         }
 
-        if (!plan->NewPrivileges && !Check(plan, ContainerStage.Privileges, null, Raw.prctl(noNewPrivileges, 1)))
+        if (!plan->NewPrivileges && !Check(plan, ContainerStage.Privileges, null, VforkLibc.prctl(noNewPrivileges, 1)))
             return false;
         return entered || Enter(plan->WorkingDirectory) || Check(plan, ContainerStage.WorkingDirectory, plan->WorkingDirectory, -1);
     }
@@ -160,14 +160,14 @@ internal static unsafe class ContainerInit
         // The lower halves of the effective, permitted and inheritable set, then the upper ones.
         sets[0] = sets[1] = sets[2] = (uint)plan->Capabilities;
         sets[3] = sets[4] = sets[5] = (uint)(plan->Capabilities >> 32);
-        return Raw.syscall(Raw.SYS_capset, (nint)header, (nint)sets);
+        return VforkLibc.syscall(VforkLibc.SYS_capset, (nint)header, (nint)sets);
     }
 
     private static bool Enter(byte* directory)
     {
         // Where it leads to what is no part of the root the kernel gives no absolute path.
         byte* path = stackalloc byte[4096];
-        return Raw.chdir(directory) == 0 && Raw.syscall(Raw.SYS_getcwd, (nint)path, 4096) > 0 && path[0] == (byte)'/';
+        return VforkLibc.chdir(directory) == 0 && VforkLibc.syscall(VforkLibc.SYS_getcwd, (nint)path, 4096) > 0 && path[0] == (byte)'/';
     }
 
     /// <summary>Becomes the function, or what waits for its release.</summary>
@@ -182,11 +182,11 @@ internal static unsafe class ContainerInit
         byte* clean = stackalloc byte[32];
         new Span<byte>(clean, 32).Clear();
         for (int signal = 1; signal <= Libc.LastSignal; signal++)
-            _ = Raw.syscall(Raw.SYS_rt_sigaction, signal, (nint)clean, 0, 8);
-        _ = Raw.syscall(Raw.SYS_rt_sigprocmask, setMask, (nint)clean, 0, 8);
+            _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigaction, signal, (nint)clean, 0, 8);
+        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)clean, 0, 8);
 
         Libc.RUsage used;
-        if (Raw.getrusage(0, &used) == 0)
+        if (VforkLibc.getrusage(0, &used) == 0)
             plan->SetupMicroseconds = used.CpuMicroseconds;
 
         if (plan->Filter is not null)
@@ -195,7 +195,7 @@ internal static unsafe class ContainerInit
             byte** filter = stackalloc byte*[2];
             *(ushort*)filter = plan->FilterLength;
             filter[1] = plan->Filter;
-            if (Raw.syscall(Raw.SYS_seccomp, setFilter, allowSpeculation, (nint)filter) < 0 && !Check(plan, ContainerStage.Filter, null, -1))
+            if (VforkLibc.syscall(VforkLibc.SYS_seccomp, setFilter, allowSpeculation, (nint)filter) < 0 && !Check(plan, ContainerStage.Filter, null, -1))
                 return false;
         }
 
@@ -203,7 +203,7 @@ internal static unsafe class ContainerInit
         plan->Stage = ContainerStage.Execute;
         if (plan->Stub < 0)
         {
-            return Check(plan, ContainerStage.Execute, program, Raw.execve(program, plan->Arguments + 2, plan->Environment));
+            return Check(plan, ContainerStage.Execute, program, VforkLibc.execve(program, plan->Arguments + 2, plan->Environment));
         }
 
         ReadOnlySpan<byte> gate = "xfn-gate"u8;
@@ -213,7 +213,7 @@ internal static unsafe class ContainerInit
             byte* empty = name + gate.Length;
             plan->Arguments[0] = name;
             plan->Arguments[1] = program;
-            return Check(plan, ContainerStage.Execute, program, Raw.syscall(Raw.SYS_execveat, 3, (nint)empty, (nint)plan->Arguments, (nint)plan->Environment, atEmptyPath));
+            return Check(plan, ContainerStage.Execute, program, VforkLibc.syscall(VforkLibc.SYS_execveat, 3, (nint)empty, (nint)plan->Arguments, (nint)plan->Environment, atEmptyPath));
         }
     }
 
@@ -224,30 +224,30 @@ internal static unsafe class ContainerInit
         for (byte** path = plan->Programs; *path is not null; path++)
         {
             // Asked with the effective ids, as the kernel will when it executes; a directory may be executable too, and is no program.
-            if (Raw.faccessat(Libc.AT_FDCWD, *path, Libc.X_OK, Libc.AT_EACCESS) != 0)
+            if (VforkLibc.faccessat(Libc.AT_FDCWD, *path, Libc.X_OK, Libc.AT_EACCESS) != 0)
             {
-                error = Raw.Error == Libc.ENOENT || Raw.Error == Libc.ENOTDIR ? error : Raw.Error;
+                error = VforkLibc.Error == Libc.ENOENT || VforkLibc.Error == Libc.ENOTDIR ? error : VforkLibc.Error;
                 continue;
             }
 
             // What /proc/self/exe leads to is this executable, which is no part of the root.
             var how = new Libc.OpenHow { Flags = Libc.O_PATH | Libc.O_CLOEXEC, Resolve = Libc.RESOLVE_NO_MAGICLINKS };
-            int file = (int)Raw.openat2(Libc.AT_FDCWD, *path, &how);
+            int file = (int)VforkLibc.openat2(Libc.AT_FDCWD, *path, &how);
             if (file < 0)
             {
                 error = Libc.EACCES;
                 continue;
             }
 
-            _ = Raw.close(file);
-            int directory = Raw.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | Raw.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+            _ = VforkLibc.close(file);
+            int directory = VforkLibc.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | VforkLibc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
             if (directory < 0)
                 return *path;
-            _ = Raw.close(directory);
+            _ = VforkLibc.close(directory);
             error = Libc.EISDIR;
         }
 
-        Raw.Error = error;
+        VforkLibc.Error = error;
         return null;
     }
 

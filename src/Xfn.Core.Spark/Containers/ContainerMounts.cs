@@ -10,7 +10,7 @@ internal static unsafe class ContainerMounts
 
     public static bool Make(ContainerPlan* plan)
     {
-        int root = Raw.openat(Libc.AT_FDCWD, plan->Root, Libc.O_PATH | Libc.O_CLOEXEC, 0);
+        int root = VforkLibc.openat(Libc.AT_FDCWD, plan->Root, Libc.O_PATH | Libc.O_CLOEXEC, 0);
         if (!ContainerInit.Check(plan, ContainerStage.Root, plan->Root, root))
             return false;
         for (int i = 0; i < plan->MountCount; i++)
@@ -42,9 +42,9 @@ internal static unsafe class ContainerMounts
 
         // Below what was mounted only this can make it. Where it cannot, entering it will tell.
         int directory = Open(root, plan->WorkingDirectory);
-        if (directory < 0 && Raw.Error == Libc.ENOENT)
+        if (directory < 0 && VforkLibc.Error == Libc.ENOENT)
             directory = MakeMountPoint(root, plan->WorkingDirectory, isFile: false);
-        _ = Raw.close(directory);
+        _ = VforkLibc.close(directory);
         return Pivot(plan, root);
     }
 
@@ -52,7 +52,7 @@ internal static unsafe class ContainerMounts
     {
         byte* destination = mount->Destination;
         int target = Open(root, destination);
-        if (target < 0 && Raw.Error == Libc.ENOENT)
+        if (target < 0 && VforkLibc.Error == Libc.ENOENT)
             target = MakeMountPoint(root, destination, mount->IsFile);
         if (!ContainerInit.Check(plan, ContainerStage.MountPoint, destination, target))
             return false;
@@ -60,16 +60,16 @@ internal static unsafe class ContainerMounts
         bool done;
         if (mount->Type is not null)
         {
-            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), mount->Type, mount->Flags, mount->Data));
+            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, VforkLibc.mount(mount->Source, Name(path, target), mount->Type, mount->Flags, mount->Data));
         }
         else
         {
             const nuint atOnce = Libc.MS_BIND | Libc.MS_REC;
-            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, Raw.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
+            done = ContainerInit.Check(plan, ContainerStage.Mount, destination, VforkLibc.mount(mount->Source, Name(path, target), null, mount->Flags & atOnce, null))
                 && SetFlags(plan, ContainerStage.Mount, root, destination, mount->Flags & ~atOnce, (mount->Flags & Libc.MS_REC) != 0);
         }
 
-        _ = Raw.close(target);
+        _ = VforkLibc.close(target);
         return done;
     }
 
@@ -83,9 +83,9 @@ internal static unsafe class ContainerMounts
         byte* path = stackalloc byte[PathBytes];
         int mounted = Open(root, destination);
         bool done = ContainerInit.Check(plan, stage, destination, mounted)
-            && ContainerInit.Check(plan, stage, destination, Raw.fstatfs(mounted, status))
+            && ContainerInit.Check(plan, stage, destination, VforkLibc.fstatfs(mounted, status))
             && ContainerInit.Check(plan, stage, destination,
-                Raw.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
+                VforkLibc.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
         if (done && recursively && (flags & Libc.MS_RDONLY) != 0)
         {
             const int emptyPath = 0x1000, below = 0x8000;
@@ -93,11 +93,11 @@ internal static unsafe class ContainerMounts
             // Nothing but read-only: a container engine hides files of /proc by /dev/null, which must stay a device. Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
             var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
             byte none = 0;
-            done = Raw.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
-                || Raw.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
+            done = VforkLibc.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
+                || VforkLibc.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
         }
 
-        _ = Raw.close(mounted);
+        _ = VforkLibc.close(mounted);
         return done;
     }
 
@@ -114,21 +114,21 @@ internal static unsafe class ContainerMounts
                 return false;
             for (byte** device = plan->Devices; *device is not null; device++)
             {
-                int file = Raw.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_110_110);
+                int file = VforkLibc.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_110_110);
                 Join(source, dev, *device);
                 if (!ContainerInit.Check(plan, ContainerStage.Device, *device, file)
-                    || !ContainerInit.Check(plan, ContainerStage.Device, *device, Raw.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
+                    || !ContainerInit.Check(plan, ContainerStage.Device, *device, VforkLibc.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
                     return false;
-                _ = Raw.close(file);
+                _ = VforkLibc.close(file);
             }
 
             for (byte** link = plan->Links; *link is not null; link += 2)
             {
-                if (Raw.symlinkat(link[1], directory, link[0]) < 0 && Raw.Error != Libc.EEXIST && !ContainerInit.Check(plan, ContainerStage.Device, *link, -1))
+                if (VforkLibc.symlinkat(link[1], directory, link[0]) < 0 && VforkLibc.Error != Libc.EEXIST && !ContainerInit.Check(plan, ContainerStage.Device, *link, -1))
                     return false;
             }
 
-            _ = Raw.close(directory);
+            _ = VforkLibc.close(directory);
             return true;
         }
     }
@@ -140,11 +140,11 @@ internal static unsafe class ContainerMounts
     /// <param name="empty">The empty directory, which is made once; -1 before.</param>
     private static bool Mask(ContainerPlan* plan, int root, byte* masked, ref int empty)
     {
-        int target = Open(root, masked, Raw.O_DIRECTORY);
+        int target = Open(root, masked, VforkLibc.O_DIRECTORY);
         bool isDirectory = target >= 0;
-        if (!isDirectory && Raw.Error == Libc.ENOTDIR)
+        if (!isDirectory && VforkLibc.Error == Libc.ENOTDIR)
             target = Open(root, masked);
-        if (target < 0 && IsNotThere(Raw.Error))
+        if (target < 0 && IsNotThere(VforkLibc.Error))
             return true;
         if (!ContainerInit.Check(plan, ContainerStage.Mask, masked, target))
             return false;
@@ -152,12 +152,12 @@ internal static unsafe class ContainerMounts
         byte* source = stackalloc byte[PathBytes];
         fixed (byte* tmpfs = "tmpfs"u8, small = "size=4k,nr_inodes=2,mode=755"u8, nothing = "/dev/null"u8)
         {
-            int result = !isDirectory ? Raw.mount(nothing, Name(path, target), null, Libc.MS_BIND, null)
-                : empty >= 0 ? Raw.mount(Name(source, empty), Name(path, target), null, Libc.MS_BIND, null)
-                : Raw.mount(tmpfs, Name(path, target), tmpfs, Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, small);
+            int result = !isDirectory ? VforkLibc.mount(nothing, Name(path, target), null, Libc.MS_BIND, null)
+                : empty >= 0 ? VforkLibc.mount(Name(source, empty), Name(path, target), null, Libc.MS_BIND, null)
+                : VforkLibc.mount(tmpfs, Name(path, target), tmpfs, Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, small);
             if (!ContainerInit.Check(plan, ContainerStage.Mask, masked, result))
                 return false;
-            _ = Raw.close(target);
+            _ = VforkLibc.close(target);
             if (isDirectory && empty < 0)
                 empty = Open(root, masked);
             return true;
@@ -169,13 +169,13 @@ internal static unsafe class ContainerMounts
     private static bool MakeReadOnly(ContainerPlan* plan, int root, byte* readOnly)
     {
         int target = Open(root, readOnly);
-        if (target < 0 && IsNotThere(Raw.Error))
+        if (target < 0 && IsNotThere(VforkLibc.Error))
             return true;
         byte* path = stackalloc byte[PathBytes];
         bool done = ContainerInit.Check(plan, ContainerStage.ReadOnly, readOnly, target)
-            && ContainerInit.Check(plan, ContainerStage.ReadOnly, readOnly, Raw.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
+            && ContainerInit.Check(plan, ContainerStage.ReadOnly, readOnly, VforkLibc.mount(Name(path, target), path, null, Libc.MS_BIND | Libc.MS_REC, null))
             && SetFlags(plan, ContainerStage.ReadOnly, root, readOnly, Libc.MS_RDONLY, recursively: true);
-        _ = Raw.close(target);
+        _ = VforkLibc.close(target);
         return done;
     }
 
@@ -186,10 +186,10 @@ internal static unsafe class ContainerMounts
         fixed (byte* here = "."u8, top = "/"u8)
         {
             // The old root is stacked upon the new one, and what is stacked is what a path finds.
-            return ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.fchdir(root))
-                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.syscall(Raw.SYS_pivot_root, (nint)here, (nint)here))
-                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.umount2(here, detach))
-                && ContainerInit.Check(plan, ContainerStage.Pivot, null, Raw.chdir(top));
+            return ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.fchdir(root))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.syscall(VforkLibc.SYS_pivot_root, (nint)here, (nint)here))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.umount2(here, detach))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.chdir(top));
         }
     }
 
@@ -197,7 +197,7 @@ internal static unsafe class ContainerMounts
     private static int Open(int root, byte* path, int flags = 0)
     {
         var how = new Libc.OpenHow { Flags = (ulong)(Libc.O_PATH | Libc.O_CLOEXEC | flags), Resolve = Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_MAGICLINKS };
-        return (int)Raw.openat2(root, path, &how);
+        return (int)VforkLibc.openat2(root, path, &how);
     }
 
     /// <summary>Makes a path component by component, each found as above.</summary>
@@ -215,20 +215,20 @@ internal static unsafe class ContainerMounts
                 byte separator = *end;
                 *end = 0;
                 int made = Open(root, path);
-                if (made < 0 && Raw.Error == Libc.ENOENT)
+                if (made < 0 && VforkLibc.Error == Libc.ENOENT)
                 {
                     int result = isFile && separator == 0
-                        ? Raw.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_100_100)
-                        : Raw.mkdirat(parent, name, 0b111_101_101);
+                        ? VforkLibc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_100_100)
+                        : VforkLibc.mkdirat(parent, name, 0b111_101_101);
                     made = result < 0 ? result : Open(root, path);
                     if (result > 0)
-                        _ = Raw.close(result);
+                        _ = VforkLibc.close(result);
                 }
 
                 *end = separator;
-                int error = Raw.Error;
-                _ = Raw.close(parent);
-                Raw.Error = error;
+                int error = VforkLibc.Error;
+                _ = VforkLibc.close(parent);
+                VforkLibc.Error = error;
                 parent = made;
                 if (separator == 0)
                     break;

@@ -11,7 +11,7 @@ internal static class OciRuntime
     /// <param name="workspace">Where it works.</param>
     /// <param name="pipes">The function's pipes.</param>
     /// <exception cref="SparkException">The runtime failed.</exception>
-    public static StartedContainer Start(SparkRun run, Workspace workspace, FunctionPipes pipes)
+    public static StartedContainer Start(SparkRun run, ScratchTmpfs workspace, FunctionPipes pipes)
     {
         File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
         string log = workspace["log"];

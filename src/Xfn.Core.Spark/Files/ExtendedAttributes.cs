@@ -19,7 +19,7 @@ internal static unsafe class ExtendedAttributes
     private static ReadOnlySpan<byte> UserOverlay => "user.overlay."u8;
 
     /// <summary>Sets those of the entry's attributes that a container may have.</summary>
-    public static void Apply(int fd, TarReader reader, Notes notes)
+    public static void Apply(int fd, TarReader reader, UnpackWarnings warnings)
     {
         TarEntry entry = reader.Entry;
         ReadOnlySpan<byte> records = entry.PaxRecords.Span;
@@ -35,7 +35,7 @@ internal static unsafe class ExtendedAttributes
                 throw reader.Refused(SparkFailureKind.Limit, $"its extended attribute '{ByteText.Show(name)}' has a name of {name.Length} and a value of {value.Length} bytes, at most {MaxNameBytes} and {MaxValueBytes} are allowed");
             if (!IsKept(name) || name.SequenceEqual(Capability) && !TryMakeCapability(ref value, new Span<byte>(capability, CapabilityV2Bytes)))
             {
-                notes.LeftOut(name, entry.Name.Span);
+                warnings.LeftOut(name, entry.Name.Span);
                 continue;
             }
 
@@ -48,16 +48,16 @@ internal static unsafe class ExtendedAttributes
                 continue;
             int errno = Libc.Errno;
             if (errno is not (Libc.EOPNOTSUPP or Libc.EPERM or Libc.EINVAL))
-                throw reader.Refused(Failures.KindOf(errno), $"cannot set its extended attribute '{ByteText.Show(name)}': {Libc.Describe(errno)}", errno);
-            notes.LeftOut(name, entry.Name.Span);
+                throw reader.Refused(ErrnoKinds.KindOf(errno), $"cannot set its extended attribute '{ByteText.Show(name)}': {Libc.Describe(errno)}", errno);
+            warnings.LeftOut(name, entry.Name.Span);
         }
     }
 
     /// <summary>Notes the attributes of an entry that cannot have any.</summary>
-    public static void LeaveOut(TarEntry entry, Notes notes)
+    public static void LeaveOut(TarEntry entry, UnpackWarnings warnings)
     {
         foreach ((Range name, _) in entry.Attributes)
-            notes.LeftOut(entry.PaxRecords.Span[name], entry.Name.Span);
+            warnings.LeftOut(entry.PaxRecords.Span[name], entry.Name.Span);
     }
 
     /// <summary>Copies the attributes of a directory.</summary>

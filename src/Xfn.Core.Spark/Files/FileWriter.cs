@@ -54,6 +54,6 @@ internal static unsafe class FileWriter
     private static SparkException Refused(TarReader reader)
     {
         int errno = Libc.Errno;
-        return reader.Refused(Failures.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
+        return reader.Refused(ErrnoKinds.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
     }
 }

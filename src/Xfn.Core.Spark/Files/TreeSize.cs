@@ -50,7 +50,7 @@ internal static unsafe class TreeSize
 
     private static int Open(int rootFd, byte[] path)
     {
-        int found = Beneath.Open(rootFd, path);
+        int found = ConfinedPath.Open(rootFd, path);
         if (found < 0)
             throw SparkException.FromErrno("cannot measure a tree", -found);
         int fd;

@@ -6,7 +6,7 @@ namespace Xfn.Core.Spark.Layers;
 
 /// <summary>Copies unpacked layers over one another into one directory, for kernels on which a user cannot mount overlayfs. What can be seen in it is what an overlay of the
 /// layers would show.</summary>
-/// <remarks>Nothing is recursive, and paths have no links: every directory is opened by <see cref="Beneath"/>.</remarks>
+/// <remarks>Nothing is recursive, and paths have no links: every directory is opened by <see cref="ConfinedPath"/>.</remarks>
 internal sealed unsafe class LayerFlattener
 {
     private readonly int _targetFd;
@@ -141,7 +141,7 @@ internal sealed unsafe class LayerFlattener
 
     private static int Open(int root, ReadOnlySpan<byte> path)
     {
-        int fd = Beneath.Open(root, path);
+        int fd = ConfinedPath.Open(root, path);
         return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(path)}'", -fd);
     }
 

@@ -15,7 +15,7 @@ internal enum Place
 
 /// <summary>The directories of a layer that is being unpacked: finds the one that a path names, through the links that are in the layer and those below, and
 /// makes those that are missing.</summary>
-/// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="Beneath"/> opens it.</remarks>
+/// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="ConfinedPath"/> opens it.</remarks>
 internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
 {
     private const int MaxLinks = 40;
@@ -51,7 +51,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
             return _made.Fd;
 
         _made.Close();
-        int fd = Beneath.Open(rootFd, path);
+        int fd = ConfinedPath.Open(rootFd, path);
         if (fd >= 0)
         {
             _made.Real.Set(path);
@@ -59,7 +59,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
         else if (fd is -Libc.ENOENT or -Libc.ELOOP or -Libc.ENOTDIR)
         {
             Walk(path, make: true, _made.Real);
-            fd = Beneath.Open(rootFd, _made.Real.Span);
+            fd = ConfinedPath.Open(rootFd, _made.Real.Span);
         }
 
         if (fd < 0)
@@ -75,7 +75,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
         if (!_found.Has(path))
         {
             _found.Close();
-            int opened = Beneath.Open(rootFd, path);
+            int opened = ConfinedPath.Open(rootFd, path);
             if (opened >= 0)
             {
                 _found.Real.Set(path);
@@ -85,7 +85,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
                 Place place = Walk(path, make: false, _found.Real);
                 if (place != Place.Layer)
                     return place;
-                opened = Beneath.Open(rootFd, _found.Real.Span);
+                opened = ConfinedPath.Open(rootFd, _found.Real.Span);
             }
 
             if (opened < 0)
@@ -225,7 +225,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     private Place FindLower(ReadOnlySpan<byte> parent, byte* name, bool hiding, out int lowerParent, out Libc.FileStatus status)
     {
         status = default;
-        lowerParent = hiding || lowerRootFd < 0 ? -1 : Beneath.Open(lowerRootFd, parent);
+        lowerParent = hiding || lowerRootFd < 0 ? -1 : ConfinedPath.Open(lowerRootFd, parent);
         return lowerParent >= 0 && Libc.Status(lowerParent, name, out status) == 0 ? Place.LowerLayers : Place.Nowhere;
     }
 
@@ -271,7 +271,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     private void Reopen(ref int at, ReadOnlySpan<byte> path)
     {
         CloseUnlessRoot(at);
-        at = path.IsEmpty ? rootFd : Beneath.Open(rootFd, path);
+        at = path.IsEmpty ? rootFd : ConfinedPath.Open(rootFd, path);
     }
 
     private void CloseUnlessRoot(int fd)
@@ -281,7 +281,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     }
 
     private static SparkException Refused(string verb, ReadOnlySpan<byte> path, int errno) =>
-        new(Failures.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
+        new(ErrnoKinds.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
 
     /// <summary>The directory that was opened last, and by which path: entries of one directory mostly come one after another.</summary>
     private sealed class Slot

@@ -26,7 +26,7 @@ internal sealed unsafe partial class LayerUnpacker
         {
             if (_lowerRootFd < 0 && !_tree.IsHidingLower(EntryPath.Parent(_target.Span)))
                 throw new SparkException(SparkFailureKind.NeedsParents, _reader.Malformed($"the layer has no '{ByteText.Show(_entry.LinkName.Span)}' that it links to").Message);
-            if (place == Place.Nowhere || !LowerFile.TryCopyUp(_lowerRootFd, _tree, target, _size, _reader))
+            if (place == Place.Nowhere || !CopyUp.TryCopyUp(_lowerRootFd, _tree, target, _size, _reader))
                 throw Unlinkable("does not exist");
             place = _tree.FindDirectory(EntryPath.Parent(_target.Span), out targetParent);
             if (place != Place.Layer || Libc.Status(targetParent, target, out status) != 0)

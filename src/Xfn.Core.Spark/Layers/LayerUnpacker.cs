@@ -19,8 +19,8 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     private readonly PendingDirectories _pending;
     private readonly LayerTree _tree;
     private readonly Whiteouts _whiteouts;
-    private readonly Owners _owners;
-    private readonly Notes _notes = new();
+    private readonly OwnerMapper _owners;
+    private readonly UnpackWarnings _warnings = new();
     private readonly GrowingBytes _path = new();
     private readonly GrowingBytes _target = new();
     private long _entries;
@@ -39,7 +39,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         _pending = new PendingDirectories(directoryFd, budget);
         _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);
         _whiteouts = new Whiteouts(directoryFd, lowerRootFd, isBottom: !request.LayersBelow, _tree, budget, _size);
-        _owners = new Owners(uids, gids, request.SquashUnmappedIds, _notes);
+        _owners = new OwnerMapper(uids, gids, request.SquashUnmappedIds, _warnings);
     }
 
     /// <summary>Unpacks a tar stream, which is read to its end.</summary>
@@ -97,7 +97,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             WhiteoutDirectories = whiteoutDirectories,
             HighestUid = _owners.HighestUid,
             HighestGid = _owners.HighestGid,
-            Notes = _notes.ToLines(),
+            Notes = _warnings.ToLines(),
         };
     }
 
@@ -169,7 +169,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
                 MakeFifo(_tree.OpenDirectory(parentPath), name);
                 break;
             default:
-                _notes.Device(_entry);
+                _warnings.Device(_entry);
                 break;
         }
     }
@@ -317,13 +317,13 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             || Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
             throw Refused(Libc.Errno);
         // The kernel lets neither have user attributes.
-        ExtendedAttributes.LeaveOut(_entry, _notes);
+        ExtendedAttributes.LeaveOut(_entry, _warnings);
     }
 
     private void ApplyAttributes(int fd)
     {
         if (_entry.Attributes.Count > 0)
-            ExtendedAttributes.Apply(fd, _reader, _notes);
+            ExtendedAttributes.Apply(fd, _reader, _warnings);
     }
 
     /// <summary>Of several entries of one name the last holds.</summary>
@@ -339,5 +339,5 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             throw Refused(Libc.Errno);
     }
 
-    private SparkException Refused(int errno) => _reader.Refused(Failures.KindOf(errno), Libc.Describe(errno), errno);
+    private SparkException Refused(int errno) => _reader.Refused(ErrnoKinds.KindOf(errno), Libc.Describe(errno), errno);
 }

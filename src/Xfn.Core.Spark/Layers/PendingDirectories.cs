@@ -32,7 +32,7 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
                     if (parent >= 0)
                         _ = Libc.close(parent);
                     openPath = parentPath.ToArray();
-                    parent = Beneath.Open(rootFd, parentPath);
+                    parent = ConfinedPath.Open(rootFd, parentPath);
                 }
 
                 // A later entry put something else in the place of the directory, or of one above it.

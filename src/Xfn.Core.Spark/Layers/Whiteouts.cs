@@ -130,7 +130,7 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
                 continue;
             }
 
-            int parent = Beneath.Open(rootFd, directory);
+            int parent = ConfinedPath.Open(rootFd, directory);
             if (parent < 0)
                 continue;
             byte[] terminated = [.. EntryPath.Name(whiteout), 0];
@@ -155,7 +155,7 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
             return false;
         if (directory.IsEmpty || lowerRootFd < 0)
             return directory.IsEmpty || !isBottom;
-        int lower = Beneath.Open(lowerRootFd, directory);
+        int lower = ConfinedPath.Open(lowerRootFd, directory);
         if (lower >= 0)
             _ = Libc.close(lower);
         return lower >= 0;
@@ -164,6 +164,6 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
     private static bool IsText(byte[] path) => Utf8.IsValid(path);
 
     private static SparkException Refused(ReadOnlySpan<byte> path, int errno) => new(
-        errno == Libc.EPERM ? SparkFailureKind.Environment : Failures.KindOf(errno),
+        errno == Libc.EPERM ? SparkFailureKind.Environment : ErrnoKinds.KindOf(errno),
         $"cannot make a whiteout of '{ByteText.Show(path)}': {Libc.Describe(errno)}", errno);
 }

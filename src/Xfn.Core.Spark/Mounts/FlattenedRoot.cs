@@ -12,7 +12,7 @@ internal static class FlattenedRoot
     /// <param name="name">The root's name there.</param>
     /// <param name="directory">The flattened image, which has all mount points.</param>
     /// <param name="writableBytes">The size of a writable copy; 0 for a read-only root.</param>
-    public static void Mount(Workspace workspace, string name, string directory, long writableBytes)
+    public static void Mount(ScratchTmpfs workspace, string name, string directory, long writableBytes)
     {
         if (writableBytes == 0)
             Bind(directory, workspace.NewDirectory(name));

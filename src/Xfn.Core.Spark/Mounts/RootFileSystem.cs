@@ -16,7 +16,7 @@ internal static unsafe class RootFileSystem
     /// <param name="skeleton">What the root has besides.</param>
     /// <param name="writableBytes">The size of a writable layer on top; 0 for a read-only root.</param>
     /// <returns>The root's path.</returns>
-    public static string Mount(Workspace workspace, string name, IReadOnlyList<string> layers, Skeleton skeleton, long writableBytes = 0)
+    public static string Mount(ScratchTmpfs workspace, string name, IReadOnlyList<string> layers, MountPointTree skeleton, long writableBytes = 0)
     {
         var lowers = new List<string>(layers.Count + 2) { skeleton.Make(workspace, layers) };
         lowers.AddRange(layers);
@@ -28,7 +28,7 @@ internal static unsafe class RootFileSystem
 
         // The directory on top decides mode and owner of the root.
         if (upper is not null)
-            skeleton.Own(Workspace.MakeDirectory($"{upper}/files", skeleton.RootMode));
+            skeleton.Own(ScratchTmpfs.MakeDirectory($"{upper}/files", skeleton.RootMode));
         MountOverlay(workspace, $"{name}.layers", lowers, upper, target);
         if (!MakeMissing(skeleton, target, lowers[0]))
             return target;
@@ -40,7 +40,7 @@ internal static unsafe class RootFileSystem
         return target;
     }
 
-    private static bool MakeMissing(Skeleton skeleton, string root, string above)
+    private static bool MakeMissing(MountPointTree skeleton, string root, string above)
     {
         if (skeleton.Directories.Count == 0)
             return false;
@@ -57,7 +57,7 @@ internal static unsafe class RootFileSystem
     /// <param name="lowers">The lower directories, the uppermost first.</param>
     /// <param name="upper">A directory of a writable file system, whose <c>files</c> is the upper directory; null for none.</param>
     /// <param name="target">Where to mount it. A link is followed.</param>
-    public static void MountOverlay(Workspace workspace, string links, List<string> lowers, string? upper, string target)
+    public static void MountOverlay(ScratchTmpfs workspace, string links, List<string> lowers, string? upper, string target)
     {
         if (!TryMountByParts(lowers, upper, target))
             MountByOptions(workspace.NewDirectory(links), lowers, upper, target);
@@ -85,7 +85,7 @@ internal static unsafe class RootFileSystem
             bool configured = upper is null
                 ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
                 : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0
-                    && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", Workspace.MakeDirectory($"{upper}/work")) == 0;
+                    && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", ScratchTmpfs.MakeDirectory($"{upper}/work")) == 0;
             if (!configured || Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0
                 || Libc.syscall(Libc.SYS_fsconfig, fs, Libc.FSCONFIG_CMD_CREATE) != 0)
             {
@@ -121,7 +121,7 @@ internal static unsafe class RootFileSystem
 
         string options = "userxattr,lowerdir=" + string.Join(':', Enumerable.Range(0, lowers.Count));
         if (upper is not null)
-            options += $",upperdir={upper}/files,workdir={Workspace.MakeDirectory($"{upper}/work")}";
+            options += $",upperdir={upper}/files,workdir={ScratchTmpfs.MakeDirectory($"{upper}/work")}";
         if (options.Length > 4000)
             throw new SparkException(SparkFailureKind.Image, $"cannot mount {lowers.Count} layers: more than this kernel takes");
 

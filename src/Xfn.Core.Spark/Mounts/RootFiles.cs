@@ -12,7 +12,7 @@ internal static unsafe class RootFiles
     /// <param name="root">The root's path.</param>
     /// <param name="files">The files.</param>
     /// <param name="writable">Whether they can be written to, as the root can.</param>
-    public static void Bind(Workspace workspace, string root, IReadOnlyList<ContainerFile> files, bool writable)
+    public static void Bind(ScratchTmpfs workspace, string root, IReadOnlyList<ContainerFile> files, bool writable)
     {
         files = [.. files.Where(file => !file.IsLink)];
         if (files.Count == 0)

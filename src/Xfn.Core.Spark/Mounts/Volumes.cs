@@ -15,7 +15,7 @@ internal static class Volumes
     /// <param name="root">The root's path.</param>
     /// <param name="volumes">Relative to the root.</param>
     /// <param name="bytes">How much may be written in all of them together.</param>
-    public static void Mount(Workspace workspace, string root, IReadOnlyList<string> volumes, long bytes)
+    public static void Mount(ScratchTmpfs workspace, string root, IReadOnlyList<string> volumes, long bytes)
     {
         if (volumes.Count == 0)
             return;
@@ -28,15 +28,15 @@ internal static class Volumes
         _ = Libc.close(rootFd);
     }
 
-    private static void MountOne(Workspace workspace, int rootFd, string volume, string own, string links, long bytes)
+    private static void MountOne(ScratchTmpfs workspace, int rootFd, string volume, string own, string links, long bytes)
     {
         int found = Find(rootFd, volume);
         string target = $"/proc/self/fd/{found}";
         int from = Libc.openat(Libc.AT_FDCWD, target, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
         if (from < 0)
             throw SparkException.FromErrno($"cannot make volume '/{volume}' writable", Libc.Errno, SparkFailureKind.Image);
-        Workspace.MakeDirectory(own);
-        int files = Directories.Open(Workspace.MakeDirectory($"{own}/files"));
+        ScratchTmpfs.MakeDirectory(own);
+        int files = Directories.Open(ScratchTmpfs.MakeDirectory($"{own}/files"));
         Directories.CopyModeAndOwner(from, files);
         try
         {

@@ -17,8 +17,8 @@ internal static class ContainerRun
         if (Libc.chdir(run.StoreDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
         Identity.BecomeRoot();
-        MachineFiles.MakeReadOnly(run.OuterProc);
-        Workspace workspace = Workspace.Mount(run.Runtime, run.OuterProc);
+        HostMounts.MakeReadOnly(run.OuterProc);
+        ScratchTmpfs workspace = ScratchTmpfs.Mount(run.Runtime, run.OuterProc);
         IReadOnlyList<ContainerFile> unplaced = run.Files;
         if (run.FlattenedDirectory.Length > 0)
         {
@@ -26,7 +26,7 @@ internal static class ContainerRun
         }
         else
         {
-            var skeleton = new Skeleton
+            var skeleton = new MountPointTree
             {
                 MountPoints = run.MountPoints,
                 FileMountPoints = run.FileMountPoints,

@@ -10,25 +10,25 @@ internal static class FileReader
 {
     public static SparkFiles Read(SparkReadFiles request)
     {
-        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        MergedLookup layers = Enter(request.StoreDirectory, request.LowerDirectories);
         return new SparkFiles([.. request.Paths.Select(path => Read(layers, path, request.MaxBytes))]);
     }
 
     public static SparkFound Find(SparkFindDirectories request)
     {
-        LayeredFiles layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        MergedLookup layers = Enter(request.StoreDirectory, request.LowerDirectories);
         return new SparkFound(request.Paths.All(layers.HasDirectory));
     }
 
-    private static LayeredFiles Enter(string storeDirectory, IReadOnlyList<string> layers)
+    private static MergedLookup Enter(string storeDirectory, IReadOnlyList<string> layers)
     {
         if (Libc.chdir(storeDirectory) != 0)
             throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
         Identity.BecomeRoot();
-        return new LayeredFiles([.. layers.Select(layer => Directories.Open(layer))]);
+        return new MergedLookup([.. layers.Select(layer => Directories.Open(layer))]);
     }
 
-    private static ReadOnlyMemory<byte> Read(LayeredFiles layers, string path, int maxBytes)
+    private static ReadOnlyMemory<byte> Read(MergedLookup layers, string path, int maxBytes)
     {
         int fd = layers.Open(path);
         if (fd == -Libc.ENOENT)

@@ -4,7 +4,7 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Tells which images the cache has, and what each of them takes.</summary>
-internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses)
+internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases uses)
 {
     /// <summary>Looks at what is there now.</summary>
     public CacheContent Read()
@@ -13,13 +13,13 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
         IReadOnlyDictionary<string, long> allLayers = layers.List();
         IReadOnlyDictionary<Digest, long> allBlobs = store.ListBlobs();
         ILookup<string, string> layersByName = allLayers.Keys.ToLookup(LayerStore.BaseOf);
-        var images = new List<ListedImage>();
+        var images = new List<CatalogEntry>();
         foreach (Digest digest in store.ListBlobs().Keys)
         {
             if (Parse(digest, OciJson.ParseManifest) is not { } manifest)
                 continue;
             ImageConfig? config = Parse(manifest.Config.Digest, OciJson.ParseConfig);
-            images.Add(new ListedImage
+            images.Add(new CatalogEntry
             {
                 Digest = digest,
                 Config = manifest.Config.Digest,
@@ -99,17 +99,17 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
 /// <param name="Images">The images, whole or not.</param>
 /// <param name="Blobs">The documents, and their sizes in bytes.</param>
 /// <param name="Layers">The layers of this mapping, and what they take in bytes.</param>
-internal sealed record CacheContent(IReadOnlyList<ListedImage> Images, IReadOnlyDictionary<Digest, long> Blobs, IReadOnlyDictionary<string, long> Layers)
+internal sealed record CacheContent(IReadOnlyList<CatalogEntry> Images, IReadOnlyDictionary<Digest, long> Blobs, IReadOnlyDictionary<string, long> Layers)
 {
     /// <summary>What an image takes, layers that others have too included.</summary>
-    public long SizeOf(ListedImage image) => image.Layers.Sum(id => Layers[id]) + Blobs.GetValueOrDefault(image.Digest) + Blobs.GetValueOrDefault(image.Config);
+    public long SizeOf(CatalogEntry image) => image.Layers.Sum(id => Layers[id]) + Blobs.GetValueOrDefault(image.Digest) + Blobs.GetValueOrDefault(image.Config);
 
     /// <summary>What the layers of some images take.</summary>
-    public long LayersOf(IEnumerable<ListedImage> images) => images.SelectMany(i => i.Layers).Distinct().Sum(id => Layers[id]);
+    public long LayersOf(IEnumerable<CatalogEntry> images) => images.SelectMany(i => i.Layers).Distinct().Sum(id => Layers[id]);
 }
 
 /// <summary>An image of the cache.</summary>
-internal sealed record ListedImage
+internal sealed record CatalogEntry
 {
     public required Digest Digest { get; init; }
 

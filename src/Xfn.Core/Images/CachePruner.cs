@@ -5,7 +5,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Images;
 
 /// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, SparkLocator sparks, TimeProvider time)
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases uses, SparkBinaryCache sparks, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
 
@@ -19,10 +19,10 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
     public async Task<PruneReport> PruneAsync(PruneOptions options, IReadOnlySet<Digest>? spared, CancellationToken cancellationToken)
     {
         CacheContent content = catalog.Read();
-        List<ListedImage> kept = [.. content.Images.OrderBy(i => i.LastUsed)];
+        List<CatalogEntry> kept = [.. content.Images.OrderBy(i => i.LastUsed)];
         int images = 0;
         long bytes = 0;
-        foreach (ListedImage image in kept.ToArray())
+        foreach (CatalogEntry image in kept.ToArray())
         {
             cancellationToken.ThrowIfCancellationRequested();
             bool old = time.GetUtcNow() - image.LastUsed > options.MaxAge;
@@ -51,7 +51,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
     }
 
     /// <returns>How many bytes of the disk that gave back; null when it stays.</returns>
-    private long? TryRemove(ListedImage image)
+    private long? TryRemove(CatalogEntry image)
     {
         // Used since it was listed.
         if (uses.LastUseOf(image.Digest) > image.LastUsed)
@@ -63,7 +63,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
     private long Remove(Digest digest) => references.List()[digest].Sum(ReferenceMap.Remove) + store.RemoveBlob(digest);
 
     /// <summary>Removes what no image refers to: configurations, documents that are damaged, references that lead nowhere, lock files.</summary>
-    private long RemoveDocuments(CacheContent content, List<ListedImage> kept)
+    private long RemoveDocuments(CacheContent content, List<CatalogEntry> kept)
     {
         long bytes = 0;
         HashSet<Digest> wanted = [.. kept.Select(i => i.Digest), .. kept.Select(i => i.Config)];

@@ -8,7 +8,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Images;
 
 /// <summary>Removes whole caches, also what belongs to ids that the caller is not: by a spark that has them.</summary>
-internal sealed class CacheRemover(SparkFactory sparks)
+internal sealed class CacheRemover(SparkLauncher sparks)
 {
     private readonly LayerUnpacker _unpacker = new(sparks);
 

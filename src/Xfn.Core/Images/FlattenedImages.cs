@@ -12,7 +12,7 @@ namespace Xfn.Core.Images;
 /// <summary>Images whose layers were copied over one another, where the kernel lets no user namespace mount overlayfs. Each is made once, kept beside the layers, and goes with its image.</summary>
 /// <remarks>A run needs directories of its own in the root, mount points above all. An overlay gets them from a layer of the run's; here they are part of what is kept,
 /// so that nothing is ever changed that runs may be using. Runs that need others get another copy.</remarks>
-internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkFactory sparks, ILogger logger, Action<Digest> made)
+internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, ILogger logger, Action<Digest> made)
 {
     private readonly ConcurrentDictionary<string, StoredLayer> _known = new();
     private bool _needed = needed;

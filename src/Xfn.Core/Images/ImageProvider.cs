@@ -7,7 +7,7 @@ namespace Xfn.Core.Images;
 
 /// <summary>Gives images that can be run: from the cache, or from where the fetcher gets them.</summary>
 internal sealed class ImageProvider(
-    IImageFetcher fetcher, ImageStore store, ReferenceMap references, LayerStore layers, ImageUses uses, UserFileReader users, IBundleBuilder bundles, Platform platform)
+    IImageFetcher fetcher, ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases uses, UserFileReader users, IBundleBuilder bundles, Platform platform)
 {
     private const int MaxDocumentBytes = 4 << 20;
     private const int MaxIndexDepth = 4;
@@ -26,10 +26,10 @@ internal sealed class ImageProvider(
     /// <param name="progress">Told of each layer that is not in the cache; null when nobody wants to know.</param>
     /// <param name="cancellationToken">Ends the fetching.</param>
     /// <returns>The image, which nobody prunes until this is disposed.</returns>
-    public async ValueTask<UsedImage> GetAsync(
+    public async ValueTask<LeasedImage> GetAsync(
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
-        UsedImage used = await store.GuardAsync(() => FindOrPullAsync(reference, config, progress, cancellationToken)).ConfigureAwait(false);
+        LeasedImage used = await store.GuardAsync(() => FindOrPullAsync(reference, config, progress, cancellationToken)).ConfigureAwait(false);
         XfnTelemetry.CountLookup(used.FromCache);
         try
         {
@@ -83,19 +83,19 @@ internal sealed class ImageProvider(
     /// <summary>Waits until what was pulled is on disk.</summary>
     public Task FinishAsync() => layers.FinishAsync();
 
-    private async ValueTask<UsedImage> FindOrPullAsync(
+    private async ValueTask<LeasedImage> FindOrPullAsync(
         ImageReference reference, ImagePullConfig config, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         bool ask = Asks(reference, config);
         ResolvedReference? resolved = Resolve(reference);
 
         // An image is held before it is looked at, so that what is found stays.
-        ImageUse? use = resolved is null ? null : await uses.HoldAsync(resolved.Manifest, cancellationToken).ConfigureAwait(false);
+        ImageLease? use = resolved is null ? null : await uses.HoldAsync(resolved.Manifest, cancellationToken).ConfigureAwait(false);
         try
         {
             StoredImage? cached = resolved is null ? null : Load(resolved.Manifest);
             if (!ask && cached is not null)
-                return new UsedImage(cached, true, use!, resolved!);
+                return new LeasedImage(cached, true, use!, resolved!);
             if (config.PullPolicy == ImagePullPolicy.Never)
                 throw new ImageNotFoundException($"cannot find image '{reference}' in the cache, and the pull policy is Never. Pull it first, or use IfNotPresent.");
 
@@ -115,7 +115,7 @@ internal sealed class ImageProvider(
             StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, progress, cancellationToken).ConfigureAwait(false);
             if (unchanged is null || current != resolved)
                 references.Write(reference, current);
-            return new UsedImage(image, unchanged is not null, use!, current);
+            return new LeasedImage(image, unchanged is not null, use!, current);
         }
         catch
         {

@@ -64,10 +64,10 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
     }
 
     /// <summary>What the cache says of references, whichever source they are of, by the manifest that each leads to.</summary>
-    public ILookup<Digest, KnownReference> List() => Directory.EnumerateFiles(cache.References)
+    public ILookup<Digest, StoredReference> List() => Directory.EnumerateFiles(cache.References)
         .Select(path => (Path: path, Lines: ReadLines(path)))
         .Where(r => r.Lines is [_, _, _, _] && r.Lines[0].StartsWith(ResolvedReference.FormatStart, StringComparison.Ordinal) && r.Lines[1].Contains(' ', StringComparison.Ordinal))
-        .Select(r => (Reference: new KnownReference(r.Lines![1][..r.Lines[1].LastIndexOf(' ')], r.Lines[0], r.Path), Valid: Digest.TryParse(r.Lines[3], out Digest manifest), Manifest: manifest))
+        .Select(r => (Reference: new StoredReference(r.Lines![1][..r.Lines[1].LastIndexOf(' ')], r.Lines[0], r.Path), Valid: Digest.TryParse(r.Lines[3], out Digest manifest), Manifest: manifest))
         .Where(r => r.Valid)
         .ToLookup(r => r.Manifest, r => r.Reference);
 
@@ -79,9 +79,9 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
 
     /// <summary>Forgets what a reference was resolved to.</summary>
     /// <returns>How many bytes of the disk that gave back.</returns>
-    public static long Remove(KnownReference reference) => CountedRemoval.RemoveFile(reference.Path);
+    public static long Remove(StoredReference reference) => CountedRemoval.RemoveFile(reference.Path);
 
-    private bool IsOfOurSource(KnownReference known) =>
+    private bool IsOfOurSource(StoredReference known) =>
         ImageReference.TryParse(known.Name, ImageReference.DefaultRegistry, out ImageReference? reference, out _)
         && fetcher.SourceOf(reference) is { } source && HeaderOf(source) == known.Header;
 
@@ -144,4 +144,4 @@ internal sealed record ResolvedReference(Digest Top, Digest Manifest)
 /// <param name="Name">The reference.</param>
 /// <param name="Header">Tells its source from others.</param>
 /// <param name="Path">The file that says what to.</param>
-internal sealed record KnownReference(string Name, string Header, string Path);
+internal sealed record StoredReference(string Name, string Header, string Path);

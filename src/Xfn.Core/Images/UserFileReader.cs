@@ -4,7 +4,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Images;
 
 /// <summary>Reads an image's <c>/etc/passwd</c> and <c>/etc/group</c>: once, inside its root, where no link leads out of it.</summary>
-internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, SparkFactory sparks)
+internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, SparkLauncher sparks)
 {
     private const int MaxBytes = 10 << 20;
 

@@ -12,7 +12,7 @@ namespace Xfn.Core.Layers;
 /// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, size, digest and DiffID held.</summary>
 /// <remarks>A layer is kept under its DiffID. One that needs those below it (it links to their files, or lacks entries for their directories) can mean different things above different layers and is kept under its ChainID
 /// (<see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec, Layer ChainID</see>).</remarks>
-internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, UnpackLimits limits, TimeProvider time, ILogger logger)
+internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, UnpackLimits limits, TimeProvider time, ILogger logger)
 {
     private const string RecordName = "layer.json";
     private const string FlattenedSuffix = ".flat";
@@ -22,7 +22,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
 
     private readonly string _layers = Path.Combine(cache.Store, "layers");
     private readonly LayerUnpacker _unpacker = new(sparks);
-    private readonly LayerSync _sync = new(cache, logger);
+    private readonly LayerFlusher _sync = new(cache, logger);
     private readonly ConcurrentDictionary<string, LayerPull> _pulling = new();
 
     /// <summary>A layer of an image, if the cache has it and the image's blob is known to be it: a DiffID is only claimed, and one who claims another's must not get its files.</summary>
@@ -179,7 +179,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         string incoming = cache.NewIncoming();
         try
         {
-            LayerRecord record = await make(incoming).ConfigureAwait(false) with { Boot = LayerSync.Boot };
+            LayerRecord record = await make(incoming).ConfigureAwait(false) with { Boot = LayerFlusher.Boot };
             StoredLayer made = await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);
             _sync.Begin([made], MarkDurableAsync);
             return made;
@@ -335,7 +335,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
         try
         {
             // What was not known to be on disk when the machine went down may lack files, or have empty ones.
-            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerSync.Boot) ? record : null;
+            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerFlusher.Boot) ? record : null;
         }
         catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -419,7 +419,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkFactory sparks, Unpa
                 OpaqueRoot = unpacked.OpaqueRoot,
                 WhiteoutDirectories = unpacked.WhiteoutDirectories,
                 Notes = unpacked.Notes,
-                Boot = LayerSync.Boot,
+                Boot = LayerFlusher.Boot,
             }.WithIds(Math.Max(unpacked.HighestUid, source.IdsBelow.Uid), Math.Max(unpacked.HighestGid, source.IdsBelow.Gid), sparks.Mapping);
             return await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);
         }

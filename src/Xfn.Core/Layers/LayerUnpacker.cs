@@ -29,7 +29,7 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
 internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
 
 /// <summary>Streams a layer once: download, digest, decompression, DiffID, a pipe to spark, files.</summary>
-internal sealed class LayerUnpacker(SparkFactory sparks)
+internal sealed class LayerUnpacker(SparkLauncher sparks)
 {
     private const int BufferBytes = 256 << 10;
 

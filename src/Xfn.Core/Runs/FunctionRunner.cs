@@ -6,7 +6,7 @@ namespace Xfn.Core.Runs;
 
 /// <summary>Runs functions: a place, the image, a container, its end, an answer; and clears up behind it.</summary>
 internal sealed class FunctionRunner(
-    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, ReadyPool<RunSpark> ready, RunPlaces places, BackgroundTasks background)
+    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, ReadyPool<RunSandbox> ready, RunQueue places, BackgroundTasks background)
 {
     private bool _secondRun;
 
@@ -74,15 +74,15 @@ internal sealed class FunctionRunner(
             _ = await planner.FindRuntimeAsync(cancellationToken).ConfigureAwait(false);
 
             // A spark needs nothing of the image, so it starts while that is looked up.
-            Task<RunSpark> starting = ready.TakeAsync(cancellationToken);
-            UsedImage? used = null;
+            Task<RunSandbox> starting = ready.TakeAsync(cancellationToken);
+            LeasedImage? used = null;
             clearUp = () => ClearUpAsync(starting, used);
             used = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             if (!used.FromCache)
                 Pulled(used.Image.ManifestDigest);
             clock.Next(ref clock.Pull);
             SparkRun message = await planner.PlanAsync(plan, used.Image, cancellationToken).ConfigureAwait(false);
-            RunSpark spark = await starting.ConfigureAwait(false);
+            RunSandbox spark = await starting.ConfigureAwait(false);
             clock.Next(ref clock.Spawn);
             spark.Cgroup.Apply(plan.Limits);
             return await ExecuteAsync(plan, spark, used.Image, token => spark.StartAsync(message, token), streams, output, clock, new() { FromCache = used.FromCache }, cancellationToken)
@@ -96,7 +96,7 @@ internal sealed class FunctionRunner(
 
     private async Task<RunFunctionResponse> ExecuteAsync(
         RunPlan plan,
-        RunSpark spark,
+        RunSandbox spark,
         StoredImage image,
         Func<CancellationToken, Task> start,
         RunStreams streams,
@@ -130,7 +130,7 @@ internal sealed class FunctionRunner(
         };
     }
 
-    private async Task ClearUpAsync(Task<RunSpark> starting, UsedImage? used)
+    private async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? used)
     {
         try
         {

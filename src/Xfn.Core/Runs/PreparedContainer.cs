@@ -6,11 +6,11 @@ namespace Xfn.Core.Runs;
 /// <summary>A container in which everything has been done but the execution of its function. For one run.</summary>
 internal sealed class PreparedContainer : IReady
 {
-    private readonly UsedImage _image;
+    private readonly LeasedImage _image;
 
-    private PreparedContainer(RunSpark spark, UsedImage image) => (Spark, _image) = (spark, image);
+    private PreparedContainer(RunSandbox spark, LeasedImage image) => (Spark, _image) = (spark, image);
 
-    public RunSpark Spark { get; }
+    public RunSandbox Spark { get; }
 
     public StoredImage Image => _image.Image;
 
@@ -28,12 +28,12 @@ internal sealed class PreparedContainer : IReady
     /// <param name="cancellationToken">Ends the making.</param>
     /// <exception cref="RunNotBegunException">The image lacks a layer by now; it is pulled at the next attempt.</exception>
     public static async Task<PreparedContainer> StartAsync(
-        RunPlan plan, Func<CancellationToken, Task<RunSpark>> start, ImageProvider images, ContainerPlanner planner, Action<Digest> pulled, CancellationToken cancellationToken)
+        RunPlan plan, Func<CancellationToken, Task<RunSandbox>> start, ImageProvider images, ContainerPlanner planner, Action<Digest> pulled, CancellationToken cancellationToken)
     {
-        UsedImage image = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+        LeasedImage image = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
         if (!image.FromCache)
             pulled(image.Image.ManifestDigest);
-        RunSpark? spark = null;
+        RunSandbox? spark = null;
         try
         {
             SparkRun message = await planner.PlanAsync(plan, image.Image, cancellationToken).ConfigureAwait(false) with { HasGate = true };

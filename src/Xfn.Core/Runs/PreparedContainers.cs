@@ -61,7 +61,7 @@ internal sealed class PreparedContainers : IAsyncDisposable
             }
             else
             {
-                using UsedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
+                using LeasedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
                 if (!current.FromCache)
                     _pulled(current.Image.ManifestDigest);
                 wanted = current.Image.ManifestDigest;

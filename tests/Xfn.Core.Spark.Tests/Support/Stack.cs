@@ -50,7 +50,7 @@ internal sealed class Stack : IDisposable
     private bool Has(IReadOnlyList<string> directories)
     {
         SafeFileHandle[] layers = [.. _layers.AsEnumerable().Reverse().Select(layer => Sandbox.OpenDirectory(layer.Root))];
-        bool all = directories.All(new LayeredFiles([.. layers.Select(Sandbox.Fd)]).HasDirectory);
+        bool all = directories.All(new MergedLookup([.. layers.Select(Sandbox.Fd)]).HasDirectory);
         foreach (SafeFileHandle layer in layers)
             layer.Dispose();
         return all;

@@ -4,7 +4,7 @@ namespace Xfn.Core.Images;
 
 /// <summary>Tells all processes that share the cache which images are in use and when they were last, by a lock file for each image.</summary>
 /// <remarks>A runner holds one handle of an image however many runs use it, and none when none does.</remarks>
-internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
+internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
 {
     private const string Prefix = "image-";
 
@@ -15,7 +15,7 @@ internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
     private readonly Dictionary<Digest, Held> _held = [];
 
     /// <summary>Keeps an image from being pruned; it need not be in the cache yet.</summary>
-    public async ValueTask<ImageUse> HoldAsync(Digest image, CancellationToken cancellationToken)
+    public async ValueTask<ImageLease> HoldAsync(Digest image, CancellationToken cancellationToken)
     {
         // Whoever has the lock alone removes a few files and lets go.
         while (true)
@@ -68,7 +68,7 @@ internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
         }
     }
 
-    private ImageUse? TryHold(Digest image)
+    private ImageLease? TryHold(Digest image)
     {
         lock (_lock)
         {
@@ -82,7 +82,7 @@ internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
 
             held.Count++;
             Note(held);
-            return new ImageUse(this, image);
+            return new ImageLease(this, image);
         }
     }
 
@@ -115,7 +115,7 @@ internal sealed class ImageUses(CacheDirectory cache, TimeProvider time)
 }
 
 /// <summary>One use of an image, which lasts until it is disposed.</summary>
-internal sealed class ImageUse(ImageUses uses, Digest image) : IDisposable
+internal sealed class ImageLease(ImageLeases uses, Digest image) : IDisposable
 {
     private int _disposed;
 
@@ -131,7 +131,7 @@ internal sealed class ImageUse(ImageUses uses, Digest image) : IDisposable
 /// <param name="FromCache">Whether the cache held it whole.</param>
 /// <param name="Use">What keeps it.</param>
 /// <param name="Resolved">What its reference led to.</param>
-internal sealed record UsedImage(StoredImage Image, bool FromCache, ImageUse Use, ResolvedReference Resolved) : IDisposable
+internal sealed record LeasedImage(StoredImage Image, bool FromCache, ImageLease Use, ResolvedReference Resolved) : IDisposable
 {
     public void Dispose() => Use.Dispose();
 }

@@ -6,7 +6,7 @@ namespace Xfn.Core.Spark.Layers;
 /// <summary>Finds files in layers as an overlay of them would show them, without one: a few files are found sooner than layers are mounted, and some kernels mount none.</summary>
 /// <remarks>Every name is opened by itself, in a directory of a layer, and links are followed by going on with their text: nothing leads out of the layers.</remarks>
 /// <param name="layerFds">The layers' directories, the uppermost first.</param>
-internal sealed unsafe class LayeredFiles(IReadOnlyList<int> layerFds)
+internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
 {
     private const int MaxLinks = 40;
 

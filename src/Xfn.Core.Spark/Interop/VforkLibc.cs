@@ -4,7 +4,7 @@ namespace Xfn.Core.Spark.Interop;
 
 /// <summary>The C library as a container's first process calls it: at once, with nothing of the .NET runtime's in between. What the C library would do to all threads of a process
 /// (setresuid and its kin) is asked of the kernel.</summary>
-internal static unsafe partial class Raw
+internal static unsafe partial class VforkLibc
 {
     /// <summary>The error number of the last failed call.</summary>
     public static int Error

@@ -3,7 +3,7 @@ namespace Xfn.Core.Runs;
 /// <summary>The places of the runs that may go on at once, and the queue for them, in order of arrival.</summary>
 /// <param name="count">How many may go on.</param>
 /// <param name="maxWaiting">How many may wait.</param>
-internal sealed class RunPlaces(int count, int maxWaiting) : IAsyncDisposable
+internal sealed class RunQueue(int count, int maxWaiting) : IAsyncDisposable
 {
     private readonly SemaphoreSlim _places = new(count);
     private int _waiting;

@@ -6,12 +6,12 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
-internal sealed class RunSpark : IReady, ISandbox
+internal sealed class RunSandbox : IReady, ISandbox
 {
     private readonly SafeFileHandle? _release;
     private CgroupUsage _before = new();
 
-    private RunSpark(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup) => (Process, Stdio, _release, Cgroup) = (process, stdio, release, cgroup);
+    private RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup) => (Process, Stdio, _release, Cgroup) = (process, stdio, release, cgroup);
 
     public SparkProcess Process { get; }
 
@@ -29,8 +29,8 @@ internal sealed class RunSpark : IReady, ISandbox
     /// <param name="cgroups">Where its cgroup is made.</param>
     /// <param name="limits">What is known of its limits by now.</param>
     /// <param name="cancellationToken">Ends the making.</param>
-    public static async Task<RunSpark> StartAsync(
-        string mode, SparkFactory sparks, string storeDirectory, IStdioPiper piper, CgroupManager cgroups, CgroupLimits limits, CancellationToken cancellationToken)
+    public static async Task<RunSandbox> StartAsync(
+        string mode, SparkLauncher sparks, string storeDirectory, IStdioPiper piper, CgroupManager cgroups, CgroupLimits limits, CancellationToken cancellationToken)
     {
         SparkProcess process = await sparks.StartAsync(mode, storeDirectory, cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
@@ -42,7 +42,7 @@ internal sealed class RunSpark : IReady, ISandbox
             release = process.OpenRelease();
             cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", limits);
             cgroup.Add(process.ProcessId);
-            return new RunSpark(process, stdio, release, cgroup);
+            return new RunSandbox(process, stdio, release, cgroup);
         }
         catch
         {

@@ -4,7 +4,7 @@ namespace Xfn.Core.Spark;
 /// <param name="spawner">Makes their namespaces.</param>
 /// <param name="executable">Gives xfn-spark, open: nobody removes it while it is.</param>
 /// <param name="mapping">Their ids.</param>
-internal sealed class SparkFactory(INamespaceSpawner spawner, Func<Task<SparkFile>> executable, IdMapping mapping) : IDisposable
+internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFile>> executable, IdMapping mapping) : IDisposable
 {
     private readonly Lock _lock = new();
 

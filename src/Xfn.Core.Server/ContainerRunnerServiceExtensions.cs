@@ -9,7 +9,7 @@ using Xfn.Core.Server;
 namespace Xfn.Core;
 
 /// <summary>Serves a runner by gRPC: by itself, or as part of an ASP.NET Core application.</summary>
-public static class ContainerRunnerServing
+public static class ContainerRunnerServiceExtensions
 {
     private const string LogCategory = "Xfn.Core.Server";
 

@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>A tmpfs of this spark's own, for all that one run needs besides the image; gone with its mount namespace.</summary>
-internal sealed class Workspace
+internal sealed class ScratchTmpfs
 {
     private const string Options = "mode=0755,size=64m,nr_inodes=16k";
 
@@ -12,12 +12,12 @@ internal sealed class Workspace
 
     private readonly string _root;
 
-    private Workspace(string root) => _root = root;
+    private ScratchTmpfs(string root) => _root = root;
 
     /// <summary>Mounts the workspace, and what programs in this namespace need to see instead of the machine's.</summary>
     /// <param name="runtime">The OCI runtime, which must stay visible; empty when none is used.</param>
     /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
-    public static Workspace Mount(string runtime, bool outerProc)
+    public static ScratchTmpfs Mount(string runtime, bool outerProc)
     {
         // The machine's /proc names processes by ids of another PID namespace, and shows them all.
         if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
@@ -32,7 +32,7 @@ internal sealed class Workspace
             ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a workspace: none of {string.Join(", ", Places)} is a directory");
         if (Libc.mount("xfn", root, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, Options) != 0)
             throw SparkException.FromErrno($"cannot mount a tmpfs at {root}");
-        return new Workspace(root);
+        return new ScratchTmpfs(root);
     }
 
     /// <summary>The path of a name in the workspace.</summary>

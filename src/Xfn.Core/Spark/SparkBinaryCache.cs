@@ -9,7 +9,7 @@ namespace Xfn.Core.Spark;
 /// <summary>Finds xfn-spark, wherever the kind of host put it, and keeps a copy in the cache to run.</summary>
 /// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither. Who uses a copy has a lock on it, so that others
 /// know when nobody does; the time of its last change is that of its last use.</remarks>
-internal sealed class SparkLocator(CacheDirectory cache, TimeProvider time)
+internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
 {
     private const string Prefix = "spark-";
     private const int BufferBytes = 256 << 10;

@@ -9,7 +9,7 @@ namespace Xfn.Core.Layers;
 /// <summary>Has what was unpacked on disk, behind who pulled it: one call for the whole file system, since to wait for each of thousands of files takes a hundred times as long.</summary>
 /// <param name="cache">The cache.</param>
 /// <param name="logger">Told when the disk refuses.</param>
-internal sealed class LayerSync(CacheDirectory cache, ILogger logger)
+internal sealed class LayerFlusher(CacheDirectory cache, ILogger logger)
 {
     private readonly ConcurrentDictionary<Task, byte> _going = new();
 

@@ -5,7 +5,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Layers;
 
 /// <summary>Copies a file of the layers below into the layer, as overlayfs does before it makes a link: links cannot cross layers.</summary>
-internal static unsafe class LowerFile
+internal static unsafe class CopyUp
 {
     /// <summary>Copies the file that the tree found last in the layers below; links are made to the copy, so that all names are one file, as in the image that the layer was made in.</summary>
     /// <returns>Whether there is such a file.</returns>
@@ -14,7 +14,7 @@ internal static unsafe class LowerFile
         byte[] directory = tree.FoundPath.ToArray();
         if (tree.IsHidingLower(directory))
             return false;
-        int lower = Beneath.Open(lowerRootFd, directory);
+        int lower = ConfinedPath.Open(lowerRootFd, directory);
         if (lower < 0)
             return false;
         try

@@ -5,7 +5,7 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>What a root has besides the image's layers: above them mount points, below them what the image may lack.</summary>
-internal sealed record Skeleton
+internal sealed record MountPointTree
 {
     public IReadOnlyList<string> MountPoints { get; init; } = [];
 
@@ -29,7 +29,7 @@ internal sealed record Skeleton
     /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
     /// <param name="workspace">Where to make it.</param>
     /// <param name="layers">The layers, the uppermost first.</param>
-    public string Make(Workspace workspace, IReadOnlyList<string> layers)
+    public string Make(ScratchTmpfs workspace, IReadOnlyList<string> layers)
     {
         string root = workspace.NewDirectory("skeleton", RootMode);
         Make(root, MountPoints);
@@ -88,7 +88,7 @@ internal sealed record Skeleton
         : throw SparkException.FromErrno("cannot set the owner of the root directory");
 
     /// <summary>Makes the tree below the layers; null when nothing is wanted there.</summary>
-    public string? MakeBottom(Workspace workspace)
+    public string? MakeBottom(ScratchTmpfs workspace)
     {
         if (Directories.Count == 0)
             return null;
@@ -125,7 +125,7 @@ internal sealed record Skeleton
 
     private static unsafe void MakeMissing(string path, int rootFd, int targetFd)
     {
-        int parent = Beneath.Open(targetFd, Encoding.UTF8.GetBytes(Path.GetDirectoryName(path)!));
+        int parent = ConfinedPath.Open(targetFd, Encoding.UTF8.GetBytes(Path.GetDirectoryName(path)!));
         if (parent < 0)
             throw SparkException.FromErrno($"cannot make directory '/{path}'", -parent, SparkFailureKind.Image);
         string name = Path.GetFileName(path);
@@ -157,6 +157,6 @@ internal sealed record Skeleton
     private static void Make(string root, IEnumerable<string> directories)
     {
         foreach (string directory in directories)
-            Workspace.MakeDirectory($"{root}/{directory}");
+            ScratchTmpfs.MakeDirectory($"{root}/{directory}");
     }
 }

@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>The machine's file systems as this spark's mount namespace has them.</summary>
-internal static unsafe class MachineFiles
+internal static unsafe class HostMounts
 {
     /// <summary>Makes all of them read-only, for this namespace and those made of it. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this executable as its own,
     /// and may open it to write where its file is the caller's. Nothing of the machine is written to in a run.</summary>

@@ -4,7 +4,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Whose an entry becomes.</summary>
-internal sealed class Owners(IdMap uids, IdMap gids, bool squash, Notes notes)
+internal sealed class OwnerMapper(IdMap uids, IdMap gids, bool squash, UnpackWarnings warnings)
 {
     private const uint SetUid = 0x800;
     private const uint SetGid = 0x400;
@@ -35,7 +35,7 @@ internal sealed class Owners(IdMap uids, IdMap gids, bool squash, Notes notes)
                 : reader.Refused(SparkFailureKind.UnmappedUser, $"its owner is {entry.Uid}, but the user namespace has {uids} only", id: entry.Uid);
         }
 
-        notes.Squashed(entry);
+        warnings.Squashed(entry);
         // A program that was to become somebody must not become root instead.
         uint mode = entry.Kind == TarEntryKind.File ? entry.Mode & ~((uid ? 0 : SetUid) | (gid ? 0 : SetGid)) : entry.Mode;
         return (uid ? entry.Uid : 0, gid ? entry.Gid : 0, mode);

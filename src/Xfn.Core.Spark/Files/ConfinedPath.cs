@@ -5,7 +5,7 @@ namespace Xfn.Core.Spark.Files;
 
 /// <summary>Opens directories below a root. Every directory that unpacking writes to comes from here, and this is what confines it: the kernel resolves the path
 /// beneath the root and refuses every link on the way, so no name, and no link that an entry planted, leads out.</summary>
-internal static unsafe class Beneath
+internal static unsafe class ConfinedPath
 {
     private const ulong Resolve = Libc.RESOLVE_BENEATH | Libc.RESOLVE_NO_SYMLINKS | Libc.RESOLVE_NO_MAGICLINKS | Libc.RESOLVE_NO_XDEV;
 

@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Whose fault an error is.</summary>
-internal static class Failures
+internal static class ErrnoKinds
 {
     /// <summary>What only a strange archive brings about is the image's; all else is the machine's.</summary>
     public static SparkFailureKind KindOf(int errno) => errno switch

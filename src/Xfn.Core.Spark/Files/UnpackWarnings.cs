@@ -4,7 +4,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>What was left out or changed.</summary>
-internal sealed class Notes
+internal sealed class UnpackWarnings
 {
     private const int MaxLines = 100;
 

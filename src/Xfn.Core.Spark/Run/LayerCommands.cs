@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Mounts;
 namespace Xfn.Core.Spark.Run;
 
 /// <summary>Work on the store. The working directory is the only place where this process may write; what it makes there belongs to the mapped root.</summary>
-internal static class StoreWork
+internal static class LayerCommands
 {
     private const string Files = "fs";
 
@@ -39,8 +39,8 @@ internal static class StoreWork
         int here = Directories.Open(".");
         Enter(request.StoreDirectory);
         Identity.BecomeRoot();
-        var skeleton = new Skeleton { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories, Files = request.Files };
-        Workspace workspace = Workspace.Mount("", outerProc: true);
+        var skeleton = new MountPointTree { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories, Files = request.Files };
+        ScratchTmpfs workspace = ScratchTmpfs.Mount("", outerProc: true);
         int files = Directories.Make(here, Files);
         int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
         LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace, request.LowerDirectories))], files, bottom);
@@ -63,7 +63,7 @@ internal static class StoreWork
     {
         try
         {
-            return Directories.Open(RootFileSystem.Mount(Workspace.Mount("", outerProc: true), "rootfs", layers, new Skeleton()));
+            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", layers, new MountPointTree()));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {
