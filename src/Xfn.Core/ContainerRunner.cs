@@ -123,10 +123,10 @@ public sealed partial class ContainerRunner : IContainerRunner
     public static string DefaultCacheDirectory => DefaultCache.Find().Directory;
 
     /// <summary>Whether this process holds CAP_SETUID.</summary>
-    public static bool HasCapSetUID() => Capabilities.HasSetUid;
+    public static bool HasCapSetUID() => ProcessStatus.Read().HasSetUid;
 
     /// <summary>Whether this process holds CAP_SETGID.</summary>
-    public static bool HasCapSetGID() => Capabilities.HasSetGid;
+    public static bool HasCapSetGID() => ProcessStatus.Read().HasSetGid;
 
     /// <summary>Tries what runs need of this machine, without running anything of an image's, and leaves nothing behind.</summary>
     /// <param name="configure">Sets the options of the runner that is to run here.</param>

@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Bundles;
 
 /// <summary>Tells beforehand whether the kernel mounts a fresh sysfs for root of a user namespace: only if one is there already, whole and as writable.</summary>
@@ -14,23 +16,10 @@ internal static class SysfsVisibility
     /// <param name="mountInfo"><c>/proc/self/mountinfo</c>.</param>
     public static bool AllowsFresh(string mountInfo)
     {
-        List<Entry> entries = [.. mountInfo.Split('\n').Select(Entry.Parse).OfType<Entry>()];
-        return entries.Exists(e => e is { Type: "sysfs", Root: "/" } && e.Options.Contains("rw")
+        IReadOnlyList<Mount> mounts = MountTable.Parse(mountInfo.Split('\n'));
+        return mounts.Any(m => m is { Type: "sysfs", Root: "/" } && m.Options.Contains("rw")
             // The new mount's access times are the kernel's default; a locked difference counts as less permissive.
-            && e.Options.Contains("relatime")
-            && entries.TrueForAll(child => child.Parent != e.Id || EmptyDirectories.Any(d => child.Point == e.Point + d)));
-    }
-
-    private sealed record Entry(string Id, string Parent, string Root, string Point, string[] Options, string Type)
-    {
-        // 36 35 98:0 /root /point rw,relatime shared:1 - type source options
-        public static Entry? Parse(string line)
-        {
-            string[] fields = line.Split(' ');
-            int separator = Array.IndexOf(fields, "-");
-            return separator >= 6 && separator + 1 < fields.Length
-                ? new Entry(fields[0], fields[1], fields[3], fields[4], fields[5].Split(','), fields[separator + 1])
-                : null;
-        }
+            && m.Options.Contains("relatime")
+            && mounts.All(child => child.Parent != m.Id || EmptyDirectories.Any(d => child.MountPoint == m.MountPoint + d)));
     }
 }

@@ -92,7 +92,7 @@ internal sealed class CacheRemover(SparkLauncher sparks)
         {
             Uids = u,
             Gids = g,
-            Method = Capabilities.HasSetUid && Capabilities.HasSetGid ? IdMappingMethod.Capabilities
+            Method = ProcessStatus.Read().CanMapIds ? IdMappingMethod.Capabilities
                 : u is [{ Count: 1 } own] && own.Outside == Posix.EffectiveUserId ? IdMappingMethod.Self
                 : IdMappingMethod.SubordinateIds,
         };

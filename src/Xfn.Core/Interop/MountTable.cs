@@ -1,12 +1,14 @@
 namespace Xfn.Core.Interop;
 
 /// <summary>A line of mountinfo.</summary>
+/// <param name="Id">Its own number.</param>
+/// <param name="Parent">That of the mount that it is on.</param>
 /// <param name="Root">The directory of the file system that is mounted.</param>
 /// <param name="MountPoint">Where.</param>
 /// <param name="Options">The mount's own options: ro, noexec, nosuid.</param>
 /// <param name="Type">The file system's type.</param>
 /// <param name="SuperOptions">The file system's options.</param>
-internal sealed record Mount(string Root, string MountPoint, IReadOnlyList<string> Options, string Type, IReadOnlyList<string> SuperOptions)
+internal sealed record Mount(string Id, string Parent, string Root, string MountPoint, IReadOnlyList<string> Options, string Type, IReadOnlyList<string> SuperOptions)
 {
     /// <summary>Whether nothing can be written there.</summary>
     public bool IsReadOnly => Options.Contains("ro") || SuperOptions.Contains("ro");
@@ -16,6 +18,8 @@ internal sealed record Mount(string Root, string MountPoint, IReadOnlyList<strin
 /// <remarks>https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html</remarks>
 internal static class MountTable
 {
+    public static IReadOnlyList<Mount> Read(SystemFiles files) => Parse(files.ReadLines("/proc/self/mountinfo"));
+
     public static IReadOnlyList<Mount> Parse(IEnumerable<string> lines)
     {
         var mounts = new List<Mount>();
@@ -25,7 +29,7 @@ internal static class MountTable
             string[] fields = line.Split(' ');
             int dash = fields.Length > 6 ? Array.IndexOf(fields, "-", 6) : -1;
             if (dash > 0 && fields.Length > dash + 3)
-                mounts.Add(new Mount(Unescape(fields[3]), Unescape(fields[4]), fields[5].Split(','), fields[dash + 1], fields[dash + 3].Split(',')));
+                mounts.Add(new Mount(fields[0], fields[1], Unescape(fields[3]), Unescape(fields[4]), fields[5].Split(','), fields[dash + 1], fields[dash + 3].Split(',')));
         }
 
         return mounts;

@@ -9,6 +9,7 @@ internal sealed record ProcessStatus
     private const int CapSetGid = 6;
     private const int CapSetUid = 7;
     private const int CapSysAdmin = 21;
+    private const int CapSysResource = 24;
     private const int CapSetFCap = 31;
 
     /// <summary>The effective set, a bit for each capability.</summary>
@@ -23,13 +24,22 @@ internal sealed record ProcessStatus
     /// <summary>Whether the effective user id is 0 in this process's user namespace.</summary>
     public required bool IsRoot { get; init; }
 
-    public bool CanMapIds => Has(CapSetUid) && Has(CapSetGid);
+    public bool HasSetUid => Has(CapSetUid);
+
+    public bool HasSetGid => Has(CapSetGid);
+
+    /// <summary>Whether it may give what the kernel gives to the machine's administrator only.</summary>
+    public bool HasSysResource => Has(CapSysResource);
+
+    public bool CanMapIds => HasSetUid && HasSetGid;
+
+    public bool CanSetFileCapabilities => Has(CapSetFCap);
 
     public bool IsAdministrator => Has(CapSysAdmin);
 
-    public static ProcessStatus Read(SystemFiles files)
+    public static ProcessStatus Read(SystemFiles? files = null)
     {
-        Dictionary<string, string> fields = files.ReadLines("/proc/self/status")
+        Dictionary<string, string> fields = (files ?? new SystemFiles()).ReadLines("/proc/self/status")
             .Select(line => line.Split(':', 2)).Where(f => f.Length == 2).ToDictionary(f => f[0], f => f[1].Trim());
         return new ProcessStatus
         {
@@ -39,8 +49,6 @@ internal sealed record ProcessStatus
             NoNewPrivileges = fields.GetValueOrDefault("NoNewPrivs") == "1",
         };
     }
-
-    public bool CanSetFileCapabilities => Has(CapSetFCap);
 
     private bool Has(int capability) => (EffectiveCapabilities >> capability & 1) == 1;
 }

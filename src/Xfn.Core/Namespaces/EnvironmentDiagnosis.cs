@@ -42,7 +42,7 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
         if (status.IsFiltered && IsAbout(error, "Operation not permitted"))
             return new("a seccomp filter of an outer container forbids unshare",
                 "Run that container with a profile that allows unshare, mount and pivot_root: docker run --security-opt seccomp=unconfined, in Kubernetes seccompProfile: {type: Unconfined}.");
-        if (MountTable.Find(MountTable.Parse(files.ReadLines("/proc/self/mountinfo")), "/") is null)
+        if (MountTable.Find(MountTable.Read(files), "/") is null)
             return new("this process is in a chroot, where the kernel makes no user namespaces", "Leave the chroot, or enter it with pivot_root.");
         return new(error.Length == 0 ? "unshare failed and did not say why" : error, "See whether a security module (SELinux, AppArmor) or a container around this program forbids it.");
     }
@@ -76,7 +76,7 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
     }
 
     // systemd's automount of binfmt_misc, and nfsd, are over directories that are always empty; they hide nothing, and the kernel knows it.
-    internal static IEnumerable<string> MountsOverProc(SystemFiles files) => MountTable.Parse(files.ReadLines("/proc/self/mountinfo"))
+    internal static IEnumerable<string> MountsOverProc(SystemFiles files) => MountTable.Read(files)
         .Select(m => m.MountPoint)
         .Where(p => p.StartsWith("/proc/", StringComparison.Ordinal) && p is not ("/proc/sys/fs/binfmt_misc" or "/proc/fs/nfsd"))
         .Distinct();

@@ -302,7 +302,7 @@ internal static class IdMappings
         private static bool CanElevate(string path, SystemFiles files)
         {
             bool isElevated = (File.GetUnixFileMode(path).HasFlag(UnixFileMode.SetUser) && Posix.OwnerOf(path) == 0) || Posix.HasAttribute(path, "security.capability");
-            return isElevated && MountTable.Find(MountTable.Parse(files.ReadLines("/proc/self/mountinfo")), path)?.Options.Contains("nosuid") != true;
+            return isElevated && MountTable.Find(MountTable.Read(files), path)?.Options.Contains("nosuid") != true;
         }
     }
 }

@@ -14,6 +14,8 @@ internal sealed class SparkProcess : IAsyncDisposable
 
     private const int Attempts = 5;
 
+    private static readonly bool MayLowerOomScores = ProcessStatus.Read().HasSysResource;
+
     private readonly SpawnedNamespace _namespace;
     private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
 
@@ -145,7 +147,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <summary>A function starts with an OOM score of 1,000, and may go back to the least that was ever set for it by a process with CAP_SYS_RESOURCE: this one may raise that.</summary>
     private void RaiseOomScore()
     {
-        if (!Capabilities.HasSysResource)
+        if (!MayLowerOomScores)
             return;
 
         // Above other programs, below the function: a run is to end by the end of its largest process, not of the spark, which tells how that ended.
