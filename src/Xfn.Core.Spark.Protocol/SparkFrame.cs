@@ -5,7 +5,7 @@ namespace Xfn.Core.Spark;
 
 /// <summary>Writes and reads messages: a little-endian 32-bit length of what follows, a byte of kind, the fields in order. Numbers are little-endian and of 64 bits;
 /// strings (UTF-8) and bytes have their length before them, lists a count.</summary>
-/// <remarks>Each message's fields are listed once, in <see cref="Fields"/>, for both directions.</remarks>
+/// <remarks>Each message's fields are listed once, in <see cref="Messages"/>, for both directions.</remarks>
 internal static class SparkFrame
 {
     /// <summary>The most bytes a frame may have; a peer that announces more is not one of ours.</summary>
@@ -13,212 +13,158 @@ internal static class SparkFrame
 
     public const int HeaderBytes = 5;
 
+    /// <summary>Every message's fields. A message's kind is its place here, counted from 1.</summary>
+    private static readonly Message[] Messages =
+    [
+        new Message<SparkHello>(static (ref c, m) => new(
+            (int)c.Number(m?.ProcessId), (int)c.Number(m?.Stdin), (int)c.Number(m?.Stdout), (int)c.Number(m?.Stderr), (int)c.Number(m?.Release))),
+        new Message<SparkRun>(static (ref c, m) => new()
+        {
+            Root = Root(ref c, m?.Root),
+            FlattenedDirectory = c.Text(m?.FlattenedDirectory),
+            Volumes = c.Texts(m?.Volumes),
+            VolumeBytes = c.Number(m?.VolumeBytes),
+            WritableRootBytes = c.Number(m?.WritableRootBytes),
+            OuterProc = c.Flag(m?.OuterProc),
+            Runtime = c.Text(m?.Runtime),
+            RuntimeFlags = c.Texts(m?.RuntimeFlags),
+            RuntimeConfig = c.Bytes(m?.RuntimeConfig),
+            Container = c.Bytes(m?.Container),
+            HasGate = c.Flag(m?.HasGate),
+        }),
+        new Message<SparkUnpack>(static (ref c, m) => new()
+        {
+            MaxBytes = c.Number(m?.MaxBytes),
+            MaxEntries = c.Number(m?.MaxEntries),
+            MaxPathBytes = (int)c.Number(m?.MaxPathBytes),
+            MaxDepth = (int)c.Number(m?.MaxDepth),
+            LayersBelow = c.Flag(m?.LayersBelow),
+            Lower = Layers(ref c, m?.Lower),
+            SquashUnmappedIds = c.Flag(m?.SquashUnmappedIds),
+        }),
+        new Message<SparkUnpacked>(static (ref c, m) => new()
+        {
+            Entries = c.Number(m?.Entries),
+            Bytes = c.Number(m?.Bytes),
+            HasRoot = c.Flag(m?.HasRoot),
+            RootMode = (uint)c.Number(m?.RootMode),
+            RootUid = (uint)c.Number(m?.RootUid),
+            RootGid = (uint)c.Number(m?.RootGid),
+            OpaqueRoot = c.Flag(m?.OpaqueRoot),
+            WhiteoutDirectories = c.Texts(m?.WhiteoutDirectories),
+            HighestUid = (uint)c.Number(m?.HighestUid),
+            HighestGid = (uint)c.Number(m?.HighestGid),
+            Warnings = c.Texts(m?.Warnings),
+        }),
+        new Message<SparkReadFiles>(static (ref c, m) => new(Layers(ref c, m?.Layers), c.Texts(m?.Paths), (int)c.Number(m?.MaxBytes))),
+        new Message<SparkFiles>(static (ref c, m) => new(c.Items(m?.Contents, static (ref c, content) => c.Bytes(content)))),
+        new Message<SparkFindDirectories>(static (ref c, m) => new(Layers(ref c, m?.Layers), c.Texts(m?.Paths))),
+        new Message<SparkFound>(static (ref c, m) => new(c.Flag(m?.All))),
+        new Message<SparkSignal>(static (ref c, m) => new((int)c.Number(m?.Number))),
+        new Message<SparkStarted>(static (ref _, _) => new()),
+        new Message<SparkExited>(static (ref c, m) => new(
+            (int)c.Number(m?.ExitCode), (int)c.Number(m?.Signal), c.Number(m?.CpuMicroseconds), c.Number(m?.PeakMemoryBytes))),
+        new Message<SparkFailure>(static (ref c, m) => new(
+            (SparkFailureKind)c.Number((byte?)m?.Kind), c.Text(m?.Message), (int)c.Number(m?.Errno), (uint)c.Number(m?.Id))),
+        new Message<SparkRemove>(static (ref c, m) => new(c.Text(m?.Name))),
+        new Message<SparkRemoved>(static (ref c, m) => new(c.Number(m?.Bytes))),
+        new Message<SparkFlatten>(static (ref c, m) => new(Root(ref c, m?.Root))),
+        new Message<SparkFlattened>(static (ref c, m) => new(c.Number(m?.Entries), c.Number(m?.Bytes))),
+        new Message<SparkContainer>(static (ref c, m) => new()
+        {
+            Arguments = c.Texts(m?.Arguments),
+            Environment = c.Texts(m?.Environment),
+            WorkingDirectory = c.Text(m?.WorkingDirectory),
+            Hostname = c.Text(m?.Hostname),
+            Uid = (uint)c.Number(m?.Uid),
+            Gid = (uint)c.Number(m?.Gid),
+            Groups = c.Items(m?.Groups, static (ref c, id) => (uint)c.Number(id)),
+            Umask = (uint)c.Number(m?.Umask),
+            OomScoreAdjustment = c.Flag(m is null ? null : m.OomScoreAdjustment is not null) ? (int)c.Number(m?.OomScoreAdjustment) : null,
+            OwnNetwork = c.Flag(m?.OwnNetwork),
+            NewPrivileges = c.Flag(m?.NewPrivileges),
+            Capabilities = c.Bits(m?.Capabilities),
+            Limits = c.Items(m?.Limits, static (ref c, limit) => new SparkLimit((int)c.Number(limit?.Resource), c.Bits(limit?.Soft), c.Bits(limit?.Hard))),
+            Mounts = c.Items(m?.Mounts, static (ref c, mount) =>
+                new SparkMount(c.Text(mount?.Destination), c.Text(mount?.Type), c.Text(mount?.Source), c.Bits(mount?.Flags), c.Text(mount?.Data))),
+            MaskedPaths = c.Texts(m?.MaskedPaths),
+            ReadOnlyPaths = c.Texts(m?.ReadOnlyPaths),
+            Filter = c.Bytes(m?.Filter),
+        }),
+    ];
+
+    /// <summary>How many kinds of messages there are.</summary>
+    public static int Kinds => Messages.Length;
+
     /// <summary>A message's frame.</summary>
     /// <param name="message">The message.</param>
     /// <param name="buffer">Where to write it; a larger one is made where that does not do. Null for one of its own.</param>
-    public static ReadOnlyMemory<byte> Write<T>(T message, byte[]? buffer = null)
-        where T : class
+    public static ReadOnlyMemory<byte> Write(object message, byte[]? buffer = null)
     {
+        int kind = Array.FindIndex(Messages, m => m.Type == message.GetType());
         var codec = new Codec(buffer ?? new byte[256], HeaderBytes);
-        Fields(ref codec, message, out SparkMessageKind kind);
+        Messages[kind].Fields(ref codec, message);
         ReadOnlyMemory<byte> frame = codec.Written;
         BinaryPrimitives.WriteInt32LittleEndian(codec.Output, frame.Length - 4);
-        codec.Output![4] = (byte)kind;
+        codec.Output![4] = (byte)(kind + 1);
         return frame;
     }
 
     /// <summary>Reads a frame's header.</summary>
     /// <returns>How many bytes follow.</returns>
-    public static int ReadHeader(ReadOnlySpan<byte> header, out SparkMessageKind kind)
+    public static int ReadHeader(ReadOnlySpan<byte> header, out byte kind)
     {
         int length = BinaryPrimitives.ReadInt32LittleEndian(header) - 1;
-        kind = (SparkMessageKind)header[4];
+        kind = header[4];
         return length is >= 0 and < MaxBytes ? length : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {length} bytes.");
     }
 
-    public static object Read(SparkMessageKind kind, ReadOnlySpan<byte> body)
+    /// <summary>Reads the message behind a header.</summary>
+    public static object Read(byte kind, ReadOnlySpan<byte> body) => kind - 1 is var index && (uint)index < Messages.Length
+        ? Read(Messages[index], body)
+        : throw new InvalidDataException($"cannot read a message of the unknown kind {kind}.");
+
+    /// <summary>Reads a message that came without its header.</summary>
+    public static T Read<T>(ReadOnlySpan<byte> body) => (T)Read(Array.Find(Messages, m => m.Type == typeof(T))!, body);
+
+    private static object Read(Message kind, ReadOnlySpan<byte> body)
     {
         var codec = new Codec(body);
-        object message = Fields(ref codec, null, out _, kind);
-        return codec.AtEnd ? message : throw new InvalidDataException($"cannot read a message of kind {kind}: it has more fields than expected.");
+        object message = kind.Fields(ref codec, null);
+        return codec.AtEnd ? message : throw new InvalidDataException($"cannot read a message of kind {kind.Type.Name}: it has more fields than expected.");
     }
 
-    /// <summary>Every message's fields: written when there is a message, else read into a new one.</summary>
-    private static object Fields(ref Codec c, object? m, out SparkMessageKind kind, SparkMessageKind read = default)
+    private static SparkLayers Layers(ref Codec c, SparkLayers? layers) => new(c.Text(layers?.StoreDirectory), c.Texts(layers?.Directories));
+
+    private static SparkRoot Root(ref Codec c, SparkRoot? root) => new()
     {
-        kind = m switch
-        {
-            null => read,
-            SparkHello => SparkMessageKind.Hello,
-            SparkRun => SparkMessageKind.Run,
-            SparkUnpack => SparkMessageKind.Unpack,
-            SparkReadFiles => SparkMessageKind.ReadFiles,
-            SparkSignal => SparkMessageKind.Signal,
-            SparkStarted => SparkMessageKind.Started,
-            SparkExited => SparkMessageKind.Exited,
-            SparkUnpacked => SparkMessageKind.Unpacked,
-            SparkFiles => SparkMessageKind.Files,
-            SparkFailure => SparkMessageKind.Failed,
-            SparkRemove => SparkMessageKind.Remove,
-            SparkRemoved => SparkMessageKind.Removed,
-            SparkFlatten => SparkMessageKind.Flatten,
-            SparkFlattened => SparkMessageKind.Flattened,
-            SparkContainer => SparkMessageKind.Container,
-            SparkFindDirectories => SparkMessageKind.FindDirectories,
-            SparkFound => SparkMessageKind.Found,
-            _ => throw new ArgumentException($"{m.GetType()} is no message", nameof(m)),
-        };
-        switch (kind)
-        {
-            case SparkMessageKind.Hello:
-                var hello = (SparkHello?)m;
-                return new SparkHello((int)c.Number(hello?.ProcessId), (int)c.Number(hello?.Stdin), (int)c.Number(hello?.Stdout), (int)c.Number(hello?.Stderr), (int)c.Number(hello?.Release));
-            case SparkMessageKind.Run:
-                var run = (SparkRun?)m;
-                return new SparkRun
-                {
-                    StoreDirectory = c.Text(run?.StoreDirectory),
-                    LowerDirectories = c.Texts(run?.LowerDirectories),
-                    FlattenedDirectory = c.Text(run?.FlattenedDirectory),
-                    MountPoints = c.Texts(run?.MountPoints),
-                    FileMountPoints = c.Texts(run?.FileMountPoints),
-                    Directories = c.Texts(run?.Directories),
-                    Files = c.Items(run?.Files, File),
-                    Volumes = c.Texts(run?.Volumes),
-                    VolumeBytes = c.Number(run?.VolumeBytes),
-                    RootMode = (uint)c.Number(run?.RootMode),
-                    RootUid = (uint)c.Number(run?.RootUid),
-                    RootGid = (uint)c.Number(run?.RootGid),
-                    WritableRootBytes = c.Number(run?.WritableRootBytes),
-                    OuterProc = c.Flag(run?.OuterProc),
-                    Runtime = c.Text(run?.Runtime),
-                    RuntimeFlags = c.Texts(run?.RuntimeFlags),
-                    RuntimeConfig = c.Bytes(run?.RuntimeConfig),
-                    Container = c.Bytes(run?.Container),
-                    HasGate = c.Flag(run?.HasGate),
-                };
-            case SparkMessageKind.Unpack:
-                var unpack = (SparkUnpack?)m;
-                return new SparkUnpack
-                {
-                    MaxBytes = c.Number(unpack?.MaxBytes),
-                    MaxEntries = c.Number(unpack?.MaxEntries),
-                    MaxPathBytes = (int)c.Number(unpack?.MaxPathBytes),
-                    MaxDepth = (int)c.Number(unpack?.MaxDepth),
-                    LayersBelow = c.Flag(unpack?.LayersBelow),
-                    StoreDirectory = c.Text(unpack?.StoreDirectory),
-                    LowerDirectories = c.Texts(unpack?.LowerDirectories),
-                    SquashUnmappedIds = c.Flag(unpack?.SquashUnmappedIds),
-                };
-            case SparkMessageKind.ReadFiles:
-                var files = (SparkReadFiles?)m;
-                return new SparkReadFiles
-                {
-                    StoreDirectory = c.Text(files?.StoreDirectory),
-                    LowerDirectories = c.Texts(files?.LowerDirectories),
-                    Paths = c.Texts(files?.Paths),
-                    MaxBytes = (int)c.Number(files?.MaxBytes),
-                };
-            case SparkMessageKind.FindDirectories:
-                var directories = (SparkFindDirectories?)m;
-                return new SparkFindDirectories
-                {
-                    StoreDirectory = c.Text(directories?.StoreDirectory),
-                    LowerDirectories = c.Texts(directories?.LowerDirectories),
-                    Paths = c.Texts(directories?.Paths),
-                };
-            case SparkMessageKind.Found:
-                return new SparkFound(c.Flag(((SparkFound?)m)?.All));
-            case SparkMessageKind.Signal:
-                var signal = (SparkSignal?)m;
-                return new SparkSignal((int)c.Number(signal?.Number));
-            case SparkMessageKind.Started:
-                return new SparkStarted();
-            case SparkMessageKind.Exited:
-                var exited = (SparkExited?)m;
-                return new SparkExited(
-                    (int)c.Number(exited?.ExitCode), (int)c.Number(exited?.Signal), c.Number(exited?.CpuMicroseconds), c.Number(exited?.PeakMemoryBytes));
-            case SparkMessageKind.Unpacked:
-                var unpacked = (SparkUnpacked?)m;
-                return new SparkUnpacked
-                {
-                    Entries = c.Number(unpacked?.Entries),
-                    Bytes = c.Number(unpacked?.Bytes),
-                    HasRoot = c.Flag(unpacked?.HasRoot),
-                    RootMode = (uint)c.Number(unpacked?.RootMode),
-                    RootUid = (uint)c.Number(unpacked?.RootUid),
-                    RootGid = (uint)c.Number(unpacked?.RootGid),
-                    OpaqueRoot = c.Flag(unpacked?.OpaqueRoot),
-                    WhiteoutDirectories = c.Texts(unpacked?.WhiteoutDirectories),
-                    HighestUid = (uint)c.Number(unpacked?.HighestUid),
-                    HighestGid = (uint)c.Number(unpacked?.HighestGid),
-                    Notes = c.Texts(unpacked?.Notes),
-                };
-            case SparkMessageKind.Files:
-                var contents = (SparkFiles?)m;
-                var list = new ReadOnlyMemory<byte>[c.Count(contents?.Contents.Count)];
-                for (int i = 0; i < list.Length; i++)
-                    list[i] = c.Bytes(contents?.Contents[i]);
-                return new SparkFiles(list);
-            case SparkMessageKind.Failed:
-                var failure = (SparkFailure?)m;
-                return new SparkFailure((SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno), (uint)c.Number(failure?.Id));
-            case SparkMessageKind.Remove:
-                var remove = (SparkRemove?)m;
-                return new SparkRemove(c.Text(remove?.Name));
-            case SparkMessageKind.Removed:
-                var removed = (SparkRemoved?)m;
-                return new SparkRemoved(c.Number(removed?.Bytes));
-            case SparkMessageKind.Flatten:
-                var flatten = (SparkFlatten?)m;
-                return new SparkFlatten
-                {
-                    StoreDirectory = c.Text(flatten?.StoreDirectory),
-                    LowerDirectories = c.Texts(flatten?.LowerDirectories),
-                    MountPoints = c.Texts(flatten?.MountPoints),
-                    FileMountPoints = c.Texts(flatten?.FileMountPoints),
-                    Directories = c.Texts(flatten?.Directories),
-                    Files = c.Items(flatten?.Files, File),
-                    RootMode = (uint)c.Number(flatten?.RootMode),
-                    RootUid = (uint)c.Number(flatten?.RootUid),
-                    RootGid = (uint)c.Number(flatten?.RootGid),
-                };
-            case SparkMessageKind.Flattened:
-                var flattened = (SparkFlattened?)m;
-                return new SparkFlattened(c.Number(flattened?.Entries), c.Number(flattened?.Bytes));
-            case SparkMessageKind.Container:
-                var container = (SparkContainer?)m;
-                return new SparkContainer
-                {
-                    Arguments = c.Texts(container?.Arguments),
-                    Environment = c.Texts(container?.Environment),
-                    WorkingDirectory = c.Text(container?.WorkingDirectory),
-                    Hostname = c.Text(container?.Hostname),
-                    Uid = (uint)c.Number(container?.Uid),
-                    Gid = (uint)c.Number(container?.Gid),
-                    Groups = c.Ids(container?.Groups),
-                    Umask = (uint)c.Number(container?.Umask),
-                    OomScoreAdjustment = c.Flag(container is null ? null : container.OomScoreAdjustment is not null) ? (int)c.Number(container?.OomScoreAdjustment) : null,
-                    OwnNetwork = c.Flag(container?.OwnNetwork),
-                    NewPrivileges = c.Flag(container?.NewPrivileges),
-                    Capabilities = c.Bits(container?.Capabilities),
-                    Limits = c.Items(container?.Limits, static (ref c, limit) => new SparkLimit((int)c.Number(limit?.Resource), c.Bits(limit?.Soft), c.Bits(limit?.Hard))),
-                    Mounts = c.Items(container?.Mounts, static (ref c, mount) =>
-                        new SparkMount(c.Text(mount?.Destination), c.Text(mount?.Type), c.Text(mount?.Source), c.Bits(mount?.Flags), c.Text(mount?.Data))),
-                    MaskedPaths = c.Texts(container?.MaskedPaths),
-                    ReadOnlyPaths = c.Texts(container?.ReadOnlyPaths),
-                    Filter = c.Bytes(container?.Filter),
-                };
-            default:
-                throw new InvalidDataException($"cannot read a message of the unknown kind {(byte)kind}.");
-        }
+        Layers = Layers(ref c, root?.Layers),
+        MountPoints = c.Texts(root?.MountPoints),
+        FileMountPoints = c.Texts(root?.FileMountPoints),
+        Directories = c.Texts(root?.Directories),
+        Files = c.Items(root?.Files, static (ref c, file) =>
+            new SparkRootFile(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage), c.Flag(file?.IsLink))),
+        Mode = (uint)c.Number(root?.Mode),
+        Uid = (uint)c.Number(root?.Uid),
+        Gid = (uint)c.Number(root?.Gid),
+    };
+
+    /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
+    private delegate T Item<T>(ref Codec codec, T? value);
+
+    private abstract class Message(Type type)
+    {
+        public Type Type => type;
+
+        /// <summary>Writes a message, or reads one where there is none.</summary>
+        public abstract object Fields(ref Codec codec, object? message);
     }
 
-    private static ContainerFile File(ref Codec c, ContainerFile? file) => new(c.Text(file?.Path), c.Bytes(file?.Content), c.Flag(file?.FollowsImage), c.Flag(file?.IsLink));
-
-    /// <summary>Writes or reads an element of a list.</summary>
-    private delegate T Item<T>(ref Codec codec, T? value)
-        where T : class;
+    private sealed class Message<T>(Item<T> fields) : Message(typeof(T))
+        where T : class
+    {
+        public override object Fields(ref Codec codec, object? message) => fields(ref codec, (T?)message);
+    }
 
     /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
     private ref struct Codec
@@ -279,22 +225,13 @@ internal static class SparkFrame
 
         public IReadOnlyList<string> Texts(IReadOnlyList<string>? values) => Items(values, static (ref c, text) => c.Text(text));
 
-        public uint[] Ids(IReadOnlyList<uint>? values)
-        {
-            var ids = new uint[Count(values?.Count)];
-            for (int i = 0; i < ids.Length; i++)
-                ids[i] = (uint)Number(values?[i]);
-            return ids;
-        }
-
         public IReadOnlyList<T> Items<T>(IReadOnlyList<T>? values, Item<T> item)
-            where T : class
         {
             int count = Count(values?.Count);
             T[]? read = values is null ? new T[count] : null;
             for (int i = 0; i < count; i++)
             {
-                T value = item(ref this, values?[i]);
+                T value = item(ref this, values is null ? default : values[i]);
                 if (read is not null)
                     read[i] = value;
             }

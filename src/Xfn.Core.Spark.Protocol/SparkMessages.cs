@@ -9,28 +9,6 @@ namespace Xfn.Core.Spark;
 //
 // The end of the spark's stdin means that the runner is gone.
 
-/// <summary>The kinds of messages.</summary>
-internal enum SparkMessageKind : byte
-{
-    Hello = 1,
-    Run = 2,
-    Unpack = 3,
-    ReadFiles = 4,
-    Signal = 5,
-    Started = 6,
-    Exited = 7,
-    Unpacked = 8,
-    Files = 9,
-    Failed = 10,
-    Remove = 11,
-    Removed = 12,
-    Flatten = 13,
-    Flattened = 14,
-    Container = 15,
-    FindDirectories = 16,
-    Found = 17,
-}
-
 /// <summary>A spark runs, and has made its pipes.</summary>
 /// <param name="ProcessId">Its process id as the runner sees it: that of the <c>/proc</c> it was started with.</param>
 /// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 where there is no function.</param>
@@ -99,45 +77,54 @@ internal enum SparkFailureKind : byte
 /// <param name="Id">The id that the mapping lacks, where the kind says so; else 0.</param>
 internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno, uint Id = 0);
 
+/// <summary>An image's layers.</summary>
+/// <param name="StoreDirectory">The directory that they start from, as the working directory sees it; only the caller need reach it.</param>
+/// <param name="Directories">The layers below that, the uppermost first.</param>
+internal sealed record SparkLayers(string StoreDirectory, IReadOnlyList<string> Directories);
+
+/// <summary>A file of <c>ContainerSpecification.Files</c>, whose path is relative to the root.</summary>
+internal sealed record SparkRootFile(string Path, ReadOnlyMemory<byte> Content, bool FollowsImage, bool IsLink);
+
+/// <summary>What the root of a container is made of.</summary>
+internal sealed record SparkRoot
+{
+    public required SparkLayers Layers { get; init; }
+
+    /// <summary>Directories that shadow what the image has: mount points.</summary>
+    public IReadOnlyList<string> MountPoints { get; init; } = [];
+
+    /// <summary>Files that shadow what the image has.</summary>
+    public IReadOnlyList<string> FileMountPoints { get; init; } = [];
+
+    /// <summary>Directories that the image shadows.</summary>
+    public IReadOnlyList<string> Directories { get; init; } = [];
+
+    /// <summary>Files that are made for a run. In a flattened image they have no content: each run mounts its own over them.</summary>
+    public IReadOnlyList<SparkRootFile> Files { get; init; } = [];
+
+    /// <summary>Mode of the root directory itself.</summary>
+    public uint Mode { get; init; } = 0b111_101_101;
+
+    /// <summary>Owner of the root directory, inside.</summary>
+    public uint Uid { get; init; }
+
+    /// <summary>Group of the root directory, inside.</summary>
+    public uint Gid { get; init; }
+}
+
 /// <summary>Mount an image's root and run a container in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
 {
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
-    public required string StoreDirectory { get; init; }
+    public required SparkRoot Root { get; init; }
 
-    /// <summary>The image's layers below <see cref="StoreDirectory"/>, the uppermost first.</summary>
-    public required IReadOnlyList<string> LowerDirectories { get; init; }
-
-    /// <summary>A directory below <see cref="StoreDirectory"/> that <see cref="SparkFlatten"/> made of just these layers and mount points, to be used in place of an overlay
-    /// of them; empty for the overlay.</summary>
+    /// <summary>A directory of the store that <see cref="SparkFlatten"/> made of just this <see cref="Root"/>, to be used in place of an overlay; empty for the overlay.</summary>
     public string FlattenedDirectory { get; init; } = "";
-
-    /// <summary>Directories that shadow what the image has: mount points.</summary>
-    public required IReadOnlyList<string> MountPoints { get; init; }
-
-    /// <summary>Files that shadow what the image has.</summary>
-    public required IReadOnlyList<string> FileMountPoints { get; init; }
-
-    /// <summary>Directories that the image shadows.</summary>
-    public required IReadOnlyList<string> Directories { get; init; }
-
-    /// <summary>Files that are made for this run, with paths relative to the root. With <see cref="FlattenedDirectory"/> they are mounted over those it has.</summary>
-    public required IReadOnlyList<ContainerFile> Files { get; init; }
 
     /// <summary>Directories that are writable where the root is not, each with the image's content.</summary>
     public required IReadOnlyList<string> Volumes { get; init; }
 
     /// <summary>How many bytes <see cref="Volumes"/> may have together.</summary>
     public required long VolumeBytes { get; init; }
-
-    /// <summary>Mode of the root directory itself.</summary>
-    public required uint RootMode { get; init; }
-
-    /// <summary>Owner of the root directory, inside.</summary>
-    public required uint RootUid { get; init; }
-
-    /// <summary>Group of the root directory, inside.</summary>
-    public required uint RootGid { get; init; }
 
     /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root. With <see cref="FlattenedDirectory"/> a copy of it takes its part of these.</summary>
     public required long WritableRootBytes { get; init; }
@@ -194,13 +181,10 @@ internal sealed record SparkUnpack
     /// or is a link of theirs, so that such a layer cannot be unpacked without them.</summary>
     public bool LayersBelow { get; init; }
 
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
-    public string StoreDirectory { get; init; } = "";
+    /// <summary>The layers below this one; only for a layer that links to their files, else none.</summary>
+    public SparkLayers Lower { get; init; } = new("", []);
 
-    /// <summary>The layers below this one, the uppermost first; only for a layer that links to their files, else empty.</summary>
-    public IReadOnlyList<string> LowerDirectories { get; init; } = [];
-
-    /// <summary>What to do with an owner that the mapping lacks: false refuses the layer, true gives it to root and says so in a note.</summary>
+    /// <summary>What to do with an owner that the mapping lacks: false refuses the layer, true gives it to root with a warning.</summary>
     public bool SquashUnmappedIds { get; init; }
 }
 
@@ -239,41 +223,23 @@ internal sealed record SparkUnpacked
     public uint HighestGid { get; init; }
 
     /// <summary>What was left out or changed, and why: at most 100 lines, the last of which says how many more there were.</summary>
-    public IReadOnlyList<string> Notes { get; init; } = [];
+    public IReadOnlyList<string> Warnings { get; init; } = [];
 }
 
 /// <summary>Read regular files of an image's root, following links inside of it only.</summary>
-internal sealed record SparkReadFiles
-{
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
-    public required string StoreDirectory { get; init; }
-
-    /// <summary>The image's layers, the uppermost first.</summary>
-    public required IReadOnlyList<string> LowerDirectories { get; init; }
-
-    /// <summary>The files, as absolute paths in the image.</summary>
-    public required IReadOnlyList<string> Paths { get; init; }
-
-    /// <summary>The most bytes a file may have.</summary>
-    public required int MaxBytes { get; init; }
-}
+/// <param name="Layers">The image's layers.</param>
+/// <param name="Paths">The files, as absolute paths in the image.</param>
+/// <param name="MaxBytes">The most bytes a file may have.</param>
+internal sealed record SparkReadFiles(SparkLayers Layers, IReadOnlyList<string> Paths, int MaxBytes);
 
 /// <summary>The files that were asked for, in order; empty where there was none.</summary>
 /// <param name="Contents">Their contents.</param>
 internal sealed record SparkFiles(IReadOnlyList<ReadOnlyMemory<byte>> Contents);
 
 /// <summary>Look whether layers have directories.</summary>
-internal sealed record SparkFindDirectories
-{
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
-    public required string StoreDirectory { get; init; }
-
-    /// <summary>The layers, the uppermost first.</summary>
-    public required IReadOnlyList<string> LowerDirectories { get; init; }
-
-    /// <summary>The directories, from the root. A link is none.</summary>
-    public required IReadOnlyList<string> Paths { get; init; }
-}
+/// <param name="Layers">The layers.</param>
+/// <param name="Paths">The directories, from the root. A link is none.</param>
+internal sealed record SparkFindDirectories(SparkLayers Layers, IReadOnlyList<string> Paths);
 
 /// <summary>Directories were looked for.</summary>
 /// <param name="All">Whether the layers have all of them.</param>
@@ -288,35 +254,7 @@ internal sealed record SparkRemove(string Name);
 internal sealed record SparkRemoved(long Bytes);
 
 /// <summary>Copy an image's layers over one another into <c>fs</c> in the working directory: what can be seen there is what <see cref="SparkRun"/> would mount of them.</summary>
-internal sealed record SparkFlatten
-{
-    /// <summary>The directory that <see cref="LowerDirectories"/> start from, as the working directory sees it; only the caller need reach it.</summary>
-    public required string StoreDirectory { get; init; }
-
-    /// <summary>The image's layers, the uppermost first.</summary>
-    public required IReadOnlyList<string> LowerDirectories { get; init; }
-
-    /// <summary>As in <see cref="SparkRun.MountPoints"/>.</summary>
-    public required IReadOnlyList<string> MountPoints { get; init; }
-
-    /// <summary>As in <see cref="SparkRun.FileMountPoints"/>.</summary>
-    public required IReadOnlyList<string> FileMountPoints { get; init; }
-
-    /// <summary>As in <see cref="SparkRun.Directories"/>.</summary>
-    public required IReadOnlyList<string> Directories { get; init; }
-
-    /// <summary>As in <see cref="SparkRun.Files"/>, without content: each run mounts its own over them.</summary>
-    public required IReadOnlyList<ContainerFile> Files { get; init; }
-
-    /// <summary>Mode of the root directory itself.</summary>
-    public required uint RootMode { get; init; }
-
-    /// <summary>Owner of the root directory, inside.</summary>
-    public required uint RootUid { get; init; }
-
-    /// <summary>Group of the root directory, inside.</summary>
-    public required uint RootGid { get; init; }
-}
+internal sealed record SparkFlatten(SparkRoot Root);
 
 /// <summary>An image was flattened.</summary>
 /// <param name="Entries">Files and directories in it.</param>

@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Interop;
@@ -8,7 +9,8 @@ using Xfn.Core.Spark.Run;
 try
 {
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
-    _ = Libc.close(Xfn.Core.NamespaceRequest.ExecutableDescriptor);
+    const int executable = 3;
+    _ = Libc.close(executable);
     Identity.NameProcess("xfn-spark\0"u8);
 
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.

@@ -4,7 +4,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
-using spark::Xfn.Core.Spark.Interop;
+using spark::Xfn.Core.Spark.Files;
 using spark::Xfn.Core.Spark.Layers;
 using spark::Xfn.Core.Spark;
 
@@ -100,13 +100,10 @@ internal static class UnpackBenchmark
 
     private static void Ours(FileStream tar, string directory) => Unpack(tar.SafeFileHandle, directory);
 
-    private static unsafe void Unpack(SafeFileHandle tar, string directory)
+    private static void Unpack(SafeFileHandle tar, string directory)
     {
-        int root;
-        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(directory + '\0'))
-            root = Libc.openat(-100, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
-        LayerUnpacker.Unpack((int)tar.DangerousGetHandle(), root, new SparkUnpack { MaxBytes = long.MaxValue, MaxEntries = long.MaxValue }, -1);
-        _ = Libc.close(root);
+        using var root = new SafeFileHandle(Directories.Open(directory), ownsHandle: true);
+        LayerUnpacker.Unpack((int)tar.DangerousGetHandle(), (int)root.DangerousGetHandle(), new SparkUnpack { MaxBytes = long.MaxValue, MaxEntries = long.MaxValue }, -1);
     }
 
     private static void Tar(string command)

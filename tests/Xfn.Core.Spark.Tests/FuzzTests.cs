@@ -75,7 +75,7 @@ internal sealed class FuzzTests
             string[] lines = listing.Split('\n');
             Assert.That(lines.Select(line => '/' + line.Split(" mode=")[0]), Has.None.Contains("/.wh."), "no marker");
             Assert.That(lines.Where(line => line.Contains(" device=", StringComparison.Ordinal) || line.Contains(" mode=6", StringComparison.Ordinal)), Is.All.Contains(" device=0:0"), "no device but whiteouts");
-            return $"{unpacked with { Notes = [] }} {string.Join('|', unpacked.Notes)}\n{listing}";
+            return $"{unpacked with { Warnings = [] }} {string.Join('|', unpacked.Warnings)}\n{listing}";
         }
         catch (SparkException ex)
         {

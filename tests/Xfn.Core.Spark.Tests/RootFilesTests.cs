@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Tests;
@@ -25,7 +25,7 @@ internal sealed class RootFilesTests
                         File.Move(one, other);
                 },
                 CancellationToken.None);
-            int opened = Libc.open(root.FullName, Libc.O_PATH | Libc.O_CLOEXEC, 0);
+            int opened = Libc.open(root.FullName, Libc.O_PATH | Libc.O_CLOEXEC);
             for (int i = 0; i < 20_000 && !token.IsCancellationRequested; i++)
             {
                 int found = RootFiles.Open(opened, "link/b/c");

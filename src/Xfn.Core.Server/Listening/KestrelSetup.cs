@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Win32.SafeHandles;
 
 namespace Xfn.Core.Server;
 
@@ -12,7 +13,7 @@ namespace Xfn.Core.Server;
 internal static class KestrelSetup
 {
     /// <summary>What a socket's file lets its owner do, and nobody else.</summary>
-    private const uint OnlyOwner = 0b110_000_000;
+    private const UnixFileMode OnlyOwner = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>How many bytes are read from a connection before the others have their turn. With Kestrel's 1 MiB, which is
     /// more than a connection may send before it is counted, a call waits behind all that all others have sent.</summary>
@@ -66,7 +67,8 @@ internal static class KestrelSetup
         try
         {
             // The kernel gives the file the mode that the socket has; setting it afterwards would leave it open to others for a moment.
-            Libc.SetMode(socket.SafeHandle, OnlyOwner);
+            using var file = new SafeFileHandle(socket.Handle, ownsHandle: false);
+            File.SetUnixFileMode(file, OnlyOwner);
             socket.Bind(endPoint);
             return socket;
         }

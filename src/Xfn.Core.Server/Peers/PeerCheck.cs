@@ -8,6 +8,8 @@ namespace Xfn.Core.Server;
 /// <summary>Decides who may call through a Unix socket: an abstract one has no permissions, and one with a path has been misconfigured before.</summary>
 internal sealed class PeerCheck
 {
+    private const int SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERPIDFD = 77;
+
     private readonly HashSet<uint> _uids;
     private readonly bool _ownUserNamespace;
     private readonly FileIdentity _namespace;
@@ -30,7 +32,7 @@ internal sealed class PeerCheck
     public string? Refuse(Socket connection)
     {
         Span<byte> credentials = stackalloc byte[12];
-        connection.GetRawSocketOption(Libc.SocketLevel, Libc.PeerCredentials, credentials);
+        connection.GetRawSocketOption(SOL_SOCKET, SO_PEERCRED, credentials);
         int pid = MemoryMarshal.Read<int>(credentials);
         uint uid = MemoryMarshal.Read<uint>(credentials[4..]);
         if (!_uids.Contains(uid))
@@ -53,7 +55,7 @@ internal sealed class PeerCheck
         hasEnded = asked is { IsKnown: true, Descriptor: null };
         if (hasEnded)
             return null;
-        if (process is not null && Facts.HasFlag(PeerFacts.NamespaceOfDescriptor) && Libc.UserNamespaceOf(process) is { } known)
+        if (process is not null && Facts.HasFlag(PeerFacts.NamespaceOfDescriptor) && Posix.UserNamespaceOf(process) is { } known)
         {
             using (known)
                 return Posix.IdentityOf(known);
@@ -67,7 +69,7 @@ internal sealed class PeerCheck
         FileIdentity? found = Posix.IdentityOf($"{directory}/ns/user");
 
         // The process that connected may have ended, and its number be another's by now.
-        bool same = process is not null ? Libc.IsAlive(process) : begun is not null && begun == StartOf(directory);
+        bool same = process is not null ? Posix.IsAlive(process) : begun is not null && begun == StartOf(directory);
         return same ? found : null;
     }
 
@@ -76,7 +78,7 @@ internal sealed class PeerCheck
         Span<byte> value = stackalloc byte[4];
         try
         {
-            connection.GetRawSocketOption(Libc.SocketLevel, Libc.PeerPidFd, value);
+            connection.GetRawSocketOption(SOL_SOCKET, SO_PEERPIDFD, value);
             return new PeerProcess(new SafeFileHandle(MemoryMarshal.Read<int>(value), ownsHandle: true), IsKnown: true);
         }
         catch (SocketException ex)

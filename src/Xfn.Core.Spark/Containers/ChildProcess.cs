@@ -1,5 +1,5 @@
 using System.Buffers.Text;
-using System.Text;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
@@ -22,35 +22,8 @@ internal sealed unsafe class ChildProcess
     /// <summary>Starts a program with clean signals, an environment of its own, and no descriptors but the standard streams.</summary>
     public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
     {
-        byte* actions = stackalloc byte[Libc.SpawnObjectBytes];
-        byte* attributes = stackalloc byte[Libc.SpawnObjectBytes];
-        byte* signals = stackalloc byte[128];
-        Check(Libc.posix_spawn_file_actions_init(actions));
-        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0));
-        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stdout, 1));
-        Check(Libc.posix_spawn_file_actions_adddup2(actions, stdio.Stderr, 2));
-        Check(Libc.posix_spawn_file_actions_addclosefrom_np(actions, 3));
-        Check(Libc.posix_spawnattr_init(attributes));
-        Check(Libc.posix_spawnattr_setflags(attributes, Libc.POSIX_SPAWN_SETSIGMASK | Libc.POSIX_SPAWN_SETSIGDEF));
-
-        // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as ignored.
-        new Span<byte>(signals, 128).Fill(0xff);
-        Check(Libc.posix_spawnattr_setsigdefault(attributes, signals));
-        Check(Libc.sigemptyset(signals));
-        Check(Libc.posix_spawnattr_setsigmask(attributes, signals));
-
-        int pid;
-        byte*[] argv = Vector([path, .. arguments]);
-        byte*[] envp = Vector(environment);
-        fixed (byte** a = argv, e = envp)
-        {
-            // The strings are not freed: this process starts one program and ends.
-            int error = Libc.posix_spawn(&pid, a[0], actions, attributes, a, e);
-            if (error != 0)
-                throw SparkException.FromErrno($"cannot execute '{path}'", error, SparkFailureKind.NoRuntime);
-        }
-
-        return new ChildProcess(pid);
+        int error = PosixSpawn.Start(path, arguments, environment, "/", stdio, inherited: -1, closeOthers: true, out int pid);
+        return error == 0 ? new ChildProcess(pid) : throw SparkException.FromErrno($"cannot execute '{path}'", error, SparkFailureKind.NoRuntime);
     }
 
     /// <summary>To be called when a container goes on by itself: whatever can be done before its end is done now, for its caller waits for what comes after it.</summary>
@@ -60,8 +33,8 @@ internal sealed unsafe class ChildProcess
         // with this process, behind the caller's back. Without any of them that takes longer, and no more.
         string directory = $"/proc/{VisibleId()}";
         foreach (string name in (ReadOnlySpan<string>)["mnt", "net", "ipc", "uts", "cgroup"])
-            _ = Libc.open($"{directory}/ns/{name}", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
-        _stat = Libc.open($"{directory}/stat", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+            _ = Libc.open($"{directory}/ns/{name}", Libc.O_RDONLY | Libc.O_CLOEXEC);
+        _stat = Libc.open($"{directory}/stat", Libc.O_RDONLY | Libc.O_CLOEXEC);
     }
 
     /// <summary>Waits for the end of a program that was started here.</summary>
@@ -84,17 +57,8 @@ internal sealed unsafe class ChildProcess
     /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
     public void WaitForEnd()
     {
-        Libc.PollFd* fds = stackalloc Libc.PollFd[2];
-        while (true)
+        while (!RunnerChannel.WaitFor(_pidfd, "the container"))
         {
-            fds[0] = new Libc.PollFd { Fd = _pidfd, Events = Libc.POLLIN };
-            fds[1] = new Libc.PollFd { Fd = RunnerChannel.InputFd, Events = Libc.POLLIN };
-            if (Libc.poll(fds, 2, -1) < 0 && Libc.Errno != Libc.EINTR)
-                throw SparkException.FromErrno("cannot wait for the container");
-            if (fds[0].Returned != 0)
-                return;
-            if (fds[1].Returned == 0)
-                continue;
             if (RunnerChannel.Receive() is not SparkSignal signal)
                 Environment.Exit(1);
             else
@@ -106,10 +70,9 @@ internal sealed unsafe class ChildProcess
     /// <remarks>It stays a zombie: the kernel takes longer to bury it than all else takes here, and does so when this process ends.</remarks>
     public ChildExit ReadExit()
     {
-        const int idIsPidfd = 3, exited = 4, doNotReap = 0x0100_0000, endedByItself = 1;
         Libc.RUsage used;
         Libc.ChildInfo info;
-        while (Libc.syscall(Libc.SYS_waitid, idIsPidfd, _pidfd, (nint)(&info), exited | doNotReap, (nint)(&used)) != 0)
+        while (Libc.syscall(Processor.SYS_waitid, Libc.P_PIDFD, _pidfd, (nint)(&info), Libc.WEXITED | Libc.WNOWAIT, (nint)(&used)) != 0)
         {
             // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
             // and when it has ended the container is one too, and may be the one that is met here.
@@ -120,7 +83,7 @@ internal sealed unsafe class ChildProcess
                 throw SparkException.FromErrno("cannot wait for the container");
         }
 
-        return new ChildExit(info.Code == endedByItself ? info.Status << 8 : info.Status, used);
+        return new ChildExit(info.HasExited ? info.Status << 8 : info.Status, used);
     }
 
     /// <summary>Whether a child that is followed has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
@@ -143,9 +106,8 @@ internal sealed unsafe class ChildProcess
     private int VisibleId()
     {
         Span<byte> buffer = stackalloc byte[1024];
-        int file = Libc.open($"/proc/self/fdinfo/{_pidfd}", Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+        using Descriptor file = Libc.open($"/proc/self/fdinfo/{_pidfd}", Libc.O_RDONLY | Libc.O_CLOEXEC);
         ReadOnlySpan<byte> info = Read(file, buffer);
-        Libc.close(file);
         ReadOnlySpan<byte> name = "\nPid:\t"u8;
         return info.IndexOf(name) is >= 0 and var at && Utf8Parser.TryParse(info[(at + name.Length)..], out int id, out _) ? id : 0;
     }
@@ -154,25 +116,6 @@ internal sealed unsafe class ChildProcess
     {
         fixed (byte* bytes = buffer)
             return buffer[..(int)Math.Max(0, Libc.pread(file, bytes, (nuint)buffer.Length, 0))];
-    }
-
-    private static void Check(int error)
-    {
-        if (error != 0)
-            throw SparkException.FromErrno("cannot prepare the start of a program", error);
-    }
-
-    private static byte*[] Vector(string[] strings)
-    {
-        var vector = new byte*[strings.Length + 1];
-        for (int i = 0; i < strings.Length; i++)
-        {
-            byte[] bytes = Encoding.UTF8.GetBytes(strings[i] + '\0');
-            vector[i] = (byte*)System.Runtime.InteropServices.NativeMemory.Alloc((nuint)bytes.Length);
-            bytes.CopyTo(new Span<byte>(vector[i], bytes.Length));
-        }
-
-        return vector;
     }
 }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
@@ -46,10 +47,10 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
 
         // A handler must not run in the child, on memory that is not its own.
         ulong all = ulong.MaxValue, before;
-        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
+        _ = VforkLibc.syscall(Processor.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
         int pid = Libc.clone(&ContainerInit.Begin, stack + StackBytes, flags, plan);
         int error = Libc.Errno;
-        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
+        _ = VforkLibc.syscall(Processor.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
         return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
     }
 

@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -19,7 +19,7 @@ internal static unsafe class ContainerInit
     {
         var plan = (ContainerPlan*)argument;
         _ = SetUpNamespaces(plan) && ContainerMounts.Make(plan) && SetUpProcess(plan) && DropPrivileges(plan) && Execute(plan);
-        return (int)VforkLibc.syscall(VforkLibc.SYS_exit_group, 127);
+        return (int)VforkLibc.syscall(Processor.SYS_exit_group, 127);
     }
 
     /// <summary>Takes a failure down.</summary>
@@ -47,7 +47,7 @@ internal static unsafe class ContainerInit
                 return false;
 
             // Without a name, so that it is nobody else's. A kernel without keys has none to protect.
-            if (VforkLibc.syscall(VforkLibc.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
+            if (VforkLibc.syscall(Processor.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
                 return false;
             if (plan->OomScoreAdjustment is null)
                 return true;
@@ -62,7 +62,7 @@ internal static unsafe class ContainerInit
     /// <summary>Programs expect to reach themselves.</summary>
     private static bool RaiseLoopback(ContainerPlan* plan)
     {
-        const int internet = 2, datagram = 2, closeOnExec = 0x80000, noSuchFamily = 97;
+        const int internet = 2, datagram = 2;
         const nuint setFlags = 0x8914;
         const short up = 1, running = 0x40;
 
@@ -71,8 +71,8 @@ internal static unsafe class ContainerInit
         new Span<byte>(request, 40).Clear();
         (request[0], request[1]) = ((byte)'l', (byte)'o');
         *(short*)(request + 16) = up | running;
-        int socket = VforkLibc.socket(internet, datagram | closeOnExec, 0);
-        if (socket < 0 && VforkLibc.Error == noSuchFamily)
+        int socket = VforkLibc.socket(internet, datagram | Libc.O_CLOEXEC, 0);
+        if (socket < 0 && VforkLibc.Error == Libc.EAFNOSUPPORT)
             return true;
         bool done = Check(plan, ContainerStage.Network, null, socket) && Check(plan, ContainerStage.Network, null, VforkLibc.ioctl(socket, setFlags, request));
         _ = VforkLibc.close(socket);
@@ -125,7 +125,7 @@ internal static unsafe class ContainerInit
         bool entered = Enter(plan->WorkingDirectory);
 
         // Where one id is mapped the kernel denies it.
-        if (VforkLibc.syscall(VforkLibc.SYS_setgroups, plan->GroupCount, (nint)plan->Groups) < 0 && !(VforkLibc.Error == Libc.EPERM && plan->GroupCount == 0) && !Check(plan, ContainerStage.Groups, null, -1))
+        if (VforkLibc.syscall(Processor.SYS_setgroups, plan->GroupCount, (nint)plan->Groups) < 0 && !(VforkLibc.Error == Libc.EPERM && plan->GroupCount == 0) && !Check(plan, ContainerStage.Groups, null, -1))
             return false;
         for (int capability = FirstCapability; capability <= LastCapability; capability++)
         {
@@ -134,8 +134,8 @@ internal static unsafe class ContainerInit
         }
 
         if (!Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(keepCapabilities, 1))
-            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(VforkLibc.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
-            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(VforkLibc.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
+            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(Processor.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
+            || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(Processor.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
             || !Check(plan, ContainerStage.Capabilities, null, SetCapabilities(plan))
             || !Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(ambient, ambientClear)))
             return false;
@@ -160,20 +160,20 @@ internal static unsafe class ContainerInit
         // The lower halves of the effective, permitted and inheritable set, then the upper ones.
         sets[0] = sets[1] = sets[2] = (uint)plan->Capabilities;
         sets[3] = sets[4] = sets[5] = (uint)(plan->Capabilities >> 32);
-        return VforkLibc.syscall(VforkLibc.SYS_capset, (nint)header, (nint)sets);
+        return VforkLibc.syscall(Processor.SYS_capset, (nint)header, (nint)sets);
     }
 
     private static bool Enter(byte* directory)
     {
         // Where it leads to what is no part of the root the kernel gives no absolute path.
         byte* path = stackalloc byte[4096];
-        return VforkLibc.chdir(directory) == 0 && VforkLibc.syscall(VforkLibc.SYS_getcwd, (nint)path, 4096) > 0 && path[0] == (byte)'/';
+        return VforkLibc.chdir(directory) == 0 && VforkLibc.syscall(Processor.SYS_getcwd, (nint)path, 4096) > 0 && path[0] == (byte)'/';
     }
 
     /// <summary>Becomes the function, or what waits for its release.</summary>
     private static bool Execute(ContainerPlan* plan)
     {
-        const int setFilter = 1, allowSpeculation = 4, atEmptyPath = 0x1000, setMask = 2;
+        const int setFilter = 1, allowSpeculation = 4, setMask = 2, lastSignal = 64;
         byte* program = Find(plan);
         if (program is null)
             return Check(plan, ContainerStage.Find, plan->Programs[0], -1);
@@ -181,9 +181,9 @@ internal static unsafe class ContainerInit
         // The .NET runtime ignores SIGPIPE, and what is ignored stays so.
         byte* clean = stackalloc byte[32];
         new Span<byte>(clean, 32).Clear();
-        for (int signal = 1; signal <= Libc.LastSignal; signal++)
-            _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigaction, signal, (nint)clean, 0, 8);
-        _ = VforkLibc.syscall(VforkLibc.SYS_rt_sigprocmask, setMask, (nint)clean, 0, 8);
+        for (int signal = 1; signal <= lastSignal; signal++)
+            _ = VforkLibc.syscall(Processor.SYS_rt_sigaction, signal, (nint)clean, 0, 8);
+        _ = VforkLibc.syscall(Processor.SYS_rt_sigprocmask, setMask, (nint)clean, 0, 8);
 
         Libc.RUsage used;
         if (VforkLibc.getrusage(0, &used) == 0)
@@ -195,7 +195,7 @@ internal static unsafe class ContainerInit
             byte** filter = stackalloc byte*[2];
             *(ushort*)filter = plan->FilterLength;
             filter[1] = plan->Filter;
-            if (VforkLibc.syscall(VforkLibc.SYS_seccomp, setFilter, allowSpeculation, (nint)filter) < 0 && !Check(plan, ContainerStage.Filter, null, -1))
+            if (VforkLibc.syscall(Processor.SYS_seccomp, setFilter, allowSpeculation, (nint)filter) < 0 && !Check(plan, ContainerStage.Filter, null, -1))
                 return false;
         }
 
@@ -213,18 +213,19 @@ internal static unsafe class ContainerInit
             byte* empty = name + gate.Length;
             plan->Arguments[0] = name;
             plan->Arguments[1] = program;
-            return Check(plan, ContainerStage.Execute, program, VforkLibc.syscall(VforkLibc.SYS_execveat, 3, (nint)empty, (nint)plan->Arguments, (nint)plan->Environment, atEmptyPath));
+            return Check(plan, ContainerStage.Execute, program, VforkLibc.syscall(Processor.SYS_execveat, 3, (nint)empty, (nint)plan->Arguments, (nint)plan->Environment, Libc.AT_EMPTY_PATH));
         }
     }
 
     /// <summary>The first path that is an executable file; null when none is.</summary>
     private static byte* Find(ContainerPlan* plan)
     {
+        const int executable = 1;
         int error = Libc.ENOENT;
         for (byte** path = plan->Programs; *path is not null; path++)
         {
             // Asked with the effective ids, as the kernel will when it executes; a directory may be executable too, and is no program.
-            if (VforkLibc.faccessat(Libc.AT_FDCWD, *path, Libc.X_OK, Libc.AT_EACCESS) != 0)
+            if (VforkLibc.faccessat(Libc.AT_FDCWD, *path, executable, Libc.AT_EACCESS) != 0)
             {
                 error = VforkLibc.Error == Libc.ENOENT || VforkLibc.Error == Libc.ENOTDIR ? error : VforkLibc.Error;
                 continue;
@@ -240,7 +241,7 @@ internal static unsafe class ContainerInit
             }
 
             _ = VforkLibc.close(file);
-            int directory = VforkLibc.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | VforkLibc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+            int directory = VforkLibc.openat(Libc.AT_FDCWD, *path, Libc.O_PATH | Processor.O_DIRECTORY | Libc.O_CLOEXEC, 0);
             if (directory < 0)
                 return *path;
             _ = VforkLibc.close(directory);

@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -77,23 +77,20 @@ internal static unsafe class ContainerMounts
     private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags, bool recursively)
     {
         // What was mounted there is opened now, and has what its source has; that the machine's owner set may not be taken away here.
-        const int flagsOffset = 80;
         const nuint locked = Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC;
-        byte* status = stackalloc byte[256];
+        Libc.FileSystemStatus status;
         byte* path = stackalloc byte[PathBytes];
         int mounted = Open(root, destination);
         bool done = ContainerInit.Check(plan, stage, destination, mounted)
-            && ContainerInit.Check(plan, stage, destination, VforkLibc.fstatfs(mounted, status))
+            && ContainerInit.Check(plan, stage, destination, VforkLibc.fstatfs(mounted, &status))
             && ContainerInit.Check(plan, stage, destination,
-                VforkLibc.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (*(nuint*)(status + flagsOffset) & locked), null));
+                VforkLibc.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (status.Flags & locked), null));
         if (done && recursively && (flags & Libc.MS_RDONLY) != 0)
         {
-            const int emptyPath = 0x1000, below = 0x8000;
-
             // Nothing but read-only: a container engine hides files of /proc by /dev/null, which must stay a device. Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
             var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
             byte none = 0;
-            done = VforkLibc.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), emptyPath | below, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
+            done = VforkLibc.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), Libc.AT_EMPTY_PATH | Libc.AT_RECURSIVE, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
                 || VforkLibc.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
         }
 
@@ -104,7 +101,6 @@ internal static unsafe class ContainerMounts
     /// <summary>Binds the machine's devices into /dev, as no device can be made in a user namespace, and makes the links that belong there.</summary>
     private static bool MakeDevices(ContainerPlan* plan, int root)
     {
-        const int exclusively = 0x80;
         byte* source = stackalloc byte[PathBytes];
         byte* path = stackalloc byte[PathBytes];
         fixed (byte* dev = "/dev"u8)
@@ -114,7 +110,7 @@ internal static unsafe class ContainerMounts
                 return false;
             for (byte** device = plan->Devices; *device is not null; device++)
             {
-                int file = VforkLibc.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_110_110);
+                int file = VforkLibc.openat(directory, *device, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_110_110);
                 Join(source, dev, *device);
                 if (!ContainerInit.Check(plan, ContainerStage.Device, *device, file)
                     || !ContainerInit.Check(plan, ContainerStage.Device, *device, VforkLibc.mount(source, Name(path, file), null, Libc.MS_BIND, null)))
@@ -140,7 +136,7 @@ internal static unsafe class ContainerMounts
     /// <param name="empty">The empty directory, which is made once; -1 before.</param>
     private static bool Mask(ContainerPlan* plan, int root, byte* masked, ref int empty)
     {
-        int target = Open(root, masked, VforkLibc.O_DIRECTORY);
+        int target = Open(root, masked, Processor.O_DIRECTORY);
         bool isDirectory = target >= 0;
         if (!isDirectory && VforkLibc.Error == Libc.ENOTDIR)
             target = Open(root, masked);
@@ -187,7 +183,7 @@ internal static unsafe class ContainerMounts
         {
             // The old root is stacked upon the new one, and what is stacked is what a path finds.
             return ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.fchdir(root))
-                && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.syscall(VforkLibc.SYS_pivot_root, (nint)here, (nint)here))
+                && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.syscall(Processor.SYS_pivot_root, (nint)here, (nint)here))
                 && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.umount2(here, detach))
                 && ContainerInit.Check(plan, ContainerStage.Pivot, null, VforkLibc.chdir(top));
         }
@@ -203,7 +199,6 @@ internal static unsafe class ContainerMounts
     /// <summary>Makes a path component by component, each found as above.</summary>
     private static int MakeMountPoint(int root, byte* path, bool isFile)
     {
-        const int exclusively = 0x80;
         fixed (byte* top = "/"u8)
         {
             int parent = Open(root, top);
@@ -218,7 +213,7 @@ internal static unsafe class ContainerMounts
                 if (made < 0 && VforkLibc.Error == Libc.ENOENT)
                 {
                     int result = isFile && separator == 0
-                        ? VforkLibc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | exclusively | Libc.O_CLOEXEC, 0b110_100_100)
+                        ? VforkLibc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_100_100)
                         : VforkLibc.mkdirat(parent, name, 0b111_101_101);
                     made = result < 0 ? result : Open(root, path);
                     if (result > 0)

@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -9,7 +9,7 @@ namespace Xfn.Core.Spark.Containers;
 /// by spark, which may look everywhere.</summary>
 /// <param name="root">The image's root, without the container's mounts.</param>
 /// <param name="container">Whose user is meant.</param>
-internal sealed unsafe class Obstacle(string root, SparkContainer container)
+internal sealed class Obstacle(string root, SparkContainer container)
 {
     private const int MaxLinks = 40;
     private const ulong DacOverride = 1 << 1, DacReadSearch = 1 << 2;
@@ -77,11 +77,7 @@ internal sealed unsafe class Obstacle(string root, SparkContainer container)
     private bool HasExecute(Libc.FileStatus status) =>
         (status.Permissions >> (status.Uid == container.Uid ? 6 : status.Gid == container.Gid || container.Groups.Contains(status.Gid) ? 3 : 0) & 1) != 0;
 
-    private bool TryStatus(string path, out Libc.FileStatus status)
-    {
-        fixed (byte* name = Encoding.UTF8.GetBytes(root + path + "\0"))
-            return Libc.Status(Libc.AT_FDCWD, name, out status) == 0;
-    }
+    private bool TryStatus(string path, out Libc.FileStatus status) => Libc.Status(Libc.AT_FDCWD, Encoding.UTF8.GetBytes(root + path + "\0"), out status) == 0;
 
     /// <summary>What a script's first line, or a program's header, names to execute it; null for nothing.</summary>
     private static string? InterpreterOf(string file)

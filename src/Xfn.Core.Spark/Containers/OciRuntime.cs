@@ -8,21 +8,19 @@ internal static class OciRuntime
 {
     /// <summary>Starts the container's first process, the function.</summary>
     /// <param name="run">The runtime, and what it reads.</param>
-    /// <param name="workspace">Where it works.</param>
+    /// <param name="scratch">Where it works.</param>
     /// <param name="pipes">The function's pipes.</param>
     /// <exception cref="SparkException">The runtime failed.</exception>
-    public static StartedContainer Start(SparkRun run, ScratchTmpfs workspace, FunctionPipes pipes)
+    public static StartedContainer Start(SparkRun run, ScratchTmpfs scratch, FunctionPipes pipes)
     {
-        File.WriteAllBytes(workspace["config.json"], run.RuntimeConfig.Span);
-        string log = workspace["log"];
-        string pidFile = workspace["pid"];
-        if (Libc.chdir("/") != 0)
-            throw SparkException.FromErrno("cannot enter '/'");
+        File.WriteAllBytes(scratch["config.json"], run.RuntimeConfig.Span);
+        string log = scratch["log"];
+        string pidFile = scratch["pid"];
         ChildProcess runtime = ChildProcess.Start(
             run.Runtime,
             [
-                .. run.RuntimeFlags, "--root", workspace.NewDirectory("state"), "--log", log, "--log-format", "json",
-                "run", "--detach", "--pid-file", pidFile, "--bundle", workspace[""], "xfn",
+                .. run.RuntimeFlags, "--root", scratch.NewDirectory("state"), "--log", log, "--log-format", "json",
+                "run", "--detach", "--pid-file", pidFile, "--bundle", scratch[""], "xfn",
             ],
             ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             pipes.Function);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Containers;
@@ -56,7 +57,7 @@ internal sealed unsafe class StartGate
         int* status = stackalloc int[2];
         File.WriteAllBytes(stub, GateStub.Image);
         File.SetUnixFileMode(stub, (UnixFileMode)0b111_101_101);
-        int file = Libc.open(stub, Libc.O_PATH | Libc.O_CLOEXEC, 0);
+        int file = Libc.open(stub, Libc.O_PATH | Libc.O_CLOEXEC);
         if (file < 0 || Libc.pipe2(status, Libc.O_CLOEXEC) != 0)
             throw SparkException.FromErrno("cannot make a gate");
         return new StartGate(Move(file), Move(release), Move(status[1]), status[0]);
@@ -67,16 +68,7 @@ internal sealed unsafe class StartGate
     {
         foreach (int descriptor in (ReadOnlySpan<int>)[Stub, Release, Status])
             Libc.close(descriptor);
-        Libc.PollFd* fds = stackalloc Libc.PollFd[2];
-        fds[0] = new Libc.PollFd { Fd = _status, Events = Libc.POLLIN };
-        fds[1] = new Libc.PollFd { Fd = RunnerChannel.InputFd, Events = Libc.POLLIN };
-        while (Libc.poll(fds, 2, -1) < 0)
-        {
-            if (Libc.Errno != Libc.EINTR)
-                throw SparkException.FromErrno("cannot wait for the gate");
-        }
-
-        if (fds[0].Returned == 0)
+        if (!RunnerChannel.WaitFor(_status, "the gate"))
             Environment.Exit(1);
         _setupMicroseconds = Read() is (GateState.Ready, var microseconds)
             ? microseconds

@@ -1,11 +1,11 @@
 using System.Runtime.CompilerServices;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Opens directories below a root. Every directory that unpacking writes to comes from here, and this is what confines it: the kernel resolves the path
 /// beneath the root and refuses every link on the way, so no name, and no link that an entry planted, leads out.</summary>
-internal static unsafe class ConfinedPath
+internal static class ConfinedPath
 {
     private const ulong Resolve = Libc.RESOLVE_BENEATH | Libc.RESOLVE_NO_SYMLINKS | Libc.RESOLVE_NO_MAGICLINKS | Libc.RESOLVE_NO_XDEV;
 
@@ -48,10 +48,6 @@ internal static unsafe class ConfinedPath
             part = "."u8;
         part.CopyTo(terminated);
         terminated[part.Length] = 0;
-        fixed (byte* path = terminated)
-        {
-            int fd = Libc.OpenAt2(at, path, Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, Resolve);
-            return fd >= 0 ? fd : -Libc.Errno;
-        }
+        return Libc.OpenAt2(at, terminated, Libc.O_PATH | Processor.O_DIRECTORY | Processor.O_NOFOLLOW | Libc.O_CLOEXEC, Resolve);
     }
 }

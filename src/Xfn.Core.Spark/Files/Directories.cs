@@ -1,4 +1,6 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Files;
 
@@ -7,9 +9,20 @@ internal static class Directories
 {
     public static int Open(string path, int from = Libc.AT_FDCWD)
     {
-        int fd = Libc.openat(from, path, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+        int fd = Libc.openat(from, path, Libc.O_RDONLY | Processor.O_DIRECTORY | Libc.O_CLOEXEC);
         return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{path}'");
     }
+
+    /// <summary>Opens a directory below a root, for its names to be read.</summary>
+    public static int OpenBelow(int root, ReadOnlySpan<byte> path)
+    {
+        using Descriptor found = ConfinedPath.Open(root, path);
+        int fd = found >= 0 ? Libc.OpenDirectory(found, "."u8) : -1;
+        return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(path)}'", found < 0 ? -found : Libc.Errno);
+    }
+
+    /// <summary>The path of a name in a directory.</summary>
+    public static byte[] Join(byte[] directory, ReadOnlySpan<byte> name) => directory.Length == 0 ? name.ToArray() : [.. directory, (byte)'/', .. name];
 
     public static int Make(int parent, string name)
     {

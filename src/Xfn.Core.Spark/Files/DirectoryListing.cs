@@ -1,10 +1,11 @@
 using System.Buffers.Binary;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Names in a directory, some at a time.</summary>
-internal sealed unsafe class DirectoryListing
+internal sealed class DirectoryListing
 {
     private const int HeaderBytes = 19;
 
@@ -16,9 +17,7 @@ internal sealed unsafe class DirectoryListing
     /// <returns>Whether there are any.</returns>
     public bool Read(int directory)
     {
-        nint read;
-        fixed (byte* buffer = _buffer)
-            read = Libc.getdents64(directory, buffer, (nuint)_buffer.Length);
+        nint read = Libc.getdents64(directory, _buffer, (nuint)_buffer.Length);
         if (read < 0)
             throw SparkException.FromErrno("cannot list a directory");
         _length = (int)read;
@@ -41,5 +40,17 @@ internal sealed unsafe class DirectoryListing
 
         terminatedName = default;
         return false;
+    }
+
+    /// <summary>Takes the next of all names, and reads when there are none left of those that were read.</summary>
+    public bool TryTake(int directory, out ReadOnlySpan<byte> terminatedName)
+    {
+        while (!TryTake(out terminatedName))
+        {
+            if (!Read(directory))
+                return false;
+        }
+
+        return true;
     }
 }

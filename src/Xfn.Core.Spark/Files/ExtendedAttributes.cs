@@ -1,11 +1,12 @@
 using System.Buffers.Binary;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Which extended attributes a file gets.</summary>
-internal static unsafe class ExtendedAttributes
+internal static class ExtendedAttributes
 {
     private const int MaxNameBytes = 255;
     private const int MaxValueBytes = 65536;
@@ -25,30 +26,27 @@ internal static unsafe class ExtendedAttributes
         ReadOnlySpan<byte> records = entry.PaxRecords.Span;
         if (entry.Attributes.Count > MaxAttributes)
             throw reader.Refused(SparkFailureKind.Limit, $"it has {entry.Attributes.Count} extended attributes, at most {MaxAttributes} are allowed");
-        byte* terminated = stackalloc byte[MaxNameBytes + 1];
-        byte* capability = stackalloc byte[CapabilityV2Bytes];
+        Span<byte> terminated = stackalloc byte[MaxNameBytes + 1];
+        Span<byte> capability = stackalloc byte[CapabilityV2Bytes];
         foreach ((Range nameRange, Range valueRange) in entry.Attributes)
         {
             ReadOnlySpan<byte> name = records[nameRange];
-            ReadOnlySpan<byte> value = records[valueRange];
+            scoped ReadOnlySpan<byte> value = records[valueRange];
             if (name.Length is 0 or > MaxNameBytes || value.Length > MaxValueBytes)
                 throw reader.Refused(SparkFailureKind.Limit, $"its extended attribute '{ByteText.Show(name)}' has a name of {name.Length} and a value of {value.Length} bytes, at most {MaxNameBytes} and {MaxValueBytes} are allowed");
-            if (!IsKept(name) || name.SequenceEqual(Capability) && !TryMakeCapability(ref value, new Span<byte>(capability, CapabilityV2Bytes)))
+            if (!IsKept(name) || name.SequenceEqual(Capability) && !TryMakeCapability(ref value, capability))
             {
                 warnings.LeftOut(name, entry.Name.Span);
                 continue;
             }
 
-            name.CopyTo(new Span<byte>(terminated, MaxNameBytes));
+            name.CopyTo(terminated);
             terminated[name.Length] = 0;
-            int result;
-            fixed (byte* v = value)
-                result = Libc.fsetxattr(fd, terminated, v, (nuint)value.Length, 0);
-            if (result == 0)
+            if (Libc.fsetxattr(fd, terminated, value, (nuint)value.Length, 0) == 0)
                 continue;
             int errno = Libc.Errno;
             if (errno is not (Libc.EOPNOTSUPP or Libc.EPERM or Libc.EINVAL))
-                throw reader.Refused(ErrnoKinds.KindOf(errno), $"cannot set its extended attribute '{ByteText.Show(name)}': {Libc.Describe(errno)}", errno);
+                throw reader.Refused(SparkException.KindOf(errno), $"cannot set its extended attribute '{ByteText.Show(name)}': {Libc.Describe(errno)}", errno);
             warnings.LeftOut(name, entry.Name.Span);
         }
     }
@@ -61,74 +59,59 @@ internal static unsafe class ExtendedAttributes
     }
 
     /// <summary>Copies the attributes of a directory.</summary>
-    public static void Copy(int fromParent, int toParent, byte* name)
+    public static void Copy(int fromParent, int toParent, ReadOnlySpan<byte> name)
     {
-        int from = Libc.openat(fromParent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
-        int to = Libc.openat(toParent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        using Descriptor from = Libc.OpenDirectory(fromParent, name), to = Libc.OpenDirectory(toParent, name);
         if (from >= 0 && to >= 0)
             Copy(from, to);
-        if (from >= 0)
-            _ = Libc.close(from);
-        if (to >= 0)
-            _ = Libc.close(to);
     }
 
     /// <summary>Removes the attributes that unpacking would have set on a directory.</summary>
-    public static void Clear(int parent, byte* name)
+    public static void Clear(int parent, ReadOnlySpan<byte> name)
     {
-        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        using Descriptor fd = Libc.OpenDirectory(parent, name);
         if (fd < 0)
             throw SparkException.FromErrno("cannot open a directory");
-        byte[] names = List(fd);
-        fixed (byte* list = names)
+        ReadOnlySpan<byte> names = List(fd);
+        while (TryTake(ref names, out ReadOnlySpan<byte> terminated))
         {
-            for (int at = 0; at < names.Length;)
-            {
-                ReadOnlySpan<byte> attribute = NameAt(names, at);
-                if (IsKept(attribute))
-                    _ = Libc.fremovexattr(fd, list + at);
-                at += attribute.Length + 1;
-            }
+            if (IsKept(terminated[..^1]))
+                _ = Libc.fremovexattr(fd, terminated);
         }
-
-        _ = Libc.close(fd);
     }
 
     /// <summary>Copies the attributes that unpacking would have set.</summary>
     public static void Copy(int from, int to)
     {
-        byte[] names = List(from);
-        if (names.Length == 0)
-            return;
-        var buffer = new byte[MaxValueBytes];
-        fixed (byte* list = names)
-        fixed (byte* value = buffer)
+        ReadOnlySpan<byte> names = List(from);
+        byte[] value = names.IsEmpty ? [] : new byte[MaxValueBytes];
+        while (TryTake(ref names, out ReadOnlySpan<byte> terminated))
         {
-            for (int at = 0; at < names.Length;)
-            {
-                ReadOnlySpan<byte> name = NameAt(names, at);
-                nint length = IsKept(name) ? Libc.fgetxattr(from, list + at, value, (nuint)buffer.Length) : -1;
-                // A tmpfs has user attributes since Linux 6.6.
-                if (length >= 0 && Libc.fsetxattr(to, list + at, value, (nuint)length, 0) != 0 && Libc.Errno != Libc.EOPNOTSUPP)
-                    throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.Show(name)}'");
-                at += name.Length + 1;
-            }
+            nint length = IsKept(terminated[..^1]) ? Libc.fgetxattr(from, terminated, value, (nuint)value.Length) : -1;
+            // A tmpfs has user attributes since Linux 6.6.
+            if (length >= 0 && Libc.fsetxattr(to, terminated, value, (nuint)length, 0) != 0 && Libc.Errno != Libc.EOPNOTSUPP)
+                throw SparkException.FromErrno($"cannot copy the extended attribute '{ByteText.ShowName(terminated)}'");
         }
     }
 
     /// <summary>The names, each with a NUL behind it.</summary>
-    private static byte[] List(int fd)
+    private static ReadOnlySpan<byte> List(int fd)
     {
-        nint size = Libc.flistxattr(fd, null, 0);
+        nint size = Libc.flistxattr(fd, default, 0);
         if (size <= 0)
             return [];
         var names = new byte[size];
-        fixed (byte* list = names)
-            size = Libc.flistxattr(fd, list, (nuint)names.Length);
-        return names[..(int)Math.Max(0, size)];
+        size = Libc.flistxattr(fd, names, (nuint)names.Length);
+        return names.AsSpan(0, (int)Math.Max(0, size));
     }
 
-    private static ReadOnlySpan<byte> NameAt(byte[] names, int at) => names.AsSpan(at)[..names.AsSpan(at).IndexOf((byte)0)];
+    private static bool TryTake(ref ReadOnlySpan<byte> names, out ReadOnlySpan<byte> terminated)
+    {
+        int length = names.IndexOf((byte)0) + 1;
+        terminated = names[..length];
+        names = names[length..];
+        return length > 0;
+    }
 
     private static bool IsKept(ReadOnlySpan<byte> name) =>
         name.StartsWith(User) && name.Length > User.Length && !name.StartsWith(UserOverlay) || name.SequenceEqual(Capability);

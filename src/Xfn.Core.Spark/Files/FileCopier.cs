@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
@@ -6,76 +7,62 @@ namespace Xfn.Core.Spark.Files;
 /// <summary>Copies a file that is no directory, with all that it has.</summary>
 internal static unsafe class FileCopier
 {
-    public static void Copy(int fromParent, byte* fromName, int toParent, byte* toName, in Libc.FileStatus status)
+    public static void Copy(int fromParent, ReadOnlySpan<byte> name, int toParent, in Libc.FileStatus status)
     {
-        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-        times[0] = times[1] = new Libc.TimeSpec { Seconds = status.ModifiedSeconds, Nanoseconds = status.ModifiedNanoseconds };
         if (status.Type == Libc.S_IFREG)
         {
-            CopyRegular(fromParent, fromName, toParent, toName, status, times);
+            CopyRegular(fromParent, name, toParent, status);
             return;
         }
 
         int result;
         if (status.Type == Libc.S_IFLNK)
         {
-            const int most = 4096;
-            byte* target = stackalloc byte[most];
-            nint length = Libc.readlinkat(fromParent, fromName, target, most - 1);
+            Span<byte> target = stackalloc byte[4096];
+            nint length = Libc.readlinkat(fromParent, name, target, (nuint)target.Length - 1);
             if (length < 0)
-                throw Refused(fromName);
-            target[length] = 0;
-            result = Libc.symlinkat(target, toParent, toName);
+                throw Refused(name);
+            target[(int)length] = 0;
+            result = Libc.symlinkat(target, toParent, name);
         }
         else
         {
-            result = Libc.mknodat(toParent, toName, status.Type | 0b110_000_000, 0);
+            result = Libc.mknodat(toParent, name, status.Type | 0b110_000_000, 0);
         }
 
         // Owner first: changing it clears setuid bits. What chmod is used on was just made, and is no link.
         if (result != 0
-            || Libc.fchownat(toParent, toName, status.Uid, status.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
-            || status.Type != Libc.S_IFLNK && Libc.fchmodat(toParent, toName, status.Permissions, 0) != 0
-            || Libc.utimensat(toParent, toName, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
-            throw Refused(fromName);
+            || Libc.fchownat(toParent, name, status.Uid, status.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
+            || status.Type != Libc.S_IFLNK && Libc.fchmodat(toParent, name, status.Permissions, 0) != 0
+            || Libc.utimensat(toParent, name, status.Modified) != 0)
+            throw Refused(name);
     }
 
-    private static void CopyRegular(int fromParent, byte* fromName, int toParent, byte* toName, in Libc.FileStatus status, Libc.TimeSpec* times)
+    private static void CopyRegular(int fromParent, ReadOnlySpan<byte> name, int toParent, in Libc.FileStatus status)
     {
-        int from = Libc.openat(fromParent, fromName, Libc.O_RDONLY | Libc.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
+        using Descriptor from = Libc.openat(fromParent, name, Libc.O_RDONLY | Processor.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
         if (from < 0)
-            throw Refused(fromName);
-        int to = -1;
-        try
-        {
-            to = Libc.openat(toParent, toName, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_000_000);
-            if (to < 0)
-                throw Refused(fromName);
-            CopyData(from, to, (long)status.Size, fromName);
-            if (Libc.fchown(to, status.Uid, status.Gid) != 0 || Libc.fchmod(to, status.Permissions) != 0)
-                throw Refused(fromName);
-            ExtendedAttributes.Copy(from, to);
-            if (Libc.futimens(to, times) != 0)
-                throw Refused(fromName);
-        }
-        finally
-        {
-            _ = Libc.close(from);
-            if (to >= 0)
-                _ = Libc.close(to);
-        }
+            throw Refused(name);
+        using Descriptor to = Libc.openat(toParent, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_000_000);
+        if (to < 0)
+            throw Refused(name);
+        CopyData(from, to, (long)status.Size, name);
+        if (Libc.fchown(to, status.Uid, status.Gid) != 0 || Libc.fchmod(to, status.Permissions) != 0)
+            throw Refused(name);
+        ExtendedAttributes.Copy(from, to);
+        if (Libc.futimens(to, status.Modified) != 0)
+            throw Refused(name);
     }
 
     /// <summary>Copies segments of data and leaves holes holes; shares blocks where the file system can.</summary>
-    private static void CopyData(int from, int to, long size, byte* name)
+    private static void CopyData(int from, int to, long size, ReadOnlySpan<byte> name)
     {
-        const int seekData = 3, seekHole = 4;
         for (long at = 0; at < size;)
         {
-            long data = Libc.lseek(from, at, seekData);
+            long data = Libc.lseek(from, at, Libc.SEEK_DATA);
             if (data < 0)
                 break;
-            long hole = Libc.lseek(from, data, seekHole);
+            long hole = Libc.lseek(from, data, Libc.SEEK_HOLE);
             if (hole < 0)
                 throw Refused(name);
             CopyRange(from, to, data, hole, name);
@@ -86,7 +73,7 @@ internal static unsafe class FileCopier
             throw Refused(name);
     }
 
-    private static void CopyRange(int from, int to, long start, long end, byte* name)
+    private static void CopyRange(int from, int to, long start, long end, ReadOnlySpan<byte> name)
     {
         long input = start, output = start;
         while (input < end)
@@ -102,7 +89,7 @@ internal static unsafe class FileCopier
         }
     }
 
-    private static void CopyByHand(int from, int to, long at, long end, byte* name)
+    private static void CopyByHand(int from, int to, long at, long end, ReadOnlySpan<byte> name)
     {
         var buffer = new byte[128 << 10];
         if (Libc.lseek(from, at, 0) != at)
@@ -129,6 +116,5 @@ internal static unsafe class FileCopier
         }
     }
 
-    private static SparkException Refused(byte* name) =>
-        SparkException.FromErrno($"cannot copy '{ByteText.Show(System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name))}'");
+    private static SparkException Refused(ReadOnlySpan<byte> terminated) => SparkException.FromErrno($"cannot copy '{ByteText.ShowName(terminated)}'");
 }

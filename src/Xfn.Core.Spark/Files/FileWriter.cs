@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
@@ -54,6 +55,6 @@ internal static unsafe class FileWriter
     private static SparkException Refused(TarReader reader)
     {
         int errno = Libc.Errno;
-        return reader.Refused(ErrnoKinds.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
+        return reader.Refused(SparkException.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
     }
 }

@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
@@ -5,14 +6,12 @@ namespace Xfn.Core.Spark.Files;
 
 /// <summary>Deletes trees, however deep, whatever their modes, and never through a link.</summary>
 /// <remarks>One descriptor is open at a time: it goes down by name and up by <c>..</c>, and checks that it came to where it was before.</remarks>
-internal sealed unsafe class TreeRemover
+internal sealed class TreeRemover
 {
-    private const int BlockBytes = 512;
-
     private readonly DirectoryListing _listing = new();
     private readonly Stack<Level> _levels = new();
     private int _at = -1;
-    private long _blocks;
+    private long _bytes;
 
     /// <summary>Deletes a file, or a directory with all that is in it. It is no error when there is none.</summary>
     /// <returns>How many bytes of the disk that gave back: those of a file that has another name elsewhere are none.</returns>
@@ -22,38 +21,7 @@ internal sealed unsafe class TreeRemover
         var remover = new TreeRemover();
         if (!remover.TryUnlink(directoryFd, terminated, out bool missing) && !missing)
             remover.RemoveDirectory(directoryFd, terminated);
-        return remover._blocks * BlockBytes;
-    }
-
-    /// <summary>Deletes what is in a directory.</summary>
-    public static void Clear(int directoryFd)
-    {
-        var listing = new DirectoryListing();
-        int fd = Open(directoryFd, ".\0"u8);
-        if (fd < 0)
-            throw SparkException.FromErrno("cannot open a directory to empty it");
-        try
-        {
-            bool any;
-            do
-            {
-                any = false;
-                _ = Libc.lseek(fd, 0, 0);
-                while (listing.Read(fd))
-                {
-                    while (listing.TryTake(out ReadOnlySpan<byte> name))
-                    {
-                        any = true;
-                        Remove(fd, name[..^1]);
-                    }
-                }
-            }
-            while (any);
-        }
-        finally
-        {
-            _ = Libc.close(fd);
-        }
+        return remover._bytes;
     }
 
     private void RemoveDirectory(int parentFd, byte[] name)
@@ -98,7 +66,7 @@ internal sealed unsafe class TreeRemover
     {
         int fd = Open(parent, name);
         if (fd < 0)
-            throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(name.AsSpan(..^1))}' to delete it");
+            throw SparkException.FromErrno($"cannot open directory '{ByteText.ShowName(name)}' to delete it");
         CloseCurrent();
         _at = fd;
         if (Libc.Status(fd, out Libc.FileStatus status) != 0)
@@ -112,11 +80,11 @@ internal sealed unsafe class TreeRemover
         int up = parentFd;
         if (_levels.TryPeek(out Level? above))
         {
-            up = Open(_at, "..\0"u8);
+            up = Open(_at, ".."u8);
             CloseCurrent();
             _at = up;
             if (up < 0 || Libc.Status(up, out Libc.FileStatus status) != 0 || status.Inode != above.Inode)
-                throw new SparkException(SparkFailureKind.Environment, $"cannot delete '{ByteText.Show(done.Name.AsSpan(..^1))}': it was moved meanwhile");
+                throw new SparkException(SparkFailureKind.Environment, $"cannot delete '{ByteText.ShowName(done.Name)}': it was moved meanwhile");
         }
         else
         {
@@ -124,7 +92,7 @@ internal sealed unsafe class TreeRemover
         }
 
         if (!TryUnlink(up, done.Name, out bool missing) && !missing)
-            throw new SparkException(SparkFailureKind.Environment, $"cannot delete directory '{ByteText.Show(done.Name.AsSpan(..^1))}': it is not empty", Libc.ENOTEMPTY);
+            throw new SparkException(SparkFailureKind.Environment, $"cannot delete directory '{ByteText.ShowName(done.Name)}': it is not empty", Libc.ENOTEMPTY);
     }
 
     private void CloseCurrent()
@@ -136,18 +104,14 @@ internal sealed unsafe class TreeRemover
 
     private static int Open(int parent, ReadOnlySpan<byte> terminated)
     {
-        fixed (byte* name = terminated)
-        {
-            int flags = Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC;
-            int fd = Libc.openat(parent, name, flags, 0);
-            if (fd >= 0 || Libc.Errno != Libc.EACCES)
-                return fd;
+        int fd = Libc.OpenDirectory(parent, terminated);
+        if (fd >= 0 || Libc.Errno != Libc.EACCES)
+            return fd;
 
-            // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod follows no link.
-            return Libc.Status(parent, name, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR && Libc.fchmodat(parent, name, 0b111_000_000, 0) == 0
-                ? Libc.openat(parent, name, flags, 0)
-                : -1;
-        }
+        // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod follows no link.
+        return Libc.Status(parent, terminated, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR && Libc.fchmodat(parent, terminated, 0b111_000_000, 0) == 0
+            ? Libc.OpenDirectory(parent, terminated)
+            : -1;
     }
 
     /// <summary>Deletes a file or an empty directory.</summary>
@@ -155,53 +119,39 @@ internal sealed unsafe class TreeRemover
     private bool TryUnlink(int parent, ReadOnlySpan<byte> terminated, out bool missing)
     {
         missing = false;
-        fixed (byte* name = terminated)
+
+        // What cannot be looked at counts for nothing; why not is told by what fails next.
+        long bytes = Libc.Status(parent, terminated, out Libc.FileStatus status) == 0 && (status.Links <= 1 || status.Type == Libc.S_IFDIR) ? status.DiskBytes : 0;
+        for (bool writable = false; ; writable = true)
         {
-            // What cannot be looked at counts for nothing; why not is told by what fails next.
-            long blocks = Libc.Status(parent, name, out Libc.FileStatus status) == 0 && (status.Links <= 1 || status.Type == Libc.S_IFDIR) ? (long)status.Blocks : 0;
-            bool writable = false;
-            while (true)
+            int errno = Libc.unlinkat(parent, terminated, 0) == 0 ? 0 : Libc.Errno;
+            if (errno is Libc.EISDIR or Libc.EPERM)
             {
-                if (Libc.unlinkat(parent, name, 0) == 0)
-                {
-                    _blocks += blocks;
+                // EPERM can also be an immutable file; then it is no directory.
+                int kept = errno;
+                errno = Libc.unlinkat(parent, terminated, Libc.AT_REMOVEDIR) == 0 ? 0 : Libc.Errno;
+                errno = errno == Libc.ENOTDIR ? kept : errno;
+            }
+
+            switch (errno)
+            {
+                case 0:
+                    _bytes += bytes;
                     return true;
-                }
-
-                int errno = Libc.Errno;
-                if (errno is Libc.EISDIR or Libc.EPERM)
-                {
-                    if (Libc.unlinkat(parent, name, Libc.AT_REMOVEDIR) == 0)
-                    {
-                        _blocks += blocks;
-                        return true;
-                    }
-
-                    // EPERM can also be an immutable file; then it is no directory.
-                    if (Libc.Errno != Libc.ENOTDIR)
-                        errno = Libc.Errno;
-                }
-
-                if (errno is Libc.ENOTEMPTY or Libc.EEXIST)
+                case Libc.ENOTEMPTY or Libc.EEXIST:
                     return false;
-                if (errno == Libc.ENOENT)
-                {
+                case Libc.ENOENT:
                     missing = true;
                     return false;
-                }
-
-                if (errno != Libc.EACCES || writable || !MakeWritable(parent))
-                    throw SparkException.FromErrno($"cannot delete '{ByteText.Show(terminated[..^1])}'", errno);
-                writable = true;
+                case Libc.EACCES when !writable && MakeWritable(parent):
+                    break;
+                default:
+                    throw SparkException.FromErrno($"cannot delete '{ByteText.ShowName(terminated)}'", errno);
             }
         }
     }
 
-    private static bool MakeWritable(int directory)
-    {
-        fixed (byte* self = ".\0"u8)
-            return Libc.fchmod(directory, 0b111_000_000) == 0 || Libc.fchmodat(directory, self, 0b111_000_000, 0) == 0;
-    }
+    private static bool MakeWritable(int directory) => Libc.fchmod(directory, 0b111_000_000) == 0 || Libc.fchmodat(directory, "."u8, 0b111_000_000, 0) == 0;
 
     private sealed record Level(byte[] Name, ulong Inode)
     {

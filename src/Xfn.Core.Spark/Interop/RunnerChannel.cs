@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Spark.Interop;
 
 /// <summary>The messages from and to the runner, over stdin and stdout. Reads exactly a message at a time: what follows one may be a layer.</summary>
@@ -6,8 +8,7 @@ internal static unsafe class RunnerChannel
     public const int InputFd = 0;
     private const int OutputFd = 1;
 
-    public static void Send<T>(T message)
-        where T : class
+    public static void Send(object message)
     {
         ReadOnlySpan<byte> rest = SparkFrame.Write(message).Span;
         while (rest.Length > 0)
@@ -28,8 +29,24 @@ internal static unsafe class RunnerChannel
         Span<byte> header = stackalloc byte[SparkFrame.HeaderBytes];
         if (!TryFill(header))
             return null;
-        var body = new byte[SparkFrame.ReadHeader(header, out SparkMessageKind kind)];
+        var body = new byte[SparkFrame.ReadHeader(header, out byte kind)];
         return TryFill(body) ? SparkFrame.Read(kind, body) : null;
+    }
+
+    /// <summary>Waits until a descriptor can be read, or the runner says something or is gone.</summary>
+    /// <returns>Whether it is the descriptor.</returns>
+    public static bool WaitFor(int fd, string what)
+    {
+        Libc.PollFd* fds = stackalloc Libc.PollFd[2];
+        fds[0] = new Libc.PollFd { Fd = fd, Events = Libc.POLLIN };
+        fds[1] = new Libc.PollFd { Fd = InputFd, Events = Libc.POLLIN };
+        while (Libc.poll(fds, 2, -1) < 0)
+        {
+            if (Libc.Errno != Libc.EINTR)
+                throw SparkException.FromErrno($"cannot wait for {what}");
+        }
+
+        return fds[0].Returned != 0;
     }
 
     private static bool TryFill(Span<byte> buffer)

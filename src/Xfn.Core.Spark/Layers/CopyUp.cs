@@ -1,37 +1,27 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
-using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;
 
 /// <summary>Copies a file of the layers below into the layer, as overlayfs does before it makes a link: links cannot cross layers.</summary>
-internal static unsafe class CopyUp
+internal static class CopyUp
 {
     /// <summary>Copies the file that the tree found last in the layers below; links are made to the copy, so that all names are one file, as in the image that the layer was made in.</summary>
     /// <returns>Whether there is such a file.</returns>
-    public static bool TryCopyUp(int lowerRootFd, LayerTree tree, byte* name, LayerSize size, TarReader reader)
+    public static bool TryCopyUp(int lowerRootFd, LayerTree tree, ReadOnlySpan<byte> name, LayerSize size, TarReader reader)
     {
         byte[] directory = tree.FoundPath.ToArray();
         if (tree.IsHidingLower(directory))
             return false;
-        int lower = ConfinedPath.Open(lowerRootFd, directory);
-        if (lower < 0)
+        using Descriptor lower = ConfinedPath.Open(lowerRootFd, directory);
+        if (lower < 0 || Libc.Status(lower, name, out Libc.FileStatus status) != 0)
             return false;
-        try
-        {
-            if (Libc.Status(lower, name, out Libc.FileStatus status) != 0)
-                return false;
-            if (status.Type == Libc.S_IFDIR)
-                throw reader.Malformed($"'{ByteText.Show(reader.Entry.LinkName.Span)}', which it links to, is a directory");
-            size.AddOnDisk((long)status.Blocks * 512);
-            int parent = tree.OpenDirectory(directory);
-            FileCopier.Copy(lower, name, parent, name, status);
-            tree.Forget();
-            return true;
-        }
-        finally
-        {
-            _ = Libc.close(lower);
-        }
+        if (status.Type == Libc.S_IFDIR)
+            throw reader.Malformed($"'{ByteText.Show(reader.Entry.LinkName.Span)}', which it links to, is a directory");
+        size.AddOnDisk(status.DiskBytes);
+        FileCopier.Copy(lower, name, tree.OpenDirectory(directory), status);
+        tree.Forget();
+        return true;
     }
 }

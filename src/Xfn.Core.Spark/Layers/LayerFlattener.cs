@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
@@ -7,7 +8,7 @@ namespace Xfn.Core.Spark.Layers;
 /// <summary>Copies unpacked layers over one another into one directory, for kernels on which a user cannot mount overlayfs. What can be seen in it is what an overlay of the
 /// layers would show.</summary>
 /// <remarks>Nothing is recursive, and paths have no links: every directory is opened by <see cref="ConfinedPath"/>.</remarks>
-internal sealed unsafe class LayerFlattener
+internal sealed class LayerFlattener
 {
     private readonly int _targetFd;
     private readonly PendingDirectories _pending;
@@ -28,8 +29,7 @@ internal sealed unsafe class LayerFlattener
     public static void Flatten(IReadOnlyList<int> layerFds, int targetFd, int bottomFd = -1)
     {
         // All that is made would have the access list that the host's directory hands on.
-        fixed (byte* name = "system.posix_acl_default\0"u8)
-            _ = Libc.fremovexattr(targetFd, name);
+        _ = Libc.fremovexattr(targetFd, "system.posix_acl_default"u8);
 
         var flattener = new LayerFlattener(targetFd);
         if (bottomFd >= 0)
@@ -48,67 +48,41 @@ internal sealed unsafe class LayerFlattener
         _todo.Push([]);
         while (_todo.TryPop(out byte[]? path))
         {
-            int from = Open(layerFd, path);
-            int to = -1;
-            try
-            {
-                to = Open(_targetFd, path);
-                AddDirectory(path, from, to);
-            }
-            finally
-            {
-                _ = Libc.close(from);
-                if (to >= 0)
-                    _ = Libc.close(to);
-            }
+            using Descriptor from = Directories.OpenBelow(layerFd, path), to = Directories.OpenBelow(_targetFd, path);
+            while (_listing.TryTake(from, out ReadOnlySpan<byte> name))
+                AddName(path, from, to, name);
         }
     }
 
-    private void AddDirectory(byte[] path, int from, int to)
+    private void AddName(byte[] directory, int from, int to, ReadOnlySpan<byte> name)
     {
-        int names;
-        fixed (byte* self = ".\0"u8)
-            names = Libc.openat(from, self, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
-        if (names < 0)
-            throw SparkException.FromErrno($"cannot list directory '{ByteText.Show(path)}' of a layer");
-        try
-        {
-            while (_listing.Read(names))
-            {
-                while (_listing.TryTake(out ReadOnlySpan<byte> terminated))
-                    AddName(path, from, to, terminated);
-            }
-        }
-        finally
-        {
-            _ = Libc.close(names);
-        }
-    }
+        if (Libc.Status(from, name, out Libc.FileStatus status) != 0)
+            throw SparkException.FromErrno($"cannot look at '{ByteText.ShowName(name)}' of a layer");
+        bool exists = Libc.Status(to, name, out Libc.FileStatus existing) == 0;
+        bool merge = exists && status.Type == Libc.S_IFDIR && existing.Type == Libc.S_IFDIR && !IsOpaque(from, name);
+        if (exists && !merge)
+            TreeRemover.Remove(to, name[..^1]);
+        if (status.IsWhiteout)
+            return;
 
-    private void AddName(byte[] directory, int from, int to, ReadOnlySpan<byte> terminated)
-    {
-        fixed (byte* name = terminated)
+        byte[] path = Directories.Join(directory, name[..^1]);
+        if (status.Type == Libc.S_IFDIR)
         {
-            if (Libc.Status(from, name, out Libc.FileStatus status) != 0)
-                throw SparkException.FromErrno($"cannot look at '{ByteText.Show(terminated[..^1])}' of a layer");
-            bool exists = Libc.Status(to, name, out Libc.FileStatus existing) == 0;
-            bool merge = exists && status.Type == Libc.S_IFDIR && existing.Type == Libc.S_IFDIR && !IsOpaque(from, terminated[..^1]);
-            if (exists && !merge)
-                TreeRemover.Remove(to, terminated[..^1]);
-            if (status.IsWhiteout)
-                return;
-
-            byte[] path = directory.Length == 0 ? terminated[..^1].ToArray() : [.. directory, (byte)'/', .. terminated[..^1]];
-            if (status.Type == Libc.S_IFDIR)
-                AddSubdirectory(path, from, to, name, status, merge);
-            else if (status.Links > 1 && _linked.TryGetValue(status.Inode, out byte[]? first))
-                Link(first, to, name);
-            else
-                Copy(path, from, to, name, status);
+            AddSubdirectory(path, from, to, name, status, merge);
+        }
+        else if (status.Links > 1 && _linked.TryGetValue(status.Inode, out byte[]? first))
+        {
+            Link(first, to, name);
+        }
+        else
+        {
+            FileCopier.Copy(from, name, to, status);
+            if (status.Links > 1)
+                _linked.Add(status.Inode, path);
         }
     }
 
-    private void AddSubdirectory(byte[] path, int from, int to, byte* name, in Libc.FileStatus status, bool merge)
+    private void AddSubdirectory(byte[] path, int from, int to, ReadOnlySpan<byte> name, in Libc.FileStatus status, bool merge)
     {
         if (!merge && Libc.mkdirat(to, name, 0b111_000_000) != 0)
             throw SparkException.FromErrno($"cannot make directory '{ByteText.Show(path)}'");
@@ -119,51 +93,23 @@ internal sealed unsafe class LayerFlattener
         _todo.Push(path);
     }
 
-    private void Copy(byte[] path, int from, int to, byte* name, in Libc.FileStatus status)
+    private void Link(byte[] first, int to, ReadOnlySpan<byte> name)
     {
-        FileCopier.Copy(from, name, to, name, status);
-        if (status.Links > 1)
-            _linked.Add(status.Inode, path);
-    }
-
-    private void Link(byte[] first, int to, byte* name)
-    {
-        int parent = Open(_targetFd, EntryPath.Parent(first));
-        byte[] terminated = [.. EntryPath.Name(first), 0];
-        int result;
-        fixed (byte* firstName = terminated)
-            result = Libc.linkat(parent, firstName, to, name, 0);
-        int errno = Libc.Errno;
-        _ = Libc.close(parent);
-        if (result != 0)
-            throw SparkException.FromErrno($"cannot link '{ByteText.Show(first)}'", errno);
-    }
-
-    private static int Open(int root, ReadOnlySpan<byte> path)
-    {
-        int fd = ConfinedPath.Open(root, path);
-        return fd >= 0 ? fd : throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(path)}'", -fd);
+        using Descriptor parent = Directories.OpenBelow(_targetFd, EntryPath.Parent(first));
+        if (Libc.linkat(parent, EntryPath.Terminate(EntryPath.Name(first), stackalloc byte[EntryPath.MaxComponentBytes + 1]), to, name, 0) != 0)
+            throw SparkException.FromErrno($"cannot link '{ByteText.Show(first)}'");
     }
 
     /// <summary>Whether a directory of a layer hides what lies below it.</summary>
     public static bool IsOpaque(int fd)
     {
-        byte value;
-        fixed (byte* attribute = "user.overlay.opaque\0"u8)
-            return Libc.fgetxattr(fd, attribute, &value, 1) == 1 && value == 'y';
+        Span<byte> value = stackalloc byte[1];
+        return Libc.fgetxattr(fd, "user.overlay.opaque"u8, value, 1) == 1 && value[0] == 'y';
     }
 
     private static bool IsOpaque(int parent, ReadOnlySpan<byte> name)
     {
-        byte[] terminated = [.. name, 0];
-        fixed (byte* n = terminated)
-        {
-            int fd = Libc.openat(parent, n, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
-            if (fd < 0)
-                throw SparkException.FromErrno($"cannot open directory '{ByteText.Show(name)}' of a layer");
-            bool opaque = IsOpaque(fd);
-            _ = Libc.close(fd);
-            return opaque;
-        }
+        using Descriptor fd = Libc.OpenDirectory(parent, name);
+        return fd >= 0 ? IsOpaque(fd) : throw SparkException.FromErrno($"cannot open directory '{ByteText.ShowName(name)}' of a layer");
     }
 }

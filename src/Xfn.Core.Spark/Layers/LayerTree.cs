@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
@@ -16,7 +17,7 @@ internal enum Place
 /// <summary>The directories of a layer that is being unpacked: finds the one that a path names, through the links that are in the layer and those below, and
 /// makes those that are missing.</summary>
 /// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="ConfinedPath"/> opens it.</remarks>
-internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
+internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
 {
     private const int MaxLinks = 40;
 
@@ -109,26 +110,20 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     public bool IsHidingLower(ReadOnlySpan<byte> path) => _opaque.ContainsAncestorOrSelf(path);
 
     /// <summary>Lets nothing of the layers below show in a directory of this layer, whose path without links is given too.</summary>
-    public void MakeOpaque(int parent, byte* name, ReadOnlySpan<byte> path)
+    public void MakeOpaque(int parent, ReadOnlySpan<byte> name, ReadOnlySpan<byte> path)
     {
         // One of that path may have been opaque, and was replaced since: the mark is made anew.
         if (_opaque.Add(path))
             budget.Take(path.Length);
-        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        using Descriptor fd = Libc.OpenDirectory(parent, name);
         if (fd < 0)
             throw Refused("open directory", path, Libc.Errno);
-        int result;
-        byte yes = (byte)'y';
-        fixed (byte* attribute = "user.overlay.opaque\0"u8)
-            result = Libc.fsetxattr(fd, attribute, &yes, 1, 0);
+        if (Libc.fsetxattr(fd, "user.overlay.opaque"u8, "y"u8, 1, 0) == 0)
+            return;
         int errno = Libc.Errno;
-        _ = Libc.close(fd);
-        if (result != 0)
-        {
-            throw errno == Libc.EOPNOTSUPP
-                ? new SparkException(SparkFailureKind.Environment, $"cannot hide what lies below directory '{ByteText.Show(path)}': the file system of the cache has no user attributes; use one that has, such as ext4, xfs or btrfs", errno)
-                : Refused("hide what lies below directory", path, errno);
-        }
+        throw errno == Libc.EOPNOTSUPP
+            ? new SparkException(SparkFailureKind.Environment, $"cannot hide what lies below directory '{ByteText.Show(path)}': the file system of the cache has no user attributes; use one that has, such as ext4, xfs or btrfs", errno)
+            : Refused("hide what lies below directory", path, errno);
     }
 
     [SkipLocalsInit]
@@ -139,7 +134,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
         int done = 0, links = 0;
         bool hiding = _opaque.Contains(default), inLayer = true;
         int at = rootFd;
-        byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
+        Span<byte> buffer = stackalloc byte[EntryPath.MaxComponentBytes + 1];
         try
         {
             while (done < _todo.Length)
@@ -160,57 +155,48 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
 
                 if (component.Length > EntryPath.MaxComponentBytes)
                     throw Refused("follow", path, Libc.ENAMETOOLONG);
-                component.CopyTo(new Span<byte>(name, component.Length));
-                name[component.Length] = 0;
+                ReadOnlySpan<byte> name = EntryPath.Terminate(component, buffer);
+                Libc.FileStatus status = default;
+                bool isHere = inLayer && Libc.Status(at, name, out status) == 0;
+                using Descriptor lowerParent = isHere || hiding || lowerRootFd < 0 ? -1 : ConfinedPath.Open(lowerRootFd, real.Span);
+                Place place = isHere ? Place.Layer : lowerParent >= 0 && Libc.Status(lowerParent, name, out status) == 0 ? Place.LowerLayers : Place.Nowhere;
+                if (place == Place.Nowhere && make && layersBelow && lowerRootFd < 0 && !hiding)
+                    throw new SparkException(SparkFailureKind.NeedsParents, $"cannot unpack '{ByteText.Show(path)}': the layer has no entry for a directory above it, which may be a link in the layers below");
 
-                int lowerParent = -1;
-                try
+                if (place != Place.Nowhere && status.Type == Libc.S_IFLNK)
                 {
-                    Place place = inLayer && Libc.Status(at, name, out Libc.FileStatus status) == 0 ? Place.Layer
-                        : FindLower(real.Span, name, hiding, out lowerParent, out status);
-                    if (place == Place.Nowhere && make && layersBelow && lowerRootFd < 0 && !hiding)
-                        throw new SparkException(SparkFailureKind.NeedsParents, $"cannot unpack '{ByteText.Show(path)}': the layer has no entry for a directory above it, which may be a link in the layers below");
-
-                    if (place != Place.Nowhere && status.Type == Libc.S_IFLNK)
+                    if (++links > MaxLinks)
+                        throw Refused("follow", path, Libc.ELOOP);
+                    if (Follow(place == Place.Layer ? at : lowerParent, name, done))
                     {
-                        if (++links > MaxLinks)
-                            throw Refused("follow", path, Libc.ELOOP);
-                        if (Follow(place == Place.Layer ? at : lowerParent, name, done))
-                        {
-                            real.Clear();
-                            Reopen(ref at, default);
-                            (inLayer, hiding) = (true, _opaque.Contains(default));
-                        }
-
-                        done = 0;
-                        continue;
+                        real.Clear();
+                        Reopen(ref at, default);
+                        (inLayer, hiding) = (true, _opaque.Contains(default));
                     }
 
-                    EntryPath.Append(real, component);
-                    if (place != Place.Layer || status.Type != Libc.S_IFDIR)
-                    {
-                        if (!make && (place == Place.Nowhere || status.Type != Libc.S_IFDIR))
-                            return Place.Nowhere;
-                        if (make)
-                            Make(at, name, real.Span, place, lowerParent, status);
-                        else
-                            inLayer = false;
-                    }
-
-                    hiding |= _opaque.Contains(real.Span);
-                    if (inLayer)
-                    {
-                        int next = Libc.openat(at, name, Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
-                        if (next < 0)
-                            throw Refused("open directory", real.Span, Libc.Errno);
-                        CloseUnlessRoot(at);
-                        at = next;
-                    }
+                    done = 0;
+                    continue;
                 }
-                finally
+
+                EntryPath.Append(real, component);
+                if (place != Place.Layer || status.Type != Libc.S_IFDIR)
                 {
-                    if (lowerParent >= 0)
-                        _ = Libc.close(lowerParent);
+                    if (!make && (place == Place.Nowhere || status.Type != Libc.S_IFDIR))
+                        return Place.Nowhere;
+                    if (make)
+                        Make(at, name, real.Span, place, lowerParent, status);
+                    else
+                        inLayer = false;
+                }
+
+                hiding |= _opaque.Contains(real.Span);
+                if (inLayer)
+                {
+                    int next = Libc.openat(at, name, Libc.O_PATH | Processor.O_DIRECTORY | Processor.O_NOFOLLOW | Libc.O_CLOEXEC);
+                    if (next < 0)
+                        throw Refused("open directory", real.Span, Libc.Errno);
+                    CloseUnlessRoot(at);
+                    at = next;
                 }
             }
         }
@@ -222,15 +208,8 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
         return inLayer ? Place.Layer : Place.LowerLayers;
     }
 
-    private Place FindLower(ReadOnlySpan<byte> parent, byte* name, bool hiding, out int lowerParent, out Libc.FileStatus status)
-    {
-        status = default;
-        lowerParent = hiding || lowerRootFd < 0 ? -1 : ConfinedPath.Open(lowerRootFd, parent);
-        return lowerParent >= 0 && Libc.Status(lowerParent, name, out status) == 0 ? Place.LowerLayers : Place.Nowhere;
-    }
-
     /// <summary>Makes a directory where none is: with what the layers below say of it, in place of what this layer has there.</summary>
-    private void Make(int at, byte* name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
+    private void Make(int at, ReadOnlySpan<byte> name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
     {
         // Entries' own names were looked at; this can come from a link.
         if (Whiteouts.Classify(EntryPath.Name(path)) != WhiteoutKind.None)
@@ -254,14 +233,13 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
 
     /// <summary>Puts what the link says in place of the part that is done.</summary>
     /// <returns>Whether to start at the root again.</returns>
-    private bool Follow(int parent, byte* name, int done)
+    private bool Follow(int parent, ReadOnlySpan<byte> name, int done)
     {
-        const int most = 4096;
-        byte* target = stackalloc byte[most];
-        nint length = Libc.readlinkat(parent, name, target, most);
+        Span<byte> target = stackalloc byte[4096];
+        nint length = Libc.readlinkat(parent, name, target, (nuint)target.Length);
         if (length <= 0)
             throw SparkException.FromErrno("cannot read a link");
-        _nextTodo.Set(new ReadOnlySpan<byte>(target, (int)length));
+        _nextTodo.Set(target[..(int)length]);
         _nextTodo.Append((byte)'/');
         _nextTodo.Append(_todo.Span[done..]);
         (_todo, _nextTodo) = (_nextTodo, _todo);
@@ -281,7 +259,7 @@ internal sealed unsafe class LayerTree(int rootFd, int lowerRootFd, bool layersB
     }
 
     private static SparkException Refused(string verb, ReadOnlySpan<byte> path, int errno) =>
-        new(ErrnoKinds.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
+        new(SparkException.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
 
     /// <summary>The directory that was opened last, and by which path: entries of one directory mostly come one after another.</summary>
     private sealed class Slot

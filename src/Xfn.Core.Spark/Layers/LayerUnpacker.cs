@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
@@ -5,7 +6,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Layers;
 
 /// <summary>Writes a layer's tar stream as a directory that overlayfs can mount.</summary>
-internal sealed unsafe partial class LayerUnpacker : IDisposable
+internal sealed class LayerUnpacker : IDisposable
 {
     private const uint SpecialBits = 0xE00;
 
@@ -97,15 +98,14 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             WhiteoutDirectories = whiteoutDirectories,
             HighestUid = _owners.HighestUid,
             HighestGid = _owners.HighestGid,
-            Notes = _warnings.ToLines(),
+            Warnings = _warnings.ToLines(),
         };
     }
 
     /// <summary>What the host's directory would hand on to all that is made in it: a default access list, a group.</summary>
     private void ClearInheritance()
     {
-        fixed (byte* name = "system.posix_acl_default\0"u8)
-            _ = Libc.fremovexattr(_rootFd, name);
+        _ = Libc.fremovexattr(_rootFd, "system.posix_acl_default"u8);
         if (Libc.Status(_rootFd, out Libc.FileStatus status) != 0 || (status.Mode & SpecialBits) != 0 && Libc.fchmod(_rootFd, status.Mode & ~SpecialBits & 0xFFF) != 0)
             throw SparkException.FromErrno("cannot prepare the layer's directory");
     }
@@ -148,9 +148,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
 
         if (last.Length > EntryPath.MaxComponentBytes)
             throw Refused(Libc.ENAMETOOLONG);
-        byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
-        last.CopyTo(new Span<byte>(name, EntryPath.MaxComponentBytes));
-        name[last.Length] = 0;
+        ReadOnlySpan<byte> name = EntryPath.Terminate(last, stackalloc byte[EntryPath.MaxComponentBytes + 1]);
         switch (_entry.Kind)
         {
             case TarEntryKind.File:
@@ -159,14 +157,11 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             case TarEntryKind.Directory:
                 MakeDirectory(_tree.OpenDirectory(parentPath), name, last);
                 break;
-            case TarEntryKind.SymbolicLink:
-                MakeSymbolicLink(_tree.OpenDirectory(parentPath), name);
+            case TarEntryKind.SymbolicLink or TarEntryKind.Fifo:
+                MakeSpecial(_tree.OpenDirectory(parentPath), name);
                 break;
             case TarEntryKind.HardLink:
                 MakeHardLink(parentPath, name, last);
-                break;
-            case TarEntryKind.Fifo:
-                MakeFifo(_tree.OpenDirectory(parentPath), name);
                 break;
             default:
                 _warnings.Device(_entry);
@@ -178,8 +173,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     {
         if (_entry.Kind != TarEntryKind.Directory)
             throw _reader.Malformed("it is the root, but no directory");
-        fixed (byte* self = ".\0"u8)
-            ExtendedAttributes.Clear(_rootFd, self);
+        ExtendedAttributes.Clear(_rootFd, "."u8);
         _rootMetadata = EntryMetadata();
         ApplyAttributes(_rootFd);
     }
@@ -188,9 +182,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
     {
         if (_rootMetadata is not { } m)
             return;
-        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-        times[0] = times[1] = m.Modified;
-        if (Libc.fchown(_rootFd, m.Uid, m.Gid) != 0 || Libc.fchmod(_rootFd, m.Mode) != 0 || Libc.futimens(_rootFd, times) != 0)
+        if (Libc.fchown(_rootFd, m.Uid, m.Gid) != 0 || Libc.fchmod(_rootFd, m.Mode) != 0 || Libc.futimens(_rootFd, m.Modified) != 0)
             throw SparkException.FromErrno("cannot set mode, owner and time of the layer's root");
     }
 
@@ -200,38 +192,21 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         return new Metadata(mode, uid, gid, new Libc.TimeSpec { Seconds = _entry.ModifiedSeconds, Nanoseconds = _entry.ModifiedNanoseconds });
     }
 
-    private void MakeFile(int parent, byte* name)
+    private void MakeFile(int parent, ReadOnlySpan<byte> name)
     {
         Metadata m = EntryMetadata();
-        const int flags = Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC;
-        int fd = Libc.openat(parent, name, flags, m.Mode & ~SpecialBits);
-        if (fd < 0 && Libc.Errno == Libc.EEXIST)
-        {
-            RemoveExisting(parent, name);
-            fd = Libc.openat(parent, name, flags, m.Mode & ~SpecialBits);
-        }
+        using Descriptor fd = Create(parent, name, m.Mode & ~SpecialBits);
+        FileWriter.Write(fd, _reader);
 
-        if (fd < 0)
+        // Owner first: changing it clears setuid and setgid bits, and capabilities.
+        if ((m.Uid | m.Gid) != 0 && Libc.fchown(fd, m.Uid, m.Gid) != 0 || (m.Mode & SpecialBits) != 0 && Libc.fchmod(fd, m.Mode) != 0)
             throw Refused(Libc.Errno);
-        try
-        {
-            FileWriter.Write(fd, _reader);
-            Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-            times[0] = times[1] = m.Modified;
-            // Owner first: changing it clears setuid and setgid bits, and capabilities.
-            if ((m.Uid | m.Gid) != 0 && Libc.fchown(fd, m.Uid, m.Gid) != 0 || (m.Mode & SpecialBits) != 0 && Libc.fchmod(fd, m.Mode) != 0)
-                throw Refused(Libc.Errno);
-            ApplyAttributes(fd);
-            if (Libc.futimens(fd, times) != 0)
-                throw Refused(Libc.Errno);
-        }
-        finally
-        {
-            _ = Libc.close(fd);
-        }
+        ApplyAttributes(fd);
+        if (Libc.futimens(fd, m.Modified) != 0)
+            throw Refused(Libc.Errno);
     }
 
-    private void MakeDirectory(int parent, byte* name, ReadOnlySpan<byte> last)
+    private void MakeDirectory(int parent, ReadOnlySpan<byte> name, ReadOnlySpan<byte> last)
     {
         Metadata m = EntryMetadata();
         _target.Set(_tree.RealPath);
@@ -239,9 +214,7 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         // Its special bits come last, as they are inherited.
         if (Libc.mkdirat(parent, name, m.Mode & ~SpecialBits) != 0)
         {
-            if (Libc.Errno != Libc.EEXIST)
-                throw Refused(Libc.Errno);
-            if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
+            if (Libc.Errno != Libc.EEXIST || Libc.Status(parent, name, out Libc.FileStatus status) != 0)
                 throw Refused(Libc.Errno);
             if (status.Type == Libc.S_IFDIR)
             {
@@ -261,64 +234,94 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
         _pending.Add(_target.Span, m);
         if (_entry.Attributes.Count == 0)
             return;
-        int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
+        using Descriptor fd = Libc.OpenDirectory(parent, name);
         if (fd < 0)
             throw Refused(Libc.Errno);
-        try
-        {
-            ApplyAttributes(fd);
-        }
-        finally
-        {
-            _ = Libc.close(fd);
-        }
+        ApplyAttributes(fd);
     }
 
-    private void MakeSymbolicLink(int parent, byte* name)
+    /// <summary>Makes a symbolic link or a FIFO.</summary>
+    private void MakeSpecial(int parent, ReadOnlySpan<byte> name)
     {
-        fixed (byte* target = _entry.LinkName.Terminated())
-        {
-            int result = Libc.symlinkat(target, parent, name);
-            if (result != 0 && Libc.Errno == Libc.EEXIST)
-            {
-                RemoveExisting(parent, name);
-                result = Libc.symlinkat(target, parent, name);
-            }
-
-            if (result != 0)
-                throw Refused(Libc.Errno);
-        }
-
-        FinishSpecial(parent, name, setMode: false);
-    }
-
-    private void MakeFifo(int parent, byte* name)
-    {
-        int result = Libc.mknodat(parent, name, Libc.S_IFIFO | 0b110_000_000, 0);
-        if (result != 0 && Libc.Errno == Libc.EEXIST)
-        {
-            RemoveExisting(parent, name);
-            result = Libc.mknodat(parent, name, Libc.S_IFIFO | 0b110_000_000, 0);
-        }
-
-        if (result != 0)
-            throw Refused(Libc.Errno);
-        FinishSpecial(parent, name, setMode: true);
-    }
-
-    private void FinishSpecial(int parent, byte* name, bool setMode)
-    {
+        bool isFifo = _entry.Kind == TarEntryKind.Fifo;
+        _ = Create(parent, name, 0b110_000_000);
         Metadata m = EntryMetadata();
-        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-        times[0] = times[1] = m.Modified;
+
         // Only a FIFO's mode is set, and it was just made: there is no link that chmod could follow.
         if ((m.Uid | m.Gid) != 0 && Libc.fchownat(parent, name, m.Uid, m.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
-            || setMode && Libc.fchmodat(parent, name, m.Mode, 0) != 0
-            || Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+            || isFifo && Libc.fchmodat(parent, name, m.Mode, 0) != 0
+            || Libc.utimensat(parent, name, m.Modified) != 0)
             throw Refused(Libc.Errno);
         // The kernel lets neither have user attributes.
         ExtendedAttributes.LeaveOut(_entry, _warnings);
     }
+
+    /// <summary>Makes what the entry is, in place of what is there: of several entries of one name the last holds.</summary>
+    /// <returns>The descriptor of a file; 0 for anything else.</returns>
+    private int Create(int parent, ReadOnlySpan<byte> name, uint mode)
+    {
+        for (bool replaced = false; ; replaced = true)
+        {
+            int result = _entry.Kind switch
+            {
+                TarEntryKind.File => Libc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, mode),
+                TarEntryKind.SymbolicLink => Libc.symlinkat(_entry.LinkName.Terminated(), parent, name),
+                _ => Libc.mknodat(parent, name, Libc.S_IFIFO | mode, 0),
+            };
+            if (result >= 0)
+                return result;
+            if (replaced || Libc.Errno != Libc.EEXIST)
+                throw Refused(Libc.Errno);
+            RemoveExisting(parent, name);
+        }
+    }
+
+    /// <summary>Links to a file of the layer, or to one of the layers below, which is copied up first.</summary>
+    private void MakeHardLink(ReadOnlySpan<byte> parentPath, ReadOnlySpan<byte> name, ReadOnlySpan<byte> last)
+    {
+        EntryPath.Clean(_entry.LinkName.Span, _target);
+        ReadOnlySpan<byte> targetName = EntryPath.Name(_target.Span);
+        if (targetName.IsEmpty || Whiteouts.Classify(_target.Span) != WhiteoutKind.None)
+            throw Unlinkable("is nothing that can be linked to");
+        if (targetName.Length > EntryPath.MaxComponentBytes)
+            throw Refused(Libc.ENAMETOOLONG);
+        ReadOnlySpan<byte> target = EntryPath.Terminate(targetName, stackalloc byte[EntryPath.MaxComponentBytes + 1]);
+
+        // First, because it may put a directory in the place of what is linked to.
+        _ = _tree.OpenDirectory(parentPath);
+        Place place = _tree.FindDirectory(EntryPath.Parent(_target.Span), out int targetParent);
+        bool found = Libc.Status(targetParent, target, out Libc.FileStatus status) == 0 && place == Place.Layer;
+        if (!found)
+        {
+            if (_lowerRootFd < 0 && !_tree.IsHidingLower(EntryPath.Parent(_target.Span)))
+                throw new SparkException(SparkFailureKind.NeedsParents, _reader.Malformed($"the layer has no '{ByteText.Show(_entry.LinkName.Span)}' that it links to").Message);
+            if (place == Place.Nowhere || !CopyUp.TryCopyUp(_lowerRootFd, _tree, target, _size, _reader))
+                throw Unlinkable("does not exist");
+            place = _tree.FindDirectory(EntryPath.Parent(_target.Span), out targetParent);
+            if (place != Place.Layer || Libc.Status(targetParent, target, out status) != 0)
+                throw Unlinkable("does not exist");
+        }
+
+        if (status.IsWhiteout)
+            throw Unlinkable("was deleted by this layer");
+        if (status.Type == Libc.S_IFDIR)
+            throw Unlinkable("is a directory");
+
+        int parent = _tree.OpenDirectory(parentPath);
+        if (Libc.linkat(targetParent, target, parent, name, 0) == 0)
+            return;
+        if (Libc.Errno != Libc.EEXIST)
+            throw Refused(Libc.Errno);
+        if (_tree.RealPath.SequenceEqual(_tree.FoundPath) && targetName.SequenceEqual(last))
+            throw Unlinkable("is the link itself");
+        if (Libc.Status(parent, name, out Libc.FileStatus existing) == 0 && existing.Inode == status.Inode)
+            return;
+        RemoveExisting(parent, name);
+        if (Libc.linkat(targetParent, target, parent, name, 0) != 0)
+            throw Refused(Libc.Errno);
+    }
+
+    private SparkException Unlinkable(string why) => _reader.Malformed($"'{ByteText.Show(_entry.LinkName.Span)}', which it links to, {why}");
 
     private void ApplyAttributes(int fd)
     {
@@ -326,18 +329,17 @@ internal sealed unsafe partial class LayerUnpacker : IDisposable
             ExtendedAttributes.Apply(fd, _reader, _warnings);
     }
 
-    /// <summary>Of several entries of one name the last holds.</summary>
-    private void RemoveExisting(int parent, byte* name)
+    private void RemoveExisting(int parent, ReadOnlySpan<byte> name)
     {
         if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
             throw Refused(Libc.Errno);
         if (status.Type is Libc.S_IFDIR or Libc.S_IFLNK)
             _tree.Forget();
         if (status.Type == Libc.S_IFDIR)
-            TreeRemover.Remove(parent, System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name));
+            TreeRemover.Remove(parent, name[..^1]);
         else if (Libc.unlinkat(parent, name, 0) != 0)
             throw Refused(Libc.Errno);
     }
 
-    private SparkException Refused(int errno) => _reader.Refused(ErrnoKinds.KindOf(errno), Libc.Describe(errno), errno);
+    private SparkException Refused(int errno) => _reader.Refused(SparkException.KindOf(errno), Libc.Describe(errno), errno);
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Layers;
@@ -6,14 +7,24 @@ namespace Xfn.Core.Spark.Layers;
 /// <summary>Finds files in layers as an overlay of them would show them, without one: a few files are found sooner than layers are mounted, and some kernels mount none.</summary>
 /// <remarks>Every name is opened by itself, in a directory of a layer, and links are followed by going on with their text: nothing leads out of the layers.</remarks>
 /// <param name="layerFds">The layers' directories, the uppermost first.</param>
-internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
+internal sealed class MergedLookup(IReadOnlyList<int> layerFds)
 {
     private const int MaxLinks = 40;
 
     /// <summary>Opens a file for reading.</summary>
     /// <param name="path">From the root.</param>
     /// <returns>The descriptor, or the negative error number.</returns>
-    public int Open(string path)
+    public int Open(string path) => Open(path, MaxLinks);
+
+    /// <summary>Whether the layers show a directory at a path that has no links.</summary>
+    /// <param name="path">From the root.</param>
+    public bool HasDirectory(string path)
+    {
+        using Descriptor found = Open(path, maxLinks: 0);
+        return found == -Libc.EISDIR;
+    }
+
+    private int Open(string path, int maxLinks)
     {
         // A directory is as many directories as there are layers that have it. Those of the way are kept, for the way back up.
         var way = new Stack<List<int>>();
@@ -36,7 +47,7 @@ internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
                     return -Libc.ENOENT;
                 if (status.Type == Libc.S_IFLNK)
                 {
-                    if (++links > MaxLinks)
+                    if (++links > maxLinks)
                         return -Libc.ELOOP;
                     string target = ReadLink(directories[found], terminated);
                     if (target.StartsWith('/'))
@@ -62,46 +73,18 @@ internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
         }
     }
 
-    /// <summary>Whether the layers show a directory at a path that has no links.</summary>
-    /// <param name="path">From the root.</param>
-    public bool HasDirectory(string path)
-    {
-        var way = new Stack<List<int>>();
-        try
-        {
-            foreach (string name in path.Split('/', StringSplitOptions.RemoveEmptyEntries))
-            {
-                byte[] terminated = Encoding.UTF8.GetBytes(name + '\0');
-                IReadOnlyList<int> directories = way.Count > 0 ? way.Peek() : layerFds;
-                int found = Find(directories, terminated, out Libc.FileStatus status);
-                if (found < 0 || status.Type != Libc.S_IFDIR)
-                    return false;
-                way.Push(OpenDirectories(directories.Skip(found), terminated));
-            }
-
-            return true;
-        }
-        finally
-        {
-            LeaveAll(way);
-        }
-    }
-
     private static IEnumerable<string> Components(string path) => path.Split('/', StringSplitOptions.RemoveEmptyEntries).Where(c => c != ".").Reverse();
 
     /// <returns>The index of the uppermost directory that has a name; -1 when none has, or it was deleted.</returns>
     private static int Find(IReadOnlyList<int> directories, byte[] terminated, out Libc.FileStatus status)
     {
         status = default;
-        fixed (byte* name = terminated)
+        for (int i = 0; i < directories.Count; i++)
         {
-            for (int i = 0; i < directories.Count; i++)
-            {
-                if (Libc.Status(directories[i], name, out status) == 0)
-                    return status.IsWhiteout ? -1 : i;
-                if (Libc.Errno is not (Libc.ENOENT or Libc.ENAMETOOLONG))
-                    throw SparkException.FromErrno("cannot look at a file of a layer");
-            }
+            if (Libc.Status(directories[i], terminated, out status) == 0)
+                return status.IsWhiteout ? -1 : i;
+            if (Libc.Errno is not (Libc.ENOENT or Libc.ENAMETOOLONG))
+                throw SparkException.FromErrno("cannot look at a file of a layer");
         }
 
         return -1;
@@ -111,19 +94,16 @@ internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
     private static List<int> OpenDirectories(IEnumerable<int> parents, byte[] terminated)
     {
         var directories = new List<int>();
-        fixed (byte* name = terminated)
+        foreach (int parent in parents)
         {
-            foreach (int parent in parents)
-            {
-                int fd = Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
-                if (fd < 0 && Libc.Errno == Libc.ENOENT)
-                    continue;
-                if (fd < 0 && Libc.Errno is (Libc.ENOTDIR or Libc.ELOOP))
-                    break; // Something else stands there: a whiteout, a file, a link.
-                directories.Add(fd >= 0 ? fd : throw SparkException.FromErrno("cannot open a directory of a layer"));
-                if (LayerFlattener.IsOpaque(fd))
-                    break;
-            }
+            int fd = Libc.OpenDirectory(parent, terminated);
+            if (fd < 0 && Libc.Errno == Libc.ENOENT)
+                continue;
+            if (fd < 0 && Libc.Errno is (Libc.ENOTDIR or Libc.ELOOP))
+                break; // Something else stands there: a whiteout, a file, a link.
+            directories.Add(fd >= 0 ? fd : throw SparkException.FromErrno("cannot open a directory of a layer"));
+            if (LayerFlattener.IsOpaque(fd))
+                break;
         }
 
         return directories;
@@ -131,20 +111,15 @@ internal sealed unsafe class MergedLookup(IReadOnlyList<int> layerFds)
 
     private static string ReadLink(int directory, byte[] terminated)
     {
-        const int most = 4096;
-        byte* target = stackalloc byte[most];
-        nint length;
-        fixed (byte* name = terminated)
-            length = Libc.readlinkat(directory, name, target, most);
-        return length > 0 ? Encoding.UTF8.GetString(target, (int)length) : throw SparkException.FromErrno("cannot read a link");
+        Span<byte> target = stackalloc byte[4096];
+        nint length = Libc.readlinkat(directory, terminated, target, (nuint)target.Length);
+        return length > 0 ? Encoding.UTF8.GetString(target[..(int)length]) : throw SparkException.FromErrno("cannot read a link");
     }
 
     private static int OpenFile(int directory, byte[] terminated)
     {
         // Not blocking: a pipe in a regular file's place must not hold us up.
-        int fd;
-        fixed (byte* name = terminated)
-            fd = Libc.openat(directory, name, Libc.O_RDONLY | Libc.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
+        int fd = Libc.openat(directory, terminated, Libc.O_RDONLY | Processor.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
         return fd >= 0 ? fd : -Libc.Errno;
     }
 

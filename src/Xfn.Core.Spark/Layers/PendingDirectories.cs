@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
@@ -21,7 +22,7 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
     {
         byte[] openPath = [];
         int parent = -1;
-        Span<byte> name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
+        Span<byte> buffer = stackalloc byte[EntryPath.MaxComponentBytes + 1];
         try
         {
             foreach (Record record in _records)
@@ -38,14 +39,9 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
                 // A later entry put something else in the place of the directory, or of one above it.
                 if (parent < 0)
                     continue;
-                ReadOnlySpan<byte> last = EntryPath.Name(record.Path);
-                last.CopyTo(name);
-                name[last.Length] = 0;
-                fixed (byte* n = name)
-                {
-                    if (Libc.Status(parent, n, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR)
-                        Apply(parent, n, record, status);
-                }
+                ReadOnlySpan<byte> name = EntryPath.Terminate(EntryPath.Name(record.Path), buffer);
+                if (Libc.Status(parent, name, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR)
+                    Apply(parent, name, record, status);
             }
         }
         finally
@@ -55,16 +51,14 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
         }
     }
 
-    private static void Apply(int parent, byte* name, Record record, in Libc.FileStatus status)
+    private static void Apply(int parent, ReadOnlySpan<byte> name, Record record, in Libc.FileStatus status)
     {
         Metadata m = record.Metadata;
         // Owner first: changing it clears setuid and setgid bits. chmod follows links, but this is a directory and nobody else is here.
         bool own = status.Uid != m.Uid || status.Gid != m.Gid;
-        Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-        times[0] = times[1] = m.Modified;
         if (own && Libc.fchownat(parent, name, m.Uid, m.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
             || (own || status.Permissions != m.Mode) && Libc.fchmodat(parent, name, m.Mode, 0) != 0
-            || Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+            || Libc.utimensat(parent, name, m.Modified) != 0)
             throw SparkException.FromErrno($"cannot set mode, owner and time of directory '{ByteText.Show(record.Path)}'");
     }
 
@@ -77,6 +71,20 @@ internal readonly record struct Metadata(uint Mode, uint Uid, uint Gid, Libc.Tim
     /// <summary>What a directory gets that no entry tells of: any user may enter, and the same layer always makes the same tree.</summary>
     public static Metadata Implied { get; } = new(0b111_101_101, 0, 0, default);
 
-    public static Metadata Of(in Libc.FileStatus status) =>
-        new(status.Permissions, status.Uid, status.Gid, new Libc.TimeSpec { Seconds = status.ModifiedSeconds, Nanoseconds = status.ModifiedNanoseconds });
+    public static Metadata Of(in Libc.FileStatus status) => new(status.Permissions, status.Uid, status.Gid, status.Modified);
+}
+
+/// <summary>What must be remembered to the end of a layer, bounded: paths are long where an archive is made to exhaust memory.</summary>
+internal sealed class MemoryBudget
+{
+    private const long MaxBytes = 256 << 20;
+
+    private long _used;
+
+    public void Take(int bytes)
+    {
+        _used += bytes + 64;
+        if (_used > MaxBytes)
+            throw new SparkException(SparkFailureKind.Limit, $"cannot unpack the layer: the names of its directories and whiteouts take more than {MaxBytes} bytes");
+    }
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Unicode;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
@@ -33,7 +34,7 @@ internal enum WhiteoutKind
 /// <param name="tree">The layer's directories.</param>
 /// <param name="budget">What may be remembered.</param>
 /// <param name="size">What is counted.</param>
-internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBottom, LayerTree tree, MemoryBudget budget, LayerSize size)
+internal sealed class Whiteouts(int rootFd, int lowerRootFd, bool isBottom, LayerTree tree, MemoryBudget budget, LayerSize size)
 {
     // Layers have a few, and they are kept in the layer's record.
     private const int MostDirectories = 256;
@@ -78,11 +79,9 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
         if ((isBottom || lowerRootFd >= 0) && tree.FindDirectory(directory, out _) == Place.Nowhere)
             return;
         int parent = tree.OpenDirectory(directory);
-        byte* name = stackalloc byte[EntryPath.MaxComponentBytes + 1];
         if (hidden.Length > EntryPath.MaxComponentBytes)
             throw Refused(hidden, Libc.ENAMETOOLONG);
-        hidden.CopyTo(new Span<byte>(name, EntryPath.MaxComponentBytes));
-        name[hidden.Length] = 0;
+        ReadOnlySpan<byte> name = EntryPath.Terminate(hidden, stackalloc byte[EntryPath.MaxComponentBytes + 1]);
         _path.Set(tree.RealPath);
         EntryPath.Append(_path, hidden);
 
@@ -91,8 +90,7 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
         if (Libc.mknodat(parent, name, Libc.S_IFCHR, 0) == 0)
         {
             // Nobody sees it, but the same layer always makes the same tree.
-            Libc.TimeSpec* times = stackalloc Libc.TimeSpec[2];
-            if (Libc.utimensat(parent, name, times, Libc.AT_SYMLINK_NOFOLLOW) != 0)
+            if (Libc.utimensat(parent, name, default(Libc.TimeSpec)) != 0)
                 throw Refused(_path.Span, Libc.Errno);
             budget.Take(_path.Length);
             _made.Add(_path.Span.ToArray());
@@ -111,8 +109,7 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
     public void HideAllIn(ReadOnlySpan<byte> directory)
     {
         int fd = tree.OpenDirectory(directory);
-        fixed (byte* self = ".\0"u8)
-            tree.MakeOpaque(fd, self, tree.RealPath);
+        tree.MakeOpaque(fd, "."u8, tree.RealPath);
     }
 
     /// <summary>Removes whiteouts where nothing is left to hide: overlayfs does not merge a directory that only this layer shows with others, and then lists whiteouts in it as names that cannot be opened.</summary>
@@ -130,20 +127,13 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
                 continue;
             }
 
-            int parent = ConfinedPath.Open(rootFd, directory);
-            if (parent < 0)
-                continue;
-            byte[] terminated = [.. EntryPath.Name(whiteout), 0];
-            fixed (byte* name = terminated)
-            {
-                if (Libc.Status(parent, name, out Libc.FileStatus status) == 0 && status.IsWhiteout)
-                    _ = Libc.unlinkat(parent, name, 0);
-            }
-
-            _ = Libc.close(parent);
+            using Descriptor parent = ConfinedPath.Open(rootFd, directory);
+            byte[] name = [.. EntryPath.Name(whiteout), 0];
+            if (parent >= 0 && Libc.Status(parent, name, out Libc.FileStatus status) == 0 && status.IsWhiteout)
+                _ = Libc.unlinkat(parent, name, 0);
         }
 
-        if (directories.Count > MostDirectories || !directories.Paths.All(IsText))
+        if (directories.Count > MostDirectories || !directories.Paths.All(path => Utf8.IsValid(path)))
             throw new SparkException(SparkFailureKind.NeedsParents, $"cannot unpack the layer: it has whiteouts in {directories.Count} directories, which the layers below may lack");
         return [.. directories.Paths.Select(Encoding.UTF8.GetString)];
     }
@@ -155,15 +145,11 @@ internal sealed unsafe class Whiteouts(int rootFd, int lowerRootFd, bool isBotto
             return false;
         if (directory.IsEmpty || lowerRootFd < 0)
             return directory.IsEmpty || !isBottom;
-        int lower = ConfinedPath.Open(lowerRootFd, directory);
-        if (lower >= 0)
-            _ = Libc.close(lower);
+        using Descriptor lower = ConfinedPath.Open(lowerRootFd, directory);
         return lower >= 0;
     }
 
-    private static bool IsText(byte[] path) => Utf8.IsValid(path);
-
     private static SparkException Refused(ReadOnlySpan<byte> path, int errno) => new(
-        errno == Libc.EPERM ? SparkFailureKind.Environment : ErrnoKinds.KindOf(errno),
+        errno == Libc.EPERM ? SparkFailureKind.Environment : SparkException.KindOf(errno),
         $"cannot make a whiteout of '{ByteText.Show(path)}': {Libc.Describe(errno)}", errno);
 }

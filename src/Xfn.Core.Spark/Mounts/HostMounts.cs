@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
@@ -25,8 +26,7 @@ internal static unsafe class HostMounts
 
     private static nint Change(string path, bool recursive, Libc.MountAttributes* attributes)
     {
-        const int recursively = 0x8000;
         fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(path + '\0'))
-            return Libc.syscall(Libc.SYS_mount_setattr, Libc.AT_FDCWD, (nint)name, recursive ? recursively : 0, (nint)attributes, sizeof(Libc.MountAttributes));
+            return Libc.syscall(Libc.SYS_mount_setattr, Libc.AT_FDCWD, (nint)name, recursive ? Libc.AT_RECURSIVE : 0, (nint)attributes, sizeof(Libc.MountAttributes));
     }
 }

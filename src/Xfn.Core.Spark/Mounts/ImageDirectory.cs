@@ -1,12 +1,13 @@
+using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
-using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>A directory of an image before its layers are mounted: of each layer that has it, what an overlay would show.</summary>
-internal sealed unsafe class ImageDirectory : IDisposable
+internal sealed class ImageDirectory : IDisposable
 {
     /// <summary>The most that is read of a file.</summary>
     private const int MaxFileBytes = 64 << 10;
@@ -23,23 +24,21 @@ internal sealed unsafe class ImageDirectory : IDisposable
     {
         foreach (string layer in layers)
         {
-            fixed (byte* name = System.Text.Encoding.UTF8.GetBytes($"{layer}/{path}\0"))
+            byte[] name = Encoding.UTF8.GetBytes($"{layer}/{path}\0");
+            int fd = Libc.OpenAt2(Libc.AT_FDCWD, name, Libc.O_RDONLY | Processor.O_DIRECTORY | Processor.O_NOFOLLOW | Libc.O_CLOEXEC, Libc.RESOLVE_NO_SYMLINKS);
+            if (fd == -Libc.ENOENT)
+                continue;
+            if (fd < 0)
             {
-                int fd = Libc.OpenAt2(Libc.AT_FDCWD, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, Libc.RESOLVE_NO_SYMLINKS);
-                if (fd < 0 && Libc.Errno == Libc.ENOENT)
-                    continue;
-                if (fd < 0)
-                {
-                    // It hides the layers below. A whiteout hides them too, and shows nothing.
-                    bool isWhiteout = Libc.Status(Libc.AT_FDCWD, name, out Libc.FileStatus status) == 0 && status.IsWhiteout;
-                    IsOther = _directories.Count == 0 && !isWhiteout;
-                    return;
-                }
-
-                _directories.Add(fd);
-                if (LayerFlattener.IsOpaque(fd))
-                    return;
+                // It hides the layers below. A whiteout hides them too, and shows nothing.
+                bool isWhiteout = Libc.Status(Libc.AT_FDCWD, name, out Libc.FileStatus status) == 0 && status.IsWhiteout;
+                IsOther = _directories.Count == 0 && !isWhiteout;
+                return;
             }
+
+            _directories.Add(fd);
+            if (LayerFlattener.IsOpaque(fd))
+                return;
         }
     }
 
@@ -48,34 +47,32 @@ internal sealed unsafe class ImageDirectory : IDisposable
     {
         if (_directories.Count == 0)
             return;
-        int to = Directories.Open(directory);
+        using Descriptor to = Directories.Open(directory);
         Directories.CopyModeAndOwner(_directories[0], to);
-        _ = Libc.close(to);
     }
 
     /// <summary>Reads a file: nothing where there is none, or no regular one. A link is not followed.</summary>
     public byte[] ReadFile(string name)
     {
-        fixed (byte* terminated = System.Text.Encoding.UTF8.GetBytes(name + '\0'))
+        foreach (int directory in _directories)
         {
-            foreach (int directory in _directories)
-            {
-                int fd = Libc.openat(directory, terminated, Libc.O_RDONLY | Libc.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
-                if (fd < 0 && Libc.Errno == Libc.ENOENT)
-                    continue;
-                if (fd < 0)
-                    return [];
-                using var file = new SafeFileHandle(fd, ownsHandle: true);
-                return Libc.IsRegularFile(fd) ? Read(file) : [];
-            }
+            int fd = Libc.openat(directory, name, Libc.O_RDONLY | Processor.O_NOFOLLOW | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
+            if (fd >= 0 || Libc.Errno != Libc.ENOENT)
+                return Read(fd);
         }
 
         return [];
     }
 
-    /// <summary>Reads a regular file of an image, as much as is taken of one.</summary>
-    public static byte[] Read(SafeFileHandle file)
+    /// <summary>Reads a regular file of an image, as much as is taken of one, and closes it; nothing of anything else.</summary>
+    /// <param name="fd">The file; negative for none.</param>
+    public static byte[] Read(int fd)
     {
+        if (fd < 0)
+            return [];
+        using var file = new SafeFileHandle(fd, ownsHandle: true);
+        if (!Libc.IsRegularFile(fd))
+            return [];
         var content = new byte[Math.Min(RandomAccess.GetLength(file), MaxFileBytes)];
         int read = 0;
         while (read < content.Length && RandomAccess.Read(file, content.AsSpan(read), read) is > 0 and var count)

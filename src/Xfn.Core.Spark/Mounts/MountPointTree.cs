@@ -1,75 +1,62 @@
 using System.Text;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>What a root has besides the image's layers: above them mount points, below them what the image may lack.</summary>
-internal sealed record MountPointTree
+internal sealed class MountPointTree(SparkRoot root)
 {
-    public IReadOnlyList<string> MountPoints { get; init; } = [];
+    private readonly List<SparkRootFile> _unplaced = [];
 
-    public IReadOnlyList<string> FileMountPoints { get; init; } = [];
+    public SparkRoot Root => root;
 
-    public IReadOnlyList<string> Directories { get; init; } = [];
-
-    public IReadOnlyList<ContainerFile> Files { get; init; } = [];
-
-    /// <summary>The <see cref="Files"/> for which there was no place, since the image has something else than a directory on their way.</summary>
-    public IReadOnlyList<ContainerFile> Unplaced => _unplaced;
-
-    private readonly List<ContainerFile> _unplaced = [];
-
-    public uint RootMode { get; init; } = 0b111_101_101;
-
-    public uint RootUid { get; init; }
-
-    public uint RootGid { get; init; }
+    /// <summary>The files for which there was no place, since the image has something else than a directory on their way.</summary>
+    public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
 
     /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
-    /// <param name="workspace">Where to make it.</param>
-    /// <param name="layers">The layers, the uppermost first.</param>
-    public string Make(ScratchTmpfs workspace, IReadOnlyList<string> layers)
+    /// <param name="scratch">Where to make it.</param>
+    public string Make(ScratchTmpfs scratch)
     {
-        string root = workspace.NewDirectory("skeleton", RootMode);
-        Make(root, MountPoints);
-        foreach (string directory in MountPoints.Where(IsLeaf))
-            HideLower($"{root}/{directory}");
-        foreach (string file in FileMountPoints)
+        string top = scratch.NewDirectory("mountpoints", root.Mode);
+        Make(top, root.MountPoints);
+        foreach (string directory in root.MountPoints.Where(IsLeaf))
+            HideLower($"{top}/{directory}");
+        foreach (string file in root.FileMountPoints)
         {
-            int fd = Libc.open($"{root}/{file}", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
+            using Descriptor fd = Libc.open($"{top}/{file}", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
             if (fd < 0)
                 throw SparkException.FromErrno($"cannot make mount point '{file}'");
-            Libc.close(fd);
         }
 
-        foreach (IGrouping<string, ContainerFile> files in Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
-            MakeFiles(layers, root, files.Key, files);
+        foreach (IGrouping<string, SparkRootFile> files in root.Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
+            MakeFiles(top, files.Key, files);
 
         // Last: it may take away the right to write.
-        return Own(root);
+        return Own(top);
     }
 
     /// <summary>Makes files of one directory, which stays as the image has it.</summary>
-    private void MakeFiles(IReadOnlyList<string> layers, string root, string directory, IEnumerable<ContainerFile> files)
+    private void MakeFiles(string top, string directory, IEnumerable<SparkRootFile> files)
     {
-        using var image = new ImageDirectory(layers, directory);
+        using var image = new ImageDirectory(root.Layers.Directories, directory);
         if (image.IsOther)
         {
             _unplaced.AddRange(files);
             return;
         }
 
-        Make(root, Parents(directory));
-        foreach (ContainerFile file in files)
+        Make(top, Parents(directory));
+        foreach (SparkRootFile file in files)
         {
             if (!file.IsLink)
-                RootFiles.Write($"{root}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
-            else if (Libc.symlink(System.Text.Encoding.UTF8.GetString(file.Content.Span), $"{root}/{file.Path}") != 0)
+                RootFiles.Write($"{top}/{file.Path}", file.FollowsImage ? image.ReadFile(Path.GetFileName(file.Path)) : [], file.Content.Span);
+            else if (Libc.symlink(Encoding.UTF8.GetString(file.Content.Span), $"{top}/{file.Path}") != 0)
                 throw SparkException.FromErrno($"cannot make link '{file.Path}'");
         }
 
-        image.CopyModeAndOwner($"{root}/{directory}");
+        image.CopyModeAndOwner($"{top}/{directory}");
     }
 
     /// <summary>A directory and those above it, the first one first.</summary>
@@ -83,21 +70,21 @@ internal sealed record MountPointTree
 
     /// <summary>Gives a directory to the owner of the container's root.</summary>
     /// <returns>Its path.</returns>
-    public string Own(string directory) => (RootUid, RootGid) == (0, 0) || Libc.chown(directory, RootUid, RootGid) == 0
+    public string Own(string directory) => (root.Uid, root.Gid) == (0, 0) || Libc.chown(directory, root.Uid, root.Gid) == 0
         ? directory
         : throw SparkException.FromErrno("cannot set the owner of the root directory");
 
     /// <summary>Makes the tree below the layers; null when nothing is wanted there.</summary>
-    public string? MakeBottom(ScratchTmpfs workspace)
+    public string? MakeBottom(ScratchTmpfs scratch)
     {
-        if (Directories.Count == 0)
+        if (root.Directories.Count == 0)
             return null;
-        string root = workspace.NewDirectory("bottom");
-        Make(root, Directories);
-        return root;
+        string bottom = scratch.NewDirectory("bottom");
+        Make(bottom, root.Directories);
+        return bottom;
     }
 
-    /// <summary>Makes those of the <see cref="Directories"/> that the root lacks although they lie below its layers: a link leads
+    /// <summary>Makes those of the <see cref="SparkRoot.Directories"/> that the root lacks although they lie below its layers: a link leads
     /// elsewhere, or a layer hides what is below it. They are made where the links lead, as docker does.</summary>
     /// <param name="rootFd">The root.</param>
     /// <param name="targetFd">Where to make them: the tree above the layers, or the root itself. Directories on the way that the
@@ -106,14 +93,12 @@ internal sealed record MountPointTree
     public bool MakeMissing(int rootFd, int targetFd)
     {
         bool made = false;
-        foreach (string directory in Directories)
+        foreach (string directory in root.Directories)
         {
-            int fd = RootFiles.Open(rootFd, directory);
-            if (fd >= 0)
-                _ = Libc.close(fd);
+            using Descriptor fd = RootFiles.Open(rootFd, directory);
 
             // Nothing of what is made below a mount point would be seen.
-            if (fd != -Libc.ENOENT || RootFiles.Resolve(rootFd, directory) is not { } path || MountPoints.Where(IsLeaf).Any(point => path.StartsWith(point + '/', StringComparison.Ordinal)))
+            if (fd != -Libc.ENOENT || RootFiles.Resolve(rootFd, directory) is not { } path || root.MountPoints.Where(IsLeaf).Any(point => path.StartsWith(point + '/', StringComparison.Ordinal)))
                 continue;
             foreach (string part in Parents(path))
                 MakeMissing(part, rootFd, targetFd);
@@ -123,40 +108,33 @@ internal sealed record MountPointTree
         return made;
     }
 
-    private static unsafe void MakeMissing(string path, int rootFd, int targetFd)
+    private static void MakeMissing(string path, int rootFd, int targetFd)
     {
-        int parent = ConfinedPath.Open(targetFd, Encoding.UTF8.GetBytes(Path.GetDirectoryName(path)!));
+        using Descriptor parent = ConfinedPath.Open(targetFd, Encoding.UTF8.GetBytes(Path.GetDirectoryName(path)!));
         if (parent < 0)
             throw SparkException.FromErrno($"cannot make directory '/{path}'", -parent, SparkFailureKind.Image);
         string name = Path.GetFileName(path);
-        int result = Libc.mkdirat(parent, name, 0b111_101_101), errno = Libc.Errno;
-        if (result != 0 && errno != Libc.EEXIST)
+        int errno = Libc.mkdirat(parent, name, 0b111_101_101) == 0 ? 0 : Libc.Errno;
+        if (errno == Libc.EEXIST)
+            return;
+        if (errno != 0)
             throw SparkException.FromErrno($"cannot make directory '/{path}'", errno, SparkFailureKind.Image);
-        int existing = result == 0 ? RootFiles.Open(rootFd, path) : -Libc.EEXIST;
-        if (existing >= 0)
-        {
-            int own = Spark.Files.Directories.Open(name, parent);
-            Spark.Files.Directories.CopyModeAndOwner(existing, own);
-            _ = Libc.close(own);
-            _ = Libc.close(existing);
-        }
-
-        _ = Libc.close(parent);
+        using Descriptor existing = RootFiles.Open(rootFd, path);
+        if (existing < 0)
+            return;
+        using Descriptor own = Directories.Open(name, parent);
+        Directories.CopyModeAndOwner(existing, own);
     }
 
     /// <summary>Whether nothing of the image is to be seen below a mount point: what is mounted there covers all of it.</summary>
-    private bool IsLeaf(string directory) => !MountPoints.Concat(FileMountPoints).Concat(Files.Select(file => file.Path)).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
+    private bool IsLeaf(string directory) => !root.MountPoints.Concat(root.FileMountPoints).Concat(root.Files.Select(file => file.Path)).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
 
     /// <summary>Spares the kernel looking for a directory in every layer. Not all versions let a tmpfs have the mark, and nothing depends on it.</summary>
-    private static unsafe void HideLower(string directory)
-    {
-        fixed (byte* path = System.Text.Encoding.UTF8.GetBytes(directory + '\0'), name = "user.overlay.opaque\0"u8, yes = "y"u8)
-            _ = Libc.setxattr(path, name, yes, 1, 0);
-    }
+    private static void HideLower(string directory) => _ = Libc.setxattr(directory, "user.overlay.opaque", "y"u8, 1, 0);
 
-    private static void Make(string root, IEnumerable<string> directories)
+    private static void Make(string top, IEnumerable<string> directories)
     {
         foreach (string directory in directories)
-            ScratchTmpfs.MakeDirectory($"{root}/{directory}");
+            ScratchTmpfs.MakeDirectory($"{top}/{directory}");
     }
 }

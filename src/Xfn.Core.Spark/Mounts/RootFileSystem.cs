@@ -1,112 +1,100 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>Mounts an image's layers as one root, with overlayfs.</summary>
-/// <remarks>The leftmost lower directory is the uppermost. Above the layers lies a skeleton that holds the mount points and nothing else: it supplies those that
+/// <remarks>The leftmost lower directory is the uppermost. Above the layers lies a <see cref="MountPointTree"/>: it supplies the mount points that
 /// the image lacks, and shadows those that the image made a link, which a runtime might follow out of the root. An overlay without an upper directory needs two
-/// lower ones at least, so the skeleton also lets an image have one layer.</remarks>
+/// lower ones at least, so that tree also lets an image have one layer.</remarks>
 internal static unsafe class RootFileSystem
 {
-    /// <summary>Mounts the root at <c>NAME</c> in the workspace. The working directory must be the store's.</summary>
-    /// <param name="workspace">Where to make what is needed besides.</param>
+    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the store's.</summary>
+    /// <param name="scratch">Where to make what is needed besides.</param>
     /// <param name="name">The root's name there.</param>
-    /// <param name="layers">The layers, the uppermost first.</param>
-    /// <param name="skeleton">What the root has besides.</param>
+    /// <param name="tree">The layers, and what the root has besides.</param>
     /// <param name="writableBytes">The size of a writable layer on top; 0 for a read-only root.</param>
     /// <returns>The root's path.</returns>
-    public static string Mount(ScratchTmpfs workspace, string name, IReadOnlyList<string> layers, MountPointTree skeleton, long writableBytes = 0)
+    public static string Mount(ScratchTmpfs scratch, string name, MountPointTree tree, long writableBytes = 0)
     {
-        var lowers = new List<string>(layers.Count + 2) { skeleton.Make(workspace, layers) };
-        lowers.AddRange(layers);
-        if (skeleton.MakeBottom(workspace) is { } bottom)
+        List<string> lowers = [tree.Make(scratch), .. tree.Root.Layers.Directories];
+        if (tree.MakeBottom(scratch) is { } bottom)
             lowers.Add(bottom);
 
-        string target = workspace.NewDirectory(name);
-        string? upper = writableBytes == 0 ? null : workspace.MountWritable("upper", writableBytes);
+        string target = scratch.NewDirectory(name);
+        string? upper = writableBytes == 0 ? null : scratch.MountWritable("upper", writableBytes);
 
         // The directory on top decides mode and owner of the root.
         if (upper is not null)
-            skeleton.Own(ScratchTmpfs.MakeDirectory($"{upper}/files", skeleton.RootMode));
-        MountOverlay(workspace, $"{name}.layers", lowers, upper, target);
-        if (!MakeMissing(skeleton, target, lowers[0]))
+            tree.Own(ScratchTmpfs.MakeDirectory($"{upper}/files", tree.Root.Mode));
+        MountOverlay(scratch, $"{name}.layers", lowers, upper, target);
+        if (!MakeMissing(tree, target, lowers[0]))
             return target;
 
         // What an overlay is made of must not change under it.
         if (Libc.umount2(target, 0) != 0)
             throw SparkException.FromErrno("cannot mount the root anew");
-        MountOverlay(workspace, $"{name}.again", lowers, upper, target);
+        MountOverlay(scratch, $"{name}.again", lowers, upper, target);
         return target;
     }
 
-    private static bool MakeMissing(MountPointTree skeleton, string root, string above)
+    private static bool MakeMissing(MountPointTree tree, string root, string above)
     {
-        if (skeleton.Directories.Count == 0)
+        if (tree.Root.Directories.Count == 0)
             return false;
-        int rootFd = Directories.Open(root), aboveFd = Directories.Open(above);
-        bool made = skeleton.MakeMissing(rootFd, aboveFd);
-        _ = Libc.close(aboveFd);
-        _ = Libc.close(rootFd);
-        return made;
+        using Descriptor rootFd = Directories.Open(root), aboveFd = Directories.Open(above);
+        return tree.MakeMissing(rootFd, aboveFd);
     }
 
     /// <summary>Mounts an overlay.</summary>
-    /// <param name="workspace">Where to make what is needed besides.</param>
-    /// <param name="links">A name in the workspace that may be used for that.</param>
+    /// <param name="scratch">Where to make what is needed besides.</param>
+    /// <param name="links">A name in it that may be used for that.</param>
     /// <param name="lowers">The lower directories, the uppermost first.</param>
     /// <param name="upper">A directory of a writable file system, whose <c>files</c> is the upper directory; null for none.</param>
     /// <param name="target">Where to mount it. A link is followed.</param>
-    public static void MountOverlay(ScratchTmpfs workspace, string links, List<string> lowers, string? upper, string target)
+    public static void MountOverlay(ScratchTmpfs scratch, string links, List<string> lowers, string? upper, string target)
     {
         if (!TryMountByParts(lowers, upper, target))
-            MountByOptions(workspace.NewDirectory(links), lowers, upper, target);
+            MountByOptions(scratch.NewDirectory(links), lowers, upper, target);
     }
 
     /// <summary>One call a lower directory (Linux 6.7): their number is bounded by the kernel's 500 only.</summary>
     /// <returns>Whether the kernel can do so.</returns>
     private static bool TryMountByParts(List<string> lowers, string? upper, string target)
     {
-        int fs = FsOpen("overlay");
+        using Descriptor fs = OpenOverlay();
         if (fs < 0)
             return Libc.Errno == Libc.ENOSYS ? false : throw Refused("cannot use overlayfs", Libc.Errno);
-        try
+        foreach (string lower in lowers)
         {
-            foreach (string lower in lowers)
-            {
-                if (Configure(fs, Libc.FSCONFIG_SET_STRING, "lowerdir+", lower) == 0)
-                    continue;
-                if (Libc.Errno == Libc.EINVAL)
-                    return false;
-                throw Refused(fs, $"cannot use '{lower}' as a layer of the root");
-            }
-
-            // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted directories.
-            bool configured = upper is null
-                ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
-                : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0
-                    && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", ScratchTmpfs.MakeDirectory($"{upper}/work")) == 0;
-            if (!configured || Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0
-                || Libc.syscall(Libc.SYS_fsconfig, fs, Libc.FSCONFIG_CMD_CREATE) != 0)
-            {
-                // Before Linux 6.5 any option is taken down here, and looked at only now.
-                if (Libc.Errno == Libc.EINVAL)
-                    return false;
-                throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
-            }
-
-            int mount = (int)Libc.syscall(
-                Libc.SYS_fsmount, fs, Libc.FSMOUNT_CLOEXEC, (upper is null ? Libc.MOUNT_ATTR_RDONLY : 0) | Libc.MOUNT_ATTR_NOSUID | Libc.MOUNT_ATTR_NODEV);
-            if (mount < 0)
-                throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
-            Attach(mount, target);
-            Libc.close(mount);
-            return true;
+            if (Configure(fs, Libc.FSCONFIG_SET_STRING, "lowerdir+", lower) == 0)
+                continue;
+            if (Libc.Errno == Libc.EINVAL)
+                return false;
+            throw Refused(fs, $"cannot use '{lower}' as a layer of the root");
         }
-        finally
+
+        // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted directories.
+        bool configured = upper is null
+            ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
+            : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0
+                && Configure(fs, Libc.FSCONFIG_SET_STRING, "workdir", ScratchTmpfs.MakeDirectory($"{upper}/work")) == 0;
+        if (!configured || Configure(fs, Libc.FSCONFIG_SET_FLAG, "userxattr", null) != 0
+            || Libc.syscall(Libc.SYS_fsconfig, fs, Libc.FSCONFIG_CMD_CREATE) != 0)
         {
-            Libc.close(fs);
+            // Before Linux 6.5 any option is taken down here, and looked at only now.
+            if (Libc.Errno == Libc.EINVAL)
+                return false;
+            throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
         }
+
+        using Descriptor mount = (int)Libc.syscall(
+            Libc.SYS_fsmount, fs, Libc.FSMOUNT_CLOEXEC, (upper is null ? Libc.MOUNT_ATTR_RDONLY : 0) | Libc.MOUNT_ATTR_NOSUID | Libc.MOUNT_ATTR_NODEV);
+        if (mount < 0)
+            throw Refused(fs, $"cannot mount {lowers.Count} layers with overlayfs");
+        Attach(mount, target);
+        return true;
     }
 
     /// <summary>All lower directories in one option string, which the kernel cuts off after a page without a word; so each gets a name of a few characters.</summary>
@@ -114,7 +102,7 @@ internal static unsafe class RootFileSystem
     {
         for (int i = 0; i < lowers.Count; i++)
         {
-            int fd = Libc.open(lowers[i], Libc.O_PATH | Libc.O_CLOEXEC, 0);
+            int fd = Libc.open(lowers[i], Libc.O_PATH | Libc.O_CLOEXEC);
             if (fd < 0 || Libc.symlink($"/proc/self/fd/{fd}", $"{links}/{i}") != 0)
                 throw SparkException.FromErrno($"cannot use '{lowers[i]}' as a layer of the root");
         }
@@ -126,31 +114,28 @@ internal static unsafe class RootFileSystem
             throw new SparkException(SparkFailureKind.Image, $"cannot mount {lowers.Count} layers: more than this kernel takes");
 
         // The store may be walked through, not read.
-        int here = Libc.open(".", Libc.O_PATH | Libc.O_CLOEXEC, 0);
+        using Descriptor here = Libc.open(".", Libc.O_PATH | Libc.O_CLOEXEC);
         if (Libc.chdir(links) != 0 || Libc.mount("xfn", target, "overlay", (upper is null ? Libc.MS_RDONLY : 0) | Libc.MS_NOSUID | Libc.MS_NODEV, options) != 0)
             throw Refused($"cannot mount {lowers.Count} layers with overlayfs", Libc.Errno);
-        if (Libc.chdir($"/proc/self/fd/{here}") != 0)
+        if (Libc.chdir($"/proc/self/fd/{(int)here}") != 0)
             throw SparkException.FromErrno("cannot return to the store");
-        _ = Libc.close(here);
     }
 
-    private static int FsOpen(string type)
+    private static int OpenOverlay()
     {
-        fixed (byte* name = Utf8(type))
+        fixed (byte* name = "overlay"u8)
             return (int)Libc.syscall(Libc.SYS_fsopen, (nint)name, Libc.FSOPEN_CLOEXEC);
     }
 
     private static int Configure(int fs, int command, string key, string? value)
     {
-        fixed (byte* k = Utf8(key))
-        fixed (byte* v = value is null ? null : Utf8(value))
+        fixed (byte* k = Utf8(key), v = value is null ? null : Utf8(value))
             return (int)Libc.syscall(Libc.SYS_fsconfig, fs, command, (nint)k, (nint)v);
     }
 
     private static void Attach(int mount, string target)
     {
-        fixed (byte* empty = Utf8(""))
-        fixed (byte* path = Utf8(target))
+        fixed (byte* empty = "\0"u8, path = Utf8(target))
         {
             if (Libc.syscall(Libc.SYS_move_mount, mount, (nint)empty, Libc.AT_FDCWD, (nint)path, Libc.MOVE_MOUNT_F_EMPTY_PATH | Libc.MOVE_MOUNT_T_SYMLINKS) != 0)
                 throw SparkException.FromErrno($"cannot attach an overlay at '{target}'");

@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Mounts;
@@ -14,7 +15,7 @@ internal sealed class ScratchTmpfs
 
     private ScratchTmpfs(string root) => _root = root;
 
-    /// <summary>Mounts the workspace, and what programs in this namespace need to see instead of the machine's.</summary>
+    /// <summary>Mounts it, and what programs in this namespace need to see instead of the machine's.</summary>
     /// <param name="runtime">The OCI runtime, which must stay visible; empty when none is used.</param>
     /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
     public static ScratchTmpfs Mount(string runtime, bool outerProc)
@@ -29,20 +30,20 @@ internal sealed class ScratchTmpfs
             throw SparkException.FromErrno("cannot bind /sys/fs/cgroup/unified over /sys/fs/cgroup");
 
         string root = Array.Find(Places, place => Directory.Exists(place) && !runtime.StartsWith(place + "/", StringComparison.Ordinal))
-            ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a workspace: none of {string.Join(", ", Places)} is a directory");
+            ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a scratch file system: none of {string.Join(", ", Places)} is a directory");
         if (Libc.mount("xfn", root, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, Options) != 0)
             throw SparkException.FromErrno($"cannot mount a tmpfs at {root}");
         return new ScratchTmpfs(root);
     }
 
-    /// <summary>The path of a name in the workspace.</summary>
+    /// <summary>The path of a name in it.</summary>
     public string this[string name] => $"{_root}/{name}";
 
     /// <summary>Makes a directory.</summary>
     /// <returns>Its path.</returns>
     public string NewDirectory(string name, uint mode = 0b111_101_101) => MakeDirectory(this[name], mode);
 
-    /// <summary>Mounts a tmpfs of its own size in the workspace.</summary>
+    /// <summary>Mounts a tmpfs of its own size in it.</summary>
     /// <returns>Its path.</returns>
     public string MountWritable(string name, long bytes)
     {
@@ -54,7 +55,7 @@ internal sealed class ScratchTmpfs
 
     public static string MakeDirectory(string path, uint mode = 0b111_101_101)
     {
-        if (Libc.mkdir(path, mode) != 0 && Libc.Errno != Libc.EEXIST)
+        if (Libc.mkdirat(Libc.AT_FDCWD, path, mode) != 0 && Libc.Errno != Libc.EEXIST)
             throw SparkException.FromErrno($"cannot make directory '{path}'");
         return path;
     }

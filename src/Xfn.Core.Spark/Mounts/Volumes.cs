@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Layers;
@@ -11,36 +12,35 @@ internal static class Volumes
     private const string Name = "volumes";
 
     /// <summary>Mounts volumes over their directories in the root.</summary>
-    /// <param name="workspace">Where to make what is needed besides.</param>
+    /// <param name="scratch">Where to make what is needed besides.</param>
     /// <param name="root">The root's path.</param>
     /// <param name="volumes">Relative to the root.</param>
     /// <param name="bytes">How much may be written in all of them together.</param>
-    public static void Mount(ScratchTmpfs workspace, string root, IReadOnlyList<string> volumes, long bytes)
+    public static void Mount(ScratchTmpfs scratch, string root, IReadOnlyList<string> volumes, long bytes)
     {
         if (volumes.Count == 0)
             return;
-        string writable = workspace.MountWritable(Name, bytes);
-        int rootFd = Directories.Open(root);
+        string writable = scratch.MountWritable(Name, bytes);
+        using Descriptor rootFd = Directories.Open(root);
 
         // One that lies in another comes behind it: it is mounted in that one's copy.
         foreach ((int i, string volume) in volumes.Order(StringComparer.Ordinal).Index())
-            MountOne(workspace, rootFd, volume, $"{writable}/{i}", $"{Name}.{i}", bytes);
-        _ = Libc.close(rootFd);
+            MountOne(scratch, rootFd, volume, $"{writable}/{i}", $"{Name}.{i}", bytes);
     }
 
-    private static void MountOne(ScratchTmpfs workspace, int rootFd, string volume, string own, string links, long bytes)
+    private static void MountOne(ScratchTmpfs scratch, int rootFd, string volume, string own, string links, long bytes)
     {
-        int found = Find(rootFd, volume);
-        string target = $"/proc/self/fd/{found}";
-        int from = Libc.openat(Libc.AT_FDCWD, target, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
+        using Descriptor found = Find(rootFd, volume);
+        string target = $"/proc/self/fd/{(int)found}";
+        using Descriptor from = Libc.open(target, Libc.O_RDONLY | Processor.O_DIRECTORY | Libc.O_CLOEXEC);
         if (from < 0)
             throw SparkException.FromErrno($"cannot make volume '/{volume}' writable", Libc.Errno, SparkFailureKind.Image);
         ScratchTmpfs.MakeDirectory(own);
-        int files = Directories.Open(ScratchTmpfs.MakeDirectory($"{own}/files"));
+        using Descriptor files = Directories.Open(ScratchTmpfs.MakeDirectory($"{own}/files"));
         Directories.CopyModeAndOwner(from, files);
         try
         {
-            RootFileSystem.MountOverlay(workspace, links, [target], own, target);
+            RootFileSystem.MountOverlay(scratch, links, [target], own, target);
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {
@@ -49,10 +49,6 @@ internal static class Volumes
             if (Libc.mount($"{own}/files", target, null, Libc.MS_BIND, null) != 0)
                 throw SparkException.FromErrno($"cannot mount volume '/{volume}'");
         }
-
-        _ = Libc.close(files);
-        _ = Libc.close(from);
-        _ = Libc.close(found);
     }
 
     private static int Find(int rootFd, string volume)

@@ -13,41 +13,29 @@ internal static class ContainerRun
     {
         pipes.CloseRunner();
 
-        // Before the ids change: the directories above the store may be the caller's alone.
-        if (Libc.chdir(run.StoreDirectory) != 0)
-            throw SparkException.FromErrno($"cannot enter '{run.StoreDirectory}'");
-        Identity.BecomeRoot();
+        Identity.BecomeRoot(run.Root.Layers.StoreDirectory);
         HostMounts.MakeReadOnly(run.OuterProc);
-        ScratchTmpfs workspace = ScratchTmpfs.Mount(run.Runtime, run.OuterProc);
-        IReadOnlyList<ContainerFile> unplaced = run.Files;
+        ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime, run.OuterProc);
+        IReadOnlyList<SparkRootFile> unplaced = run.Root.Files;
         if (run.FlattenedDirectory.Length > 0)
         {
-            FlattenedRoot.Mount(workspace, Root, run.FlattenedDirectory, run.WritableRootBytes);
+            FlattenedRoot.Mount(scratch, Root, run.FlattenedDirectory, run.WritableRootBytes);
         }
         else
         {
-            var skeleton = new MountPointTree
-            {
-                MountPoints = run.MountPoints,
-                FileMountPoints = run.FileMountPoints,
-                Directories = run.Directories,
-                Files = run.Files,
-                RootMode = run.RootMode,
-                RootUid = run.RootUid,
-                RootGid = run.RootGid,
-            };
-            RootFileSystem.Mount(workspace, Root, run.LowerDirectories, skeleton, run.WritableRootBytes);
-            unplaced = skeleton.Unplaced;
+            var tree = new MountPointTree(run.Root);
+            RootFileSystem.Mount(scratch, Root, tree, run.WritableRootBytes);
+            unplaced = tree.Unplaced;
         }
 
-        RootFiles.Bind(workspace, workspace[Root], unplaced, writable: run.WritableRootBytes > 0);
-        Volumes.Mount(workspace, workspace[Root], run.Volumes, run.VolumeBytes);
+        RootFiles.Bind(scratch, scratch[Root], unplaced, writable: run.WritableRootBytes > 0);
+        Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
         NamespaceLimits.Set(run.OuterProc);
 
-        StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, workspace["gate"]) : null;
+        StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, scratch["gate"]) : null;
         StartedContainer container = run.Container.IsEmpty
-            ? OciRuntime.Start(run, workspace, pipes)
-            : new CloneRuntime((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, run.Container.Span)).Start(workspace[Root], pipes, gate);
+            ? OciRuntime.Start(run, scratch, pipes)
+            : new CloneRuntime(SparkFrame.Read<SparkContainer>(run.Container.Span)).Start(scratch[Root], pipes, gate);
         pipes.CloseFunction();
         if (gate is not null)
         {

@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Layers;
@@ -10,22 +11,20 @@ internal static class FileReader
 {
     public static SparkFiles Read(SparkReadFiles request)
     {
-        MergedLookup layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        MergedLookup layers = Enter(request.Layers);
         return new SparkFiles([.. request.Paths.Select(path => Read(layers, path, request.MaxBytes))]);
     }
 
     public static SparkFound Find(SparkFindDirectories request)
     {
-        MergedLookup layers = Enter(request.StoreDirectory, request.LowerDirectories);
+        MergedLookup layers = Enter(request.Layers);
         return new SparkFound(request.Paths.All(layers.HasDirectory));
     }
 
-    private static MergedLookup Enter(string storeDirectory, IReadOnlyList<string> layers)
+    private static MergedLookup Enter(SparkLayers layers)
     {
-        if (Libc.chdir(storeDirectory) != 0)
-            throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
-        Identity.BecomeRoot();
-        return new MergedLookup([.. layers.Select(layer => Directories.Open(layer))]);
+        Identity.BecomeRoot(layers.StoreDirectory);
+        return new MergedLookup([.. layers.Directories.Select(layer => Directories.Open(layer))]);
     }
 
     private static ReadOnlyMemory<byte> Read(MergedLookup layers, string path, int maxBytes)

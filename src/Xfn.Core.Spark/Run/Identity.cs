@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Run;
@@ -13,8 +14,12 @@ internal static unsafe class Identity
             _ = Libc.prctl(setName, (nint)bytes);
     }
 
-    public static void BecomeRoot()
+    /// <param name="directory">The working directory to take before, since the directories above may be the caller's alone; null for that which it has.</param>
+    public static void BecomeRoot(string? directory = null)
     {
+        if (directory is not null && Libc.chdir(directory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{directory}'");
+
         // Where one id is mapped the kernel denies setgroups; the caller's groups then stay, and mean nothing inside.
         if (Libc.setgroups(0, null) != 0 && Libc.Errno != Libc.EPERM)
             throw SparkException.FromErrno("cannot drop supplementary groups");

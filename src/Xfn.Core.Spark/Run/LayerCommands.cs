@@ -1,3 +1,4 @@
+using System.Text;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Layers;
@@ -17,11 +18,10 @@ internal static class LayerCommands
     public static SparkUnpacked Unpack(SparkUnpack request)
     {
         int here = Directories.Open(".");
-        if (request.LowerDirectories.Count > 0)
-            Enter(request.StoreDirectory);
-        Identity.BecomeRoot();
+        bool hasLower = request.Lower.Directories.Count > 0;
+        Identity.BecomeRoot(hasLower ? request.Lower.StoreDirectory : null);
         int files = Directories.Make(here, Files);
-        int lower = request.LowerDirectories.Count == 0 ? -1 : OpenBelow(here, request.LowerDirectories);
+        int lower = hasLower ? OpenBelow(here, request.Lower) : -1;
         try
         {
             return LayerUnpacker.Unpack(RunnerChannel.InputFd, files, request, lower);
@@ -29,7 +29,7 @@ internal static class LayerCommands
         finally
         {
             if (lower >= 0)
-                TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below));
+                TreeRemover.Remove(here, Encoding.UTF8.GetBytes(Below));
         }
     }
 
@@ -37,15 +37,14 @@ internal static class LayerCommands
     public static SparkFlattened Flatten(SparkFlatten request)
     {
         int here = Directories.Open(".");
-        Enter(request.StoreDirectory);
-        Identity.BecomeRoot();
-        var skeleton = new MountPointTree { MountPoints = request.MountPoints, FileMountPoints = request.FileMountPoints, Directories = request.Directories, Files = request.Files };
-        ScratchTmpfs workspace = ScratchTmpfs.Mount("", outerProc: true);
+        Identity.BecomeRoot(request.Root.Layers.StoreDirectory);
+        var tree = new MountPointTree(request.Root);
+        ScratchTmpfs scratch = ScratchTmpfs.Mount("", outerProc: true);
         int files = Directories.Make(here, Files);
-        int bottom = skeleton.MakeBottom(workspace) is { } path ? Directories.Open(path) : -1;
-        LayerFlattener.Flatten([.. OpenLayers(request.LowerDirectories), Directories.Open(skeleton.Make(workspace, request.LowerDirectories))], files, bottom);
-        _ = skeleton.MakeMissing(files, files);
-        Directories.SetModeAndOwner(files, request.RootMode, request.RootUid, request.RootGid);
+        int bottom = tree.MakeBottom(scratch) is { } path ? Directories.Open(path) : -1;
+        LayerFlattener.Flatten([.. OpenLayers(request.Root.Layers), Directories.Open(tree.Make(scratch))], files, bottom);
+        _ = tree.MakeMissing(files, files);
+        Directories.SetModeAndOwner(files, request.Root.Mode, request.Root.Uid, request.Root.Gid);
         return TreeSize.Measure(files);
     }
 
@@ -55,15 +54,15 @@ internal static class LayerCommands
         Identity.BecomeRoot();
         int here = Directories.Open(".");
         return new SparkRemoved(
-            TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(Below)) + TreeRemover.Remove(here, System.Text.Encoding.UTF8.GetBytes(request.Name)));
+            TreeRemover.Remove(here, Encoding.UTF8.GetBytes(Below)) + TreeRemover.Remove(here, Encoding.UTF8.GetBytes(request.Name)));
     }
 
     /// <summary>What the layers below make together: an overlay of them, or a copy where the kernel lets there be none.</summary>
-    private static int OpenBelow(int here, IReadOnlyList<string> layers)
+    private static int OpenBelow(int here, SparkLayers layers)
     {
         try
         {
-            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", layers, new MountPointTree()));
+            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", new MountPointTree(new SparkRoot { Layers = layers })));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {
@@ -73,13 +72,6 @@ internal static class LayerCommands
         }
     }
 
-    /// <param name="layers">The layers, the uppermost first.</param>
     /// <returns>The base first.</returns>
-    private static int[] OpenLayers(IReadOnlyList<string> layers) => [.. layers.Reverse().Select(layer => Directories.Open(layer))];
-
-    private static void Enter(string storeDirectory)
-    {
-        if (Libc.chdir(storeDirectory) != 0)
-            throw SparkException.FromErrno($"cannot enter '{storeDirectory}'");
-    }
+    private static int[] OpenLayers(SparkLayers layers) => [.. layers.Directories.Reverse().Select(layer => Directories.Open(layer))];
 }

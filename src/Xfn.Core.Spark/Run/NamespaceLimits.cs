@@ -1,3 +1,4 @@
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Run;
@@ -29,7 +30,7 @@ internal static unsafe class NamespaceLimits
 
     private static void Set(string name, ReadOnlySpan<byte> most, bool outerProc)
     {
-        int file = Libc.open($"/proc/sys/user/max_{name}", Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
+        using Descriptor file = Libc.open($"/proc/sys/user/max_{name}", Libc.O_WRONLY | Libc.O_CLOEXEC);
         fixed (byte* value = most)
         {
             // An older kernel does not count some of them. A container engine has the outer /proc/sys read-only, for good; the seccomp profile remains there.
@@ -37,7 +38,5 @@ internal static unsafe class NamespaceLimits
             if (!done && !outerProc)
                 throw SparkException.FromErrno($"cannot limit the {name.Replace('_', ' ')} that a function may have");
         }
-
-        Libc.close(file);
     }
 }

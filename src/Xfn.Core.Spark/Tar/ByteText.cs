@@ -25,22 +25,19 @@ internal static class ByteText
         return text.ToString();
     }
 
+    /// <summary>The same of a name with a NUL behind it.</summary>
+    public static string ShowName(ReadOnlySpan<byte> terminated) => Show(terminated[..^1]);
+
     private static void Append(StringBuilder text, ReadOnlySpan<byte> bytes)
     {
         while (!bytes.IsEmpty)
         {
-            OperationStatusOf(bytes, out Rune rune, out int length);
-            if (length > 0 && !Rune.IsControl(rune))
+            bool isText = Rune.DecodeFromUtf8(bytes, out Rune rune, out int length) == System.Buffers.OperationStatus.Done;
+            if (isText && !Rune.IsControl(rune))
                 text.Append(rune.ToString());
             else
                 text.Append(System.Globalization.CultureInfo.InvariantCulture, $"\\x{bytes[0]:x2}");
-            bytes = bytes[Math.Max(length, 1)..];
+            bytes = bytes[(isText ? length : 1)..];
         }
-    }
-
-    private static void OperationStatusOf(ReadOnlySpan<byte> bytes, out Rune rune, out int length)
-    {
-        if (Rune.DecodeFromUtf8(bytes, out rune, out length) != System.Buffers.OperationStatus.Done)
-            length = 0;
     }
 }

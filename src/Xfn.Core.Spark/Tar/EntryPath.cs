@@ -37,6 +37,16 @@ internal static class EntryPath
         path.Append(component);
     }
 
+    /// <summary>A component with a NUL behind it, for a system call.</summary>
+    /// <param name="component">The component.</param>
+    /// <param name="buffer">Room for <see cref="MaxComponentBytes"/> and the NUL.</param>
+    public static ReadOnlySpan<byte> Terminate(ReadOnlySpan<byte> component, Span<byte> buffer)
+    {
+        component.CopyTo(buffer);
+        buffer[component.Length] = 0;
+        return buffer[..(component.Length + 1)];
+    }
+
     public static ReadOnlySpan<byte> Parent(ReadOnlySpan<byte> path) => path[..Math.Max(0, path.LastIndexOf((byte)'/'))];
 
     public static ReadOnlySpan<byte> Name(ReadOnlySpan<byte> path) => path[(path.LastIndexOf((byte)'/') + 1)..];

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Tar;

@@ -229,13 +229,12 @@ internal sealed class TarReader(TarInput input)
         ReadOnlySpan<byte> records = entry.PaxRecords.Span;
         for (int at = 0; at < records.Length;)
         {
-            if (!PaxRecord.TryRead(records, at, out PaxRecord record))
+            if (!TryTakeRecord(records, ref at, out Range keyRange, out Range valueRange))
                 throw Malformed("a record of its pax header is malformed");
-            at = record.End;
-            ReadOnlySpan<byte> key = records[record.Key];
-            ReadOnlySpan<byte> value = records[record.Value];
+            ReadOnlySpan<byte> key = records[keyRange];
+            ReadOnlySpan<byte> value = records[valueRange];
             if (key.StartsWith("SCHILY.xattr."u8))
-                entry.Attributes.Add(((record.Key.Start.Value + "SCHILY.xattr."u8.Length)..record.Key.End, record.Value));
+                entry.Attributes.Add(((keyRange.Start.Value + "SCHILY.xattr."u8.Length)..keyRange.End, valueRange));
             else if (key.StartsWith("GNU.sparse."u8))
                 _sparse.Add(key["GNU.sparse."u8.Length..], value, this);
             else if (value.IsEmpty)
@@ -253,6 +252,25 @@ internal sealed class TarReader(TarInput input)
             else if (key.SequenceEqual("mtime"u8) && TarNumber.TryReadTime(value, out long seconds, out uint nanoseconds))
                 (entry.ModifiedSeconds, entry.ModifiedNanoseconds) = (seconds, nanoseconds);
         }
+    }
+
+    /// <summary>Takes the next record of a pax header: <c>LENGTH KEY=VALUE\n</c>, where LENGTH counts all of it.</summary>
+    private static bool TryTakeRecord(ReadOnlySpan<byte> records, ref int at, out Range key, out Range value)
+    {
+        (key, value) = (default, default);
+        ReadOnlySpan<byte> rest = records[at..];
+        int blank = rest.IndexOf((byte)' ');
+        if (blank is < 1 or > 9 || !TarNumber.TryReadDecimal(rest[..blank], out long length) || length > rest.Length || length < blank + 4 || rest[(int)length - 1] != '\n')
+            return false;
+
+        ReadOnlySpan<byte> body = rest[(blank + 1)..((int)length - 1)];
+        int equals = body.IndexOf((byte)'=');
+        if (equals < 1 || body[..equals].Contains((byte)0))
+            return false;
+        int start = at + blank + 1;
+        at += (int)length;
+        (key, value) = (start..(start + equals), (start + equals + 1)..(at - 1));
+        return true;
     }
 
     private void SetPath(ReadOnlySpan<byte> value)
@@ -295,10 +313,9 @@ internal sealed class TarReader(TarInput input)
         ReadOnlySpan<byte> records = _globalRecords.Span;
         for (int at = before; at < records.Length;)
         {
-            if (!PaxRecord.TryRead(records, at, out PaxRecord record))
+            if (!TryTakeRecord(records, ref at, out Range keyRange, out _))
                 throw Malformed("a record of a global pax header is malformed");
-            at = record.End;
-            ReadOnlySpan<byte> key = records[record.Key];
+            ReadOnlySpan<byte> key = records[keyRange];
             if (key.SequenceEqual("path"u8) || key.SequenceEqual("linkpath"u8) || key.SequenceEqual("size"u8) || key.StartsWith("GNU.sparse."u8))
                 throw Malformed($"a global pax header sets '{ByteText.Show(key)}', which cannot hold for all entries");
         }

@@ -29,7 +29,7 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     {
         if (!_needed)
             return null;
-        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(run));
+        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(run.Root));
         if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
             return known;
         StoredLayer flattened = await store.GuardAsync(
@@ -50,11 +50,11 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     }
 
     /// <summary>What a flattened image has besides its layers, as a name.</summary>
-    private static string KeyOf(SparkRun run)
+    private static string KeyOf(SparkRoot root)
     {
         const string format = "3";
         string text = string.Join(
-            '\0', [format, "", .. run.MountPoints, "", .. run.FileMountPoints, "", .. run.Directories, "", .. run.Files.Select(file => file.Path)]);
+            '\0', [format, "", .. root.MountPoints, "", .. root.FileMountPoints, "", .. root.Directories, "", .. root.Files.Select(file => file.Path)]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)).AsSpan(0, 8));
     }
 
@@ -63,20 +63,12 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
         SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
-            await spark.SendAsync(
-                new SparkFlatten
-                {
-                    StoreDirectory = cache.StoreFromIncoming,
-                    LowerDirectories = image.LowerDirectories,
-                    MountPoints = run.MountPoints,
-                    FileMountPoints = run.FileMountPoints,
-                    Directories = run.Directories,
-                    Files = [.. run.Files.Select(file => file.IsLink ? file : file with { Content = default })],
-                    RootMode = run.RootMode,
-                    RootUid = run.RootUid,
-                    RootGid = run.RootGid,
-                },
-                cancellationToken).ConfigureAwait(false);
+            var root = run.Root with
+            {
+                Layers = new SparkLayers(cache.StoreFromIncoming, image.LowerDirectories),
+                Files = [.. run.Root.Files.Select(file => file.IsLink ? file : file with { Content = default })],
+            };
+            await spark.SendAsync(new SparkFlatten(root), cancellationToken).ConfigureAwait(false);
             try
             {
                 SparkFlattened flattened = await spark.ReceiveAsync<SparkFlattened>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);

@@ -22,9 +22,7 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
         SparkProcess spark = await sparks.StartAsync("work", cache.Store, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
-            await spark.SendAsync(
-                new SparkReadFiles { StoreDirectory = ".", LowerDirectories = image.LowerDirectories, Paths = Paths, MaxBytes = MaxBytes }, cancellationToken)
-                .ConfigureAwait(false);
+            await spark.SendAsync(new SparkReadFiles(new SparkLayers(".", image.LowerDirectories), Paths, MaxBytes), cancellationToken).ConfigureAwait(false);
             try
             {
                 SparkFiles read = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);

@@ -78,9 +78,8 @@ internal sealed class ChildProcess
                 nothing = OpenNothing();
             }
 
-            int stdin = DescriptorOf(input, nothing);
-            int stdout = DescriptorOf(output, nothing);
-            int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdin, stdout, DescriptorOf(errors, null), Hold(inherited, ref isHeld), out int id);
+            (int, int, int) stdio = (DescriptorOf(input, nothing), DescriptorOf(output, nothing), DescriptorOf(errors, null));
+            int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdio, Hold(inherited, ref isHeld), closeOthers: false, out int id);
             if (error != 0)
                 throw new Win32Exception(error);
             SafeFileHandle? process = OpenChild(id);

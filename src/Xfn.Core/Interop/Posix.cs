@@ -11,36 +11,18 @@ internal static unsafe partial class Posix
     public const int SigKill = 9;
     public const int SigTerm = 15;
 
-    /// <summary>The kernel's error numbers that are looked at.</summary>
-    public const int ENOENT = 2;
-    public const int ESRCH = 3;
-    private const int EINTR = 4;
-    private const int ECHILD = 10;
-    private const int EAGAIN = 11;
-    public const int EEXIST = 17;
-    private const int ENODEV = 19;
-    private const int ENOTDIR = 20;
-    private const int EINVAL = 22;
-    private const int EROFS = 30;
-    private const int EOPNOTSUPP = 95;
-
-    private const int OpenForReading = 0;
-    private const int OpenForWriting = 1;
-    private const int OpenWithoutBlocking = 0x800;
-    private const int CloseOnExec = 0x80000;
-
     public static uint EffectiveUserId => Syscall.geteuid();
 
     public static uint EffectiveGroupId => Syscall.getegid();
 
     public static int OpenNonBlocking(string path, FileAccess access) => Check(
-        open(path, OpenWithoutBlocking | CloseOnExec | (access == FileAccess.Read ? OpenForReading : OpenForWriting)), "open", path);
+        Libc.open(path, Libc.O_NONBLOCK | Libc.O_CLOEXEC | (access == FileAccess.Read ? Libc.O_RDONLY : Libc.O_WRONLY)), "open", path);
 
     /// <summary>Opens a file to be read; null when there is none.</summary>
     public static SafeFileHandle? TryOpen(string path)
     {
-        int fd = open(path, OpenForReading | CloseOnExec);
-        return fd < 0 && Marshal.GetLastPInvokeError() is ENOENT or ENOTDIR or ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
+        int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC);
+        return fd < 0 && Libc.Errno is Libc.ENOENT or Libc.ENOTDIR or Libc.ENODEV ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
     }
 
     /// <summary>Writes a byte.</summary>
@@ -51,16 +33,13 @@ internal static unsafe partial class Posix
     public static int BytesIn(SafePipeHandle pipe)
     {
         const nuint bytesToRead = 0x541b;
-        Check(ioctl(pipe, bytesToRead, out int bytes), "look into", "a pipe");
+        int bytes;
+        Check(ioctl(pipe, bytesToRead, &bytes), "look into", "a pipe");
         return bytes;
     }
 
     /// <summary>Whether an open file is a pipe, or a named one.</summary>
-    public static bool IsPipe(SafePipeHandle file)
-    {
-        const int getPipeSize = 1032;
-        return fcntl(file, getPipeSize) >= 0;
-    }
+    public static bool IsPipe(SafePipeHandle file) => fcntl(file, Libc.F_GETPIPE_SZ) >= 0;
 
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
@@ -69,35 +48,32 @@ internal static unsafe partial class Posix
     /// <summary>The user that a file or directory belongs to.</summary>
     public static uint OwnerOf(string path)
     {
-        Check(statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status), "look at", path);
+        Check(TryStatus(path, 0, out Libc.FileStatus status), "look at", path);
         return status.Uid;
     }
 
     /// <summary>How many bytes of the disk a file or directory takes, itself when it is a link; 0 when there is none, or the system does not tell.</summary>
-    public static long DiskBytesOf(string path)
-    {
-        const long blockBytes = 512;
-        return statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status) == 0 ? (long)status.Blocks * blockBytes : 0;
-    }
+    public static long DiskBytesOf(string path) =>
+        TryStatus(path, Libc.AT_SYMLINK_NOFOLLOW, out Libc.FileStatus status) == 0 ? status.DiskBytes : 0;
 
     /// <summary>Whether an open file is the one that a path leads to.</summary>
     public static bool IsFileAt(SafeFileHandle file, string path) => IdentityOf(file) is { } open && IdentityOf(path) is { } there && open == there;
 
     /// <summary>Which file a path leads to; null when it leads nowhere, or the caller may not know.</summary>
-    public static FileIdentity? IdentityOf(string path) => statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
+    public static FileIdentity? IdentityOf(string path) => TryStatus(path, 0, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
 
     /// <summary>Which file an open one is.</summary>
-    public static FileIdentity? IdentityOf(SafeFileHandle file) => statx(file, "", EmptyPath, BasicStatus, out FileStatus status) == 0 ? status.Identity : null;
+    public static FileIdentity? IdentityOf(SafeFileHandle file) => statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
 
     /// <summary>Owner, kind and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
     /// <exception cref="IOException">The system does not tell.</exception>
     public static (uint Owner, UnixFileKind Kind, uint Mode)? LookAt(string path)
     {
-        int result = statx(WorkingDirectory, path, NoFollow, BasicStatus, out FileStatus status);
-        if (result != 0 && Marshal.GetLastPInvokeError() == ENOENT)
+        int result = TryStatus(path, Libc.AT_SYMLINK_NOFOLLOW, out Libc.FileStatus status);
+        if (result != 0 && Libc.Errno == Libc.ENOENT)
             return null;
         Check(result, "look at", path);
-        return (status.Uid, status.Kind, status.Permissions);
+        return (status.Uid, KindOf(status), status.Permissions);
     }
 
     /// <summary>Owner, group, kind and mode of an open file.</summary>
@@ -105,13 +81,13 @@ internal static unsafe partial class Posix
     /// <param name="path">Its name, for an error.</param>
     public static (uint Owner, uint Group, UnixFileKind Kind, uint Mode) LookAt(SafeFileHandle file, string path)
     {
-        Check(statx(file, "", EmptyPath, BasicStatus, out FileStatus status), "look at", path);
-        return (status.Uid, status.Gid, status.Kind, status.Permissions);
+        Check(statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status), "look at", path);
+        return (status.Uid, status.Gid, KindOf(status), status.Permissions);
     }
 
     /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
     public static bool IsSpecialFile(string path) =>
-        statx(WorkingDirectory, path, 0, BasicStatus, out FileStatus status) == 0 && status.Kind is not (UnixFileKind.Regular or UnixFileKind.Directory);
+        TryStatus(path, 0, out Libc.FileStatus status) == 0 && KindOf(status) is not (UnixFileKind.Regular or UnixFileKind.Directory);
 
     public static void Close(int fd) => _ = Syscall.close(fd);
 
@@ -135,12 +111,12 @@ internal static unsafe partial class Posix
     {
         while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)
         {
-            int error = Marshal.GetLastPInvokeError();
+            int error = Libc.Errno;
 
             // Some file systems know no such call.
-            if (error is EINVAL or EROFS or EOPNOTSUPP)
+            if (error is Libc.EINVAL or Libc.EROFS or Libc.EOPNOTSUPP)
                 return;
-            if (error != EINTR)
+            if (error != Libc.EINTR)
                 throw Failed("write to disk", file.Name, error);
         }
     }
@@ -165,28 +141,25 @@ internal static unsafe partial class Posix
         const int atOnce = 4;
         while (flock(file, (shared ? sharedLock : exclusiveLock) | atOnce) != 0)
         {
-            int error = Marshal.GetLastPInvokeError();
-            if (error == EAGAIN)
+            int error = Libc.Errno;
+            if (error == Libc.EAGAIN)
                 return false;
-            if (error != EINTR)
+            if (error != Libc.EINTR)
                 throw Failed("lock", path, error);
         }
 
         return true;
     }
 
-    private static int Check(int result, string verb, string path) => result >= 0 ? result : throw Failed(verb, path, Marshal.GetLastPInvokeError());
+    private static int Check(int result, string verb, string path) => result >= 0 ? result : throw Failed(verb, path, Libc.Errno);
 
-    private static IOException Failed(string verb, string path, int error) => new($"cannot {verb} '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error);
-
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
-    private static partial int open(string path, int flags);
+    private static IOException Failed(string verb, string path, int error) => new($"cannot {verb} '{path}': {Libc.Describe(error)}", error);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint write(SafeFileHandle file, byte* bytes, nuint count);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial int ioctl(SafePipeHandle file, nuint request, out int value);
+    private static partial int ioctl(SafeHandle file, nuint request, int* value);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fcntl(SafePipeHandle file, int command);

@@ -418,7 +418,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Unp
                 RootGid = unpacked.RootGid,
                 OpaqueRoot = unpacked.OpaqueRoot,
                 WhiteoutDirectories = unpacked.WhiteoutDirectories,
-                Notes = unpacked.Notes,
+                Warnings = unpacked.Warnings,
                 Boot = LayerFlusher.Boot,
             }.WithIds(Math.Max(unpacked.HighestUid, source.IdsBelow.Uid), Math.Max(unpacked.HighestGid, source.IdsBelow.Gid), sparks.Mapping);
             return await PublishAsync(incoming, id, record, cancellationToken).ConfigureAwait(false);

@@ -52,8 +52,7 @@ internal sealed class LayerUnpacker(SparkLauncher sparks)
                     MaxEntries = source.Limits.MaxLayerEntries,
                     MaxPathBytes = source.Limits.MaxNameBytes,
                     MaxDepth = source.Limits.MaxDepth,
-                    StoreDirectory = storeDirectory,
-                    LowerDirectories = below ?? [],
+                    Lower = new SparkLayers(storeDirectory, below ?? []),
                     LayersBelow = below is not [],
                     SquashUnmappedIds = spark.Mapping.IsSingle,
                 },
@@ -107,7 +106,7 @@ internal sealed class LayerUnpacker(SparkLauncher sparks)
         SparkProcess spark = await sparks.StartAsync("work", storeDirectory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
-            await spark.SendAsync(new SparkFindDirectories { StoreDirectory = ".", LowerDirectories = layers, Paths = paths }, cancellationToken).ConfigureAwait(false);
+            await spark.SendAsync(new SparkFindDirectories(new SparkLayers(".", layers), paths), cancellationToken).ConfigureAwait(false);
             try
             {
                 return (await spark.ReceiveAsync<SparkFound>(RunStage.Unpack, cancellationToken).ConfigureAwait(false)).All;

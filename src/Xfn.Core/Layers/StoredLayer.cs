@@ -59,7 +59,9 @@ internal sealed record LayerRecord
     /// cref="IdMapping.KeyBeyond"/>); null where no file has any of them.</summary>
     public string? IdsBeyond { get; init; }
 
-    public IReadOnlyList<string> Notes { get; init; } = [];
+    /// <summary>What unpacking left out or changed. Caches have it by an older name.</summary>
+    [JsonPropertyName("Notes")]
+    public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>The machine's boot in which the layer was unpacked, while it is not known that all its files are on disk; null when it is.</summary>
     public string? Boot { get; init; }

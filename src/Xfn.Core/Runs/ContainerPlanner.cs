@@ -66,19 +66,22 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
         (uint mode, uint uid, uint gid) = image.Root;
         var run = new SparkRun
         {
-            StoreDirectory = ".",
-            LowerDirectories = image.LowerDirectories,
-            MountPoints = points.Directories,
-            FileMountPoints = points.Files,
-            Directories = points.Wanted,
-            Files = [.. container.Files.Where(file => !MountPoints.IsCovered(container.Mounts, file.Path)).Select(file => file with { Path = file.Path[1..] })],
+            Root = new SparkRoot
+            {
+                Layers = new SparkLayers(".", image.LowerDirectories),
+                MountPoints = points.Directories,
+                FileMountPoints = points.Files,
+                Directories = points.Wanted,
+                Files = [.. container.Files.Where(file => !MountPoints.IsCovered(container.Mounts, file.Path))
+                    .Select(file => new SparkRootFile(file.Path[1..], file.Content, file.FollowsImage, file.IsLink))],
+                Mode = mode,
+                Uid = uid,
+                Gid = gid,
+            },
             Volumes = [.. container.Volumes.Select(volume => volume[1..])],
             VolumeBytes = container.VolumeBytes,
             WritableRootBytes = container.WritableRootBytes,
             OuterProc = container.OuterProc,
-            RootMode = mode,
-            RootUid = uid,
-            RootGid = gid,
         };
         run = runtime is null
             ? run with { Container = SparkFrame.Write(SparkContainers.From(container))[SparkFrame.HeaderBytes..] }

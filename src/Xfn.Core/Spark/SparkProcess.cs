@@ -91,8 +91,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         ? null
         : new SafeFileHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true);
 
-    public async Task SendAsync<T>(T message, CancellationToken cancellationToken)
-        where T : class
+    public async Task SendAsync(object message, CancellationToken cancellationToken)
     {
         byte[] buffer = ArrayPool<byte>.Shared.Rent(FrameBytes);
         try
@@ -170,7 +169,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     {
         if (!await FillAsync(_header, cancellationToken).ConfigureAwait(false))
             return null;
-        int length = SparkFrame.ReadHeader(_header, out SparkMessageKind kind);
+        int length = SparkFrame.ReadHeader(_header, out byte kind);
 
         // No more memory is taken than twice what has come: a spark that a layer took over may announce anything.
         byte[] body = new byte[Math.Min(length, FrameBytes)];

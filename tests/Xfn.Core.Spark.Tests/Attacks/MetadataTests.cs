@@ -87,7 +87,7 @@ internal sealed class MetadataTests
         using var sandbox = new Sandbox();
         SparkUnpacked result = sandbox.Unpack(new TarBuilder().File("a", "", 0b110_111_101_101, "5", "6").File("b", "", 420, "0", "6").Directory("d/", 0b010_111_101_101, "7", "7").File("c", "", 0b100_111_101_101).SymbolicLink("l", "a"),
             Sandbox.Request with { SquashUnmappedIds = true }, ids: "0 1000 1");
-        Assert.That(string.Join('|', result.Notes), Is.EqualTo("3 entries belong to root now, because the mapping lacks their owners; the first is 'a' of 5:6"));
+        Assert.That(string.Join('|', result.Warnings), Is.EqualTo("3 entries belong to root now, because the mapping lacks their owners; the first is 'a' of 5:6"));
         Assert.That(TreeListing.Of(sandbox.Root), Does.Contain("a mode=100755 owner=0:0").And.Contain("b mode=100644 owner=0:0").And.Contain("d mode=42755 owner=0:0").And.Contain("c mode=104755"), "no program of somebody's becomes one of root's");
     }
 

@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests.Attacks;
@@ -11,7 +11,7 @@ internal sealed class SpecialTypeTests
         using var sandbox = new Sandbox();
         SparkUnpacked result = sandbox.Unpack(new TarBuilder().Directory("dev/").Entry(new TarItem("dev/null", '3') { Major = "0000001\0", Minor = "0000003\0" }).Entry(new TarItem("dev/sda", '4') { Major = "0000010\0" }).File("x"));
         Assert.That(Directory.GetFileSystemEntries(sandbox["dev"]), Is.Empty);
-        Assert.That(result.Notes, Has.Count.EqualTo(2).And.All.Contains("device"));
+        Assert.That(result.Warnings, Has.Count.EqualTo(2).And.All.Contains("device"));
     }
 
     [Test]
@@ -35,8 +35,8 @@ internal sealed class SpecialTypeTests
         for (int i = 0; i < 1000; i++)
             archive.Pax(($"SCHILY.xattr.trusted.{i}", "x")).File("x");
         SparkUnpacked result = sandbox.Unpack(archive);
-        Assert.That(result.Notes, Has.Count.EqualTo(100));
-        Assert.That(result.Notes[^1], Is.EqualTo("and 1901 more"));
+        Assert.That(result.Warnings, Has.Count.EqualTo(100));
+        Assert.That(result.Warnings[^1], Is.EqualTo("and 1901 more"));
     }
 
     [Test]
@@ -98,7 +98,7 @@ internal sealed class SpecialTypeTests
         string listing = TreeListing.Of(sandbox.Root);
         Assert.That(listing, Does.Match("f mode=100755.* security.capability=0100000200200000000000000000000000000000 user.a=623D user.bin=000A3DFF user.empty=\n").Or.Match("f mode=100755.* security.capability=0100000200200000000000000000000000000000 user.a= user.bin=000A3DFF user.empty=\n"));
         Assert.That(listing, Does.Match("v3 mode.*security.capability=01000002").And.Not.Match("(foreign|v1|junk|rest) mode.*(capability|selinux|trusted|acl|user)").And.Match("d mode=.* user.x=64"));
-        Assert.That(result.Notes, Has.Count.EqualTo(7));
+        Assert.That(result.Warnings, Has.Count.EqualTo(7));
     }
 
     [Test]
@@ -107,7 +107,7 @@ internal sealed class SpecialTypeTests
         using var sandbox = new Sandbox();
         SparkUnpacked result = sandbox.Unpack(new TarBuilder().Pax(("SCHILY.xattr.user.x", "y")).SymbolicLink("l", "f").Pax(("SCHILY.xattr.user.x", "y")).Fifo("p").File("f"));
         Assert.That(TreeListing.Of(sandbox.Root), Does.Not.Contain("user.x"));
-        Assert.That(string.Join('|', result.Notes), Is.EqualTo("extended attribute 'user.x' was left out of 2 entries; the first is 'l'"));
+        Assert.That(string.Join('|', result.Warnings), Is.EqualTo("extended attribute 'user.x' was left out of 2 entries; the first is 'l'"));
     }
 
     [Test]

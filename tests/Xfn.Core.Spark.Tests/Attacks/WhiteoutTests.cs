@@ -191,7 +191,7 @@ internal sealed class WhiteoutTests
             .Pax(("SCHILY.xattr.user.overlay.opaque", "y"), ("SCHILY.xattr.user.overlay.redirect", "/etc"), ("SCHILY.xattr.trusted.overlay.opaque", "y"), ("SCHILY.xattr.user.good", "1")).Directory("d/")
             .Pax(("SCHILY.xattr.user.overlay.whiteout", "y")).File("f").Pax(("SCHILY.xattr.user.overlay.opaque", "y")).Directory("./").Entry(new TarItem("c", '3')));
         Assert.That(TreeListing.Of(sandbox.Root), Does.Not.Contain("overlay").And.Contain("user.good").And.Not.Contain("device"));
-        Assert.That(result.Notes, Has.Count.EqualTo(5));
+        Assert.That(result.Warnings, Has.Count.EqualTo(5));
         Assert.That(result.OpaqueRoot, Is.False);
     }
 

@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Layers;
@@ -78,7 +79,7 @@ internal sealed class Sandbox : IDisposable
         Assert.That(Directory.GetFileSystemEntries(Path.Combine(Base, "w")).Order(), Is.EqualTo(new[] { Root, Root + "-evil", Path.Combine(Base, "w", "victim") }), "THE ROOT'S PARENT WAS CHANGED");
     }
 
-    public static SafeFileHandle OpenDirectory(string path) => new(OpenDirectoryFd(path), ownsHandle: true);
+    public static SafeFileHandle OpenDirectory(string path) => new(Directories.Open(path), ownsHandle: true);
 
     public static int Fd(SafeFileHandle handle) => (int)handle.DangerousGetHandle();
 
@@ -92,16 +93,6 @@ internal sealed class Sandbox : IDisposable
     {
         using SafeFileHandle parent = OpenDirectory(Path.GetDirectoryName(path)!);
         TreeRemover.Remove(Fd(parent), TarBuilder.Bytes(Path.GetFileName(path)));
-    }
-
-    private static unsafe int OpenDirectoryFd(string path)
-    {
-        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(path + '\0'))
-        {
-            int fd = Libc.openat(-100, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0);
-            Assert.That(fd, Is.GreaterThanOrEqualTo(0), path);
-            return fd;
-        }
     }
 
     private string CanaryState() => string.Join("\n\n", _canaries.Select(canary => TreeListing.Of(canary, inodes: true)));

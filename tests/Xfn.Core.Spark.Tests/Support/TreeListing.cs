@@ -1,13 +1,13 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
-using Xfn.Core.Spark.Interop;
 
 namespace Xfn.Core.Spark.Tests.Support;
 
 /// <summary>Everything that can be seen of a tree, a line a file: for comparing trees. Names are written as Latin-1, byte for byte.</summary>
-internal static unsafe class TreeListing
+internal static class TreeListing
 {
     /// <summary>Lists a tree. <c>inodes</c>: whether inode numbers count; else only which names share a file.
     /// <c>root</c>: whether the directory itself is listed.
@@ -16,14 +16,13 @@ internal static unsafe class TreeListing
     {
         var lines = new List<string>();
         var firstNames = new Dictionary<ulong, string>();
-        int fd = Open(-100, directory);
+        using Descriptor fd = Libc.OpenDirectory(Libc.AT_FDCWD, Encoding.UTF8.GetBytes(directory + '\0'));
         if (fd < 0)
             return "missing";
         Libc.Status(fd, out Libc.FileStatus status);
         if (root)
             lines.Add(Line(".", fd, fd, null, status, inodes, times, firstNames));
         List(fd, "", lines, inodes, times, firstNames);
-        _ = Libc.close(fd);
         return string.Join('\n', lines);
     }
 
@@ -31,25 +30,18 @@ internal static unsafe class TreeListing
     {
         var names = new List<string>();
         var listing = new DirectoryListing();
-        while (listing.Read(fd))
-        {
-            while (listing.TryTake(out ReadOnlySpan<byte> name))
-                names.Add(Encoding.Latin1.GetString(name[..^1]));
-        }
+        while (listing.TryTake(fd, out ReadOnlySpan<byte> name))
+            names.Add(Encoding.Latin1.GetString(name[..^1]));
 
         names.Sort(string.CompareOrdinal);
         foreach (string name in names)
         {
-            fixed (byte* n = Encoding.Latin1.GetBytes(name + '\0'))
-            {
-                Libc.Status(fd, n, out Libc.FileStatus status);
-                int child = status.Type is Libc.S_IFDIR or Libc.S_IFREG ? Libc.openat(fd, n, Libc.O_RDONLY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0) : -1;
-                lines.Add(Line(path + name, fd, child, name, status, inodes, times, firstNames));
-                if (status.Type == Libc.S_IFDIR)
-                    List(child, path + name + "/", lines, inodes, times, firstNames);
-                if (child >= 0)
-                    _ = Libc.close(child);
-            }
+            byte[] terminated = Encoding.Latin1.GetBytes(name + '\0');
+            Libc.Status(fd, terminated, out Libc.FileStatus status);
+            using Descriptor child = status.Type is Libc.S_IFDIR or Libc.S_IFREG ? Libc.openat(fd, terminated, Libc.O_RDONLY | Processor.O_NOFOLLOW | Libc.O_CLOEXEC) : -1;
+            lines.Add(Line(path + name, fd, child, name, status, inodes, times, firstNames));
+            if (status.Type == Libc.S_IFDIR)
+                List(child, path + name + "/", lines, inodes, times, firstNames);
         }
     }
 
@@ -89,32 +81,21 @@ internal static unsafe class TreeListing
 
     private static string ReadLink(int parent, string name)
     {
-        byte* target = stackalloc byte[4096];
-        fixed (byte* n = Encoding.Latin1.GetBytes(name + '\0'))
-            return Encoding.Latin1.GetString(target, (int)Libc.readlinkat(parent, n, target, 4096));
+        Span<byte> target = stackalloc byte[4096];
+        return Encoding.Latin1.GetString(target[..(int)Libc.readlinkat(parent, Encoding.Latin1.GetBytes(name + '\0'), target, 4096)]);
     }
 
     private static string Attributes(int fd)
     {
-        byte* list = stackalloc byte[8192];
+        Span<byte> list = stackalloc byte[8192];
         nint length = Libc.flistxattr(fd, list, 8192);
         if (length <= 0)
             return "";
         var texts = new List<string>();
-        byte* value = stackalloc byte[65536];
-        foreach (string name in Encoding.Latin1.GetString(list, (int)length).Split('\0', StringSplitOptions.RemoveEmptyEntries))
-        {
-            fixed (byte* n = Encoding.Latin1.GetBytes(name + '\0'))
-                texts.Add($" {name}={Convert.ToHexString(new ReadOnlySpan<byte>(value, (int)Libc.fgetxattr(fd, n, value, 65536)))}");
-        }
-
+        Span<byte> value = stackalloc byte[65536];
+        foreach (string name in Encoding.Latin1.GetString(list[..(int)length]).Split('\0', StringSplitOptions.RemoveEmptyEntries))
+            texts.Add($" {name}={Convert.ToHexString(value[..(int)Libc.fgetxattr(fd, Encoding.Latin1.GetBytes(name + '\0'), value, 65536)])}");
         texts.Sort(string.CompareOrdinal);
         return string.Concat(texts);
-    }
-
-    private static int Open(int parent, string path)
-    {
-        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
-            return Libc.openat(parent, name, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0);
     }
 }

@@ -53,8 +53,7 @@ internal sealed class SparkFrameTests
     public void A_container_is_read_as_it_was_written(SparkContainer container)
     {
         ReadOnlyMemory<byte> frame = SparkFrame.Write(container);
-        Assert.That(SparkFrame.ReadHeader(frame.Span, out SparkMessageKind kind), Is.EqualTo(frame.Length - SparkFrame.HeaderBytes));
-        Assert.That(kind, Is.EqualTo(SparkMessageKind.Container));
+        Assert.That(SparkFrame.ReadHeader(frame.Span, out byte kind), Is.EqualTo(frame.Length - SparkFrame.HeaderBytes));
         var read = (SparkContainer)SparkFrame.Read(kind, frame.Span[SparkFrame.HeaderBytes..]);
         Assert.That(read.Filter.ToArray(), Is.EqualTo(container.Filter.ToArray()));
         Assert.That(read, Is.EqualTo(container with { Filter = read.Filter }).UsingPropertiesComparer());
@@ -65,27 +64,29 @@ internal sealed class SparkFrameTests
     {
         var run = new SparkRun
         {
-            StoreDirectory = "/store",
-            LowerDirectories = ["a", "b"],
-            FlattenedDirectory = "",
-            MountPoints = ["proc"],
-            FileMountPoints = [],
-            Directories = ["srv"],
-            Files = [new ContainerFile("etc/hosts", "a"u8.ToArray(), FollowsImage: true, IsLink: true)],
+            Root = new SparkRoot
+            {
+                Layers = new SparkLayers("/store", ["a", "b"]),
+                MountPoints = ["proc"],
+                Directories = ["srv"],
+                Files = [new SparkRootFile("etc/hosts", "a"u8.ToArray(), FollowsImage: true, IsLink: true)],
+                Mode = 0b111_101_000,
+                Uid = 1,
+                Gid = 2,
+            },
             Volumes = ["data"],
             VolumeBytes = 1L << 30,
-            RootMode = 0b111_101_101,
-            RootUid = 1,
-            RootGid = 2,
             WritableRootBytes = 1L << 40,
             OuterProc = true,
             Container = SparkFrame.Write(_container)[SparkFrame.HeaderBytes..],
         };
-        var read = (SparkRun)SparkFrame.Read(SparkMessageKind.Run, SparkFrame.Write(run).Span[SparkFrame.HeaderBytes..]);
+        var read = SparkFrame.Read<SparkRun>(SparkFrame.Write(run).Span[SparkFrame.HeaderBytes..]);
         Assert.That(read.Container.ToArray(), Is.EqualTo(run.Container.ToArray()));
-        Assert.That(read.Files.Select(file => (file.Path, file.Content.ToArray(), file.FollowsImage)), Is.EqualTo([("etc/hosts", "a"u8.ToArray(), true)]));
+        Assert.That(read.Root.Layers, Is.EqualTo(run.Root.Layers).UsingPropertiesComparer());
+        Assert.That(read.Root.Files.Select(file => (file.Path, file.Content.ToArray(), file.FollowsImage)), Is.EqualTo([("etc/hosts", "a"u8.ToArray(), true)]));
+        Assert.That((read.Root.Mode, read.Root.Uid, read.Root.Gid), Is.EqualTo((run.Root.Mode, 1u, 2u)));
         Assert.That((read.Volumes, read.VolumeBytes), Is.EqualTo((run.Volumes, run.VolumeBytes)));
-        Assert.That(((SparkContainer)SparkFrame.Read(SparkMessageKind.Container, read.Container.Span)).Arguments, Is.EqualTo(_container.Arguments));
+        Assert.That(SparkFrame.Read<SparkContainer>(read.Container.Span).Arguments, Is.EqualTo(_container.Arguments));
     }
 
     [Test]
@@ -95,8 +96,8 @@ internal sealed class SparkFrameTests
         Assert.Multiple(() =>
         {
             foreach (int length in Enumerable.Range(0, 200).Concat([body.Length - 1]))
-                Assert.That(() => SparkFrame.Read(SparkMessageKind.Container, body.AsSpan(0, length)), Throws.InstanceOf<InvalidDataException>(), $"{length} bytes");
-            Assert.That(() => SparkFrame.Read(SparkMessageKind.Container, [.. body, 0]), Throws.InstanceOf<InvalidDataException>());
+                Assert.That(() => SparkFrame.Read<SparkContainer>(body.AsSpan(0, length)), Throws.InstanceOf<InvalidDataException>(), $"{length} bytes");
+            Assert.That(() => SparkFrame.Read<SparkContainer>([.. body, 0]), Throws.InstanceOf<InvalidDataException>());
         });
     }
 }

@@ -16,7 +16,7 @@ internal sealed class SparkProcessTests
     [Test, CancelAfter(20_000)]
     public async Task What_it_announces_and_does_not_send_takes_no_memory(CancellationToken token)
     {
-        using var spawner = new Spawner([0, 0, 0, 3, (byte)SparkMessageKind.Hello, 0, 0, 0]);
+        using var spawner = new Spawner([0, 0, 0, 3, 1, 0, 0, 0]);
         using var executable = new SparkFile(File.OpenRead(_file), _file);
         long before = GC.GetTotalAllocatedBytes(precise: true);
         Task<SparkProcess> starting = SparkProcess.StartAsync(spawner, executable, "run", "/", Mapping, token);

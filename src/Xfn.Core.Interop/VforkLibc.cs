@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace Xfn.Core.Spark.Interop;
+namespace Xfn.Core.Interop;
 
 /// <summary>The C library as a container's first process calls it: at once, with nothing of the .NET runtime's in between. What the C library would do to all threads of a process
 /// (setresuid and its kin) is asked of the kernel.</summary>
@@ -13,7 +13,11 @@ internal static unsafe partial class VforkLibc
         set => *__errno_location() = value;
     }
 
-    public static nint close_range(uint first, uint last) => syscall(SYS_close_range, (nint)first, (nint)last);
+    public static nint close_range(uint first, uint last)
+    {
+        const nint SYS_close_range = 436;
+        return syscall(SYS_close_range, (nint)first, (nint)last);
+    }
 
     /// <inheritdoc cref="Libc.OpenAt2"/>
     public static nint openat2(int directory, byte* path, Libc.OpenHow* how)
@@ -24,24 +28,6 @@ internal static unsafe partial class VforkLibc
         while (fd < 0 && Error is (Libc.EAGAIN or Libc.EINTR));
         return fd;
     }
-
-    public const int O_DIRECTORY = 0x10000;
-
-    private const nint SYS_close_range = 436;
-
-    // Numbers that differ between architectures: those of x86-64, as everywhere in spark.
-    public const nint SYS_rt_sigaction = 13;
-    public const nint SYS_rt_sigprocmask = 14;
-    public const nint SYS_getcwd = 79;
-    public const nint SYS_setgroups = 116;
-    public const nint SYS_setresuid = 117;
-    public const nint SYS_setresgid = 119;
-    public const nint SYS_capset = 126;
-    public const nint SYS_pivot_root = 155;
-    public const nint SYS_exit_group = 231;
-    public const nint SYS_keyctl = 250;
-    public const nint SYS_seccomp = 317;
-    public const nint SYS_execveat = 322;
 
     [LibraryImport("libc"), SuppressGCTransition]
     private static partial int* __errno_location();
@@ -74,7 +60,7 @@ internal static unsafe partial class VforkLibc
     public static partial int faccessat(int directory, byte* path, int mode, int flags);
 
     [LibraryImport("libc"), SuppressGCTransition]
-    public static partial int fstatfs(int fd, byte* buffer);
+    public static partial int fstatfs(int fd, Libc.FileSystemStatus* status);
 
     [LibraryImport("libc"), SuppressGCTransition]
     public static partial int fchown(int fd, uint uid, uint gid);

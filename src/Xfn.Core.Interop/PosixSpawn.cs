@@ -7,27 +7,28 @@ namespace Xfn.Core.Interop;
 /// kilobytes for a program that is spoken to in bytes and given an environment of its own.</summary>
 internal static unsafe partial class PosixSpawn
 {
-    private const short SetSignalMask = 0x08;
-    private const short SetSignalDefaults = 0x04;
+    private const short POSIX_SPAWN_SETSIGDEF = 4;
+    private const short POSIX_SPAWN_SETSIGMASK = 8;
 
-    /// <summary>More than the objects of any C library take.</summary>
+    // More than the objects of any C library take; all of them keep these opaque.
     private const int ObjectBytes = 1024;
-
     private const int SignalSetBytes = 128;
 
+    /// <summary>Starts a program with clean signals.</summary>
     /// <param name="program">Its absolute path.</param>
     /// <param name="arguments">Those behind its name.</param>
     /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
     /// <param name="workingDirectory">Where it starts.</param>
-    /// <param name="stdin">Its stdin; other descriptors that are not to be handed on must close on exec.</param>
-    /// <param name="stdout">Likewise.</param>
-    /// <param name="stderr">Likewise.</param>
-    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; -1 for nothing.</param>
+    /// <param name="stdio">Its stdin, stdout and stderr.</param>
+    /// <param name="inherited">What it has as descriptor 3. -1 for nothing; others that are not to be handed on must close on exec then, or <paramref name="closeOthers"/>.</param>
+    /// <param name="closeOthers">Whether it has no descriptors but these. musl cannot do so.</param>
     /// <param name="processId">Its process id; it is the caller's to wait for.</param>
     /// <returns>0, or the error number.</returns>
     public static int Start(
-        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, int stdin, int stdout, int stderr, int inherited, out int processId)
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, (int Stdin, int Stdout, int Stderr) stdio,
+        int inherited, bool closeOthers, out int processId)
     {
+        const int inheritedAs = 3;
         byte* actions = stackalloc byte[ObjectBytes];
         byte* attributes = stackalloc byte[ObjectBytes];
         byte* signals = stackalloc byte[SignalSetBytes];
@@ -41,22 +42,26 @@ internal static unsafe partial class PosixSpawn
         {
             Fill(argv, program, arguments);
             Fill(envp, null, environment);
+
+            // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as ignored.
             new Span<byte>(signals, SignalSetBytes).Fill(0xff);
             error = posix_spawnattr_init(attributes);
-            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdin, 0);
-            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdout, 1);
-            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stderr, 2);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdio.Stdout, 1);
+            error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdio.Stderr, 2);
 
             // Last: what the others come from may have its number.
             if (inherited >= 0)
-                error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, inherited, NamespaceRequest.ExecutableDescriptor);
+                error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, inherited, inheritedAs);
+            if (closeOthers)
+                error = error != 0 ? error : posix_spawn_file_actions_addclosefrom_np(actions, inherited >= 0 ? inheritedAs + 1 : inheritedAs);
             error = error != 0 ? error : posix_spawn_file_actions_addchdir_np(actions, workingDirectory);
 
             // What this process ignores or holds back is its own affair.
             error = error != 0 ? error : posix_spawnattr_setsigdefault(attributes, signals);
             new Span<byte>(signals, SignalSetBytes).Clear();
             error = error != 0 ? error : posix_spawnattr_setsigmask(attributes, signals);
-            error = error != 0 ? error : posix_spawnattr_setflags(attributes, SetSignalMask | SetSignalDefaults);
+            error = error != 0 ? error : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
             error = error != 0 ? error : posix_spawn(out processId, argv[0], actions, attributes, argv, envp);
             _ = posix_spawnattr_destroy(attributes);
             return error;
@@ -113,6 +118,10 @@ internal static unsafe partial class PosixSpawn
     // glibc 2.29 and musl 1.1.24, both older than the unshare(1) that is needed.
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int posix_spawn_file_actions_addchdir_np(byte* actions, string path);
+
+    // glibc 2.34.
+    [LibraryImport("libc")]
+    private static partial int posix_spawn_file_actions_addclosefrom_np(byte* actions, int from);
 
     [LibraryImport("libc")]
     private static partial int posix_spawnattr_init(byte* attributes);
