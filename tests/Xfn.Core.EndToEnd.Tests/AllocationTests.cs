@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What runs cost the host's garbage collector. No other test runs at the same time: allocations are the process's.</summary>

@@ -52,9 +52,9 @@ internal sealed class AttackTests : RunnerFixture
     {
         // The attacker stops when it has more than is left to the victim; root gives its rights up, others have none to give up.
         uint user = Environment.IsPrivilegedProcess ? 65534 : Posix.EffectiveUserId;
-        HostResult? victim = null;
+        ToolResult? victim = null;
         await AttackAsync(
-            ["timers=4000", "signals=4000", "inotify=100"], NewRunner(), null, async stop => victim = await HostProcess.RunAsync(Path.Combine(Scratch, "attack"), ["victim", $"{user}", "2048", "29"], stop), token);
+            ["timers=4000", "signals=4000", "inotify=100"], NewRunner(), null, async stop => victim = await Tool.RunAsync(Path.Combine(Scratch, "attack"), ["victim", $"{user}", "2048", "29"], stop), token);
         Assert.That((victim!.ExitCode, victim.Output), Is.EqualTo((0, "signal sent\nworker changed\ninotify made\n")), victim.Error);
     }
 
@@ -99,7 +99,7 @@ internal sealed class AttackTests : RunnerFixture
 
         // The handler makes a file of the crashed program's name, and the kernel waits for it (core_pipe_limit).
         byte[] program = await TestProgram.BuildAsync("attack", Scratch, token);
-        HostResult host = await HostProcess.RunAsync(Path.Combine(Scratch, "attack"), ["crash", "host"], token);
+        ToolResult host = await Tool.RunAsync(Path.Combine(Scratch, "attack"), ["crash", "host"], token);
         string[] HandledOf(string who) => [.. Directory.GetFiles(crashes, who + "-*").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
         string[] started = HandledOf("host");
         Assert.That(started, Does.Contain("host-0").And.Contain("host-1").And.Contain("host-2").And.Contain("host-3").And.Contain("host-6"), host.Output);

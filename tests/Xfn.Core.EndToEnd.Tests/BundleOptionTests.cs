@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What a host may give its functions beyond, or instead of, the defaults.</summary>

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Xfn.Core.EndToEnd.Tests.Support;
-using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -28,8 +27,7 @@ internal sealed class CacheFaultTests : RunnerFixture
 
         string reference = Write(image);
         var clock = Stopwatch.StartNew();
-        using (Process whole = Xfn("pull", "--cache-dir", Cache, reference))
-            await whole.WaitForExitAsync(token);
+        Assert.That((await Tool.EndAsync(Pull(reference), token)).ExitCode, Is.Zero);
         TimeSpan took = clock.Elapsed;
         Dictionary<string, string> good = ReadLayers();
         Assert.That(good, Has.Count.EqualTo(4));
@@ -42,7 +40,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         {
             await using (var pruner = new ContainerRunner(o => o.WithCacheDir(Cache)))
                 await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
-            using Process process = Xfn("pull", "--cache-dir", Cache, reference);
+            using Process process = Pull(reference);
             await Task.Delay(took * (0.4 + (0.6 * random.NextDouble())), token);
             process.Kill();
             await process.WaitForExitAsync(token);
@@ -65,17 +63,15 @@ internal sealed class CacheFaultTests : RunnerFixture
     public async Task Many_processes_pull_an_image_once_and_once_more_when_the_puller_is_killed(CancellationToken token)
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", RandomBytes(1, 3 << 20)))));
-        using Process first = Xfn("pull", "--cache-dir", Cache, registry.Image);
+        using Process first = Pull(registry.Image);
         await registry.SentAsync(1 << 20, token);
-        Process[] others = [.. Enumerable.Range(0, Effort.Rounds(7)).Select(_ => Xfn("pull", "--cache-dir", Cache, registry.Image))];
+        Process[] others = [.. Enumerable.Range(0, Effort.Rounds(7)).Select(_ => Pull(registry.Image))];
         first.Kill();
         await first.WaitForExitAsync(token);
         foreach (Process process in others)
         {
-            using StreamReader output = process.StandardOutput;
-            string said = await output.ReadToEndAsync(token);
-            await process.WaitForExitAsync(token);
-            Assert.That(process.ExitCode, Is.Zero, said);
+            ToolResult pulled = await Tool.EndAsync(process, token);
+            Assert.That(pulled.ExitCode, Is.Zero, pulled.Error);
             process.Dispose();
         }
 
@@ -102,19 +98,14 @@ internal sealed class CacheFaultTests : RunnerFixture
             Assert.Ignore("Only root may trace what enters a user namespace.");
         string image = Write(TestImage.Command("cat"));
 
-        using Process process = Process.Start(new ProcessStartInfo(
+        ToolResult process = await Tool.RunAsync(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={calls}", "-e", $"inject={calls}:error={error}", HostProcess.Xfn, "pull", "--cache-dir", Cache, image])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        string said = await process.StandardError.ReadToEndAsync(token);
-        await process.WaitForExitAsync(token);
+            ["-f", "-o", "/dev/null", "-e", $"trace={calls}", "-e", $"inject={calls}:error={error}", HostProcess.Xfn, "pull", "--cache-dir", Cache, image],
+            token);
         if (fails is { } must)
-            Assert.That(process.ExitCode, must ? Is.EqualTo(125) : Is.Zero, said);
+            Assert.That(process.ExitCode, must ? Is.EqualTo(125) : Is.Zero, process.Error);
         if (process.ExitCode != 0)
-            Assert.That(said, Does.StartWith("xfn: error: ").And.Contain(Cache).And.Matches(@"\A[^\n]*\n\z"));
+            Assert.That(process.Error, Does.StartWith("xfn: error: ").And.Contain(Cache).And.Matches(@"\A[^\n]*\n\z"));
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token);
         Assert.That(Text(response.Output), Is.EqualTo("in"));
     }
@@ -125,10 +116,8 @@ internal sealed class CacheFaultTests : RunnerFixture
     public async Task A_cache_has_its_modes_whatever_the_umask(string mask, CancellationToken token)
     {
         string image = Write(TestImage.Command("cat"));
-        using Process process = Start("sh", "-c", $"umask {mask}; exec \"$@\"", "sh", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null");
-        string said = await process.StandardError.ReadToEndAsync(token);
-        await process.WaitForExitAsync(token);
-        Assert.That(process.ExitCode, Is.Zero, said);
+        ToolResult run = await Tool.RunAsync("sh", ["-c", $"umask {mask}; exec \"$@\"", "sh", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null"], token);
+        Assert.That(run.ExitCode, Is.Zero, run.Error);
         const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
         foreach (string directory in Directory.GetDirectories(Cache).Append(Cache))
             Assert.That(File.GetUnixFileMode(directory), Is.EqualTo(owner), directory);
@@ -159,8 +148,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         if (!Ways.IsRoot)
             Assert.Ignore("Only root may mount a file system.");
         Directory.CreateDirectory(Cache);
-        using (Process mount = Process.Start("mount", ["-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs", Cache]))
-            await mount.WaitForExitAsync(token);
+        Assert.That((await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs", Cache], token)).ExitCode, Is.Zero);
         try
         {
             string image = Write(TestImage.Command("cat"));
@@ -170,8 +158,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         }
         finally
         {
-            using Process umount = Process.Start("umount", [Cache]);
-            await umount.WaitForExitAsync(CancellationToken.None);
+            await Tool.RunAsync("umount", [Cache], CancellationToken.None);
         }
     }
 
@@ -179,15 +166,9 @@ internal sealed class CacheFaultTests : RunnerFixture
     public async Task A_layer_larger_than_the_memory_it_may_take_is_pulled(CancellationToken token)
     {
         string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[300 << 20])));
-        using Process process = Process.Start(new ProcessStartInfo(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image])
-        {
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
-            Environment = { ["DOTNET_GCHeapHardLimit"] = "0x1800000" },
-        })!;
-        string said = await process.StandardError.ReadToEndAsync(token);
-        await process.WaitForExitAsync(token);
-        Assert.That(process.ExitCode, Is.Zero, said);
+        ToolResult pull = await Tool.RunAsync(
+            HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token, environment: new() { ["DOTNET_GCHeapHardLimit"] = "0x1800000" });
+        Assert.That(pull.ExitCode, Is.Zero, pull.Error);
     }
 
     [Test, CancelAfter(120_000)]
@@ -197,15 +178,13 @@ internal sealed class CacheFaultTests : RunnerFixture
         int failed = 0;
         for (int files = 100; files <= 220; files += 20)
         {
-            using Process process = Start("prlimit", $"--nofile={files}", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null");
-            string said = await process.StandardError.ReadToEndAsync(token);
-            await process.WaitForExitAsync(token);
+            ToolResult process = await Tool.RunAsync("prlimit", [$"--nofile={files}", HostProcess.Xfn, "run", "--cache-dir", Cache, image, "/dev/null"], token);
 
             // With fewer still the runtime of .NET does not even start.
             if (process.ExitCode != 125)
                 continue;
             failed++;
-            Assert.That(said, Does.StartWith("xfn: error: ").And.Matches(@"\A[^\n]*\n\z"));
+            Assert.That(process.Error, Does.StartWith("xfn: error: ").And.Matches(@"\A[^\n]*\n\z"));
         }
 
         TestContext.Out.WriteLine($"{failed} of 7 failed");
@@ -234,10 +213,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         Assert.That(left.Select(f => f.Split('.')[^3]), Is.EqualTo(Enumerable.Repeat(living, files.Length)));
     }
 
-    private static Process Xfn(params string[] arguments) => Start(HostProcess.Xfn, arguments);
-
-    private static Process Start(string program, params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+    private Process Pull(string image) => Tool.Start(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image]);
 
     private static byte[] RandomBytes(int seed, int count = 5000)
     {

@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>No other user can lead a cache's path elsewhere, before a runner starts or after, or have it execute a program of theirs.</summary>
@@ -124,7 +122,7 @@ internal sealed class CachePathTests : RunnerFixture
     {
         if (!Ways.IsRoot)
             Assert.Ignore("Only root can make directories and links of another user.");
-        HostResult result = await HostProcess.RunAsync("chown", ["-R", "-h", $"{Other}:{Other}", path], token);
+        ToolResult result = await Tool.RunAsync("chown", ["-R", "-h", $"{Other}:{Other}", path], token);
         Assert.That(result.ExitCode, Is.Zero, result.Error);
     }
 

@@ -131,7 +131,7 @@ internal sealed class CacheTests : RunnerFixture
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat")));
         string[] pull = ["-c", "export DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1; exec \"$0\" pull --cache-dir \"$1\" \"$2\"", HostProcess.Xfn, Cache, registry.Image];
-        HostResult[] ends = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => HostProcess.RunAsync("sh", pull, token)));
+        ToolResult[] ends = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => Tool.RunAsync("sh", pull, token)));
         Assert.That(ends.Select(e => e.ExitCode), Is.All.Zero, string.Join('\n', ends.Select(e => e.Error)));
         string layer = Path.GetFileName(Directory.GetFiles(Path.Combine(Scratch, "image", "blobs", "sha256")).MaxBy(f => new FileInfo(f).Length)!);
         Assert.That(registry.Fetches.Where(f => f.Key.EndsWith(layer, StringComparison.Ordinal)).Select(f => f.Value), Is.EqualTo(new[] { 1 }), "how often the layer was fetched");
@@ -175,7 +175,7 @@ internal sealed class CacheTests : RunnerFixture
         if (!Ways.IsRoot)
             Assert.Ignore("Only root may mount a small file system.");
         Directory.CreateDirectory(Cache);
-        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token);
+        await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token);
         try
         {
             await using ContainerRunner runner = new(o => o.WithCacheDir(Cache));
@@ -194,7 +194,7 @@ internal sealed class CacheTests : RunnerFixture
         }
         finally
         {
-            await HostProcess.RunAsync("umount", [Cache], CancellationToken.None);
+            await Tool.RunAsync("umount", [Cache], CancellationToken.None);
         }
     }
 
@@ -252,7 +252,7 @@ internal sealed class CacheTests : RunnerFixture
         string parent = Directory.CreateDirectory(Path.Combine(Scratch, "locked")).FullName;
         string cache = Path.Combine(parent, "cache");
         if (Ways.IsRoot)
-            await HostProcess.RunAsync("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", parent], token);
+            await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "ro", "tmpfs", parent], token);
         else
             File.SetUnixFileMode(parent, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         try
@@ -263,7 +263,7 @@ internal sealed class CacheTests : RunnerFixture
         finally
         {
             if (Ways.IsRoot)
-                await HostProcess.RunAsync("umount", [parent], CancellationToken.None);
+                await Tool.RunAsync("umount", [parent], CancellationToken.None);
         }
     }
 
@@ -314,14 +314,14 @@ internal sealed class CacheTests : RunnerFixture
         }
 
         foreach (string[] arguments in readOnly ? new string[][] { ["--bind", Cache, Cache], ["-o", "remount,bind,ro", Cache] } : [[Cache]])
-            await HostProcess.RunAsync(readOnly ? "mount" : "umount", arguments, CancellationToken.None);
+            await Tool.RunAsync(readOnly ? "mount" : "umount", arguments, CancellationToken.None);
     }
 
     private static async Task<string> EchoAsync(IContainerRunner runner, string image, ImagePullConfig? config = null, CancellationToken token = default) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = config ?? new() }, token)).Output);
 
     private static async Task<bool> IsLockedAsync(string file, CancellationToken token) =>
-        (await HostProcess.RunAsync("flock", ["--nonblock", file, "true"], token)).ExitCode != 0;
+        (await Tool.RunAsync("flock", ["--nonblock", file, "true"], token)).ExitCode != 0;
 
     private static async Task WaitUntilUnlockedAsync(string file, CancellationToken token)
     {

@@ -113,7 +113,7 @@ internal sealed class CleanUpTests : RunnerFixture
         string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
         string layer = Directory.GetDirectories(layers).Single(l => Directory.Exists(Path.Combine(l, "fs", "small")));
         string place = Path.Combine(layer, "fs", "small");
-        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
+        await Tool.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
         try
         {
             var refused = await Assert.ThrowsAsync<ContainerEnvironmentException>(() => runner.DeleteCacheAsync(token));
@@ -123,7 +123,7 @@ internal sealed class CleanUpTests : RunnerFixture
         }
         finally
         {
-            await HostProcess.RunAsync("umount", [place], CancellationToken.None);
+            await Tool.RunAsync("umount", [place], CancellationToken.None);
         }
 
         await NewRunner().DeleteCacheAsync(token);
@@ -134,11 +134,11 @@ internal sealed class CleanUpTests : RunnerFixture
     public async Task The_command_line_removes_the_whole_cache(CancellationToken token)
     {
         string image = Write(Odd());
-        HostResult pulled = await HostProcess.RunAsync(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token);
+        ToolResult pulled = await Tool.RunAsync(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token);
         Assert.That(pulled.ExitCode, Is.Zero, pulled.Error);
-        HostResult both = await HostProcess.RunAsync(HostProcess.Xfn, ["prune", "--cache-dir", Cache, "--all", "--max-size", "0"], token);
+        ToolResult both = await Tool.RunAsync(HostProcess.Xfn, ["prune", "--cache-dir", Cache, "--all", "--max-size", "0"], token);
         Assert.That((both.ExitCode, both.Error.Contains("--all")), Is.EqualTo((125, true)), both.Error);
-        HostResult removed = await HostProcess.RunAsync(HostProcess.Xfn, ["prune", "--cache-dir", Cache, "--all"], token);
+        ToolResult removed = await Tool.RunAsync(HostProcess.Xfn, ["prune", "--cache-dir", Cache, "--all"], token);
         Assert.That((removed.ExitCode, Directory.Exists(Cache)), Is.EqualTo((0, false)), removed.Error);
         Assert.That(removed.Output, Does.StartWith("Removed 1 images and 2 layers: "));
     }
@@ -232,7 +232,7 @@ internal sealed class CleanUpTests : RunnerFixture
         await EchoAsync(runner, Write(TestImage.Command("cat")), token);
         string left = LeaveAsOneWhoWasKilled("killed");
         string place = Directory.CreateDirectory(Path.Combine(left, "mounted")).FullName;
-        await HostProcess.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
+        await Tool.RunAsync("mount", ["-t", "tmpfs", "tmpfs", place], token);
         try
         {
             await runner.PruneAsync(new PruneOptions(), token);
@@ -240,7 +240,7 @@ internal sealed class CleanUpTests : RunnerFixture
         }
         finally
         {
-            await HostProcess.RunAsync("umount", [place], CancellationToken.None);
+            await Tool.RunAsync("umount", [place], CancellationToken.None);
         }
 
         await runner.PruneAsync(new PruneOptions(), token);
@@ -293,7 +293,7 @@ internal sealed class CleanUpTests : RunnerFixture
         if (!Directory.Exists(Cache))
             return 0;
         string[] command = Ways.IsRoot || ContainerRunner.HasCapSetUID() || !Ways.HasManyIds ? ["du"] : ["unshare", "--user", "--map-root-user", "--map-auto", "du"];
-        HostResult du = await HostProcess.RunAsync(command[0], [.. command[1..], "--summarize", "--block-size=1", Cache], token);
+        ToolResult du = await Tool.RunAsync(command[0], [.. command[1..], "--summarize", "--block-size=1", Cache], token);
         Assert.That(du.ExitCode, Is.Zero, du.Error);
         return long.Parse(du.Output.Split('\t')[0], CultureInfo.InvariantCulture);
     }

@@ -1,6 +1,5 @@
 using System.IO.Compression;
 using System.Text;
-using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -10,7 +9,7 @@ internal sealed class CompressionTests : RunnerFixture
 {
     private const string Name = "registry.example/fn:v1";
 
-    private readonly byte[] _tar = new TarBuilder().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", "right\n").ToArray();
+    private readonly byte[] _tar = new LayerTar().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", "right\n").ToArray();
 
     [TestCase(MediaTypes.OciLayer)]
     [TestCase(MediaTypes.OciLayerGzip)]

@@ -182,8 +182,8 @@ internal sealed class FailureTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_layer_that_claims_anothers_diffid_is_refused_and_poisons_nothing(CancellationToken token)
     {
-        var good = new TarBuilder().File("greeting", "good\n").ToArray();
-        var evil = new TarBuilder().File("greeting", "evil\n").ToArray();
+        var good = new LayerTar().File("greeting", "good\n").ToArray();
+        var evil = new LayerTar().File("greeting", "evil\n").ToArray();
         string evilImage = TestImage.Shell("cat /greeting").WithBlob(evil, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "evil"));
         string goodImage = TestImage.Shell("cat /greeting").WithBlob(good, Digest.Compute(good), MediaTypes.OciLayer).WriteTo(Path.Combine(Scratch, "good"));
         TestRunner runner = NewRunner();

@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What serves where the kernel lets no user namespace mount overlayfs: one directory for each image, made once and kept.</summary>
@@ -179,18 +176,14 @@ internal sealed class FlattenedImageTests : RunnerFixture
     private async Task<string> UnpackByUmociAsync(string layout, CancellationToken token)
     {
         string root = Path.Combine(Scratch, "umoci");
-        await ToolAsync("umoci", ["raw", "unpack", "--image", layout + ":latest", root], Scratch, token);
-        return await ToolAsync("/bin/busybox", ["sh", "-c", Lister], root, token);
+        await RunToolAsync("umoci", ["raw", "unpack", "--image", layout + ":latest", root], token);
+        return await RunToolAsync("/bin/busybox", ["sh", "-c", $"cd \"$0\" && {Lister}", root], token);
     }
 
-    private static async Task<string> ToolAsync(string program, string[] arguments, string directory, CancellationToken token)
+    private static async Task<string> RunToolAsync(string program, string[] arguments, CancellationToken token)
     {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = directory })!;
-        using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
-        Task<string> errors = stderr.ReadToEndAsync(token);
-        string output = await stdout.ReadToEndAsync(token);
-        await process.WaitForExitAsync(token);
-        Assert.That(process.ExitCode, Is.Zero, await errors);
-        return output;
+        ToolResult result = await Tool.RunAsync(program, arguments, token);
+        Assert.That(result.ExitCode, Is.Zero, result.Error);
+        return result.Output;
     }
 }

@@ -17,7 +17,7 @@ internal sealed class HostConditionTests : RunnerFixture
     [CancelAfter(60_000)]
     public async Task Nothing_of_its_host_comes_to_a_function(string preparation, CancellationToken token)
     {
-        HostResult result = await RunAfterAsync(preparation, TestImage.Shell(Look), token);
+        ToolResult result = await RunAfterAsync(preparation, TestImage.Shell(Look), token);
         Assert.That(result.ExitCode, Is.Zero, result.Error);
         Assert.That(result.Output, Is.EqualTo("4\n/\n0022\n0\n0\nSigBlk: 0\nSigIgn: 0\n1024\n"));
     }
@@ -25,7 +25,7 @@ internal sealed class HostConditionTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_nice_host_has_nice_functions_and_no_better_ones(CancellationToken token)
     {
-        HostResult result = await HostProcess.RunAsync("nice", ["-n", "7", HostProcess.Xfn, "run", "--cache-dir", Cache, Write(TestImage.Shell("busybox cut -d' ' -f19 /proc/self/stat; busybox renice -n -1 $$ 2>/dev/null || echo refused")), "/dev/null"], token);
+        ToolResult result = await Tool.RunAsync("nice", ["-n", "7", HostProcess.Xfn, "run", "--cache-dir", Cache, Write(TestImage.Shell("busybox cut -d' ' -f19 /proc/self/stat; busybox renice -n -1 $$ 2>/dev/null || echo refused")), "/dev/null"], token);
         Assert.That(result.Output, Is.EqualTo("7\nrefused\n"), result.Error);
     }
 
@@ -34,14 +34,14 @@ internal sealed class HostConditionTests : RunnerFixture
     {
         if (descriptors == 64 && HostProcess.IsThisProgram)
             Assert.Ignore("The host is the test program here, which needs as many for its own assemblies.");
-        HostResult result = await RunAfterAsync($"ulimit -n {descriptors}", TestImage.Shell("ulimit -n; echo ran"), token);
+        ToolResult result = await RunAfterAsync($"ulimit -n {descriptors}", TestImage.Shell("ulimit -n; echo ran"), token);
         if (result.ExitCode == 0)
             Assert.That(result.Output, Is.EqualTo($"{Math.Min(descriptors, 1024)}\nran\n"));
         else
             Assert.That((result.ExitCode, result.Error), Is.EqualTo((125, result.Error)));
         Assert.That(result.Error, Does.Not.Contain("Unhandled").And.Not.Contain("   at "));
         Assert.That(descriptors < 256 || result.ExitCode == 0, result.Error);
-        HostResult next = await RunAfterAsync("true", TestImage.Shell("echo ran"), token);
+        ToolResult next = await RunAfterAsync("true", TestImage.Shell("echo ran"), token);
         Assert.That(next.Output, Is.EqualTo("ran\n"), next.Error);
     }
 
@@ -50,7 +50,7 @@ internal sealed class HostConditionTests : RunnerFixture
     {
         if (Environment.IsPrivilegedProcess && !Ways.IsRoot)
             Assert.Ignore("Root without CAP_SYS_ADMIN and CAP_SETFCAP cannot make itself a namespace with such a setting.");
-        HostResult result = await HostProcess.RunAsync(
+        ToolResult result = await Tool.RunAsync(
             "unshare",
             [
                 "--user", "--map-user=1000", "--map-group=1000", "--keep-caps",
@@ -65,7 +65,7 @@ internal sealed class HostConditionTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_host_that_may_gain_no_privileges_runs_functions_unless_it_was_to_map_subordinate_ids(CancellationToken token)
     {
-        HostResult result = await HostProcess.RunAsync(
+        ToolResult result = await Tool.RunAsync(
             "setpriv", ["--no-new-privs", HostProcess.Xfn, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"], token);
         if (Environment.IsPrivilegedProcess || !Ways.HasManyIds)
         {
@@ -83,7 +83,7 @@ internal sealed class HostConditionTests : RunnerFixture
     {
         if (!Ways.IsRoot)
             Assert.Ignore("Only root with all its capabilities can give them all up.");
-        HostResult result = await HostProcess.RunAsync(
+        ToolResult result = await Tool.RunAsync(
             "setpriv", ["--bounding-set=-all", "--inh-caps=-all", HostProcess.Xfn, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"], token);
         Assert.That(result.ExitCode, Is.EqualTo(125), result.Output);
         Assert.That(result.Error, Does.Contain("root without CAP_SETFCAP").And.Contain("Run it as another user"));
@@ -129,6 +129,6 @@ internal sealed class HostConditionTests : RunnerFixture
         }
     }
 
-    private Task<HostResult> RunAfterAsync(string preparation, TestImage image, CancellationToken token) =>
+    private Task<ToolResult> RunAfterAsync(string preparation, TestImage image, CancellationToken token) =>
         HostProcess.RunAfterAsync(preparation, ["run", "--cache-dir", Cache, Write(image, $"image{Random.Shared.Next()}"), "/dev/null"], token);
 }

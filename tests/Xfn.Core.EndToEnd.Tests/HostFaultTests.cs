@@ -94,11 +94,11 @@ internal sealed class HostFaultTests : RunnerFixture
     {
         string slow = Write(TestImage.Shell("echo started; read line; echo \"$line\""), "slow"), quick = Write(TestImage.Shell("echo ran"), "quick");
         const string unlocked = "export DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1; exec \"$0\" \"$@\"";
-        using System.Diagnostics.Process first = HostProcess.Start("sh", "-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, slow, "-");
+        using System.Diagnostics.Process first = Tool.Start("sh", ["-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, slow, "-"]);
         try
         {
             Assert.That(await first.StandardOutput.ReadLineAsync(token), Is.EqualTo("started"), "did the function start?");
-            HostResult second = await HostProcess.RunAsync("sh", ["-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, quick, "/dev/null"], token);
+            ToolResult second = await Tool.RunAsync("sh", ["-c", unlocked, HostProcess.Xfn, "run", "--cache-dir", Cache, quick, "/dev/null"], token);
             Assert.That(second.Output, Is.EqualTo("ran\n"), second.Error);
             await first.StandardInput.WriteLineAsync("alive".AsMemory(), token);
             first.StandardInput.Close();

@@ -11,12 +11,12 @@ internal sealed class HostileLayerTests : RunnerFixture
     public async Task A_layer_means_in_each_image_what_it_means_above_that_images_base(CancellationToken token)
     {
         // Unpacked first where it hides, links and implies nothing, then where it does.
-        byte[] upper = new TarBuilder().File(".wh.secret", "").HardLink("copy", "data").File("lib/x", "x").ToArray();
-        Action<TarBuilder> poor = tar => tar.File("data", "poor").Directory("lib");
-        Action<TarBuilder> rich = tar => tar.File("data", "rich").File("secret", "hidden").Directory("usr/lib").Link("lib", "usr/lib");
+        byte[] upper = new LayerTar().File(".wh.secret", "").HardLink("copy", "data").File("lib/x", "x").ToArray();
+        Action<LayerTar> poor = tar => tar.File("data", "poor").Directory("lib");
+        Action<LayerTar> rich = tar => tar.File("data", "rich").File("secret", "hidden").Directory("usr/lib").Link("lib", "usr/lib");
         const string script = "cat /copy; ls /secret 2>/dev/null || echo :none; readlink /lib || echo directory; cat /lib/x";
         TestRunner runner = NewRunner();
-        foreach ((string name, Action<TarBuilder> lower, string expected) in new[] { ("poor", poor, "poor:none\ndirectory\nx"), ("rich", rich, "rich:none\nusr/lib\nx"), ("poor", poor, "poor:none\ndirectory\nx") })
+        foreach ((string name, Action<LayerTar> lower, string expected) in new[] { ("poor", poor, "poor:none\ndirectory\nx"), ("rich", rich, "rich:none\nusr/lib\nx"), ("poor", poor, "poor:none\ndirectory\nx") })
         {
             RunFunctionResponse response = await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Shell(script).WithLayer(lower).WithTar(upper), name) }, token);
             Assert.That(Text(response.Output), Is.EqualTo(expected), name);
@@ -37,7 +37,7 @@ internal sealed class HostileLayerTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_layer_may_need_those_below_it_where_one_comes_twice(CancellationToken token)
     {
-        Action<TarBuilder> twice = tar => tar.Directory("d", (UnixFileMode)0b111_000_111).File("d/file", "twice");
+        Action<LayerTar> twice = tar => tar.Directory("d", (UnixFileMode)0b111_000_111).File("d/file", "twice");
         string reference = Write(TestImage.Shell("cat /copy /d/x; stat -c %a /d").WithLayer(twice).WithLayer(tar => tar.Directory("d").File("d/file", "between"))
             .WithLayer(twice).WithLayer(tar => tar.HardLink("copy", "d/file").File("d/x", "x")));
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }, token)).Output), Is.EqualTo("twicex707\n"));

@@ -139,7 +139,7 @@ internal sealed class IdTests : RunnerFixture
     {
         if (Environment.IsPrivilegedProcess && !Ways.IsRoot)
             Assert.Ignore("Root without CAP_SETFCAP may map no root.");
-        HostResult result = await HostProcess.RunAsync(
+        ToolResult result = await Tool.RunAsync(
             "unshare", ["--user", "--map-root-user", "--mount", HostProcess.Xfn, "run", "--cache-dir", Cache, Write(TestImage.Shell("id -u")), "/dev/null"], token);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "0\n")), result.Error);
     }
@@ -187,7 +187,7 @@ internal sealed class IdTests : RunnerFixture
             refused() { ! as "$xfn" run "$1" /dev/null 2>&1; }
 
             """;
-        return Lines(await HostProcess.RunAsync("unshare", ["--mount", "bash", "-c", prelude + script], token));
+        return Lines(await Tool.RunAsync("unshare", ["--mount", "bash", "-c", prelude + script], token));
     }
 
     /// <summary>Runs a shell script as root of a user namespace with this map, with <c>XFN</c> and a cache.</summary>
@@ -198,20 +198,19 @@ internal sealed class IdTests : RunnerFixture
     private async Task<string[]> RunInContainerAsync(string map, string root, string script, CancellationToken token)
     {
         string cache = Directory.CreateDirectory(Path.Combine(_open, "inner"), (UnixFileMode)0b111_000_000).FullName;
-        Assert.That((await HostProcess.RunAsync("chown", [$"{root}:{root}", cache], token)).ExitCode, Is.Zero);
-        using Process process = HostProcess.Start(
-            "unshare", "--user", "--keep-caps", "--mount", "sh", "-c", "echo ready; read go; exec setpriv --reuid 0 --regid 0 --clear-groups \"$@\"", "sh",
-            "env", $"XFN={HostProcess.Xfn}", $"XFN_CACHE={cache}", "HOME=/", "sh", "-c", script);
+        Assert.That((await Tool.RunAsync("chown", [$"{root}:{root}", cache], token)).ExitCode, Is.Zero);
+        using Process process = Tool.Start("unshare",
+        [
+            "--user", "--keep-caps", "--mount", "sh", "-c", "echo ready; read go; exec setpriv --reuid 0 --regid 0 --clear-groups \"$@\"", "sh",
+            "env", $"XFN={HostProcess.Xfn}", $"XFN_CACHE={cache}", "HOME=/", "sh", "-c", script,
+        ]);
         try
         {
             Assert.That(await process.StandardOutput.ReadLineAsync(token), Is.EqualTo("ready"));
             await File.WriteAllTextAsync($"/proc/{process.Id}/uid_map", map, token);
             await File.WriteAllTextAsync($"/proc/{process.Id}/gid_map", map, token);
             await process.StandardInput.WriteLineAsync("go".AsMemory(), token);
-            process.StandardInput.Close();
-            Task<string> output = process.StandardOutput.ReadToEndAsync(token), error = process.StandardError.ReadToEndAsync(token);
-            await process.WaitForExitAsync(token);
-            return Lines(new HostResult(process.ExitCode, await output, await error));
+            return Lines(await Tool.EndAsync(process, token));
         }
         finally
         {
@@ -220,7 +219,7 @@ internal sealed class IdTests : RunnerFixture
         }
     }
 
-    private static string[] Lines(HostResult result)
+    private static string[] Lines(ToolResult result)
     {
         TestContext.Out.WriteLine(result.Error);
         Assert.That(result.ExitCode, Is.Zero, result.Output + result.Error);

@@ -1,5 +1,4 @@
 using System.Text;
-using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -439,5 +438,5 @@ internal sealed class ImageTests : RunnerFixture
 
     private Descriptor Layer(string word) => _fetcher.AddBlob(
         MediaTypes.OciLayer,
-        new TarBuilder().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", word + "\n").ToArray());
+        new LayerTar().Directory("bin").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("word", word + "\n").ToArray());
 }

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using System.Text;
-using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 

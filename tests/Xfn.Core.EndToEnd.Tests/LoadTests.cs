@@ -31,7 +31,7 @@ internal sealed class LoadTests : RunnerFixture
         await runner.PullAsync(bomb, cancellationToken: token);
         await using BoundedHost host = await BoundedHost.StartAsync(Scratch, ["run", "--cache-dir", Cache, "--timeout=6s", bomb, "/dev/null"], token);
         await AssertNeighboursAsync(runner, cat, token);
-        HostResult result = await host.EndAsync(token);
+        ToolResult result = await host.EndAsync(token);
         Assert.That(result.ExitCode, Is.EqualTo(124), result.Error);
     }
 
@@ -47,7 +47,7 @@ internal sealed class LoadTests : RunnerFixture
         await runner.PullAsync(hog, cancellationToken: token);
         await using BoundedHost host = await BoundedHost.StartAsync(Scratch, ["run", "--cache-dir", Cache, "--timeout=20s", "--memory=64Mi", hog, "/dev/null"], token);
         await AssertNeighboursAsync(runner, cat, token);
-        HostResult result = await host.EndAsync(token);
+        ToolResult result = await host.EndAsync(token);
         Assert.That(result.ExitCode, Is.EqualTo(137), result.Error);
         Assert.That(result.Error, Does.Contain("its memory limit was reached"));
     }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Formats.Tar;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
@@ -43,7 +42,7 @@ internal sealed class MessageTests : RunnerFixture
         ["nothing to run"] = t => t.Image(new()),
         ["no program of that name"] = t => t.Image(new() { Entrypoint = ["/nowhere"] }),
         ["a layer that is a page"] = t => t.Write(new TestImage { Config = new() { Entrypoint = ["/x"] } }.WithTar(Encoding.UTF8.GetBytes("<html>" + new string('x', 2000)))),
-        ["a layer that is cut off"] = t => t.Write(new TestImage { Config = new() { Entrypoint = ["/x"] } }.WithTar(new TarBuilder().File("x", new string('x', 5000)).ToArray()[..3000])),
+        ["a layer that is cut off"] = t => t.Write(new TestImage { Config = new() { Entrypoint = ["/x"] } }.WithTar(new LayerTar().File("x", new string('x', 5000)).ToArray()[..3000])),
         ["a layer that is too deep"] = t => t.Write(new TestImage { Config = new() { Entrypoint = ["/x"] } }.WithLayer(tar => tar.File(string.Concat(Enumerable.Repeat("d/", 3000)), "x"))),
     };
 
@@ -118,12 +117,8 @@ internal sealed class MessageTests : RunnerFixture
 
     private static async Task<string> SaidByXfnAsync(string[] arguments, CancellationToken token)
     {
-        using Process xfn = Process.Start(new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        using StreamReader stdout = xfn.StandardOutput, stderr = xfn.StandardError;
-        Task<string> output = stdout.ReadToEndAsync(token);
-        string said = await stderr.ReadToEndAsync(token);
-        await xfn.WaitForExitAsync(token);
+        ToolResult xfn = await Tool.RunAsync(HostProcess.Xfn, arguments, token);
         Assert.That(xfn.ExitCode, Is.Not.Zero);
-        return said + await output;
+        return xfn.Error + xfn.Output;
     }
 }

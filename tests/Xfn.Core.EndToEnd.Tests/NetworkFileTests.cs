@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What programs find when they look up localhost, their own name, and name servers.</summary>

@@ -10,7 +10,7 @@ internal sealed class OuterProcTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_masked_proc_is_refused_with_the_remedy(CancellationToken token)
     {
-        HostResult result = await RunMaskedAsync(TestImage.Shell("echo ran"), [], token);
+        ToolResult result = await RunMaskedAsync(TestImage.Shell("echo ran"), [], token);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((125, "")), result.Error);
         Assert.That(result.Error, Does.Contain("/proc is masked").And.Contain("procMount: Unmasked").And.Contain("--outer-proc"));
     }
@@ -24,14 +24,14 @@ internal sealed class OuterProcTests : RunnerFixture
             + "echo 500 2>/dev/null >/proc/self/oom_score_adj || echo unwritten; kill -0 " + Environment.ProcessId + " 2>/dev/null || echo unreached; cat /dev/stdin; cat /proc/interrupts")
             .WithLayer(tar => tar.Directory("etc").File("etc/passwd", "root:x:0:0::/:/bin/sh\n"));
         image.Config = image.Config with { User = "root" };
-        HostResult result = await RunMaskedAsync(image, ["--outer-proc"], token);
+        ToolResult result = await RunMaskedAsync(image, ["--outer-proc"], token);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, "1\nseen\nclosed\nclosed\nunwritten\nunreached\n")), result.Error);
     }
 
     [Test, CancelAfter(60_000)]
     public async Task What_is_mounted_below_the_outer_proc_is_read_only_too(CancellationToken token)
     {
-        HostResult result = await HostProcess.RunUnderAsync(
+        ToolResult result = await HostProcess.RunUnderAsync(
             $"{Mask} && mount -t tmpfs -o mode=1777 tmpfs /proc/tty && echo here >/proc/tty/file && chmod 666 /proc/tty/file",
             [
                 HostProcess.Xfn, "run", "--cache-dir", Cache, "--outer-proc",
@@ -44,9 +44,9 @@ internal sealed class OuterProcTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Under_a_masked_proc_a_failing_function_is_told_from_one_that_cannot_start(CancellationToken token)
     {
-        HostResult failed = await RunMaskedAsync(TestImage.Shell("exit 7"), ["--outer-proc"], token);
+        ToolResult failed = await RunMaskedAsync(TestImage.Shell("exit 7"), ["--outer-proc"], token);
         Assert.That(failed.ExitCode, Is.EqualTo(7), failed.Error);
-        HostResult missing = await RunMaskedAsync(
+        ToolResult missing = await RunMaskedAsync(
             TestImage.Command("/script").WithLayer(tar => tar.File("script", "#!/no/such/interpreter\n", (UnixFileMode)0b111_101_101)), ["--outer-proc"], token);
         Assert.That(missing.ExitCode, Is.EqualTo(125), missing.Error);
         Assert.That(missing.Error, Does.Contain("/script").And.Contain("entrypoint"));
@@ -55,12 +55,12 @@ internal sealed class OuterProcTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task The_check_of_the_machine_says_the_same_of_a_masked_proc(CancellationToken token)
     {
-        HostResult refused = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache], token);
+        ToolResult refused = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache], token);
         Assert.That(refused.ExitCode, Is.EqualTo(1), refused.Error);
         string line = refused.Output.Split('\n').Single(l => l.StartsWith("/proc ", StringComparison.Ordinal));
         Assert.That(line, Does.Contain("failed").And.Contain("/proc is masked").And.Contain("--outer-proc"));
 
-        HostResult accepted = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache, "--outer-proc"], token);
+        ToolResult accepted = await RunUnderMaskAsync(["doctor", "--cache-dir", Cache, "--outer-proc"], token);
         Assert.That(accepted.Output.Split('\n').Single(l => l.StartsWith("/proc ", StringComparison.Ordinal)), Does.Contain("warning"));
     }
 
@@ -72,8 +72,8 @@ internal sealed class OuterProcTests : RunnerFixture
         Assert.That(Text(response.Output), Is.EqualTo("1\nunseen\n/proc/self\n"));
     }
 
-    private Task<HostResult> RunMaskedAsync(TestImage image, string[] options, CancellationToken token) =>
+    private Task<ToolResult> RunMaskedAsync(TestImage image, string[] options, CancellationToken token) =>
         RunUnderMaskAsync(["run", "--cache-dir", Cache, .. options, Write(image, $"image{Random.Shared.Next()}"), "/dev/null"], token);
 
-    private static Task<HostResult> RunUnderMaskAsync(string[] arguments, CancellationToken token) => HostProcess.RunUnderAsync(Mask, [HostProcess.Xfn, .. arguments], token);
+    private static Task<ToolResult> RunUnderMaskAsync(string[] arguments, CancellationToken token) => HostProcess.RunUnderAsync(Mask, [HostProcess.Xfn, .. arguments], token);
 }

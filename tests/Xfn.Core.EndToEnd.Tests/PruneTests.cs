@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using System.Text.Json;
-using Microsoft.Extensions.Logging;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -8,7 +6,7 @@ namespace Xfn.Core.EndToEnd.Tests;
 /// <summary>What pruning removes, and what it leaves.</summary>
 internal sealed class PruneTests : RunnerFixture
 {
-    private readonly byte[] _base = new TarBuilder().File("bin/cat", File.ReadAllBytes("/usr/bin/busybox"), (UnixFileMode)0b111_101_101).ToArray();
+    private readonly byte[] _base = new LayerTar().File("bin/cat", File.ReadAllBytes("/usr/bin/busybox"), (UnixFileMode)0b111_101_101).ToArray();
 
     private string Layers => Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
 
@@ -108,14 +106,14 @@ internal sealed class PruneTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task An_image_larger_than_the_limit_is_kept_until_the_next_pull_and_told_of_once(CancellationToken token)
     {
-        var logged = new ConcurrentQueue<(LogLevel Level, string Message)>();
-        TestRunner runner = NewRunner(o => o.WithLogger(new QueueLogger(logged)).CacheLimit = 1 << 20);
+        var log = new LogCollector();
+        TestRunner runner = NewRunner(o => o.WithLogger(log).CacheLimit = 1 << 20);
         string large = Image("large"), other = Image("other");
         var never = new ImagePullConfig { PullPolicy = ImagePullPolicy.Never };
         foreach ((string image, int pulls) in new[] { (large, 1), (other, 2), (large, 3) })
         {
             await runner.PullAsync(image, cancellationToken: token);
-            while (logged.Count(l => l.Message.Contains("went over its limit", StringComparison.Ordinal)) < pulls)
+            while (log.Lines.Count(line => line.Contains("went over its limit", StringComparison.Ordinal)) < pulls)
                 await Task.Delay(20, token);
             Assert.That((await runner.GetImagesAsync(token)).Select(i => i.Reference), Is.EqualTo(new[] { image }));
             TestRunner another = NewRunner();
@@ -124,10 +122,10 @@ internal sealed class PruneTests : RunnerFixture
         }
 
         await runner.DisposeAsync();
-        string[] warnings = [.. logged.Where(l => l.Level >= LogLevel.Warning).Select(l => l.Message)];
+        string[] warnings = [.. log.Lines.Where(line => line.StartsWith("Warning: ", StringComparison.Ordinal))];
         Assert.That(warnings, Has.Length.EqualTo(2), string.Join('\n', warnings));
-        Assert.That(warnings[0], Does.StartWith($"Image {large} ").And.Contain("1048576").And.Contain("ContainerRunnerOptions.CacheLimit"));
-        Assert.That(warnings[1], Does.StartWith($"Image {other} "));
+        Assert.That(warnings[0], Does.StartWith($"Warning: Image {large} ").And.Contain("1048576").And.Contain("ContainerRunnerOptions.CacheLimit"));
+        Assert.That(warnings[1], Does.StartWith($"Warning: Image {other} "));
     }
 
     [Test, CancelAfter(120_000)]
@@ -209,17 +207,6 @@ internal sealed class PruneTests : RunnerFixture
         .Sum(layer => JsonDocument.Parse(File.ReadAllText(Path.Combine(layer, "layer.json"))).RootElement.GetProperty("Bytes").GetInt64());
 
     private int Count(string directory) => Directory.GetFiles(Path.Combine(Cache, directory)).Length;
-
-    private sealed class QueueLogger(ConcurrentQueue<(LogLevel Level, string Message)> logged) : ILogger
-    {
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            logged.Enqueue((logLevel, formatter(state, exception)));
-    }
 
     private void Age(TimeSpan by)
     {

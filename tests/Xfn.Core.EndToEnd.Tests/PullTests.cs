@@ -10,8 +10,8 @@ internal sealed class PullTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_pull_tells_how_far_each_layer_is_and_the_image_then_runs_without_asking(CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
-        string image = await registry.PushAsync(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))), "fn:v1", token);
+        using var registry = new DockerRegistry();
+        string image = registry.Push(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))), "fn:v1");
         TestRunner runner = NewRunner();
         var progress = new Recorder();
         CachedImage pulled = await runner.PullAsync(image, null, progress, token);

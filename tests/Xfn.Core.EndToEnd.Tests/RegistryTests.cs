@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Images from a real registry, pushed by skopeo.</summary>
@@ -12,9 +10,9 @@ internal sealed class RegistryTests : RunnerFixture
         Ways.SkipPrepared("a prepared run has its image from the cache, always");
         string image;
         TestRunner runner = NewRunner();
-        await using (LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token))
+        using (var registry = new DockerRegistry())
         {
-            image = await registry.PushAsync(Write(TestImage.Command("cat")), "team/echo:v1", token);
+            image = registry.Push(Write(TestImage.Command("cat")), "team/echo:v1");
             RunFunctionResponse cold = await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token);
             RunFunctionResponse asked = await RunAsync(runner, image, ImagePullPolicy.Always, token);
             Assert.That((Text(cold.Output), cold.Statistics.FromCache, asked.Statistics.FromCache), Is.EqualTo(("in", false, true)));
@@ -29,11 +27,11 @@ internal sealed class RegistryTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_tag_that_has_moved_is_followed_when_the_registry_is_asked(CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        using var registry = new DockerRegistry();
         TestRunner runner = NewRunner();
-        string image = await registry.PushAsync(Write(TestImage.Shell("echo one"), "one"), "fn:v1", token);
+        string image = registry.Push(Write(TestImage.Shell("echo one"), "one"), "fn:v1");
         Assert.That(Text((await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token)).Output), Is.EqualTo("one\n"));
-        await registry.PushAsync(Write(TestImage.Shell("echo two"), "two"), "fn:v1", token);
+        registry.Push(Write(TestImage.Shell("echo two"), "two"), "fn:v1");
         Assert.That(Text((await RunAsync(runner, image, ImagePullPolicy.IfNotPresent, token)).Output), Is.EqualTo("one\n"));
         RunFunctionResponse moved = await RunAsync(runner, image, ImagePullPolicy.Always, token);
         Assert.That(Text(moved.Output), Is.EqualTo("two\n"));
@@ -44,7 +42,7 @@ internal sealed class RegistryTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task An_image_that_the_registry_lacks_is_told(CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
+        using var registry = new DockerRegistry();
         await Assert.ThatAsync(
             () => RunAsync(NewRunner(), $"{registry.Host}/no/such:image", ImagePullPolicy.IfNotPresent, token),
             Throws.InstanceOf<ImageNotFoundException>().With.Message.Contains("no/such:image"));
@@ -53,7 +51,7 @@ internal sealed class RegistryTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_registry_that_is_not_there_is_told(CancellationToken token)
     {
-        string image = $"127.0.0.1:{LocalRegistry.FreePort()}/fn:v1";
+        string image = $"127.0.0.1:{DockerRegistry.FreePort()}/fn:v1";
         var error = await Assert.CatchAsync<XfnException>(() => RunAsync(NewRunner(), image, ImagePullPolicy.IfNotPresent, token));
         Assert.That(error!.Stage, Is.EqualTo(RunStage.Resolve));
         Assert.That(error.Message, Does.Contain(image.Split('/')[0]).And.Contain("refused"));
@@ -63,8 +61,8 @@ internal sealed class RegistryTests : RunnerFixture
     public async Task Credentials_are_in_no_file_argument_or_environment(CancellationToken token)
     {
         const string secret = "correct-horse-battery-staple";
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
-        string image = await registry.PushAsync(Write(TestImage.Shell("env; sleep 1")), "fn:v1", token);
+        using var registry = new DockerRegistry();
+        string image = registry.Push(Write(TestImage.Shell("env; sleep 1")), "fn:v1");
         Task<RunFunctionResponse> run = NewRunner().RunFunctionAsync(
             new RunFunctionRequest { Image = image, ImagePullConfig = new() { Auth = new ImagePullAuth { Username = secret, Password = secret, IdentityToken = secret } } }, token);
         var seen = new List<string>();

@@ -23,7 +23,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         public Func<ImageExecutionConfig, ImageExecutionConfig> Config { get; init; } = config => config;
 
         /// <summary>What the image has above busybox.</summary>
-        public Action<TarBuilder>? Layer { get; init; }
+        public Action<LayerTar>? Layer { get; init; }
 
         public Action<BundleOptions> Options { get; init; } = _ => { };
 
@@ -120,7 +120,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         yield return new("/etc/passwd is a FIFO") { Layer = tar => tar.Directory("etc").Fifo("etc/passwd").Fifo("etc/group") };
         yield return new("system calls") { Command = ["/syscalls"] };
 
-        static TarBuilder Parent(TarBuilder tar, string name) => name.Contains('/') ? tar.Directory(name.Split('/')[0]) : tar;
+        static LayerTar Parent(LayerTar tar, string name) => name.Contains('/') ? tar.Directory(name.Split('/')[0]) : tar;
     }
 
     /// <summary>Commands that are programs or are not.</summary>

@@ -87,7 +87,7 @@ internal sealed class RuntimeTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Without_crun_functions_run(CancellationToken token)
     {
-        HostResult result = await HostProcess.RunUnderAsync(
+        ToolResult result = await HostProcess.RunUnderAsync(
             "mount --make-rprivate / && mount --bind /dev/null /usr/bin/crun",
             ["env", "-u", "XFN_TEST_RUNTIME", Environment.ProcessPath!, "run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null"],
             token);

@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Namespaces;
-using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 

@@ -35,7 +35,7 @@ internal sealed class SourceTests : RunnerFixture
     public async Task An_image_in_memory_is_known_to_its_own_runner_alone(CancellationToken token)
     {
         // Nothing listens there: who asks the registry is refused.
-        string name = $"127.0.0.1:{LocalRegistry.FreePort()}/hello";
+        string name = $"127.0.0.1:{DockerRegistry.FreePort()}/hello";
         var images = new InMemoryImageFetcher();
         Add(images, name, "memory");
         TestRunner memory = NewRunner(o => o.ImageFetcher = images);
@@ -47,7 +47,7 @@ internal sealed class SourceTests : RunnerFixture
         await Assert.ThatAsync(() => RunAsync(registry, name, token), Throws.InstanceOf<XfnException>().With.Message.Contains("refused"));
         await Assert.ThatAsync(() => RunAsync(registry, name, token, ImagePullPolicy.Never), Throws.InstanceOf<ImageNotFoundException>());
         Assert.That((await registry.GetImagesAsync(token)).Select(i => i.Reference), Is.EqualTo(new[] { "" }));
-        HostResult commandLine = await HostProcess.RunAsync(HostProcess.Xfn, ["run", "--cache-dir", Cache, name, "/dev/null"], token);
+        ToolResult commandLine = await Tool.RunAsync(HostProcess.Xfn, ["run", "--cache-dir", Cache, name, "/dev/null"], token);
         Assert.That((commandLine.ExitCode, commandLine.Error.Contains("refused")), Is.EqualTo((125, true)), commandLine.Error);
 
         var others = new InMemoryImageFetcher();
@@ -96,10 +96,10 @@ internal sealed class SourceTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_mirror_does_not_answer_for_the_registry_where_it_is_not_asked(CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Directory.CreateDirectory(Path.Combine(Scratch, "a")).FullName, token);
-        await using LocalRegistry mirror = await LocalRegistry.StartAsync(Directory.CreateDirectory(Path.Combine(Scratch, "b")).FullName, token);
-        string image = await registry.PushAsync(Write(TestImage.Shell("echo registry"), "1"), "fn:v1", token);
-        await mirror.PushAsync(Write(TestImage.Shell("echo mirror"), "2"), "fn:v1", token);
+        using var registry = new DockerRegistry();
+        using var mirror = new DockerRegistry();
+        string image = registry.Push(Write(TestImage.Shell("echo registry"), "1"), "fn:v1");
+        mirror.Push(Write(TestImage.Shell("echo mirror"), "2"), "fn:v1");
         TestRunner mirrored = NewRunner(o => o.Registry.Mirrors[registry.Host] = [mirror.Host]);
         TestRunner direct = NewRunner();
         for (int i = 0; i < 2; i++)
@@ -112,8 +112,8 @@ internal sealed class SourceTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task What_a_registrys_name_means_is_kept_where_it_always_was(CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
-        string image = await registry.PushAsync(Write(TestImage.Shell("echo one")), "fn:v1", token);
+        using var registry = new DockerRegistry();
+        string image = registry.Push(Write(TestImage.Shell("echo one")), "fn:v1");
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image }, token);
         string file = Directory.GetFiles(Path.Combine(Cache, "refs")).Single();
         string digest = response.Statistics.ImageDigest.ToString();

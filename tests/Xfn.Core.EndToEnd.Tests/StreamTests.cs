@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text;
 using Moq;
-using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 

@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>Images that hold too much: refused by the limit's name, with nothing left, and other images go on.</summary>
@@ -56,7 +54,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task Layers_that_are_too_much_together_are_refused_also_when_the_cache_has_them(CancellationToken token)
     {
-        Action<TarBuilder>[] layers = [t => t.File("a", Random(3 * Mebibyte)), t => t.File("b", Random(3 * Mebibyte))];
+        Action<LayerTar>[] layers = [t => t.File("a", Random(3 * Mebibyte)), t => t.File("b", Random(3 * Mebibyte))];
         string together = Write(TestImage.Shell("true").WithLayer(layers[0]).WithLayer(layers[1]), "together");
         string first = Write(TestImage.Shell("true").WithLayer(layers[0]), "first"), second = Write(TestImage.Shell("true").WithLayer(layers[1]), "second");
         void Tight(UnpackLimits l) => Small(l).MaxImageBytes = 6 * Mebibyte;
@@ -86,7 +84,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
     [CancelAfter(60_000)]
     public async Task A_layer_that_grows_too_much_is_refused_long_before_it_is_whole(bool gzip, CancellationToken token)
     {
-        byte[] tar = new TarBuilder().File("zeros", new byte[200 * Mebibyte]).ToArray();
+        byte[] tar = new LayerTar().File("zeros", new byte[200 * Mebibyte]).ToArray();
         using var packed = new MemoryStream();
         using (Stream packer = gzip ? new System.IO.Compression.GZipStream(packed, System.IO.Compression.CompressionLevel.Fastest, leaveOpen: true)
             : new SharpCompress.Compressors.ZStandard.CompressionStream(packed, leaveOpen: true))
@@ -101,7 +99,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
 
     [Test, CancelAfter(60_000)]
     public async Task What_stands_behind_an_archives_end_counts_as_well(CancellationToken token) => await RefusedAsync(
-        Write(TestImage.Shell("true").WithTar([.. new TarBuilder().File("a", "a").ToArray(), .. new byte[8 * Mebibyte]])), l => Small(l), token, nameof(UnpackLimits.MaxLayerBytes), "archive");
+        Write(TestImage.Shell("true").WithTar([.. new LayerTar().File("a", "a").ToArray(), .. new byte[8 * Mebibyte]])), l => Small(l), token, nameof(UnpackLimits.MaxLayerBytes), "archive");
 
     private static UnpackLimits Small(UnpackLimits limits)
     {
@@ -109,7 +107,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
         return limits;
     }
 
-    private static TarBuilder Fill(TarBuilder tar, int files, string prefix)
+    private static LayerTar Fill(LayerTar tar, int files, string prefix)
     {
         for (int i = 0; i < files; i++)
             tar.File($"{prefix}{i}", "");

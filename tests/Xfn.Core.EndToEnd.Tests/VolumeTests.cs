@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -106,7 +105,7 @@ internal sealed class VolumeTests : RunnerFixture
             Directory.CreateDirectory(directory);
         try
         {
-            HostResult mounted = await HostProcess.RunAsync(
+            ToolResult mounted = await Tool.RunAsync(
                 "sh", ["-ec", "mount -t tmpfs tmpfs $2; mkdir $2/lower $2/upper $2/work; mount -t overlay overlay -o lowerdir=$2/lower,upperdir=$2/upper,workdir=$2/work $1", "sh", .. directories], token);
             Assert.That(mounted.ExitCode, Is.Zero, mounted.Error);
             await using ContainerRunner runner = new(o => o.WithCacheDir(Cache).Bundle = new() { VolumeBytes = 64 << 10 });
@@ -126,7 +125,7 @@ internal sealed class VolumeTests : RunnerFixture
         }
         finally
         {
-            await HostProcess.RunAsync("umount", directories, CancellationToken.None);
+            await Tool.RunAsync("umount", directories, CancellationToken.None);
         }
     }
 

@@ -40,7 +40,7 @@ internal sealed class HealthCheckTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_remote_runner_is_as_healthy_as_its_server(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
         string address = AddressOf(server);
         HealthReportEntry there = await CheckAsync(s => s.AddRemoteContainerRunner(o => o.Addresses = [address]), token);
         Assert.That(there.Status, Is.EqualTo(HealthStatus.Healthy), there.Description);

@@ -2,7 +2,6 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests;
@@ -92,7 +91,7 @@ internal sealed class ServiceTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_remote_runner_comes_from_the_configuration(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
         IConfiguration configuration = Configure(("Xfn:Addresses:0", AddressOf(server)), ("Xfn:PullTimeAllowance", "00:01:00"), ("Xfn:RetryLostRuns", "true"));
         IHost host = Build(services => services.AddRemoteContainerRunner(configuration.GetSection("Xfn")));
         await host.StartAsync(token);

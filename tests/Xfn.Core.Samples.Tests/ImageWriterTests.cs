@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Formats.Tar;
 using System.IO.Compression;
 using System.Security.Cryptography;
@@ -23,10 +22,10 @@ public class ImageWriterTests
     {
         Digest digest = Write("/bin/cat", "v1");
         string bundle = At("bundle");
-        Run("umoci", "unpack", "--rootless", "--image", At("layout") + ":v1", bundle);
+        Tool.Run("umoci", "unpack", "--rootless", "--image", At("layout") + ":v1", bundle);
 
-        Assert.That(Run("unshare", "--user", "--map-root-user", "chroot", bundle + "/rootfs", "/app/cat", "/app/note.txt"), Is.EqualTo("beside the program"));
-        Assert.That((string?)JsonNode.Parse(Run("skopeo", "inspect", $"oci:{At("layout")}:v1"))!["Digest"], Is.EqualTo(digest.ToString()));
+        Assert.That(Tool.Run("unshare", "--user", "--map-root-user", "chroot", bundle + "/rootfs", "/app/cat", "/app/note.txt"), Is.EqualTo("beside the program"));
+        Assert.That((string?)JsonNode.Parse(Tool.Run("skopeo", "inspect", $"oci:{At("layout")}:v1"))!["Digest"], Is.EqualTo(digest.ToString()));
     }
 
     [Test]
@@ -129,14 +128,4 @@ public class ImageWriterTests
         OciJson.ParseManifest(Blob(Index().Manifests.Single(m => m.Annotations!.Values.Contains(tag))));
 
     private byte[] Blob(Descriptor descriptor) => File.ReadAllBytes(At($"layout/blobs/sha256/{descriptor.Digest.Hex}"));
-
-    private static string Run(string program, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.That(process.ExitCode, Is.Zero, () => $"{program} {string.Join(' ', arguments)}: {error.Result}");
-        return output;
-    }
 }

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Xfn.Core.Samples.Tests;
 
 /// <summary>The sample NUnitHarness: tests that run in containers, themselves run as a process.</summary>
@@ -9,10 +7,8 @@ internal sealed class NUnitHarnessTests
     public async Task Tests_of_a_function_pass_without_registry_or_daemon(CancellationToken token)
     {
         string program = Path.Combine(AppContext.BaseDirectory.Replace("/tests/Xfn.Core.Samples.Tests/", "/samples/NUnitHarness/", StringComparison.Ordinal), "NUnitHarness");
-        using Process harness = Process.Start(new ProcessStartInfo(program, ["--no-ansi", "--progress", "off"]) { RedirectStandardOutput = true })!;
-        string output = await harness.StandardOutput.ReadToEndAsync(token);
-        await harness.WaitForExitAsync(token);
-        Assert.That(harness.ExitCode, Is.Zero, output);
-        Assert.That(output, Does.Contain("succeeded: 3"));
+        ToolResult harness = await Tool.RunAsync(program, ["--no-ansi", "--progress", "off"], token);
+        Assert.That(harness.ExitCode, Is.Zero, harness.Output);
+        Assert.That(harness.Output, Does.Contain("succeeded: 3"));
     }
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -29,7 +28,7 @@ internal sealed class RunOnServerTests
 
     [Test]
     public async Task Stdin_stdout_and_stderr_are_the_functions(CancellationToken token) =>
-        Assert.That(await RunAsync("from stdin", token, _images.Write("cat; echo to stderr >&2"), "-"), Is.EqualTo((0, "from stdin", "to stderr\n")));
+        Assert.That(await RunAsync("from stdin", token, _images.Write("cat; echo to stderr >&2"), "-"), Is.EqualTo(new ToolResult(0, "from stdin", "to stderr\n")));
 
     [Test]
     public async Task The_functions_exit_status_and_output_are_xfns(CancellationToken token)
@@ -65,8 +64,8 @@ internal sealed class RunOnServerTests
             _runner, "tcp", "127.0.0.1:0", new ContainerRunnerServerOptions { AllowLocalImages = true, CertificateFile = file, CertificateKeyFile = keyFile, ClientCertificateAuthoritiesFile = file }, token);
         string port = server.Address.Split(':')[1], image = _images.Write("cat");
         foreach (string address in new[] { "https://localhost:", "dns:///localhost:" })
-            Assert.That(await RunAsync("hi", token, "--server", address + port, "--tls-ca", file, "--tls-cert", file, "--tls-key", keyFile, image, "-"), Is.EqualTo((0, "hi", "")));
-        Assert.That((await RunAsync("hi", token, "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).Status, Is.EqualTo(125));
+            Assert.That(await RunAsync("hi", token, "--server", address + port, "--tls-ca", file, "--tls-cert", file, "--tls-key", keyFile, image, "-"), Is.EqualTo(new ToolResult(0, "hi", "")));
+        Assert.That((await RunAsync("hi", token, "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).ExitCode, Is.EqualTo(125));
     }
 
     [TestCase("--cache-dir", "/tmp/x")]
@@ -86,20 +85,9 @@ internal sealed class RunOnServerTests
         Assert.That(error, Does.Contain("'127.0.0.1:1/function"));
     }
 
-    private async Task<(int Status, string Output, string Error)> RunAsync(string input, CancellationToken token, params string[] arguments)
+    private Task<ToolResult> RunAsync(string input, CancellationToken token, params string[] arguments)
     {
         string[] server = arguments.Contains("--server") ? [] : ["--server", "unix:" + _server.Address];
-        using Process xfn = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["run", .. server, .. arguments])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        await xfn.StandardInput.WriteAsync(input);
-        xfn.StandardInput.Close();
-        Task<string> error = xfn.StandardError.ReadToEndAsync(token);
-        string output = await xfn.StandardOutput.ReadToEndAsync(token);
-        await xfn.WaitForExitAsync(token);
-        return (xfn.ExitCode, output, await error);
+        return Tool.RunAsync(Path.Combine(AppContext.BaseDirectory, "xfn"), ["run", .. server, .. arguments], token, input);
     }
 }

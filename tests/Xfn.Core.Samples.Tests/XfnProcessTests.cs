@@ -18,24 +18,21 @@ public class XfnProcessTests
     {
         // What was unpacked may belong to subordinate ids, which only root of a user namespace may delete.
         string[] remove = ["rm", "-rf", _directory];
-        using Process process = Environment.IsPrivilegedProcess
-            ? Process.Start("rm", remove[1..])
-            : Process.Start("unshare", ["--user", "--map-root-user", "--map-auto", .. remove]);
-        process.WaitForExit();
+        _ = Environment.IsPrivilegedProcess ? Tool.Run("rm", remove[1..]) : Tool.Run("unshare", ["--user", "--map-root-user", "--map-auto", .. remove]);
     }
 
     [Test]
     public async Task Stdin_stdout_and_stderr_are_the_functions(CancellationToken token)
     {
-        Finished xfn = await RunAsync("cat; echo to stderr >&2", "from stdin", token);
-        Assert.That(xfn, Is.EqualTo(new Finished(0, "from stdin", "to stderr\n")));
+        ToolResult xfn = await RunAsync("cat; echo to stderr >&2", "from stdin", token);
+        Assert.That(xfn, Is.EqualTo(new ToolResult(0, "from stdin", "to stderr\n")));
     }
 
     [Test]
     public async Task The_functions_exit_status_is_xfns(CancellationToken token)
     {
-        Finished xfn = await RunAsync("exit 3", "", token);
-        Assert.That(xfn.Status, Is.EqualTo(3));
+        ToolResult xfn = await RunAsync("exit 3", "", token);
+        Assert.That(xfn.ExitCode, Is.EqualTo(3));
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain("exited with status 3"));
     }
 
@@ -43,15 +40,15 @@ public class XfnProcessTests
     public async Task A_function_that_does_not_end_is_killed_and_xfn_exits_with_124(CancellationToken token)
     {
         var took = Stopwatch.StartNew();
-        Assert.That((await RunAsync("sleep 60", "", token, "--timeout=500ms")).Status, Is.EqualTo(124));
+        Assert.That((await RunAsync("sleep 60", "", token, "--timeout=500ms")).ExitCode, Is.EqualTo(124));
         Assert.That(took.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)));
     }
 
     [Test]
     public async Task What_xfn_cannot_do_is_125_and_one_line(CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Start("run", "--cache-dir", At("cache"), $"oci:{At("nowhere")}", "-"), token);
-        Assert.That(xfn.Status, Is.EqualTo(125));
+        ToolResult xfn = await Tool.RunAsync(Xfn, ["run", "--cache-dir", At("cache"), $"oci:{At("nowhere")}", "-"], token);
+        Assert.That(xfn.ExitCode, Is.EqualTo(125));
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(At("nowhere")).And.Matches(@"\A[^\n]*\n\z"));
     }
 
@@ -66,8 +63,8 @@ public class XfnProcessTests
             Assert.Ignore("only root may have another /dev");
         string dev = Directory.CreateDirectory(At("dev")).FullName;
         string script = $"mount -t tmpfs none {dev} && cd {dev} && cp -a /dev/zero /dev/full /dev/random /dev/urandom . && {change} && mount --move . /dev && cd / && exec \"$0\" run --cache-dir {At("cache")} oci:{At("nowhere")} - {redirections}";
-        Finished xfn = await WaitAsync(StartProgram("unshare", "--mount", "sh", "-c", script, Xfn), token);
-        Assert.That(xfn.Status, Is.EqualTo(125), xfn.Error);
+        ToolResult xfn = await Tool.RunAsync("unshare", ["--mount", "sh", "-c", script, Xfn], token);
+        Assert.That(xfn.ExitCode, Is.EqualTo(125), xfn.Error);
         Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(At("nowhere")).And.Matches(@"\A[^\n]*\n\z"));
     }
 
@@ -91,8 +88,8 @@ public class XfnProcessTests
     [TestCase("--bogus 2>/dev/full", 125, "")]
     public async Task What_cannot_be_written_is_told_where_there_is_somebody_to_tell(string command, int status, string said, CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Shell($"$0 {command}"), token);
-        Assert.That((xfn.Status, xfn.Error), Is.EqualTo((status, said)));
+        ToolResult xfn = await ShellAsync($"$0 {command}", token);
+        Assert.That((xfn.ExitCode, xfn.Error), Is.EqualTo((status, said)));
     }
 
     [TestCase("cat", ">&-", 125, "", "xfn: error: cannot write to stdout: it is closed, or not open for writing.\n")]
@@ -105,17 +102,15 @@ public class XfnProcessTests
     [TestCase("cat; echo said >&2; exit 3", "2>/dev/full", 125, "hello", "")]
     public async Task Output_of_a_function_that_cannot_be_written_fails_its_run(string script, string redirection, int status, string output, string said, CancellationToken token)
     {
-        Process xfn = Shell($"$0 run --cache-dir {At("cache")} {Function(script)} - {redirection}");
-        await xfn.StandardInput.WriteAsync("hello");
-        Assert.That(await WaitAsync(xfn, token), Is.EqualTo(new Finished(status, output, said)));
+        Assert.That(await ShellAsync($"$0 run --cache-dir {At("cache")} {Function(script)} - {redirection}", token, "hello"), Is.EqualTo(new ToolResult(status, output, said)));
     }
 
     [TestCase("yes", "")]
     [TestCase("yes >&2", "2>&1 >/dev/null")]
     public async Task A_function_whose_output_nobody_reads_any_more_is_ended(string script, string redirection, CancellationToken token)
     {
-        Finished xfn = await WaitAsync(Shell($"{{ $0 run --timeout=100s --cache-dir {At("cache")} {Function(script)} - {redirection}; echo $? >{At("status")}; }} | head -n 1"), token);
-        Assert.That(xfn, Is.EqualTo(new Finished(0, "y\n", "")));
+        ToolResult xfn = await ShellAsync($"{{ $0 run --timeout=100s --cache-dir {At("cache")} {Function(script)} - {redirection}; echo $? >{At("status")}; }} | head -n 1", token);
+        Assert.That(xfn, Is.EqualTo(new ToolResult(0, "y\n", "")));
         Assert.That(await File.ReadAllTextAsync(At("status"), token), Is.EqualTo("141\n"));
     }
 
@@ -151,8 +146,8 @@ public class XfnProcessTests
     public async Task What_was_pulled_is_listed_and_pruned(CancellationToken token)
     {
         Digest digest = new ProgramImage(Busybox()) { Arguments = ["true"] }.WriteTo(OciLayout.OpenOrCreate(At("pulled")), "v1");
-        Finished pull = await InCacheAsync("pull", token, $"oci:{At("pulled")}:v1");
-        Assert.That((pull.Status, pull.Error), Is.EqualTo((0, "")));
+        ToolResult pull = await InCacheAsync("pull", token, $"oci:{At("pulled")}:v1");
+        Assert.That((pull.ExitCode, pull.Error), Is.EqualTo((0, "")));
         Assert.That(pull.Output, Does.Contain(" downloading ").And.Contain(" done ").And.EndWith($"{digest}\n"));
         Assert.That((await InCacheAsync("images", token)).Output, Does.StartWith("REFERENCE ").And.Contain($"oci:{At("pulled")}:v1  {digest}  "));
         Assert.That((await InCacheAsync("prune", token, "--max-size=1Gi", "--max-age", "1h")).Output, Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
@@ -168,11 +163,11 @@ public class XfnProcessTests
     [Test]
     public async Task Doctor_says_what_a_run_would_fail_for(CancellationToken token)
     {
-        Finished well = await InCacheAsync("doctor", token);
-        Assert.That((well.Status, well.Error), Is.EqualTo((0, "")));
+        ToolResult well = await InCacheAsync("doctor", token);
+        Assert.That((well.ExitCode, well.Error), Is.EqualTo((0, "")));
         Assert.That(well.Output, Does.StartWith("CHECK ").And.Contain(" ok "));
-        Finished ill = await WaitAsync(Start("doctor", "--cache-dir", "/proc/nowhere"), token);
-        Assert.That(ill.Status, Is.EqualTo(1));
+        ToolResult ill = await Tool.RunAsync(Xfn, ["doctor", "--cache-dir", "/proc/nowhere"], token);
+        Assert.That(ill.ExitCode, Is.EqualTo(1));
         Assert.That(ill.Output, Does.Contain(" failed "));
     }
 
@@ -180,16 +175,12 @@ public class XfnProcessTests
     private static long Written(Process process) =>
         long.Parse(File.ReadLines($"/proc/{process.Id}/io").First(l => l.StartsWith("wchar: ", StringComparison.Ordinal))[7..], CultureInfo.InvariantCulture);
 
-    private Task<Finished> InCacheAsync(string command, CancellationToken token, params string[] options) => WaitAsync(Start([command, "--cache-dir", At("own-cache"), .. options]), token);
+    private Task<ToolResult> InCacheAsync(string command, CancellationToken token, params string[] options) => Tool.RunAsync(Xfn, [command, "--cache-dir", At("own-cache"), .. options], token);
 
     private string At(string name) => Path.Combine(_directory, name);
 
-    private async Task<Finished> RunAsync(string script, string stdin, CancellationToken token, params string[] options)
-    {
-        Process xfn = StartFunction(script, options);
-        await xfn.StandardInput.WriteAsync(stdin.AsMemory(), token);
-        return await WaitAsync(xfn, token);
-    }
+    private Task<ToolResult> RunAsync(string script, string stdin, CancellationToken token, params string[] options) =>
+        Tool.RunAsync(Xfn, ["run", "--cache-dir", At("cache"), .. options, Function(script), "-"], token, stdin);
 
     private string Busybox()
     {
@@ -203,7 +194,7 @@ public class XfnProcessTests
         return program;
     }
 
-    private Process StartFunction(string script, params string[] options) => Start(["run", "--cache-dir", At("cache"), .. options, Function(script), "-"]);
+    private Process StartFunction(string script, params string[] options) => Tool.Start(Xfn, ["run", "--cache-dir", At("cache"), .. options, Function(script), "-"]);
 
     private string Function(string script)
     {
@@ -214,30 +205,6 @@ public class XfnProcessTests
 
     private static string Xfn => Path.Combine(AppContext.BaseDirectory, "xfn");
 
-    private static Process Start(params string[] arguments) => StartProgram(Xfn, arguments);
-
     /// <summary>A shell's command line, in which $0 is xfn.</summary>
-    private static Process Shell(string command) => StartProgram("/bin/sh", "-c", command, Xfn);
-
-    private static Process StartProgram(string program, params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(program, arguments)
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-
-    private static async Task<Finished> WaitAsync(Process xfn, CancellationToken token)
-    {
-        using (xfn)
-        {
-            xfn.StandardInput.Close();
-            Task<string> error = xfn.StandardError.ReadToEndAsync(token);
-            string output = await xfn.StandardOutput.ReadToEndAsync(token);
-            await xfn.WaitForExitAsync(token);
-            return new Finished(xfn.ExitCode, output, await error);
-        }
-    }
-
-    private sealed record Finished(int Status, string Output, string Error);
+    private static Task<ToolResult> ShellAsync(string command, CancellationToken token, string stdin = "") => Tool.RunAsync("/bin/sh", ["-c", command, Xfn], token, stdin);
 }

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 
 namespace Xfn.Core.Server.Tests;

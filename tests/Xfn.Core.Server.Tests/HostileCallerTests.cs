@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Health.V1;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 using Protocol = Xfn.Core.Remote.Protocol;
 

@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 
 namespace Xfn.Core.Server.Tests;

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging.Abstractions;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 
 namespace Xfn.Core.Server.Tests;

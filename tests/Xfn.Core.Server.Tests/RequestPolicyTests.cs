@@ -1,5 +1,3 @@
-using Xfn.Core.Server.Tests.Support;
-
 namespace Xfn.Core.Server.Tests;
 
 public class RequestPolicyTests

@@ -8,7 +8,6 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Remote;
 using Xfn.Core.Server.Tests.Support;
 using Protocol = Xfn.Core.Remote.Protocol;

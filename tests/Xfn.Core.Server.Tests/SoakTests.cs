@@ -7,7 +7,6 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Grpc.Health.V1;
 using Grpc.Net.Client;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 using Protocol = Xfn.Core.Remote.Protocol;
 

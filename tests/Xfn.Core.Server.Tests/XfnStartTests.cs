@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Server.Tests.Support;
 
 namespace Xfn.Core.Server.Tests;

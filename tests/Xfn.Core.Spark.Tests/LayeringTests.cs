@@ -1,5 +1,3 @@
-using Xfn.Core.Tests.Conventions;
-
 namespace Xfn.Core.Spark.Tests;
 
 /// <summary>spark keeps to its map in docs/architecture.md.</summary>

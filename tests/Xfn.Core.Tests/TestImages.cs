@@ -1,5 +1,3 @@
-using Xfn.Core.Tests.Registry;
-
 namespace Xfn.Core.Tests;
 
 /// <summary>A layout made by umoci, once for all tests: an image of two layers, tagged v1, and the same configured otherwise, tagged v2.</summary>

@@ -19,21 +19,14 @@ internal sealed class BoundedHost : IAsyncDisposable
         CgroupManager manager = CgroupManager.Detect(Path.Combine(scratch, "bounds"));
         bool limits = manager.Support.Usable.HasFlag(CgroupControllers.Memory | CgroupControllers.Pids);
         Cgroup bounds = manager.Create("bounds", limits ? new CgroupLimits { MemoryBytes = 1 << 30, Pids = Processes } : new CgroupLimits());
-        Process process = HostProcess.Start(
+        Process process = Tool.Start(
             "sh", ["-c", $"read go; {(Environment.IsPrivilegedProcess ? "" : $"ulimit -u {Processes}; ")}exec \"$0\" \"$@\"", HostProcess.Xfn, .. arguments]);
         bounds.Add(process.Id);
         await process.StandardInput.WriteLineAsync("go".AsMemory(), token);
-        process.StandardInput.Close();
         return new BoundedHost(process, manager, bounds);
     }
 
-    public async Task<HostResult> EndAsync(CancellationToken token)
-    {
-        using StreamReader stdout = _process.StandardOutput, stderr = _process.StandardError;
-        Task<string> output = stdout.ReadToEndAsync(token), error = stderr.ReadToEndAsync(token);
-        await _process.WaitForExitAsync(token);
-        return new HostResult(_process.ExitCode, await output, await error);
-    }
+    public Task<ToolResult> EndAsync(CancellationToken token) => Tool.EndAsync(_process, token);
 
     public async ValueTask DisposeAsync()
     {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Formats.Tar;
 using System.IO.Compression;
 using System.Text;
@@ -140,13 +139,13 @@ internal sealed class Corpus(string directory)
                 // The tarball of go-containerregistry: the configuration by its digest, compressed layers by theirs; and kaniko's own whiteouts, also below directories that no layer has.
                 return WriteDockerArchive(file, "kaniko", compress: true,
                     (Rootfs(), null),
-                    (new TarBuilder().Directory("usr/").Directory("usr/share/").File("usr/share/.wh.gone", "").Directory("own/").Directory("own/deep/").File("own/deep/.wh.ghost", "").ToArray(), null));
+                    (new LayerTar().Directory("usr/").Directory("usr/share/").File("usr/share/.wh.gone", "").Directory("own/").Directory("own/deep/").File("own/deep/.wh.ghost", "").ToArray(), null));
             case "jib":
-                return WriteDockerArchive(file, "jib", compress: true, (Rootfs(), null), (new TarBuilder().Directory("/app/").Directory("/app/classes/").File("/app/classes/Main.class", "class").ToArray(), null));
+                return WriteDockerArchive(file, "jib", compress: true, (Rootfs(), null), (new LayerTar().Directory("/app/").Directory("/app/classes/").File("/app/classes/Main.class", "class").ToArray(), null));
             case "nix":
                 // dockerTools: layers in directories of their own, uncompressed, names that begin with ./, all files read-only and of second 1, links into the store.
                 return WriteDockerArchive(file, "nix", compress: false,
-                    (new TarBuilder().Directory("./").Directory("./usr/", Read).Directory("./usr/store/", Read).File("./usr/store/x", "x", (UnixFileMode)0b100_100_100).Link("./app", "usr/store").ToArray(), "store"),
+                    (new LayerTar().Directory("./").Directory("./usr/", Read).Directory("./usr/store/", Read).File("./usr/store/x", "x", (UnixFileMode)0b100_100_100).Link("./app", "usr/store").ToArray(), "store"),
                     (Rootfs(), "root"));
             default:
                 throw new ArgumentException($"no builder '{builder}'");
@@ -219,7 +218,7 @@ internal sealed class Corpus(string directory)
         if (!(await RunAsync(["sh", "-c", "dotnet --list-sdks 2>/dev/null || true"], token)).StartsWith($"{Environment.Version.Major}.", StringComparison.Ordinal))
             Assert.Ignore("There is no .NET SDK in the tests' PATH.");
         string project = Directory.CreateDirectory(file + ".project").FullName, archive = file + ".tar";
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(project, token);
+        using var registry = new DockerRegistry();
         await RunAsync(["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", "--dest-compress", "--dest-compress-format=gzip", StoredImage, $"docker://{registry.Host}/base:v1"], token);
         await File.WriteAllTextAsync(Path.Combine(project, "program.cs"), "System.Console.WriteLine();", token);
         await File.WriteAllTextAsync(Path.Combine(project, "program.csproj"), $"""
@@ -251,7 +250,7 @@ internal sealed class Corpus(string directory)
 
     private static byte[] Rootfs()
     {
-        var tar = new TarBuilder().Directory("bin/").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("bin/view", View)
+        var tar = new LayerTar().Directory("bin/").File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101).File("bin/view", View)
             .Directory("srv/").File("srv/a", "a").File("srv/b", "b", uid: 1000, gid: 50).HardLink("srv/hard", "srv/a").Link("srv/link", "../usr/share").Directory("usr/").Directory("usr/share/").File("usr/share/gone", "gone");
         foreach (string applet in new[] { "sh", "id", "env", "cat" })
             tar.Link($"bin/{applet}", "busybox");
@@ -298,28 +297,10 @@ internal sealed class Corpus(string directory)
 
     private async Task<string> RunAsync(string[] command, CancellationToken token)
     {
-        using Process process = Process.Start(new ProcessStartInfo("unshare", ["--mount", "--propagation=private", "sh", "-c", OwnNamespace, "sh", .. command])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            WorkingDirectory = directory,
-            Environment = { ["CONTAINERS_CONF"] = At("containers.conf") },
-        })!;
-
-        // The process leaves them open when it is disposed.
-        using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
-        try
-        {
-            Task<string> errors = stderr.ReadToEndAsync(token);
-            string output = await stdout.ReadToEndAsync(token);
-            await process.WaitForExitAsync(token);
-            Assert.That(process.ExitCode, Is.Zero, $"{string.Join(' ', command)}\n{await errors}");
-            return output;
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-        }
+        ToolResult result = await Tool.RunAsync(
+            "unshare", ["--mount", "--propagation=private", $"--wd={directory}", "sh", "-c", OwnNamespace, "sh", .. command], token,
+            environment: new() { ["CONTAINERS_CONF"] = At("containers.conf") });
+        Assert.That(result.ExitCode, Is.Zero, $"{string.Join(' ', command)}\n{result.Error}");
+        return result.Output;
     }
 }

@@ -1,5 +1,3 @@
-using Xfn.Core.Spark.Tests.Support;
-
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
 /// <summary>How often to do what takes long.</summary>

@@ -19,14 +19,14 @@ internal static class Estargz
         using var blob = new MemoryStream();
         using var plain = new MemoryStream();
         var entries = new List<object>();
-        foreach ((string name, string type, Func<TarBuilder, TarBuilder> add) in Entries())
+        foreach ((string name, string type, Func<LayerTar, LayerTar> add) in Entries())
         {
             entries.Add(new { name, type, offset = blob.Position });
-            Add(add(new TarBuilder()).ToArray()[..^EndBytes]);
+            Add(add(new LayerTar()).ToArray()[..^EndBytes]);
         }
 
         long tableAt = blob.Position;
-        Add(new TarBuilder().File("stargz.index.json", JsonSerializer.Serialize(new { version = 1, entries })).ToArray());
+        Add(new LayerTar().File("stargz.index.json", JsonSerializer.Serialize(new { version = 1, entries })).ToArray());
         blob.Write(Footer(tableAt));
         return new TestImage { Config = config }.WithBlob(blob.ToArray(), Digest.Compute(plain.ToArray()), MediaTypes.OciLayerGzip);
 
@@ -38,7 +38,7 @@ internal static class Estargz
         }
     }
 
-    private static IEnumerable<(string Name, string Type, Func<TarBuilder, TarBuilder> Add)> Entries()
+    private static IEnumerable<(string Name, string Type, Func<LayerTar, LayerTar> Add)> Entries()
     {
         yield return ("bin/", "dir", tar => tar.Directory("bin/"));
         yield return ("bin/busybox", "reg", tar => tar.File("bin/busybox", File.ReadAllBytes("/bin/busybox"), (UnixFileMode)0b111_101_101));

@@ -11,7 +11,7 @@ internal sealed class SlowRegistry : IAsyncDisposable
     private readonly HttpListener _listener = new();
     private readonly CancellationTokenSource _end = new();
     private readonly string _layout;
-    private readonly string _host = $"127.0.0.1:{LocalRegistry.FreePort()}";
+    private readonly string _host = $"127.0.0.1:{DockerRegistry.FreePort()}";
     private readonly Task _serving;
     private long _sent;
 

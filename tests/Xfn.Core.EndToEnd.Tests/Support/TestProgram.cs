@@ -13,7 +13,7 @@ internal static class TestProgram
         }
         else
         {
-            HostResult built = await HostProcess.RunAsync("clang", ["-static", "-O1", "-pthread", "-o", program, ready + ".c"], token);
+            ToolResult built = await Tool.RunAsync("clang", ["-static", "-O1", "-pthread", "-o", program, ready + ".c"], token);
             Assert.That(built.ExitCode, Is.Zero, built.Error);
         }
 

@@ -33,7 +33,7 @@ internal sealed class AddressTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_server_answers_at_a_path(CancellationToken token)
     {
-        await using ContainerRunnerServer server = await ServeAsync(StubRunner.Echo(), "unix", Path.Combine(Scratch, "xfn.sock"));
+        await using ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", Path.Combine(Scratch, "xfn.sock"));
         Assert.That(Text((await Call(server).RunFunctionAsync(Request("path"), token)).Output), Is.EqualTo("path"));
         Assert.That(Text((await Call("unix://" + server.Address).RunFunctionAsync(Request("uri"), token)).Output), Is.EqualTo("uri"));
     }
@@ -41,14 +41,14 @@ internal sealed class AddressTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_server_answers_at_a_name_in_the_abstract_namespace(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo(), "unix", $"@xfn-test/{Guid.NewGuid():N}.sock");
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", $"@xfn-test/{Guid.NewGuid():N}.sock");
         Assert.That(Text((await Call(server).RunFunctionAsync(Request("abstract"), token)).Output), Is.EqualTo("abstract"));
     }
 
     [Test, CancelAfter(30_000)]
     public async Task Servers_answer_at_all_addresses_of_a_name(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
         RemoteContainerRunner remote = Call($"dns:///localhost:{IPEndPoint.Parse(server.Address).Port}");
         Assert.That(Text((await remote.RunFunctionAsync(Request("name"), token)).Output), Is.EqualTo("name"));
     }
@@ -59,7 +59,7 @@ internal sealed class AddressTests : ServedFixture
         using X509Certificate2 authority = Certificate("authority", null);
         using X509Certificate2 serverCertificate = Certificate("server", authority);
         using X509Certificate2 client = Certificate("client", authority);
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo(), configure: o =>
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), configure: o =>
         {
             o.Certificate = serverCertificate;
             o.ClientCertificateAuthorities.Add(authority);
@@ -80,7 +80,7 @@ internal sealed class AddressTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_server_tells_whether_it_takes_runs(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
         RemoteContainerRunner remote = Call(server);
         Assert.That(await remote.IsServingAsync(token));
         await server.DisposeAsync();

@@ -9,7 +9,7 @@ internal sealed class FleetTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task Runs_go_to_all_servers_in_turn(CancellationToken token)
     {
-        StubRunner[] runners = [StubRunner.Echo(), StubRunner.Echo(), StubRunner.Echo()];
+        StubRunner[] runners = [new StubRunner(), new StubRunner(), new StubRunner()];
         RemoteContainerRunner remote = await CallAllAsync(runners);
 
         // The first calls go to the servers that are connected first.
@@ -25,7 +25,7 @@ internal sealed class FleetTests : ServedFixture
     public async Task A_run_that_one_server_is_too_busy_for_goes_to_another(CancellationToken token)
     {
         var busy = new StubRunner(new RunnerBusyException("cannot take another run."));
-        var free = StubRunner.Echo();
+        var free = new StubRunner();
         RemoteContainerRunner remote = await CallAllAsync(busy, free);
         for (int i = 0; i < 10; i++)
             Assert.That(Text((await remote.RunFunctionAsync(Request($"{i}"), token)).Output), Is.EqualTo($"{i}"));

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests.Remote;
@@ -17,9 +16,9 @@ internal sealed class KilledServerTests : RunnerFixture
     [CancelAfter(120_000)]
     public async Task No_run_is_lost_or_answered_wrong_beyond_what_is_documented(bool retryLostRuns, CancellationToken token)
     {
-        await using LocalRegistry registry = await LocalRegistry.StartAsync(Scratch, token);
-        string image = await registry.PushAsync(Write(TestImage.Command("cat")), "cat", token);
-        ServerProcess[] servers = [.. Enumerable.Range(0, Servers).Select(i => new ServerProcess(Path.Combine(Scratch, $"cache-{i}"), LocalRegistry.FreePort()))];
+        using var registry = new DockerRegistry();
+        string image = registry.Push(Write(TestImage.Command("cat")), "cat");
+        ServerProcess[] servers = [.. Enumerable.Range(0, Servers).Select(i => new ServerProcess(Path.Combine(Scratch, $"cache-{i}"), DockerRegistry.FreePort()))];
         var lost = new ConcurrentBag<ServerUnavailableException>();
         int answered = 0, begun = 0, kills = 0;
         try

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests.Remote;
@@ -71,7 +70,7 @@ internal sealed class LifetimeTests : ServedFixture
     [Test, CancelAfter(60_000)]
     public async Task A_fleet_of_which_no_server_answers_is_told_within_two_seconds(CancellationToken token)
     {
-        string addresses = string.Join(',', Enumerable.Range(0, 3).Select(_ => $"http://127.0.0.1:{LocalRegistry.FreePort()}"));
+        string addresses = string.Join(',', Enumerable.Range(0, 3).Select(_ => $"http://127.0.0.1:{DockerRegistry.FreePort()}"));
         RemoteContainerRunner remote = Call(addresses);
         var clock = Stopwatch.StartNew();
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
@@ -82,7 +81,7 @@ internal sealed class LifetimeTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_deadline_is_counted_by_the_runners_own_clock_whatever_the_time_of_day(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(StubRunner.Echo());
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
         RemoteContainerRunner remote = Call(AddressOf(server), o => o.TimeProvider = new OtherYear());
         Assert.That(await remote.IsServingAsync(token));
         Assert.That(Text((await remote.RunFunctionAsync(Request("hi"), token)).Output), Is.EqualTo("hi"));

@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Text;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests.Remote;
@@ -135,7 +134,7 @@ internal sealed class ParityTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task An_input_over_the_limit_is_refused_before_it_is_sent(CancellationToken token)
     {
-        var stub = StubRunner.Echo();
+        var stub = new StubRunner();
         RemoteContainerRunner remote = Call(AddressOf(await ServeAsync(stub)), o => o.MaxStdioBytes = 10);
         await Assert.ThrowsAsync<InvalidRequestException>(() => remote.RunFunctionAsync(Request("eleven byte"), token));
         await Assert.ThrowsAsync<InvalidRequestException>(

@@ -1,5 +1,3 @@
-using Xfn.Core.EndToEnd.Tests.Support;
-
 namespace Xfn.Core.Hosting.Tests.Support;
 
 /// <summary>Servers and their clients for a test, and a look around afterwards.</summary>

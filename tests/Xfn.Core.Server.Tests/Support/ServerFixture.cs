@@ -1,7 +1,6 @@
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Grpc.Net.Client;
-using Xfn.Core.EndToEnd.Tests.Support;
 using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server.Tests.Support;

@@ -23,8 +23,6 @@ internal sealed class ContainerRun : IDisposable
             File.CreateSymbolicLink(Path.Combine(bin, applet), "busybox");
     }
 
-    public sealed record Result(int ExitCode, string Output, string Error);
-
     /// <summary>The image's files, to add to.</summary>
     public string Image { get; }
 
@@ -45,22 +43,16 @@ internal sealed class ContainerRun : IDisposable
             Assert.Ignore("mapping 65,536 ids takes root");
     }
 
-    public async Task<Result> RunAsync(ContainerSpecification container, bool singleId, CancellationToken cancellationToken)
+    public async Task<ToolResult> RunAsync(ContainerSpecification container, bool singleId, CancellationToken cancellationToken)
     {
         string script = Path.Combine(_directory, "run.sh");
         await File.WriteAllBytesAsync(Path.Combine(_directory, "config.json"), RuntimeConfigWriter.Write(container, TakesFilter), cancellationToken).ConfigureAwait(false);
         await File.WriteAllTextAsync(script, Script(container), cancellationToken).ConfigureAwait(false);
 
-        var start = new ProcessStartInfo("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         string[] mapping = singleId ? ["--map-root-user"] : ["--user", "--keep-caps"];
         string enter = singleId ? "exec sh" : "echo $$; read go; exec setpriv --reuid=0 --regid=0 --clear-groups sh";
-        foreach (string argument in (string[])["--mount", "--", "sh", "-c", $"{Outside}; exec unshare \"$@\"", "sh",
-            .. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"])
-        {
-            start.ArgumentList.Add(argument);
-        }
-
-        using Process process = Process.Start(start)!;
+        using Process process = Tool.Start("unshare", ["--mount", "--", "sh", "-c", $"{Outside}; exec unshare \"$@\"", "sh",
+            .. mapping, "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", $"{enter} '{script}'"]);
         using CancellationTokenRegistration kill = cancellationToken.Register(() => process.Kill(entireProcessTree: true));
         if (!singleId)
         {
@@ -70,11 +62,8 @@ internal sealed class ContainerRun : IDisposable
             await File.WriteAllTextAsync($"/proc/{pid}/gid_map", "0 2010000000 65536", cancellationToken).ConfigureAwait(false);
             await process.StandardInput.WriteLineAsync("go".AsMemory(), cancellationToken).ConfigureAwait(false);
         }
-        process.StandardInput.Close();
-        Task<string> output = process.StandardOutput.ReadToEndAsync(cancellationToken);
-        Task<string> error = process.StandardError.ReadToEndAsync(cancellationToken);
-        await process.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
-        return new Result(process.ExitCode, await output.ConfigureAwait(false), await error.ConfigureAwait(false));
+
+        return await Tool.EndAsync(process, cancellationToken).ConfigureAwait(false);
     }
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);

@@ -50,7 +50,7 @@ internal sealed class ContainerTests(bool singleId)
     [TestCase("mkfifo /tmp/p && (echo x >/tmp/p & cat /tmp/p)", "x\n")]
     public async Task A_function_sees(string script, string expected, CancellationToken token)
     {
-        ContainerRun.Result result = await Run(script, token);
+        ToolResult result = await Run(script, token);
         Assert.That(result.Output, Is.EqualTo(expected), result.Error);
     }
 
@@ -82,7 +82,7 @@ internal sealed class ContainerTests(bool singleId)
     [TestCase("nc -w 1 192.0.2.53 53 </dev/null")]
     public async Task A_function_may_not(string script, CancellationToken token)
     {
-        ContainerRun.Result result = await Run($"({script}) && echo did", token);
+        ToolResult result = await Run($"({script}) && echo did", token);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(result.Output, Does.Not.Contain("did"));
@@ -98,7 +98,7 @@ internal sealed class ContainerTests(bool singleId)
     [TestCase("/dev/shm", 64 << 20)]
     public async Task A_file_system_in_memory_is_full_at_its_size(string directory, long bytes, CancellationToken token)
     {
-        ContainerRun.Result result = await Run($"dd if=/dev/zero of={directory}/f bs=4k 2>&1; stat -c %s {directory}/f", token, new BundleOptions { TmpBytes = 1 << 20 });
+        ToolResult result = await Run($"dd if=/dev/zero of={directory}/f bs=4k 2>&1; stat -c %s {directory}/f", token, new BundleOptions { TmpBytes = 1 << 20 });
         using (Assert.EnterMultipleScope())
         {
             Assert.That(result.Output, Does.Contain("No space left"));
@@ -111,7 +111,7 @@ internal sealed class ContainerTests(bool singleId)
     [TestCase("/dev/shm")]
     public async Task A_file_system_in_memory_is_full_at_its_number_of_files(string directory, CancellationToken token)
     {
-        ContainerRun.Result result = await Run(
+        ToolResult result = await Run(
             $"cd {directory}; i=0; while [ $i -lt 5000 ] && true >f$i; do i=$((i+1)); done; echo $i", token, new BundleOptions { TmpFiles = 100 });
         Assert.That(int.Parse(result.Output, null), Is.LessThan(4097));
     }
@@ -119,7 +119,7 @@ internal sealed class ContainerTests(bool singleId)
     [Test]
     public async Task A_writable_root_is_written_to(CancellationToken token)
     {
-        ContainerRun.Result result = await Run("mkdir -p /a/b && echo x >/a/b/x && cat /a/b/x", token, new BundleOptions { WritableRootBytes = 1 << 20 });
+        ToolResult result = await Run("mkdir -p /a/b && echo x >/a/b/x && cat /a/b/x", token, new BundleOptions { WritableRootBytes = 1 << 20 });
         using (Assert.EnterMultipleScope())
         {
             Assert.That(result.Output, Is.EqualTo("x\n"), result.Error);
@@ -130,14 +130,14 @@ internal sealed class ContainerTests(bool singleId)
     [Test]
     public async Task Nothing_can_be_executed_from_tmp_when_told_so(CancellationToken token)
     {
-        ContainerRun.Result result = await Run("cat /bin/busybox >/tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true", token, new BundleOptions { TmpExecutable = false });
+        ToolResult result = await Run("cat /bin/busybox >/tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox true", token, new BundleOptions { TmpExecutable = false });
         Assert.That(result.ExitCode, Is.EqualTo(126), result.Error);
     }
 
     [Test]
     public async Task With_the_runners_network_sys_shows_nothing_of_the_machine_and_names_are_resolved_as_outside(CancellationToken token)
     {
-        ContainerRun.Result result = await Run("ls /sys /sys/fs; cat /etc/resolv.conf; touch /sys/x /etc/resolv.conf", token, network: NetworkPolicy.Runner);
+        ToolResult result = await Run("ls /sys /sys/fs; cat /etc/resolv.conf; touch /sys/x /etc/resolv.conf", token, network: NetworkPolicy.Runner);
         Assert.That(result.Output, Is.EqualTo("/sys:\nfs\n\n/sys/fs:\ncgroup\n" + await File.ReadAllTextAsync("/etc/resolv.conf", token)), result.Error);
     }
 
@@ -149,7 +149,7 @@ internal sealed class ContainerTests(bool singleId)
         // What a runner sees there, simplified.
         var builder = new RuntimeBundleBuilder(null, "1 0 0:1 / / rw,relatime - overlay overlay rw\n2 1 0:2 / /sys ro,relatime - sysfs sysfs ro\n");
         ContainerSpecification container = builder.Build(Context(Shell("ls /sys /sys/fs"), singleId ? SingleMapping : FullMapping));
-        ContainerRun.Result result = await run.RunAsync(container, singleId, token);
+        ToolResult result = await run.RunAsync(container, singleId, token);
         Assert.That(result.Output, Is.EqualTo("/sys:\nfs\n\n/sys/fs:\ncgroup\n"), result.Error);
     }
 
@@ -159,7 +159,7 @@ internal sealed class ContainerTests(bool singleId)
         Directory.CreateDirectory(Path.Combine(_run.Image, "etc"));
         await File.WriteAllTextAsync(Path.Combine(_run.Image, "etc/mine"), "mine\n", token);
         var options = new BundleOptions { ReadOnlyMounts = [new("/etc/hostname", "/etc/outer"), new("/usr/share", "/tmp/a/share"), new("/usr/share", "/opt/b/share")] };
-        ContainerRun.Result result = await Run(
+        ToolResult result = await Run(
             "cat /etc/mine /etc/outer; ls -d /tmp/a/share/doc /opt/b/share/doc; touch /opt/b/share/x || touch /tmp/a/share/x || echo x >/etc/outer", token, options);
         using (Assert.EnterMultipleScope())
         {
@@ -172,7 +172,7 @@ internal sealed class ContainerTests(bool singleId)
     [TestCase("/tmp/work")]
     public async Task A_working_directory_that_the_image_lacks_is_made(string directory, CancellationToken token)
     {
-        ContainerRun.Result result = await Run(Shell("pwd") with { WorkingDir = directory }, token);
+        ToolResult result = await Run(Shell("pwd") with { WorkingDir = directory }, token);
         Assert.That(result.Output, Is.EqualTo(directory + "\n"), result.Error);
     }
 
@@ -191,7 +191,7 @@ internal sealed class ContainerTests(bool singleId)
                 await MakePipe(point, token);
             else
                 File.CreateSymbolicLink(point, kind == "link" ? outside : Path.Combine(outside, "none"));
-            ContainerRun.Result result = await Run("echo x >/tmp/x; ls -d /proc/self /dev/null; ls /etc/resolv.conf", token, network: NetworkPolicy.Runner);
+            ToolResult result = await Run("echo x >/tmp/x; ls -d /proc/self /dev/null; ls /etc/resolv.conf", token, network: NetworkPolicy.Runner);
             using (Assert.EnterMultipleScope())
             {
                 Assert.That(Directory.EnumerateFileSystemEntries(outside), Is.Empty);
@@ -211,7 +211,7 @@ internal sealed class ContainerTests(bool singleId)
         File.CreateSymbolicLink(Path.Combine(dev, "null"), "../proc/sys/kernel/core_pattern");
         File.CreateSymbolicLink(Path.Combine(dev, "pts"), "../proc");
         File.CreateSymbolicLink(Path.Combine(dev, "shm"), "/");
-        ContainerRun.Result result = await Run("stat -c %F /dev/null /dev/pts /dev/shm; cat /proc/keys; echo x >/proc/sys/kernel/core_pattern || echo refused", token);
+        ToolResult result = await Run("stat -c %F /dev/null /dev/pts /dev/shm; cat /proc/keys; echo x >/proc/sys/kernel/core_pattern || echo refused", token);
         Assert.That(result.Output, Is.EqualTo("character special file\ndirectory\ndirectory\nrefused\n"), result.Error);
     }
 
@@ -242,14 +242,14 @@ internal sealed class ContainerTests(bool singleId)
     {
         Directory.CreateDirectory(Path.Combine(_run.Image, "etc"));
         await MakePipe(Path.Combine(_run.Image, "etc/passwd"), token);
-        ContainerRun.Result result = await Run("echo $HOME", token);
+        ToolResult result = await Run("echo $HOME", token);
         Assert.That(result.Output, Is.EqualTo("/root\n"), result.Error);
     }
 
     [Test]
     public async Task Capabilities_that_were_added_are_effective(CancellationToken token)
     {
-        ContainerRun.Result result = await Run("grep CapEff /proc/self/status", token, new BundleOptions { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] });
+        ToolResult result = await Run("grep CapEff /proc/self/status", token, new BundleOptions { AddedCapabilities = ["CAP_NET_BIND_SERVICE"] });
         Assert.That(result.Output, Is.EqualTo("CapEff:\t0000000000000400\n"), result.Error);
     }
 
@@ -259,9 +259,9 @@ internal sealed class ContainerTests(bool singleId)
         await mkfifo.WaitForExitAsync(token);
     }
 
-    private Task<ContainerRun.Result> Run(string script, CancellationToken token, BundleOptions? options = null, NetworkPolicy network = default) =>
+    private Task<ToolResult> Run(string script, CancellationToken token, BundleOptions? options = null, NetworkPolicy network = default) =>
         Run(Shell(script), token, options, network);
 
-    private Task<ContainerRun.Result> Run(ImageExecutionConfig config, CancellationToken token, BundleOptions? options = null, NetworkPolicy network = default) =>
+    private Task<ToolResult> Run(ImageExecutionConfig config, CancellationToken token, BundleOptions? options = null, NetworkPolicy network = default) =>
         _run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(config, singleId ? SingleMapping : FullMapping, network: network)), singleId, token);
 }

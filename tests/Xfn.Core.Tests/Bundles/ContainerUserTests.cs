@@ -15,7 +15,7 @@ internal sealed class ContainerUserTests
         var config = Shell("id -u; id -G; grep CapEff /proc/self/status; echo x >/tmp/x && cat /tmp/x; cat /dev/stdin </dev/null") with { User = "app" };
         ContainerSpecification container = new RuntimeBundleBuilder(new BundleOptions { AddedCapabilities = ["CAP_KILL"] })
             .Build(Context(config, passwd: "app:x:1000:1001::/:/bin/sh\n", group: "staff:x:50:app\n"));
-        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
+        ToolResult result = await run.RunAsync(container, singleId: false, token);
         Assert.That(result.Output, Is.EqualTo("1000\n1001 50\nCapEff:\t0000000000000020\nx\n"), result.Error);
     }
 
@@ -24,7 +24,7 @@ internal sealed class ContainerUserTests
     {
         ContainerRun.Require();
         using var run = new ContainerRun();
-        ContainerRun.Result result = await run.RunAsync(new RuntimeBundleBuilder(new BundleOptions { ProcessLimit = 40 }).Build(Context(Shell("i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all"))), singleId: false, token);
+        ToolResult result = await run.RunAsync(new RuntimeBundleBuilder(new BundleOptions { ProcessLimit = 40 }).Build(Context(Shell("i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all"))), singleId: false, token);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(result.Output, Is.Empty);

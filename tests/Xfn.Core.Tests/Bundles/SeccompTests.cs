@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using Xfn.Core.Bundles;
@@ -30,11 +29,11 @@ internal sealed class SeccompTests
     {
         ContainerRun.Require();
         using var run = new ContainerRun { TakesFilter = compiled };
-        await RunTool("clang", ["-O1", "-static", "-o", Path.Combine(run.Image, "bin/syscalls"), Path.Combine(Here, "syscalls.c")], token);
+        Assert.That(await Tool.RunAsync("clang", ["-O1", "-static", "-o", Path.Combine(run.Image, "bin/syscalls"), Path.Combine(Here, "syscalls.c")], token), Is.EqualTo(new ToolResult(0, "", "")));
 
         var config = new ImageExecutionConfig { Entrypoint = ["/bin/syscalls"], User = user };
         ContainerSpecification container = new RuntimeBundleBuilder().Build(Context(config, passwd: "app:x:1000:1000::/:\n"));
-        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
+        ToolResult result = await run.RunAsync(container, singleId: false, token);
 
         string[] parts = result.Output.Split("ordinary\n");
         Assert.That(parts, Has.Length.EqualTo(2), result.Error);
@@ -87,7 +86,7 @@ internal sealed class SeccompTests
         var options = new BundleOptions { ReadOnlyMounts = [.. ((string[])["/usr", "/lib", "/lib64", "/bin"]).Where(Directory.Exists).Select(d => new ReadOnlyMount(d, d))] };
         ContainerSpecification container = new RuntimeBundleBuilder(options)
             .Build(Context(new ImageExecutionConfig { Entrypoint = [program, option, script.ReplaceLineEndings("\n")] }));
-        ContainerRun.Result result = await run.RunAsync(container, singleId: false, token);
+        ToolResult result = await run.RunAsync(container, singleId: false, token);
         Assert.That(result.Output, Is.EqualTo(expected), result.Error);
     }
 
@@ -106,7 +105,7 @@ internal sealed class SeccompTests
             Environment = new Dictionary<string, string> { ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1" },
         };
         var config = new ImageExecutionConfig { Entrypoint = ["/opt/dotnet/dotnet", "exec", Path.Combine("/opt/dotnet", Path.GetRelativePath(root, compiler)), "-version"] };
-        ContainerRun.Result result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(config)), singleId: false, token);
+        ToolResult result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(config)), singleId: false, token);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(result.Output, Does.Match(@"^\d+\.\d+"), result.Error);
@@ -123,7 +122,7 @@ internal sealed class SeccompTests
         {
             SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":71}]}"""u8.ToArray(),
         };
-        ContainerRun.Result result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(Shell("mkdir /tmp/x"))), singleId: false, token);
+        ToolResult result = await run.RunAsync(new RuntimeBundleBuilder(options).Build(Context(Shell("mkdir /tmp/x"))), singleId: false, token);
         Assert.That(result.Error, Does.Contain("Protocol error"));
     }
 
@@ -290,9 +289,10 @@ internal sealed class SeccompTests
         string made = Directory.CreateTempSubdirectory("xfn-seccomp-").FullName;
         try
         {
-            (int exitCode, string error) = await RunTool("/usr/bin/python3", [Path.Combine(repository, "eng/seccomp/generate.py"), .. arguments, made], token, allowed: 3);
-            if (exitCode == 3)
-                Assert.Ignore(error);
+            ToolResult generator = await Tool.RunAsync("/usr/bin/python3", [Path.Combine(repository, "eng/seccomp/generate.py"), .. arguments, made], token);
+            if (generator.ExitCode == 3)
+                Assert.Ignore(generator.Error);
+            Assert.That(generator.ExitCode, Is.Zero, generator.Error);
             return Directory.EnumerateFiles(made).ToDictionary(p => Path.GetFileName(p), File.ReadAllBytes);
         }
         finally
@@ -303,13 +303,4 @@ internal sealed class SeccompTests
 
     private static Dictionary<string, string> Read(string lines) =>
         lines.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' ')).ToDictionary(f => f[0], f => f[1]);
-
-    private static async Task<(int ExitCode, string Error)> RunTool(string program, string[] arguments, CancellationToken token, int allowed = 0)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
-        string error = await process.StandardError.ReadToEndAsync(token);
-        await process.WaitForExitAsync(token);
-        Assert.That(process.ExitCode, Is.Zero.Or.EqualTo(allowed), error);
-        return (process.ExitCode, error);
-    }
 }

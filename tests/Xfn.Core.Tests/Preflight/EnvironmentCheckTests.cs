@@ -2,7 +2,6 @@ using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
 using Xfn.Core.Preflight;
 using Xfn.Core.Preflight.Checks;
-using Xfn.Core.Tests.Registry;
 
 namespace Xfn.Core.Tests.Preflight;
 

@@ -298,7 +298,7 @@ public class AuthenticationTests
         var said = new StringBuilder();
         foreach (string fault in new[] { "none", "401", "403", "500", "token 401", "token 500", "token echo", "redirect", "status line", "header line", "chunk" })
         {
-            var log = new ListLogger();
+            var log = new LogCollector();
             string Echo(ServedRequest request) => $"{request["Authorization"]} {request.Body} {request.Target}";
             FaultyServer? tokens = null;
             using var store = new FaultyServer((_, response) => response.SendAsync(fault == "redirect" ? 403 : 200, FaultyRegistry.Layer));

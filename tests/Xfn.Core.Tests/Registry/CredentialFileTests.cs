@@ -9,13 +9,13 @@ public class CredentialFileTests
 {
     private TemporaryDirectory _home = null!;
     private Dictionary<string, string> _environment = null!;
-    private ListLogger _log = null!;
+    private LogCollector _log = null!;
 
     [SetUp]
     public void Make_a_home()
     {
         _home = new TemporaryDirectory();
-        _log = new ListLogger();
+        _log = new LogCollector();
         _environment = new() { ["HOME"] = _home.Path, ["XDG_RUNTIME_DIR"] = _home["run"], ["PATH"] = $"bin:{_home["bin"]}:/usr/bin:/bin" };
     }
 

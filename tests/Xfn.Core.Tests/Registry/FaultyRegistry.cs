@@ -1,6 +1,3 @@
-using System.Text;
-using Microsoft.Extensions.Logging;
-
 namespace Xfn.Core.Tests.Registry;
 
 /// <summary>An image and the answers to requests for it, as they should be.</summary>
@@ -28,30 +25,4 @@ internal static class FaultyRegistry
     private static Task ServeManifestAsync(ServedRequest request, ServedResponse response) => request.Method == "HEAD"
         ? response.RawAsync($"HTTP/1.1 200 OK\r\nContent-Length: {Manifest.Length}\r\n{string.Join("\r\n", ManifestHeaders)}\r\n\r\n")
         : response.SendAsync(200, Manifest, ManifestHeaders);
-}
-
-/// <summary>Keeps all that is logged.</summary>
-internal sealed class ListLogger : ILogger
-{
-    private readonly StringBuilder _text = new();
-
-    public string Text
-    {
-        get
-        {
-            lock (_text)
-                return _text.ToString();
-        }
-    }
-
-    public IDisposable? BeginScope<TState>(TState state)
-        where TState : notnull => null;
-
-    public bool IsEnabled(LogLevel logLevel) => true;
-
-    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-    {
-        lock (_text)
-            _text.AppendLine($"{logLevel}: {formatter(state, exception)} {exception}");
-    }
 }

@@ -264,7 +264,7 @@ public class RegistryConnectionTests
         using var failing = new FaultyServer((_, response) => response.SendAsync(503));
         using var lacking = new FaultyServer((_, response) => response.SendAsync(404));
         using var mirror = new FaultyServer(FaultyRegistry.ServeAsync);
-        var log = new ListLogger();
+        var log = new LogCollector();
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
             o.Logger = log;
@@ -319,7 +319,7 @@ public class RegistryConnectionTests
             await response.RawAsync(response.Close ? FaultyRegistry.Layer[..1000] : FaultyRegistry.Layer);
         });
         using var registry = new FaultyServer((_, response) => response.SendAsync(404));
-        var log = new ListLogger();
+        var log = new LogCollector();
         Assert.That(await ReadAsync(registry.Host, FaultyRegistry.Options.With(o =>
         {
             o.Logger = log;

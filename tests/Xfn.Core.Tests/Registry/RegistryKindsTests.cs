@@ -159,7 +159,7 @@ public class RegistryKindsTests
         using var registry = new FaultyServer((request, response) => request["Authorization"] is null
             ? response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\"")
             : response.SendAsync(int.Parse(refusal, null), "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\",error=\"insufficient_scope\""));
-        var log = new ListLogger();
+        var log = new LogCollector();
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
             o.Logger = log;
@@ -255,7 +255,7 @@ public class RegistryKindsTests
         using var registry = new FaultyServer((request, response) => request["Authorization"] == "Bearer anonymous"
             ? FaultyRegistry.ServeAsync(request, response)
             : response.SendAsync(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/token\""));
-        var log = new ListLogger();
+        var log = new LogCollector();
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
             o.Logger = log;

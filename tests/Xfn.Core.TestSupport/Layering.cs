@@ -9,7 +9,7 @@ using EntityHandle = System.Reflection.Metadata.EntityHandle;
 using MetadataReader = System.Reflection.Metadata.MetadataReader;
 using MetadataReaderProvider = System.Reflection.Metadata.MetadataReaderProvider;
 
-namespace Xfn.Core.Tests.Conventions;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>A compiled assembly beside the map in docs/architecture.md: which room each type is in, and which other
 /// rooms it uses.</summary>

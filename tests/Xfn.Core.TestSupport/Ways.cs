@@ -1,4 +1,4 @@
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user
 /// without.</summary>

@@ -1,4 +1,4 @@
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>A runner; where <c>XFN_TEST_PREPARED</c> is <c>1</c>, one that prepares every function before it runs it, so that the same tests hold for those.</summary>
 internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 
-namespace Xfn.Core.Tests.Registry;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>Debian's docker-registry on a free loopback port.</summary>
 internal sealed class DockerRegistry : IDisposable
@@ -29,6 +29,8 @@ internal sealed class DockerRegistry : IDisposable
             {http}
             {other}
             """);
+        // Nobody's credentials: the usual place may be another user's.
+        File.WriteAllText(_directory["auth.json"], "{}");
         _process = Process.Start(new ProcessStartInfo("docker-registry", ["serve", _directory["config.yml"]]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
         _process.BeginErrorReadLine();
         _process.BeginOutputReadLine();
@@ -39,11 +41,16 @@ internal sealed class DockerRegistry : IDisposable
 
     private string Storage { get; }
 
+    /// <summary>Its address and port.</summary>
     public string Host => new IPEndPoint(_address, Port).ToString();
 
     /// <summary>Copies an image into the registry, as skopeo does.</summary>
-    public void Push(string source, string name, params string[] options) =>
-        Tool.Run("skopeo", ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", .. options, source, $"docker://{Host}/{name}"]);
+    /// <returns>A reference to it there.</returns>
+    public string Push(string source, string name, params string[] options)
+    {
+        Tool.Run("skopeo", ["copy", "--quiet", "--insecure-policy", "--authfile", _directory["auth.json"], "--dest-tls-verify=false", .. options, source, $"docker://{Host}/{name}"]);
+        return $"{Host}/{name}";
+    }
 
     public void Dispose()
     {
@@ -53,6 +60,7 @@ internal sealed class DockerRegistry : IDisposable
         _directory.Dispose();
     }
 
+    /// <summary>A loopback port that nothing listens on.</summary>
     public static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
@@ -62,7 +70,7 @@ internal sealed class DockerRegistry : IDisposable
 
     private void WaitUntilItListens()
     {
-        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(20); Thread.Sleep(20))
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromMinutes(1); Thread.Sleep(20))
         {
             try
             {

@@ -1,4 +1,4 @@
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>What could be left of a run on this machine.</summary>
 internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Mounts, int Descriptors)

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Xfn.Core.Spark.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary><c>XFN_FUZZ_FACTOR</c> multiplies the rounds of random tests (1,000 is some hours); <c>XFN_FUZZ_SEED</c> starts them elsewhere.</summary>
 internal static class LongMode

@@ -2,7 +2,7 @@ using System.Formats.Tar;
 using System.IO.Compression;
 using System.Text;
 
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>Writes an image as an OCI layout: busybox, and what a test adds.</summary>
 internal sealed class TestImage
@@ -47,9 +47,9 @@ internal sealed class TestImage
             tar.Link($"bin/{applet}", "busybox");
     });
 
-    public TestImage WithLayer(Action<TarBuilder> fill)
+    public TestImage WithLayer(Action<LayerTar> fill)
     {
-        var tar = new TarBuilder();
+        var tar = new LayerTar();
         fill(tar);
         return WithTar(tar.ToArray());
     }
@@ -103,24 +103,24 @@ internal sealed class TestImage
 }
 
 /// <summary>Makes a tar archive.</summary>
-internal sealed class TarBuilder
+internal sealed class LayerTar
 {
     private readonly List<TarEntry> _entries = [];
 
-    public TarBuilder Directory(string name, UnixFileMode mode = (UnixFileMode)0b111_101_101, int uid = 0, int gid = 0) =>
+    public LayerTar Directory(string name, UnixFileMode mode = (UnixFileMode)0b111_101_101, int uid = 0, int gid = 0) =>
         Add(new PaxTarEntry(TarEntryType.Directory, name) { Mode = mode, Uid = uid, Gid = gid });
 
-    public TarBuilder File(string name, string content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
+    public LayerTar File(string name, string content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
         File(name, Encoding.UTF8.GetBytes(content), mode, uid, gid);
 
-    public TarBuilder File(string name, byte[] content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
+    public LayerTar File(string name, byte[] content, UnixFileMode mode = (UnixFileMode)0b110_100_100, int uid = 0, int gid = 0) =>
         Add(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = mode, Uid = uid, Gid = gid, DataStream = new MemoryStream(content) });
 
-    public TarBuilder Link(string name, string target) => Add(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = target });
+    public LayerTar Link(string name, string target) => Add(new PaxTarEntry(TarEntryType.SymbolicLink, name) { LinkName = target });
 
-    public TarBuilder HardLink(string name, string target) => Add(new PaxTarEntry(TarEntryType.HardLink, name) { LinkName = target });
+    public LayerTar HardLink(string name, string target) => Add(new PaxTarEntry(TarEntryType.HardLink, name) { LinkName = target });
 
-    public TarBuilder Fifo(string name) => Add(new PaxTarEntry(TarEntryType.Fifo, name));
+    public LayerTar Fifo(string name) => Add(new PaxTarEntry(TarEntryType.Fifo, name));
 
     public byte[] ToArray()
     {
@@ -134,7 +134,7 @@ internal sealed class TarBuilder
         return stream.ToArray();
     }
 
-    private TarBuilder Add(TarEntry entry)
+    private LayerTar Add(TarEntry entry)
     {
         _entries.Add(entry);
         return this;

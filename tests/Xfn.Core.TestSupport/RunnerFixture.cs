@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>A runner with a cache of its own for each test, and a look around afterwards: nothing may be left.</summary>
 internal abstract class RunnerFixture

@@ -6,8 +6,6 @@ using System.Text;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
-[assembly: Xfn.Core.TestSupport.Watchdog]
-
 namespace Xfn.Core.TestSupport;
 
 /// <summary>Ends a test program that hangs: says which test did and where it stands, and ends what the program started.

@@ -1,8 +1,8 @@
 using Microsoft.Extensions.Logging;
 
-namespace Xfn.Core.EndToEnd.Tests.Support;
+namespace Xfn.Core.TestSupport;
 
-/// <summary>Keeps what is logged, each as <c>LEVEL: MESSAGE</c>.</summary>
+/// <summary>Keeps what is logged, each as <c>LEVEL: MESSAGE EXCEPTION</c>.</summary>
 internal sealed class LogCollector : ILogger
 {
     private readonly List<string> _lines = [];
@@ -16,6 +16,8 @@ internal sealed class LogCollector : ILogger
         }
     }
 
+    public string Text => string.Join('\n', Lines);
+
     public IDisposable? BeginScope<TState>(TState state)
         where TState : notnull => null;
 
@@ -24,6 +26,6 @@ internal sealed class LogCollector : ILogger
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
         lock (_lines)
-            _lines.Add($"{logLevel}: {formatter(state, exception)}");
+            _lines.Add($"{logLevel}: {formatter(state, exception)} {exception}".TrimEnd());
     }
 }
