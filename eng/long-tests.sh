@@ -35,6 +35,8 @@ done
 # The longest that one test program may take here, in seconds.
 limit=${XFN_TEST_LIMIT:-14400}
 export XFN_TEST_PATIENCE=$limit
+# Kills at a thousand moments, and figures of memory, are one program's alone.
+lanes=1
 # A group has tests in a few of the programs.
 chosen_only=1
 
@@ -61,6 +63,7 @@ one() { test_results=$results run_tests "$1" "$(program "$1")" --filter "$2"; }
 
 # script COMMAND...: passed or failed as a whole.
 script() {
+  wait_for_all
   say "$*"
   if "$@" </dev/null; then passed=$((passed + 1)); else echo "$*: ended with status $?" && failed=$((failed + 1)); fi
 }

@@ -5,9 +5,16 @@
 limit=${XFN_TEST_LIMIT:-1200}
 results=$PWD/artifacts/test-results
 passed=0 failed=0 skipped=0
+# How many test programs run at the same time. A test waits for processes and disks for a third of its time, so a second
+# program has that processor time. What takes long by nature is measured alone.
+lanes=${XFN_TEST_LANES:-2}
+# The programs that run: process id, then name and beginning.
+declare -A running=() begun=()
+
 # What every test program and all that it starts has in its environment, and this script has not: so what a program
 # leaves behind is found.
-mark=XFN_TEST_RUN=$$.$(date +%s)
+started=$(date +%s)
+mark() { echo "XFN_TEST_RUN=$$.$started.$1"; }
 
 # What tests start besides what building and running takes.
 need_for_tests() {
@@ -23,12 +30,27 @@ empty_results() {
   mkdir -p "$results"
 }
 
-# finish: the summary, and the status: 0 when something passed and nothing failed.
+# finish: waits for what runs, then says the sum; the status is 0 when something passed and nothing failed.
 finish() {
+  wait_for_all
+  slowest >"$results/slowest" 2>/dev/null || true
   say "Results are in ${results#"$PWD"/}, after $SECONDS seconds"
+  (cd "$results" && grep -s '^failed ' -- *.log) || true
   echo "$passed passed, $failed failed, $skipped skipped"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
   exit
+}
+
+# slowest: the tests that took longest, with their seconds.
+slowest() {
+  awk '/^passed .*\)$/ {
+    time = $0; sub(/.* \(/, "", time); count = split(time, parts, " "); seconds = 0
+    for (i = 1; i <= count; i++)
+      seconds += parts[i] * (parts[i] ~ /[0-9]ms/ ? 0.001 : parts[i] ~ /h/ ? 3600 : parts[i] ~ /m/ ? 60 : 1)
+    program = FILENAME; sub(/.*\//, "", program); sub(/\.log$/, "", program)
+    test = $0; sub(/^passed /, "", test); sub(/ \([^(]*$/, "", test)
+    printf "%7.1f %s %s\n", seconds, program, test
+  }' "$results"/*.log </dev/null | sort -rn | sed 50q
 }
 
 build_all() {
@@ -58,7 +80,7 @@ count() {
 sweep() {
   local pid left=()
   for _ in {1..50}; do
-    mapfile -t left < <(grep -slzxF "$mark" /proc/[0-9]*/environ | cut -d/ -f3)
+    mapfile -t left < <(grep -slzxF "$(mark "$1")" /proc/[0-9]*/environ | cut -d/ -f3)
     [ ${#left[@]} -gt 0 ] || return 0
     sleep 0.1
   done
@@ -69,22 +91,45 @@ sweep() {
   failed=$((failed + 1))
 }
 
-# run_tests NAME COMMAND...: runs a test program, shows what failed, and counts.
+# run_tests NAME COMMAND...: runs a test program, beside others when there is a lane for it.
 run_tests() {
-  local name=$1 status=0 begin=$SECONDS
+  local name=$1
   shift
+  while [ ${#running[@]} -ge "$lanes" ]; do wait_for_one; done
+  echo "Running $name"
+  # Its own standard input: a test must not wait for, or take, what was meant for this script. And the signals that a
+  # shell has its background commands ignore: functions are sent them.
+  (exec timeout --kill-after=20 "$limit" env --default-signal=INT,QUIT "$(mark "$name")" "$@" --output Detailed --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1) &
+  running[$!]=$name begun[$!]=$SECONDS
+}
+
+# show LOG: what failed, what was skipped and why, and the sum; all of a log that has no sum.
+show() {
+  if grep -q '^Test run summary' "$1"; then
+    awk '/^passed / { shown = 0 } /^skipped / { print; getline; print; shown = 0 } /^(failed |Test run summary)/ { shown = 1 } shown && NF' "$1"
+  else
+    cat "$1"
+  fi
+}
+
+# wait_for_one: waits until one of the programs that run ends, shows what came of it, and counts.
+wait_for_one() {
+  local pid name status=0
+  wait -n -p pid "${!running[@]}" || status=$?
+  name=${running[$pid]}
+  echo "$((SECONDS - begun[$pid])) $name" >>"$results/seconds"
+  unset "running[$pid]" "begun[$pid]"
   say "$name"
-  # Its own standard input: a test must not wait for, or take, what was meant for this script.
-  timeout --kill-after=20 "$limit" env "$mark" "$@" --progress off --no-ansi --results-directory "$test_results" </dev/null >"$results/$name.log" 2>&1 || status=$?
   if [ "$status" -eq 8 ] && [ "${chosen_only:-0}" -eq 1 ]; then
     echo "None of its tests was chosen."
   else
-    grep -vE '^(NUnit Adapter|Running (all|selected) tests| *NUnit3TestExecutor|$)' "$results/$name.log" || true
+    show "$results/$name.log"
   fi
   count "$name" "$status"
   sweep "$name"
-  echo "$((SECONDS - begin)) $name" >>"$results/seconds"
 }
+
+wait_for_all() { while [ ${#running[@]} -gt 0 ]; do wait_for_one; done; }
 
 # What is not among the ordinary tests.
 not_long='TestCategory!=Long'

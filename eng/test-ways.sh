@@ -35,7 +35,7 @@ run_way() {
   is_root || { user=$(id -un) command=(env); }
   make_home "$user" "$stage/$way"
   mapfile -t variables < <(env | grep '^XFN_')
-  test_results=$stage/$way/results run_tests "$end_to_end-$way" "${command[@]}" "${environment[@]}" "$mark" "${variables[@]}" "$@" "$stage/programs/$end_to_end" --filter "$filter"
+  test_results=$stage/$way/results run_tests "$end_to_end-$way" "${command[@]}" "${environment[@]}" "$(mark "$end_to_end-$way")" "${variables[@]}" "$@" "$stage/programs/$end_to_end" --filter "$filter"
 }
 
 # run_ways FILTER WAY...: runs the tests that the filter chooses, in these ways; in all that this user can when none is
