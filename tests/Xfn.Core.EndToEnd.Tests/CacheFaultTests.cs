@@ -27,7 +27,7 @@ internal sealed class CacheFaultTests : RunnerFixture
 
         string reference = Write(image);
         var clock = Stopwatch.StartNew();
-        Assert.That((await Tool.EndAsync(Pull(reference), token)).ExitCode, Is.Zero);
+        Assert.That((await PullAsync(reference, token)).ExitCode, Is.Zero);
         TimeSpan took = clock.Elapsed;
         Dictionary<string, string> good = ReadLayers();
         Assert.That(good, Has.Count.EqualTo(4));
@@ -43,7 +43,7 @@ internal sealed class CacheFaultTests : RunnerFixture
             using Process process = Pull(reference);
             await Task.Delay(took * (0.4 + (0.6 * random.NextDouble())), token);
             process.Kill();
-            await process.WaitForExitAsync(token);
+            await Tool.EndAsync(process, token);
 
             foreach ((string id, string content) in ReadLayers())
                 Assert.That(content, Is.EqualTo(good[id]), $"round {round}");
@@ -65,15 +65,11 @@ internal sealed class CacheFaultTests : RunnerFixture
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", RandomBytes(1, 3 << 20)))));
         using Process first = Pull(registry.Image);
         await registry.SentAsync(1 << 20, token);
-        Process[] others = [.. Enumerable.Range(0, Effort.Rounds(7)).Select(_ => Pull(registry.Image))];
+        Task<ToolResult>[] others = [.. Enumerable.Range(0, Effort.Rounds(7)).Select(_ => PullAsync(registry.Image, token))];
         first.Kill();
-        await first.WaitForExitAsync(token);
-        foreach (Process process in others)
-        {
-            ToolResult pulled = await Tool.EndAsync(process, token);
+        await Tool.EndAsync(first, token);
+        foreach (ToolResult pulled in await Task.WhenAll(others))
             Assert.That(pulled.ExitCode, Is.Zero, pulled.Error);
-            process.Dispose();
-        }
 
         Assert.That(registry.Fetches.Values, Is.All.LessThanOrEqualTo(2).And.Some.EqualTo(2));
         TestRunner runner = NewRunner();
@@ -169,6 +165,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         ToolResult pull = await Tool.RunAsync(
             HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token, environment: new() { ["DOTNET_GCHeapHardLimit"] = "0x1800000" });
         Assert.That(pull.ExitCode, Is.Zero, pull.Error);
+        Assert.That(Directory.GetFiles(Layers, "large", SearchOption.AllDirectories).Select(file => new FileInfo(file).Length), Is.EqualTo((long[])[300 << 20]));
     }
 
     [Test, CancelAfter(120_000)]
@@ -214,6 +211,8 @@ internal sealed class CacheFaultTests : RunnerFixture
     }
 
     private Process Pull(string image) => Tool.Start(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image]);
+
+    private Task<ToolResult> PullAsync(string image, CancellationToken token) => Tool.RunAsync(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token);
 
     private static byte[] RandomBytes(int seed, int count = 5000)
     {

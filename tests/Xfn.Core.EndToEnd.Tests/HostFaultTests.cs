@@ -84,7 +84,8 @@ internal sealed class HostFaultTests : RunnerFixture
         string session = Directory.GetFiles(Path.Combine(Cache, "sessions")).Single();
         File.Delete(session);
         Directory.CreateDirectory(session);
-        await runner.DisposeAsync();
+        await Assert.ThatAsync(() => runner.DisposeAsync().AsTask(), Throws.Nothing);
+        await Assert.ThatAsync(() => RunAsync(runner, Write(TestImage.Shell("echo ran")), token), Throws.InstanceOf<ObjectDisposedException>());
         Directory.Delete(session);
     }
 

@@ -12,16 +12,14 @@ internal sealed class HostTests : RunnerFixture
         // Found by its arguments: what is left of it is nobody's child.
         string mark = $"{Random.Shared.Next(100_000, 999_999)}";
         string image = Write(TestImage.Shell($"trap '' TERM; sleep {mark} & sleep {mark}; true"));
-        using Process host = StartXfn("run", "--cache-dir", Cache, "--timeout=600s", image, "/dev/null");
+        using Process host = Tool.Start(HostProcess.Xfn, ["run", "--cache-dir", Cache, "--timeout=600s", image, "/dev/null"]);
         while (CountByArguments(mark) < 3)
             await Task.Delay(20, token);
 
         host.Kill();
-        await host.WaitForExitAsync(token);
-        var clock = Stopwatch.StartNew();
-        while (CountByArguments(mark) > 0 && clock.Elapsed < TimeSpan.FromSeconds(10))
+        await Tool.EndAsync(host, token);
+        while (CountByArguments(mark) > 0)
             await Task.Delay(10, token);
-        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(2)));
 
         // The next host sweeps what is left on disk, which the tear-down looks for.
         await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat"), "next") }, token);
@@ -32,11 +30,11 @@ internal sealed class HostTests : RunnerFixture
     public async Task A_layer_that_a_killed_host_had_begun_is_cleared_and_fetched_anew(CancellationToken token)
     {
         string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[200 << 20])));
-        using Process host = StartXfn("run", "--cache-dir", Cache, image, "/dev/null");
+        using Process host = Tool.Start(HostProcess.Xfn, ["run", "--cache-dir", Cache, image, "/dev/null"]);
         while (!Directory.Exists(Path.Combine(Cache, "incoming")) || !Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(s => Directory.GetDirectories(s).Length > 0))
             await Task.Delay(1, token);
         host.Kill();
-        await host.WaitForExitAsync(token);
+        await Tool.EndAsync(host, token);
 
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token);
         Assert.That(Text(response.Output), Is.EqualTo("in"));
@@ -57,15 +55,11 @@ internal sealed class HostTests : RunnerFixture
         await NewRunner().PullAsync(reference, cancellationToken: token);
 
         // As Linux before 5.2 and before 6.5 refuse it.
-        using Process host = Process.Start(new ProcessStartInfo(
+        ToolResult host = await Tool.RunAsync(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, "/dev/null"])
-        {
-            RedirectStandardOutput = true,
-        })!;
-        using StreamReader output = host.StandardOutput;
-        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("80\n"));
-        await host.WaitForExitAsync(token);
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, "/dev/null"],
+            token);
+        Assert.That((host.ExitCode, host.Output), Is.EqualTo((0, "80\n")), host.Error);
     }
 
     [TestCase("fsopen:error=EPERM")]
@@ -79,15 +73,11 @@ internal sealed class HostTests : RunnerFixture
         await NewRunner().PullAsync(reference, cancellationToken: token);
         string input = Path.Combine(Scratch, "input");
         await File.WriteAllTextAsync(input, "answer", token);
-        using Process host = Process.Start(new ProcessStartInfo(
+        ToolResult host = await Tool.RunAsync(
             "strace",
-            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, input])
-        {
-            RedirectStandardOutput = true,
-        })!;
-        using StreamReader output = host.StandardOutput;
-        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("answer"));
-        await host.WaitForExitAsync(token);
+            ["-f", "-o", "/dev/null", "-e", $"trace={refusal.Split(':')[0]}", "-e", $"inject={refusal}", HostProcess.Xfn, "run", "--cache-dir", Cache, reference, input],
+            token);
+        Assert.That((host.ExitCode, host.Output), Is.EqualTo((0, "answer")), host.Error);
         Assert.That(Directory.GetDirectories(Path.Combine(Cache, "store"), "*.flat-*", SearchOption.AllDirectories), Has.Length.EqualTo(1));
     }
 
@@ -95,15 +85,8 @@ internal sealed class HostTests : RunnerFixture
     public async Task Processes_share_a_cache(CancellationToken token)
     {
         string image = Write(TestImage.Shell("echo answer"));
-        Process[] hosts = [.. Enumerable.Range(0, 4).Select(_ => StartXfn("run", "--cache-dir", Cache, image, "/dev/null"))];
-        foreach (Process host in hosts)
-        {
-            using StreamReader output = host.StandardOutput;
-            Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("answer\n"));
-            await host.WaitForExitAsync(token);
-            Assert.That(host.ExitCode, Is.Zero);
-            host.Dispose();
-        }
+        ToolResult[] hosts = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Tool.RunAsync(HostProcess.Xfn, ["run", "--cache-dir", Cache, image, "/dev/null"], token)));
+        Assert.That(hosts.Select(host => (host.ExitCode, host.Output)), Is.All.EqualTo((0, "answer\n")));
 
         Assert.That(Directory.GetDirectories(Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers")), Has.Length.EqualTo(1));
     }
@@ -122,10 +105,10 @@ internal sealed class HostTests : RunnerFixture
             (Write(TestImage.Shell("sleep 100 & sleep 100 & exit 0"), "children"), TimeSpan.FromSeconds(20)),
         ];
         await RoundAsync();
-        int before = Directory.GetFiles("/proc/self/fd").Length;
+        int before = Leftovers.Take().Descriptors;
         for (int i = 0; i < 8; i++)
             await RoundAsync();
-        Assert.That(Directory.GetFiles("/proc/self/fd"), Has.Length.LessThanOrEqualTo(before + 12), "descriptors");
+        Assert.That(Leftovers.Take().Descriptors, Is.LessThanOrEqualTo(before + 12), "descriptors");
 
         Task RoundAsync() => Task.WhenAll(ways.Select(async way =>
         {
@@ -140,9 +123,6 @@ internal sealed class HostTests : RunnerFixture
             }
         }));
     }
-
-    private static Process StartXfn(params string[] arguments) => Process.Start(
-        new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!;
 
     private static int CountByArguments(string mark) => Directory.GetDirectories("/proc").Count(directory =>
     {

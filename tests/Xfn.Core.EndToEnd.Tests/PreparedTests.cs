@@ -92,16 +92,16 @@ internal sealed class PreparedTests : RunnerFixture
         TestRunner runner = NewRunner(o => o.MaxStdioBytes = 100_000);
         string image = Write(TestImage.Shell("read what; echo $what >&2; case $what in exit) exit 3;; signal) kill -9 $$;; flood) yes;; sleep) sleep 60;; esac"));
         var limit = TimeSpan.FromMilliseconds(700);
-        await using PreparedFunction function = await runner.PrepareAsync(
-            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = limit } }, new PrepareOptions { Count = 4 }, token);
-        // That the containers waited for longer than that is nothing to the runs.
+        await using PreparedFunction function = await runner.PrepareAsync(new RunFunctionRequest { Image = image }, new PrepareOptions { Count = 3 }, token);
+        await using PreparedFunction limited = await runner.PrepareAsync(new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = limit } }, cancellationToken: token);
+        // That its container waited for longer than that is nothing to the run.
         for (var waited = Stopwatch.StartNew(); waited.Elapsed < limit;)
             await Task.Delay(10, token);
 
         var exited = (await Assert.ThrowsAsync<FunctionExitedException>(() => function.RunAsync("exit\n"u8.ToArray(), token)))!;
         Assert.That((exited.ExitCode, exited.StderrTail, exited.Statistics.Prepared), Is.EqualTo((3, "exit\n", true)));
         await Assert.ThrowsAsync<OutputLimitExceededException>(() => function.RunAsync("flood\n"u8.ToArray(), token));
-        var timedOut = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => function.RunAsync("sleep\n"u8.ToArray(), token)))!;
+        var timedOut = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => limited.RunAsync("sleep\n"u8.ToArray(), token)))!;
         Assert.That(timedOut.Statistics.Run, Is.GreaterThan(TimeSpan.FromMilliseconds(600)), "the timeout began before the run");
         using var cancelled = CancellationTokenSource.CreateLinkedTokenSource(token);
         cancelled.CancelAfter(300);

@@ -131,6 +131,7 @@ public class CommandLineTests
         full.Setup(writer => writer.WriteLine(It.IsAny<string>())).Throws(new IOException("No space left on device"));
         ILogger logger = format == "json" ? new JsonLogger(full.Object, LogLevel.Debug) : new LineLogger(full.Object);
         Assert.That(() => logger.Log(LogLevel.Information, default, "anything", null, (text, _) => text), Throws.Nothing);
+        full.Verify(writer => writer.WriteLine(It.Is<string>(line => line.Contains("anything"))), Times.Once);
     }
 
     [TestCase("cannot read file '/nope':", "run", "fn", "/nope")]

@@ -105,7 +105,7 @@ internal sealed class HostileCallerTests : ServerFixture
         ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName(), o => o.InputPatience = TimeSpan.FromMilliseconds(300));
         SocketsHttpHandler connection = Handler(server.Address);
         await using var complete = new RawCall(connection, RawCall.Compress(new Protocol.RunFunctionRequest { Image = "x" }.ToByteArray()), token);
-        await Eventually(() => runner.Running == 1, TimeSpan.FromSeconds(20), "the call does not come", token);
+        await Eventually(() => runner.Running == 1, "the call does not come", token);
         await using var hostile = new RawCall(connection, 50_000, token);
         (StatusCode status, string? error) = await hostile.AnswerAsync(token);
         Assert.That((status, error), Is.EqualTo((StatusCode.Unavailable, "failed")));

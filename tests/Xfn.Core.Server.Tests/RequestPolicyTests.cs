@@ -52,7 +52,7 @@ public class RequestPolicyTests
     {
         RequestPolicy policy = Policy(o => o.AllowedPullPolicies.Remove(ImagePullPolicy.Always));
         Assert.That(() => policy.Apply(With(new ImagePullConfig { PullPolicy = ImagePullPolicy.Always })), Throws.TypeOf<RefusedRequestException>());
-        Assert.That(() => policy.Apply(With(new ImagePullConfig())), Throws.Nothing);
+        Assert.That(policy.Apply(With(new ImagePullConfig())).ImagePullConfig.PullPolicy, Is.EqualTo(ImagePullPolicy.IfNotPresent));
         policy = Policy(o => o.AllowedPullPolicies.Remove(ImagePullPolicy.IfNotPresent));
         Assert.That(() => policy.Apply(With(new ImagePullConfig())), Throws.TypeOf<RefusedRequestException>());
 

@@ -13,8 +13,9 @@ internal sealed class XfnStartTests : ServerFixture
     public async Task Xfn_without_a_command_serves_and_ends_well_on_SIGTERM_when_its_functions_have(CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--log-format=json");
-        Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("touch /tmp/x; sleep 3; echo done")), deadline: 60), token);
-        await Eventually(() => IsRunning("sleep 3"), TimeSpan.FromSeconds(30), "the function does not start", token);
+        string sleep = UniqueSleep(2);
+        Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell($"{sleep}; echo done")), deadline: 60), token);
+        await Eventually(() => IsRunning(sleep), "the function does not start", token);
         xfn.Terminate();
         ForeignAnswer answer = await call;
         Assert.That((answer.Code, answer.Output), Is.EqualTo(("OK", "done\n"u8.ToArray())), answer.Details);
@@ -29,15 +30,16 @@ internal sealed class XfnStartTests : ServerFixture
     public async Task A_second_signal_does_not_wait_and_leaves_no_function(CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache);
-        using Process client = ForeignClient.Start("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell("sleep 1003")), timeout: 100_000));
+        string sleep = UniqueSleep();
+        using Process client = ForeignClient.Start("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell(sleep)), timeout: 100_000));
         using StreamReader stdout = client.StandardOutput, stderr = client.StandardError;
-        await Eventually(() => IsRunning("sleep 1003"), TimeSpan.FromSeconds(30), "the function does not start", token);
+        await Eventually(() => IsRunning(sleep), "the function does not start", token);
         xfn.Terminate();
-        await Eventually(() => xfn.Log.Contains("Stopping: 1 calls"), TimeSpan.FromSeconds(10), "the signal is not heeded", token);
-        Assert.That(IsRunning("sleep 1003"));
+        await Eventually(() => xfn.Log.Contains("Stopping: 1 calls"), "the signal is not heeded", token);
+        Assert.That(IsRunning(sleep));
         xfn.Terminate();
-        await xfn.WaitAsync(token).WaitAsync(TimeSpan.FromSeconds(20), token);
-        await Eventually(() => !IsRunning("sleep 1003"), TimeSpan.FromSeconds(5), "the function outlives xfn", token);
+        await xfn.WaitAsync(token);
+        await Eventually(() => !IsRunning(sleep), "the function outlives xfn", token);
         await client.WaitForExitAsync(token);
 
         // What it left in the cache is cleared away by the next one.
@@ -49,7 +51,7 @@ internal sealed class XfnStartTests : ServerFixture
     {
         string image = Write(TestImage.Command("cat"));
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache, "--max-timeout=50s", $"--prepare={image}=2");
-        await Eventually(() => xfn.Log.Contains("2 containers wait"), TimeSpan.FromSeconds(30), "the image is not prepared", token);
+        await Eventually(() => xfn.Log.Contains("2 containers wait"), "the image is not prepared", token);
         string target = "unix-abstract:" + xfn.Address[1..];
 
         ForeignAnswer prepared = await ForeignClient.CallAsync(target, Call(image, "hello"u8.ToArray(), timeout: 40_000), token);
@@ -66,7 +68,7 @@ internal sealed class XfnStartTests : ServerFixture
     public async Task A_server_has_limits_that_nobody_gave_and_says_what_they_are(CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "start", "-c", Cache);
-        await Eventually(() => xfn.Log.Contains("The cache is pruned"), TimeSpan.FromSeconds(20), "the limits are not told", token);
+        await Eventually(() => xfn.Log.Contains("The cache is pruned"), "the limits are not told", token);
         long disk = new DriveInfo(Cache).TotalSize / 5, places = Math.Max(8, 4 * Environment.ProcessorCount);
         Assert.That(xfn.Log, Does.Contain($"beyond {disk} bytes"));
         if (xfn.Log.Contains("asks for no memory limit has none"))
@@ -113,7 +115,7 @@ internal sealed class XfnStartTests : ServerFixture
     {
         string socket = Path.Combine(Scratch, "fn.sock");
         using var xfn = Process.Start("/bin/sh", ["-c", $"exec $0 start --cache-dir {Cache} --address {socket} --allow-local-images {redirection}", Path.Combine(AppContext.BaseDirectory, "xfn")]);
-        await Eventually(() => File.Exists(socket), TimeSpan.FromSeconds(60), "it does not listen", token);
+        await Eventually(() => File.Exists(socket), "it does not listen", token);
 
         // A failed run is logged.
         ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Shell("exit 3")), deadline: 60), token);

@@ -8,8 +8,8 @@ namespace Xfn.Core.TestSupport;
 internal sealed class DockerRegistry : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
-    private readonly Process _process;
     private readonly IPAddress _address;
+    private Process _process = null!;
 
     /// <param name="configure">Fills the registry's directory and gives more YAML: for its http section, and sections of its own.</param>
     /// <param name="address">Where it listens, if not on 127.0.0.1.</param>
@@ -17,27 +17,16 @@ internal sealed class DockerRegistry : IDisposable
     public DockerRegistry(Func<TemporaryDirectory, (string Http, string Other)>? configure = null, IPAddress? address = null, DockerRegistry? storage = null)
     {
         _address = address ?? IPAddress.Loopback;
-        Port = FreePort();
         Storage = storage?.Storage ?? _directory["data"];
         (string http, string other) = configure?.Invoke(_directory) ?? ("", "");
-        File.WriteAllText(_directory["config.yml"], $"""
-            version: 0.1
-            log: {"{"} level: error {"}"}
-            storage: {"{"} filesystem: {"{"} rootdirectory: "{Storage}" {"}"}, delete: {"{"} enabled: true {"}"} {"}"}
-            http:
-              addr: "{Host}"
-            {http}
-            {other}
-            """);
         // Nobody's credentials: the usual place may be another user's.
         File.WriteAllText(_directory["auth.json"], "{}");
-        _process = Process.Start(new ProcessStartInfo("docker-registry", ["serve", _directory["config.yml"]]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
-        _process.BeginErrorReadLine();
-        _process.BeginOutputReadLine();
-        WaitUntilItListens();
+        // A port that was free may be another's by the time that the registry wants it.
+        for (int attempt = 1; !TryStart(http, other); attempt++)
+            Assert.That(attempt, Is.LessThan(5), "docker-registry does not listen");
     }
 
-    public int Port { get; }
+    public int Port { get; private set; }
 
     private string Storage { get; }
 
@@ -68,22 +57,39 @@ internal sealed class DockerRegistry : IDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    private void WaitUntilItListens()
+    /// <summary>Starts the program, and waits until it listens.</summary>
+    /// <returns>False when it has ended.</returns>
+    private bool TryStart(string http, string other)
     {
-        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromMinutes(1); Thread.Sleep(20))
+        Port = FreePort();
+        File.WriteAllText(_directory["config.yml"], $$"""
+            version: 0.1
+            log: { level: error }
+            storage: { filesystem: { rootdirectory: "{{Storage}}" }, delete: { enabled: true } }
+            http:
+              addr: "{{Host}}"
+            {{http}}
+            {{other}}
+            """);
+        _process = Process.Start(new ProcessStartInfo("docker-registry", ["serve", _directory["config.yml"]]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        _process.BeginErrorReadLine();
+        _process.BeginOutputReadLine();
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromMinutes(1) && !_process.HasExited; Thread.Sleep(20))
         {
             try
             {
                 using var client = new TcpClient(_address.AddressFamily);
                 client.Connect(_address, Port);
-                return;
+                return true;
             }
-            catch (SocketException) when (!_process.HasExited)
+            catch (SocketException)
             {
                 // Not yet.
             }
         }
 
-        throw new TimeoutException("docker-registry does not listen");
+        _process.Kill();
+        _process.Dispose();
+        return false;
     }
 }

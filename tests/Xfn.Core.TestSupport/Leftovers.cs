@@ -26,8 +26,8 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
         });
     }
 
-    /// <summary>Whether a mount is not another test program's, which may run at the same time on this machine.</summary>
-    private static bool IsOnesOwn(string mount) => !mount.Contains("/xfn-test-") || mount.Contains(" " + Path.GetTempPath() + "xfn-test-");
+    /// <summary>Whether a mount is of this program's directories. Others may mount on this machine at the same time.</summary>
+    private static bool IsOnesOwn(string mount) => mount.Contains(TemporaryDirectory.Prefix, StringComparison.Ordinal);
 
     /// <summary>Whether a descriptor is such as a runner has, not an assembly's or a file of the test framework's.</summary>
     private static bool IsOurKind(string descriptor) => new FileInfo(descriptor).LinkTarget is { } target && (!target.StartsWith('/') || target.Contains("xfn-test"));

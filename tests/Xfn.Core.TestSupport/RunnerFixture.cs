@@ -16,7 +16,7 @@ internal abstract class RunnerFixture
     [SetUp]
     public void MakeScratch()
     {
-        Scratch = Directory.CreateTempSubdirectory("xfn-test-").FullName;
+        Scratch = Directory.CreateTempSubdirectory(TemporaryDirectory.Prefix).FullName;
         _before = Leftovers.Take();
     }
 

@@ -13,6 +13,19 @@ internal static partial class Signals
     /// <returns>Whether it was allowed, and the process was there.</returns>
     public static bool Send(int pid, int signal) => SendSignal(pid, signal) == 0;
 
+    /// <summary>Whether a process is there, and more than a status that nobody has asked for yet.</summary>
+    public static bool IsAlive(int pid)
+    {
+        try
+        {
+            return !File.ReadAllText($"/proc/{pid}/stat").Contains(") Z ", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int SendSignal(int pid, int signal);
 }

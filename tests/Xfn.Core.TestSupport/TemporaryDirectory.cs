@@ -3,7 +3,10 @@ namespace Xfn.Core.TestSupport;
 /// <summary>A directory that goes with the test.</summary>
 internal sealed class TemporaryDirectory : IDisposable
 {
-    public string Path { get; } = Directory.CreateTempSubdirectory("xfn-test-").FullName;
+    /// <summary>What the names of this program's directories begin with: other test programs run at the same time.</summary>
+    public static string Prefix { get; } = $"xfn-test-{Environment.ProcessId}-";
+
+    public string Path { get; } = Directory.CreateTempSubdirectory(Prefix).FullName;
 
     public string this[string name] => System.IO.Path.Combine(Path, name);
 

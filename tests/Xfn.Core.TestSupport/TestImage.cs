@@ -10,6 +10,15 @@ internal sealed class TestImage
     private static readonly string[] Applets =
         ["sh", "cat", "echo", "sleep", "ls", "id", "ps", "head", "tail", "true", "false", "wc", "kill", "env", "pwd", "yes", "stat", "mount", "touch", "readlink", "nproc", "tr", "md5sum", "dd", "trap"];
 
+    /// <summary>The layer that nearly all have, made once.</summary>
+    private static readonly Lazy<(byte[] Blob, Digest DiffId)> Busybox = new(() =>
+    {
+        LayerTar tar = new LayerTar().Directory("bin").File("bin/busybox", File.ReadAllBytes("/usr/bin/busybox"), Mode755);
+        foreach (string applet in Applets)
+            tar.Link($"bin/{applet}", "busybox");
+        return Pack(tar.ToArray());
+    });
+
     private readonly List<byte[]> _layers = [];
     private readonly List<Digest> _diffIds = [];
     private readonly List<string> _mediaTypes = [];
@@ -40,12 +49,7 @@ internal sealed class TestImage
         ];
     }
 
-    public TestImage WithBusybox() => WithLayer(tar =>
-    {
-        tar.Directory("bin").File("bin/busybox", File.ReadAllBytes("/usr/bin/busybox"), Mode755);
-        foreach (string applet in Applets)
-            tar.Link($"bin/{applet}", "busybox");
-    });
+    public TestImage WithBusybox() => WithBlob(Busybox.Value.Blob, Busybox.Value.DiffId, MediaTypes.OciLayerGzip);
 
     public TestImage WithLayer(Action<LayerTar> fill)
     {
@@ -56,10 +60,8 @@ internal sealed class TestImage
 
     public TestImage WithTar(byte[] tar)
     {
-        using var packed = new MemoryStream();
-        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
-            gzip.Write(tar);
-        return WithBlob(packed.ToArray(), Digest.Compute(tar), MediaTypes.OciLayerGzip);
+        (byte[] blob, Digest diffId) = Pack(tar);
+        return WithBlob(blob, diffId, MediaTypes.OciLayerGzip);
     }
 
     public TestImage WithBlob(byte[] blob, Digest diffId, string mediaType)
@@ -93,6 +95,14 @@ internal sealed class TestImage
     }
 
     private const UnixFileMode Mode755 = (UnixFileMode)0b111_101_101;
+
+    private static (byte[] Blob, Digest DiffId) Pack(byte[] tar)
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
+            gzip.Write(tar);
+        return (packed.ToArray(), Digest.Compute(tar));
+    }
 
     private static Descriptor Write(string blobs, byte[] content, string mediaType)
     {

@@ -2,12 +2,12 @@ using System.Globalization;
 
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>How many there are of what a run could leave: of this process, and in a cache directory. Mounts of other tests' directories do not count.</summary>
+/// <summary>How many there are of what a run could leave: of this process, and in a cache directory.</summary>
 internal sealed record Census(int Processes, int Mounts, int Descriptors, int Threads, int Cgroups, int Keys, int Files, long ManagedBytes, long ResidentBytes)
 {
     public static Census Take(string cache) => new(
         Leftovers.Take().Processes.Count,
-        File.ReadLines("/proc/self/mountinfo").Count(mount => !mount.Contains("/xfn-test-", StringComparison.Ordinal) || mount.Contains(cache, StringComparison.Ordinal)),
+        File.ReadLines("/proc/self/mountinfo").Count(mount => mount.Contains(cache, StringComparison.Ordinal)),
         Leftovers.Take().Descriptors,
         Directory.GetDirectories("/proc/self/task").Length,
         CountCgroups(Path.Combine(cache, "cgroups")),

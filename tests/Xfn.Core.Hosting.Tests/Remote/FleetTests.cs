@@ -73,17 +73,14 @@ internal sealed class FleetTests : ServedFixture
     [Test, CancelAfter(30_000)]
     public async Task A_server_that_is_stopped_in_good_order_loses_no_run(CancellationToken token)
     {
-        StubRunner Slow() => new(async (request, cancellation) =>
-        {
-            await Task.Delay(20, cancellation);
-            return new RunFunctionResponse { Output = request.Input };
-        });
-        ContainerRunnerServer[] servers = [await ServeAsync(Slow()), await ServeAsync(Slow()), await ServeAsync(Slow())];
+        StubRunner[] runners = [Slow(), Slow(), Slow()];
+        ContainerRunnerServer[] servers = [await ServeAsync(runners[0]), await ServeAsync(runners[1]), await ServeAsync(runners[2])];
         RemoteContainerRunner remote = Call(servers);
         Task<string[]> load = LoadAsync(remote, 400, 8, token);
-        foreach (ContainerRunnerServer server in servers[..2])
+        foreach ((StubRunner runner, ContainerRunnerServer server) in runners.Zip(servers).SkipLast(1))
         {
-            await Task.Delay(200, token);
+            while (runner.Runs < 20)
+                await Task.Delay(10, token);
             await server.StopAsync(token);
         }
 
@@ -104,6 +101,12 @@ internal sealed class FleetTests : ServedFixture
         (ServerUnavailableException? error, int runs) = await LoseAsync(retry: true, token);
         Assert.That((error, runs), Is.EqualTo(((ServerUnavailableException?)null, 2)));
     }
+
+    private static StubRunner Slow() => new(async (request, cancellation) =>
+    {
+        await Task.Delay(20, cancellation);
+        return new RunFunctionResponse { Output = request.Input };
+    });
 
     /// <summary>Loses the server of a run whose function has started, while another server stands by.</summary>
     private async Task<(ServerUnavailableException? Error, int Runs)> LoseAsync(bool retry, CancellationToken token)

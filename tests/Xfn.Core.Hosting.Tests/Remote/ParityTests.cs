@@ -9,20 +9,6 @@ internal sealed class ParityTests : ServedFixture
 {
     private static readonly string[] NotCompared = [nameof(Exception.StackTrace), nameof(Exception.TargetSite), nameof(Exception.Source), nameof(Exception.Data), nameof(Exception.InnerException)];
 
-    private static readonly RunStatistics Statistics = new()
-    {
-        ImageDigest = Digest.Compute("x"u8),
-        FromCache = true,
-        Queued = TimeSpan.FromTicks(1),
-        Pull = TimeSpan.FromMilliseconds(2.5),
-        Spawn = TimeSpan.FromSeconds(3),
-        Start = TimeSpan.FromMinutes(4),
-        Run = TimeSpan.FromHours(5),
-        Total = TimeSpan.FromDays(6),
-        CpuTime = TimeSpan.FromMilliseconds(7),
-        PeakMemoryBytes = 8L << 40,
-    };
-
     private static IEnumerable<TestCaseData> Errors()
     {
         XfnException[] errors =
@@ -34,11 +20,11 @@ internal sealed class ParityTests : ServedFixture
             .. new[] { RunStage.Resolve, RunStage.Pull, RunStage.Unpack, RunStage.Bundle, RunStage.Start }.Select(stage => new InvalidImageException(stage, "cannot use image 'x': damaged.")),
             .. new[] { RunStage.Validate, RunStage.Spawn, RunStage.Start }.Select(stage => new ContainerEnvironmentException(stage, "cannot make a namespace: refused.")),
             .. Enum.GetValues<RunStage>().Select(stage => new XfnException(stage, $"cannot go on with {stage}.")),
-            new FunctionExitedException("function 'x' exited with status 3: no.") { ExitCode = 3, StderrTail = "one\ntwo\n", Output = "half an answer"u8.ToArray(), Statistics = Statistics },
+            new FunctionExitedException("function 'x' exited with status 3: no.") { ExitCode = 3, StderrTail = "one\ntwo\n", Output = "half an answer"u8.ToArray(), Statistics = FullStatistics.Value },
             new FunctionExitedException("function 'x' was ended by signal 9.") { ExitCode = 137, Signal = 9, OutOfMemory = true },
             new FunctionExitedException("function 'x' exited with status 255.") { ExitCode = 255, StderrTail = new string('ä', RunStatistics.StderrTailBytes / 2) },
-            new FunctionTimedOutException("function 'x' ran longer than 1 s.") { Timeout = TimeSpan.FromSeconds(1.25), StderrTail = "slow", Statistics = Statistics },
-            new OutputLimitExceededException("function 'x' wrote more than 5 bytes.") { LimitBytes = 5_000_000_000, StderrTail = "much", Statistics = Statistics },
+            new FunctionTimedOutException("function 'x' ran longer than 1 s.") { Timeout = TimeSpan.FromSeconds(1.25), StderrTail = "slow", Statistics = FullStatistics.Value },
+            new OutputLimitExceededException("function 'x' wrote more than 5 bytes.") { LimitBytes = 5_000_000_000, StderrTail = "much", Statistics = FullStatistics.Value },
         ];
         return errors.Select((error, i) => new TestCaseData(error).SetArgDisplayNames($"{i}: {error.GetType().Name} in {error.Stage}"));
     }
@@ -56,7 +42,7 @@ internal sealed class ParityTests : ServedFixture
     {
         var output = new byte[5 << 20];
         new Random(3).NextBytes(output);
-        var answer = new RunFunctionResponse { Output = output, StderrTail = new string('e', RunStatistics.StderrTailBytes), Statistics = Statistics };
+        var answer = new RunFunctionResponse { Output = output, StderrTail = new string('e', RunStatistics.StderrTailBytes), Statistics = FullStatistics.Value };
         ContainerRunnerServer server = await ServeAsync(new StubRunner((_, _) => Task.FromResult(answer)));
         AssertSame(answer, await Call(server).RunFunctionAsync(Request(), token));
     }
@@ -97,7 +83,7 @@ internal sealed class ParityTests : ServedFixture
             new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "sh", "-c", script] },
             InMemoryImageFetcher.Layer(new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox", token) }));
         TestRunner local = NewRunner(o => (o.MaxStdioBytes, o.ImageFetcher) = (1 << 20, images));
-        RunFunctionRequest request = Request("input", "function") with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(2) } };
+        RunFunctionRequest request = Request("input", "function") with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(script.StartsWith("sleep", StringComparison.Ordinal) ? 1 : 30) } };
         ContainerRunnerServer server = await ServeAsync(local, "unix", $"@xfn-test/{Guid.NewGuid():N}");
         await AssertSameRunAsync(local, Call(server), request);
     }

@@ -63,11 +63,8 @@ internal static class ForeignClient
         string directory = Directory.CreateTempSubdirectory("xfn-stubs-").FullName;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(directory, recursive: true);
         File.Copy(Path.Combine(AppContext.BaseDirectory, "Support", "client.py"), Path.Combine(directory, "client.py"));
-        using Process protoc = Process.Start("protoc", ["--python_out", directory, "-I", Path.Combine(AppContext.BaseDirectory, "Support"), "run_function.proto"]);
-        protoc.WaitForExit();
-        Assert.That(protoc.ExitCode, Is.Zero);
-        using Process chmod = Process.Start("chmod", ["-R", "a+rX", directory]);
-        chmod.WaitForExit();
+        Tool.Run("protoc", "--python_out", directory, "-I", Path.Combine(AppContext.BaseDirectory, "Support"), "run_function.proto");
+        Tool.Run("chmod", "-R", "a+rX", directory);
         return directory;
     }
 }

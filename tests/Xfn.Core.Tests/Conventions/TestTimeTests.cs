@@ -23,6 +23,8 @@ public partial class TestTimeTests
     [TestCase("[Test, CancelAfter(60_000)]", "public void A()", "X();", "takes no CancellationToken")]
     [TestCase("[Test, CancelAfter(180_000)]", "public async Task A(CancellationToken token)", "await X(token);", "may take more than 120000 ms")]
     [TestCase("[Test]", "public void A()", "process.WaitForExit();", "waits for a process without an end")]
+    [TestCase("[Test, CancelAfter(60_000)]", "public async Task A(CancellationToken token)", "await Task.Delay(100, token);", "waits for a time, not for a condition")]
+    [TestCase("[Test, CancelAfter(60_000)]", "public async Task A(CancellationToken token)", "while (!done)\n            await Task.Delay(10, token);", null)]
     [TestCase("[Test, Category(\"Long\"), CancelAfter(180_000)]", "public async Task A(CancellationToken token)", "await X(token);", null)]
     [TestCase("[Test]", "public async Task A()", "await using var x = X();", null)]
     [TestCase("[TestCase(1), CancelAfter(1000)]", "public async Task A(int x, CancellationToken token)", "await X(token);", null)]
@@ -50,6 +52,28 @@ public partial class TestTimeTests
             yield return $"{test} may take more than {LongestMilliseconds} ms";
         if (test.Body.Contains(".WaitForExit()", StringComparison.Ordinal))
             yield return $"{test} waits for a process without an end";
+        if (WaitsForATime(test.Body))
+            yield return $"{test} waits for a time, not for a condition";
+    }
+
+    private static bool WaitsForATime(string body)
+    {
+        string[] lines = body.Split('\n');
+        return lines.Index().Any(line => Delay().IsMatch(line.Item) && !Around(lines, line.Index).Any(block => Loop().IsMatch(block)));
+    }
+
+    /// <summary>A line, and those that begin the blocks around it.</summary>
+    private static IEnumerable<string> Around(string[] lines, int at)
+    {
+        int indentation = int.MaxValue;
+        for (int i = at; i >= 0; i--)
+        {
+            string line = lines[i].TrimStart();
+            if (line.Length == 0 || line == "{" || lines[i].Length - line.Length >= indentation)
+                continue;
+            indentation = lines[i].Length - line.Length;
+            yield return line;
+        }
     }
 
     private static List<TestMethod> All()
@@ -105,6 +129,12 @@ public partial class TestTimeTests
 
     [GeneratedRegex(@"\bawait\b|\A\s*=>\s*(?!Assert\.That\b)[\w.]*Async\(")]
     private static partial Regex Await();
+
+    [GeneratedRegex(@"\b(Task\.Delay|Thread\.Sleep)\((?!Timeout\.Infinite)")]
+    private static partial Regex Delay();
+
+    [GeneratedRegex(@"^(for|while|do)\b")]
+    private static partial Regex Loop();
 
     [GeneratedRegex(@"await using\b|await [\w.]*DisposeAsync\(\)")]
     private static partial Regex Disposal();

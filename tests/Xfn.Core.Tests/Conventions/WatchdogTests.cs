@@ -32,7 +32,7 @@ public class WatchdogTests
         Assert.That(output, Does.Match(@"(?m)^  \d+ sleep 10007 , state [SRD]"), "what it started");
         Assert.That(output, Does.Match(@"(?m)^  failed: 1$"), "the totals");
         int started = int.Parse(output.Split("it has started ")[1].Split('\n')[0], CultureInfo.InvariantCulture);
-        while (Directory.Exists($"/proc/{started}") && !(await File.ReadAllTextAsync($"/proc/{started}/stat", token)).Contains(") Z ", StringComparison.Ordinal))
+        while (Signals.IsAlive(started))
             await Task.Delay(20, token);
     }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Xfn.Core.Tests.Registry;
 
@@ -109,10 +110,10 @@ public class AuthenticationTests
     [Test]
     public async Task A_token_is_renewed_before_it_runs_out(CancellationToken token)
     {
-        var time = new ShiftedTime();
+        var time = new FakeTimeProvider();
         using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":300}"), options: FaultyRegistry.Options.With(o => o.TimeProvider = time));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
-        time.Shift = TimeSpan.FromSeconds(280);
+        time.Advance(TimeSpan.FromSeconds(280));
         int before = pair.Registry.Requests.Count;
 
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
@@ -124,13 +125,13 @@ public class AuthenticationTests
     [Test]
     public async Task A_lifetime_that_is_a_text_counts_like_a_number(CancellationToken token)
     {
-        var time = new ShiftedTime();
+        var time = new FakeTimeProvider();
         using var pair = new Pair(response => response.SendAsync(200, "{\"token\":\"good\",\"expires_in\":\"300\"}"), options: FaultyRegistry.Options.With(o => o.TimeProvider = time));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
-        time.Shift = TimeSpan.FromSeconds(200);
+        time.Advance(TimeSpan.FromSeconds(200));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
         Assert.That(pair.Tokens.Requests, Has.Count.EqualTo(1), "it was taken for the default of a minute");
-        time.Shift = TimeSpan.FromSeconds(280);
+        time.Advance(TimeSpan.FromSeconds(80));
         await pair.Fetcher.ManifestAsync(pair.Image, WithPassword, token);
         Assert.That(pair.Tokens.Requests, Has.Count.EqualTo(2));
     }
@@ -277,7 +278,9 @@ public class AuthenticationTests
     {
         using var registry = new FaultyServer((_, response) => response.SendAsync(401, "", challenge.Length == 0 ? [] : ["WWW-Authenticate: " + challenge]));
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o => o.MaxRetries = 0));
-        Assert.That(() => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.InstanceOf<XfnException>());
+        Assert.That(
+            () => fetcher.ManifestAsync($"{registry.Host}/fn", WithPassword, token), Throws.InstanceOf<XfnException>().With.Message.StartsWith("cannot ").And.Message.Contains(registry.Host));
+        Assert.That(registry.Requests.Select(r => r["Authorization"]), Is.All.Null, "nothing was shown to who does not say what for");
     }
 
     [TestCase("password")]
@@ -370,12 +373,5 @@ public class AuthenticationTests
             Tokens.Dispose();
             Registry.Dispose();
         }
-    }
-
-    private sealed class ShiftedTime : TimeProvider
-    {
-        public TimeSpan Shift { get; set; }
-
-        public override long GetTimestamp() => base.GetTimestamp() + (long)(Shift.TotalSeconds * TimestampFrequency);
     }
 }

@@ -65,7 +65,7 @@ public class CredentialHelperTests
         (_, string? found) = await AskAsync($"echo $$ > {_directory["pid"]}; {script}", TimeSpan.FromSeconds(2), token);
         Assert.That(found, Is.EqualTo(failure));
         int pid = int.Parse(File.ReadAllText(_directory["pid"]), CultureInfo.InvariantCulture);
-        while (Directory.Exists($"/proc/{pid}") && !File.ReadAllText($"/proc/{pid}/stat").Contains(") Z ", StringComparison.Ordinal))
+        while (Signals.IsAlive(pid))
             await Task.Delay(10, token);
     }
 

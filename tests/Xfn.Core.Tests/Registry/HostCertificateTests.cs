@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Microsoft.Extensions.Time.Testing;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
@@ -116,13 +117,13 @@ public class HostCertificateTests
     public void Clients_of_certificates_that_were_replaced_are_ended_when_nobody_waits_for_them_any_more()
     {
         string own = Own("etc", "registry.test");
-        var time = new LaterTime();
+        var time = new FakeTimeProvider();
         RegistryOptions options = Options().With(o => o.TimeProvider = time);
         using var connections = new RegistryConnections(options, new Dialer(), new EnvironmentProxy(options));
         HttpClient first = Renew(1), second = Renew(2);
         Assert.That(second, Is.Not.SameAs(first));
         Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing, "somebody may wait for an answer");
-        time.Passed = TimeSpan.FromMinutes(11);
+        time.Advance(TimeSpan.FromMinutes(11));
         HttpClient third = Renew(3);
         Assert.That(() => first.Timeout = TimeSpan.FromSeconds(1), Throws.InstanceOf<ObjectDisposedException>());
         Assert.That(() => third.Timeout = TimeSpan.FromSeconds(1), Throws.Nothing);
@@ -184,12 +185,5 @@ public class HostCertificateTests
             return;
         using RSA key = certificate.GetRSAPrivateKey()!;
         File.WriteAllText(keyPath, key.ExportPkcs8PrivateKeyPem());
-    }
-
-    private sealed class LaterTime : TimeProvider
-    {
-        public TimeSpan Passed { get; set; }
-
-        public override long GetTimestamp() => base.GetTimestamp() + (long)(Passed.TotalSeconds * TimestampFrequency);
     }
 }

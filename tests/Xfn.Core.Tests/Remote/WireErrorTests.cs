@@ -5,21 +5,6 @@ namespace Xfn.Core.Tests.Remote;
 
 public class WireErrorTests
 {
-    private static readonly RunStatistics Statistics = new()
-    {
-        ImageDigest = Digest.Compute("image"u8),
-        FromCache = true,
-        Prepared = true,
-        Queued = TimeSpan.FromTicks(1),
-        Pull = TimeSpan.FromMilliseconds(12.5),
-        Spawn = TimeSpan.FromTicks(1234567),
-        Start = TimeSpan.FromDays(24),
-        Run = TimeSpan.FromTicks(98765432101),
-        Total = TimeSpan.FromSeconds(90),
-        CpuTime = TimeSpan.Zero,
-        PeakMemoryBytes = 1L << 40,
-    };
-
     private static readonly XfnException[] Errors =
     [
         new InvalidRequestException("cannot parse image reference 'A B': 'A B' is no repository name."),
@@ -29,9 +14,9 @@ public class WireErrorTests
         new InvalidImageException(RunStage.Pull, "digest"),
         new InvalidImageException(RunStage.Start, "no entrypoint"),
         new ContainerEnvironmentException(RunStage.Spawn, "cannot make a user namespace"),
-        new FunctionExitedException("function 'x' exited with status 3.") { ExitCode = 3, StderrTail = "línea\n", Output = new byte[] { 0, 255, 10 }, Statistics = Statistics },
-        new FunctionExitedException("killed") { ExitCode = 137, Signal = 9, OutOfMemory = true, Statistics = Statistics with { CpuTime = null, PeakMemoryBytes = null, FromCache = false } },
-        new FunctionTimedOutException("timed out") { Timeout = TimeSpan.FromSeconds(1.0000001), StderrTail = "x", Statistics = Statistics },
+        new FunctionExitedException("function 'x' exited with status 3.") { ExitCode = 3, StderrTail = "línea\n", Output = new byte[] { 0, 255, 10 }, Statistics = FullStatistics.Value },
+        new FunctionExitedException("killed") { ExitCode = 137, Signal = 9, OutOfMemory = true, Statistics = FullStatistics.Value with { CpuTime = null, PeakMemoryBytes = null, FromCache = false } },
+        new FunctionTimedOutException("timed out") { Timeout = TimeSpan.FromSeconds(1.0000001), StderrTail = "x", Statistics = FullStatistics.Value },
         new OutputLimitExceededException("too much") { LimitBytes = 100 << 20, StderrTail = "x", Statistics = new() },
         new XfnException(RunStage.Resolve, "cannot reach registry"),
         new XfnException(RunStage.Run, "lost"),
@@ -84,7 +69,7 @@ public class WireErrorTests
                 ExitCode = 1,
                 Output = new byte[outputBytes],
                 StderrTail = string.Concat(Enumerable.Repeat("é", RunStatistics.StderrTailBytes)),
-                Statistics = Statistics,
+                Statistics = FullStatistics.Value,
             };
             RpcException wire = WireErrors.ToRpc(error, budget);
             Assert.That(Size(wire), Is.LessThanOrEqualTo(budget).And.GreaterThan(budget * 9 / 10));
@@ -94,7 +79,7 @@ public class WireErrorTests
     [Test]
     public void What_is_left_out_is_said()
     {
-        var error = new FunctionExitedException(new string('m', 5000)) { ExitCode = 1, Output = new byte[50_000], StderrTail = new string('a', 60_000) + "the end", Statistics = Statistics };
+        var error = new FunctionExitedException(new string('m', 5000)) { ExitCode = 1, Output = new byte[50_000], StderrTail = new string('a', 60_000) + "the end", Statistics = FullStatistics.Value };
         RpcException wire = WireErrors.ToRpc(error);
         var back = (FunctionExitedException)WireErrors.FromRpc(wire.Status, wire.Trailers)!;
 
@@ -108,7 +93,7 @@ public class WireErrorTests
     [Test]
     public void A_client_that_takes_more_gets_the_whole_tail_of_stderr()
     {
-        var error = new FunctionTimedOutException("x") { Timeout = TimeSpan.FromSeconds(1), StderrTail = new string('a', RunStatistics.StderrTailBytes), Statistics = Statistics };
+        var error = new FunctionTimedOutException("x") { Timeout = TimeSpan.FromSeconds(1), StderrTail = new string('a', RunStatistics.StderrTailBytes), Statistics = FullStatistics.Value };
         RpcException wire = WireErrors.ToRpc(error, WireTrailers.BudgetOf(new Metadata { { WireTrailers.AcceptedBytes, $"{WireTrailers.MostBytes}" } }));
         AssertSame(WireErrors.FromRpc(wire.Status, wire.Trailers), error);
     }
@@ -125,7 +110,7 @@ public class WireErrorTests
     [Test]
     public void A_response_comes_back_as_it_was()
     {
-        var response = new RunFunctionResponse { Output = new byte[] { 1, 0, 2 }, StderrTail = "said\n", Statistics = Statistics };
+        var response = new RunFunctionResponse { Output = new byte[] { 1, 0, 2 }, StderrTail = "said\n", Statistics = FullStatistics.Value };
         RunFunctionResponse back = WireMessages.FromMessage(WireMessages.ToMessage(response), WireTrailers.Of(response));
         Assert.That(back with { Output = default }, Is.EqualTo(response with { Output = default }));
         Assert.That(back.Output.ToArray(), Is.EqualTo(response.Output.ToArray()));

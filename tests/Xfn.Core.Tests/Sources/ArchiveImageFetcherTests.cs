@@ -84,9 +84,10 @@ public class ArchiveImageFetcherTests
     {
         string file = _directory["changing.tar"];
         WriteTar(file, ("manifest.json", "[]"));
-        Assert.That(() => _fetcher.ManifestAsync("docker-archive:" + file, token: token), Throws.InstanceOf<XfnException>());
+        Assert.That(() => _fetcher.ManifestAsync("docker-archive:" + file, token: token), Throws.InstanceOf<XfnException>().With.Message.Contains(file));
         File.Copy(_directory["docker.tar"], file, overwrite: true);
-        await _fetcher.WholeImageAsync("docker-archive:" + file, token: token);
+        ImageManifest changed = await _fetcher.WholeImageAsync("docker-archive:" + file, token: token);
+        Assert.That(changed.Config.Digest, Is.EqualTo((await _fetcher.WholeImageAsync("docker-archive:" + _directory["docker.tar"], token: token)).Config.Digest));
     }
 
     [Test]

@@ -31,8 +31,8 @@ public class LayoutIndexTests
         byte[] index = Index(Entry("a", (Ref, "localhost/fn:stable")), Entry("b", (Containerd, "host:5000/fn:v1"), (Ref, "v1")), Entry("c", (Ref, "plain")));
         string message = Assert.Throws<ImageNotFoundException>(() => LayoutIndex.Find(ImageReference.Parse("oci:/layout"), index))!.Message;
         Assert.That(message, Does.Contain("'localhost/fn:stable', 'host:5000/fn:v1', 'plain'").And.Contain("oci:/layout:localhost/fn:stable"));
-        foreach (string name in new[] { "localhost/fn:stable", "host:5000/fn:v1", "plain" })
-            Assert.That(() => LayoutIndex.Find(ImageReference.Parse("oci:/layout:" + name), index), Throws.Nothing);
+        foreach ((string name, string entry) in new[] { ("localhost/fn:stable", "a"), ("host:5000/fn:v1", "b"), ("plain", "c") })
+            Assert.That(LayoutIndex.Find(ImageReference.Parse("oci:/layout:" + name), index).Digest, Is.EqualTo(Entry(entry).Digest));
     }
 
     [TestCase("oci:/layout:fn")]
