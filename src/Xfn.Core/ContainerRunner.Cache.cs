@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using Xfn.Core.Cache;
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Runs;
@@ -10,12 +8,6 @@ namespace Xfn.Core;
 /// <content>The cache, apart from runs.</content>
 public sealed partial class ContainerRunner
 {
-    private readonly ConcurrentDictionary<Digest, byte> _pulled = new();
-
-    // One at a time prunes, and uses it.
-    private readonly HashSet<Digest> _toldOf = [];
-    private int _pruning;
-
     /// <summary>Whether a runner has made its cache in a directory. To make a runner makes one: who only wants to look at a cache, or to prune it, asks before.</summary>
     /// <param name="directory">The directory; it need not exist.</param>
     public static bool IsCacheDirectory(string directory)
@@ -42,10 +34,8 @@ public sealed partial class ContainerRunner
         return OperateAsync(
             async token =>
             {
-                using LeasedImage used = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
-                if (!used.FromCache)
-                    AfterPull(used.Image.ManifestDigest);
-                return _catalog.Describe(used.Image, reference.ToString());
+                using LeasedImage leased = await _images.GetAsync(reference, config, progress, token).ConfigureAwait(false);
+                return _catalog.Describe(leased.Image, reference.ToString());
             },
             cancellationToken);
     }
@@ -75,7 +65,7 @@ public sealed partial class ContainerRunner
                 await _clearUps.WaitAsync().WaitAsync(token).ConfigureAwait(false);
 
                 // Who has layers on disk marks them so, and nobody removes them in that moment.
-                await _images.FinishAsync().WaitAsync(token).ConfigureAwait(false);
+                await _layers.FinishAsync().WaitAsync(token).ConfigureAwait(false);
                 PruneReport report = await Task.Run(() => _pruner.PruneAsync(limits, null, token), token).ConfigureAwait(false);
                 _cache.TryAgain();
                 long swept = await _sweeper.SweepAsync().WaitAsync(token).ConfigureAwait(false);
@@ -121,51 +111,7 @@ public sealed partial class ContainerRunner
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw CacheErrors.Refused(RunStage.Validate, _cache, ex);
-        }
-    }
-
-    /// <summary>Sweeps behind what has just pulled or flattened an image, and prunes where there is a limit. The image itself stays, however large it is: who pulled it wants to run it, and would pull it
-    /// each time.</summary>
-    private void AfterPull(Digest image)
-    {
-        _background.Add(_sweeper.SweepAsync());
-        if (_settings.CacheLimit is not { } limit)
-            return;
-        _pulled[image] = 0;
-        if (Interlocked.Exchange(ref _pruning, 1) != 0)
-            return;
-        _background.Add(Task.Run(async () =>
-        {
-            do
-            {
-                await PruneToAsync(limit).ConfigureAwait(false);
-                Volatile.Write(ref _pruning, 0);
-            }
-            while (!_pulled.IsEmpty && Interlocked.Exchange(ref _pruning, 1) == 0);
-        }));
-    }
-
-    private async Task PruneToAsync(long limit)
-    {
-        HashSet<Digest> pulled = [.. _pulled.Keys];
-        foreach (Digest image in pulled)
-            _pulled.TryRemove(image, out _);
-        try
-        {
-            if (!_pruner.IsOver(limit))
-                return;
-            PruneReport report = await _pruner.PruneAsync(new PruneOptions { MaxBytes = limit }, pulled, _disposal.Token).ConfigureAwait(false);
-            RunnerLog.CachePruned(_settings.Options.Logger, report.ImagesRemoved, report.LayersRemoved, report.BytesFreed);
-            foreach ((string name, Digest digest, long bytes) in _catalog.LargerThan(limit, pulled))
-            {
-                if (_toldOf.Add(digest))
-                    RunnerLog.ImageOverLimit(_settings.Options.Logger, name, digest, bytes, limit);
-            }
-        }
-        catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException or OperationCanceledException)
-        {
-            RunnerLog.CacheNotPruned(_settings.Options.Logger, ex);
+            throw _cache.Refused(RunStage.Validate, ex);
         }
     }
 
@@ -185,7 +131,7 @@ public sealed partial class ContainerRunner
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw CacheErrors.Refused(RunStage.Pull, _cache, ex);
+            throw _cache.Refused(RunStage.Pull, ex);
         }
     }
 }

@@ -30,7 +30,7 @@ public sealed partial class ContainerRunner
             async token =>
             {
                 var containers = new PreparedContainers(
-                    wanted, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, AfterPull, t), _images, AfterPull, _settings.Options.TimeProvider);
+                    wanted, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Options.TimeProvider);
                 var function = new PreparedFunction(this, plan, containers);
                 _prepared.TryAdd(function, 0);
                 try

@@ -81,32 +81,34 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
             _cache = OpenCache();
-            var locator = new SparkBinaryCache(_cache, options.TimeProvider);
-            SparkLauncher sparks = _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => locator.ProvideAsync(options.SparkPath), _settings.Mapping);
+            var binaries = new SparkBinaryCache(_cache, options.TimeProvider);
+            SparkLauncher sparks = _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => binaries.ProvideAsync(options.SparkPath), _settings.Mapping);
             _cgroups = CgroupManager.Detect(_cache.Cgroups, time: options.TimeProvider);
             _ready = new ReadyPool<RunSandbox>(
                 token => RunSandbox.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _startPrepared = token => RunSandbox.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
             var store = new ImageStore(_cache, options.Logger);
-            LayerStore layers = _layers = new LayerStore(_cache, sparks, options.UnpackLimits, options.TimeProvider, options.Logger);
-            var uses = new ImageLeases(_cache, options.TimeProvider);
+            LayerStore layers = _layers = new LayerStore(_cache, sparks, options.TimeProvider, options.Logger);
+            var leases = new ImageLeases(_cache, options.TimeProvider);
             Platform platform = options.Platform ?? PlatformSelector.Host;
             var references = new ReferenceMap(_cache, fetcher, platform);
-            _catalog = new CacheCatalog(store, references, layers, uses);
-            _pruner = new CachePruner(_catalog, store, references, layers, uses, locator, options.TimeProvider);
-            _images = new ImageProvider(fetcher, store, references, layers, uses, new UserFileReader(_cache, store, sparks), bundles, platform);
-            _places = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
-            _planner = new ContainerPlanner(
-                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, options.Logger, AfterPull));
-            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps) { Pulled = AfterPull };
-
+            _catalog = new CacheCatalog(store, references, layers, leases);
+            _pruner = new CachePruner(_catalog, store, references, layers, leases, binaries, options.TimeProvider);
             _remover = new CacheRemover(sparks);
             _sweeper = new Sweeper(async () =>
             {
                 Task<long> swept = layers.SweepAsync(CancellationToken.None);
-                await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? locator.RemoveUnused() : 0)).ConfigureAwait(false);
+                await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? binaries.RemoveUnused() : 0)).ConfigureAwait(false);
                 return await swept.ConfigureAwait(false);
             });
+            var keeper = new CacheKeeper(_pruner, _catalog, _sweeper, _background, _settings.CacheLimit, options.Logger, _disposal.Token);
+            var puller = new LayerPuller(fetcher, layers, _cache, sparks, options.UnpackLimits, options.TimeProvider);
+            _images = new ImageProvider(
+                new ImageResolver(fetcher, platform), store, references, layers, puller, leases, new UserFileReader(_cache, store, sparks), bundles, keeper);
+            _places = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
+            _planner = new ContainerPlanner(
+                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, keeper, options.Logger));
+            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps);
         }
         catch
         {
@@ -236,7 +238,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         if (_sweeper.HasBegun || _ephemeral is not null)
             await ((Task)_sweeper.SweepAsync()).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _cgroups.DisposeAsync().ConfigureAwait(false);
-        await _images.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _layers.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _layers.ClearAsync().ConfigureAwait(false);
     }
 

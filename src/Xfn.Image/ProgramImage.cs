@@ -2,6 +2,9 @@ using Xfn.Core;
 
 namespace Xfn.Image;
 
+/// <summary>No image can be made; the message says of what and why.</summary>
+internal sealed class ImageWriterException(string message) : Exception(message);
+
 /// <summary>An image of a published program: below, the shared libraries it needs; above, the directory it was published to.</summary>
 /// <remarks>Two layers, because the libraries change seldom and are the same for every program of a machine: a cache keeps them once.</remarks>
 internal sealed class ProgramImage(string program)
@@ -23,13 +26,13 @@ internal sealed class ProgramImage(string program)
             throw new ImageWriterException($"cannot make an image of '{program}': there is no such file. Name the executable that was published.");
 
         string published = Path.GetDirectoryName(Path.GetFullPath(program))!;
-        ElfFile executable = ElfFile.TryRead(program)
+        string architecture = ElfFile.ArchitectureOf(program)
             ?? throw new ImageWriterException($"cannot make an image of '{program}': it is no ELF executable. Publish the program for Linux as NativeAOT or self-contained.");
 
         string[] files = Directory.GetFiles(published, "*", SearchOption.AllDirectories);
-        List<LayerFile> programLayer = [.. files.Select(path => new LayerFile(
-            $"{ProgramDirectory}/{Path.GetRelativePath(published, path)}", path, Executable: ElfFile.TryRead(path) is not null))];
-        List<LayerFile> libraryLayer = [.. files.Where(path => ElfFile.TryRead(path) is not null)
+        HashSet<string> programs = [.. files.Where(path => ElfFile.ArchitectureOf(path) is not null)];
+        List<LayerFile> programLayer = [.. files.Select(path => new LayerFile($"{ProgramDirectory}/{Path.GetRelativePath(published, path)}", path, programs.Contains(path)))];
+        List<LayerFile> libraryLayer = [.. programs
             .SelectMany(SharedLibraries.Of)
             .Distinct()
             .Where(path => !path.StartsWith(published + "/", StringComparison.Ordinal))
@@ -39,7 +42,7 @@ internal sealed class ProgramImage(string program)
         var config = new ImageConfig
         {
             Os = "linux",
-            Architecture = executable.Architecture,
+            Architecture = architecture,
             Config = new ImageExecutionConfig
             {
                 User = User,

@@ -143,6 +143,7 @@ internal sealed class ImageTests : RunnerFixture
     [TestCase("null", "JSON object")]
     [TestCase("\uFEFF{}", "valid JSON")]
     [TestCase("""{"schemaVersion":2,"x":NaN}""", "valid JSON")]
+    [TestCase("""{"schemaVersion":null,"layers":[]}""", "its schemaVersion is null, expected a whole number")]
     [TestCase("""{"schemaVersion":2,"schemaVersion":2}""", "valid JSON")]
     [TestCase("""{"schemaVersion":2} trailing""", "valid JSON")]
     [TestCase("""{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"md5:00","size":1},"layers":[]}""", "digest")]
@@ -188,6 +189,7 @@ internal sealed class ImageTests : RunnerFixture
     {
         AddManifest(Config([]), []);
         await RefusedAsync<InvalidImageException>(token, "no layers");
+        Assert.That(await NewRunner().GetImagesAsync(token), Is.Empty);
     }
 
     [Test, CancelAfter(60_000)]

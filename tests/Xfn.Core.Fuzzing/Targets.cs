@@ -97,7 +97,7 @@ internal static class Targets
 
     private static void Manifest(byte[] input)
     {
-        OciDocuments.KindOf(Image, new FetchedManifest { Content = input, MediaType = MediaTypes.OciManifest });
+        OciDocuments.IsIndex(Image, new FetchedManifest { Content = input, MediaType = MediaTypes.OciManifest });
         OciDocuments.CheckIsImage(Image, input);
         ImageManifest manifest = OciDocuments.ParseManifest(Image, input);
         var config = new ImageConfig
@@ -113,7 +113,7 @@ internal static class Targets
     private static void Index(byte[] input)
     {
         var fetched = new FetchedManifest { Content = input };
-        if (OciDocuments.KindOf(Image, fetched) != OciDocumentKind.Index)
+        if (!OciDocuments.IsIndex(Image, fetched))
             return;
         ImageIndex index = OciDocuments.ParseIndex(Image, input);
         OciDocuments.ParseIndex(Image, OciJson.Serialize(index));

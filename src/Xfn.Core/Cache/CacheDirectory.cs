@@ -11,6 +11,10 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>What the names of files end with that are not whole.</summary>
     public const string TemporarySuffix = ".tmp";
 
+    private const int NoSpace = 28;
+    private const int ReadOnly = 30;
+    private const int OverQuota = 122;
+
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
@@ -52,7 +56,7 @@ internal sealed class CacheDirectory : IDisposable
             }
 
             foreach (string directory in new[] { Bin, Blobs, References, Locks, Cgroups, Sessions, Path.GetDirectoryName(Store)! })
-                MakePrivate(directory);
+                Make(directory);
             Make(Store, Passable);
             Make(Path.Combine(Store, "layers"), Passable);
             Make(Path.Combine(Store, "flat"), Passable);
@@ -61,8 +65,8 @@ internal sealed class CacheDirectory : IDisposable
             // between making and locking, and then removes the file: begin again.
             while ((_sessionLock = FileLock.Try(Path.Combine(Sessions, _session))) is null)
                 _session = Guid.NewGuid().ToString("N");
-            MakePrivate(Path.GetDirectoryName(Incoming)!);
-            MakePrivate(Incoming);
+            Make(Path.GetDirectoryName(Incoming)!);
+            Make(Incoming);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException or UntrustedPathException)
         {
@@ -109,7 +113,6 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Unpacked layers of one mapping, in <c>layers</c>; images flattened, in <c>flat</c>.</summary>
     public string Store { get; }
 
-    /// <summary>Whether anything can be written to it.</summary>
     public bool IsWritable => _sessionLock is not null;
 
     private string Root => _directory.Path;
@@ -133,10 +136,28 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Where a file is written before it is renamed. The name tells whose it is, so that a sweep finds what one who died had begun.</summary>
     public string NewTemporary(string path) => $"{path}{SessionMark(_session)}{Guid.NewGuid():N}{TemporarySuffix}";
 
-    /// <summary>Writes a file that is whole whenever it is there.</summary>
-    public void Write(string path, ReadOnlySpan<byte> content) => DurableFile.Write(path, NewTemporary(path), content);
+    /// <summary>Writes a file that is whole whenever it is there: under a temporary name, then on disk, then
+    /// renamed.</summary>
+    public void Write(string path, ReadOnlySpan<byte> content)
+    {
+        string temporary = NewTemporary(path);
+        try
+        {
+            using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0))
+            {
+                file.Write(content);
+                Posix.SyncFile(file);
+            }
 
-    /// <summary>Undoes <see cref="Seal"/>.</summary>
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
     public static void Unseal(string directory) => File.SetUnixFileMode(directory, Open);
 
     /// <summary>What a directory's mode becomes when its layer is whole.</summary>
@@ -190,9 +211,8 @@ internal sealed class CacheDirectory : IDisposable
     }
 
     /// <summary>Whether another runner uses the cache, of this process or of another.</summary>
-    public bool IsUsedByOthers() => Directory.GetFiles(Sessions).Any(path => Path.GetFileName(path) != _session && IsHeld(path));
+    public bool IsUsedByOthers() => Directory.GetFiles(Sessions).Any(path => Path.GetFileName(path) != _session && FileLock.IsHeld(path));
 
-    /// <summary>The stores of all mappings.</summary>
     public string[] ListStores() => Directory.GetDirectories(Path.GetDirectoryName(Store)!);
 
     /// <summary>The directories that <see cref="NewIncoming"/> has made for anyone.</summary>
@@ -222,12 +242,6 @@ internal sealed class CacheDirectory : IDisposable
 
         // Last: the paths of all the rest lead through it.
         _directory.Dispose();
-    }
-
-    private static bool IsHeld(string path)
-    {
-        using FileStream? held = FileLock.Try(path);
-        return held is null;
     }
 
     private static string SessionMark(string session) => $".{session}.";
@@ -265,9 +279,7 @@ internal sealed class CacheDirectory : IDisposable
         }
     }
 
-    private static string MakePrivate(string path) => Make(path, Private);
-
-    private static string Make(string path, UnixFileMode mode)
+    private static string Make(string path, UnixFileMode mode = Private)
     {
         if (Directory.Exists(path))
             return path;
@@ -280,6 +292,21 @@ internal sealed class CacheDirectory : IDisposable
 
     /// <summary>Whether images can be had from the cache but nothing can be written to it, as when it is part of a machine's or a container's read-only image.</summary>
     private bool IsReadOnly() => Directory.Exists(Path.Combine(Store, "layers")) && Directory.Exists(Sessions) && !Posix.CanWrite(Sessions);
+
+    /// <summary>The error of a run to which the cache's file system refused something.</summary>
+    public ContainerEnvironmentException Refused(RunStage stage, Exception cause) =>
+        new(stage, $"cannot use cache directory '{Name}': {Named(cause.Message).TrimEnd('.')}. {RemedyFor(cause.HResult)}", cause);
+
+    /// <summary>Whether an error number of the system says that there is no space.</summary>
+    public static bool IsFull(int errno) => errno is NoSpace or OverQuota;
+
+    /// <summary>What to do about an error number of the system.</summary>
+    public static string RemedyFor(int errno) => errno switch
+    {
+        NoSpace or OverQuota => "Free space there (xfn prune, PruneAsync), limit the cache (ContainerRunnerOptions.CacheLimit), or choose a directory on a larger file system (WithCacheDir).",
+        ReadOnly => "Mount its file system writable, or choose another directory (WithCacheDir).",
+        _ => "See that it is this user's and on a sound file system, or choose another (WithCacheDir).",
+    };
 
     private static ContainerEnvironmentException Unusable(string name, string found, Exception cause) => new(
         RunStage.Validate,

@@ -18,11 +18,8 @@ internal sealed record DefaultCache(string Directory, string Origin, string? War
         ? Find(Environment.GetEnvironmentVariable, Posix.EffectiveUserId, Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), Path.GetTempPath())
         : new DefaultCache("/xfn", "nothing runs here");
 
-    /// <summary>The one of a process with this environment.</summary>
-    /// <param name="variable">Gives a variable of the environment; null when it is not set.</param>
-    /// <param name="user">The user's id.</param>
-    /// <param name="home">The user's home, by HOME or by /etc/passwd; it need not exist.</param>
-    /// <param name="temporary">The temporary directory.</param>
+    /// <summary>The one of a process with this environment. The home is that by HOME or by /etc/passwd, and need not
+    /// exist.</summary>
     /// <remarks><see href="https://specifications.freedesktop.org/basedir-spec/latest/#variables">XDG Base Directory Specification</see>: what is no absolute path is to be ignored.</remarks>
     internal static DefaultCache Find(Func<string, string?> variable, uint user, string home, string temporary)
     {
@@ -42,9 +39,7 @@ internal sealed record DefaultCache(string Directory, string Origin, string? War
             : new DefaultCache(Path.Combine(temporary, string.Create(CultureInfo.InvariantCulture, $"xfn-{user}")), $"{origin}, which is no directory", homeless);
     }
 
-    /// <summary>An error of the cache directory, with where it comes from when nobody named it.</summary>
-    /// <param name="directory">The directory that was used.</param>
-    /// <param name="error">Why it cannot be.</param>
+    /// <summary>Why a cache directory cannot be used, with where it comes from when nobody named it.</summary>
     public static ContainerEnvironmentException Explain(string directory, ContainerEnvironmentException error) => Find() is var found && found.Directory == directory
         ? new ContainerEnvironmentException(error.Stage, $"{error.Message} It is the default, since {found.Origin}. {Remedy}", error)
         : error;

@@ -12,7 +12,6 @@ internal sealed class EphemeralCache : IDisposable
 
     private EphemeralCache(string path, FileStream owner) => (Path, _owner) = (path, owner);
 
-    /// <summary>The cache directory.</summary>
     public string Path { get; }
 
     private static string Prefix => string.Create(CultureInfo.InvariantCulture, $"xfn-ephemeral-{Posix.EffectiveUserId}-");
@@ -21,7 +20,6 @@ internal sealed class EphemeralCache : IDisposable
     public static string PathIn(string parent) => System.IO.Path.Combine(System.IO.Path.GetFullPath(parent), Prefix + Guid.NewGuid().ToString("N"));
 
     /// <summary>Makes one.</summary>
-    /// <param name="parent">The directory to make it in.</param>
     /// <exception cref="ContainerEnvironmentException">It cannot be made there.</exception>
     public static EphemeralCache Make(string parent)
     {
@@ -45,7 +43,6 @@ internal sealed class EphemeralCache : IDisposable
     }
 
     /// <summary>Those of this user whose runners are gone.</summary>
-    /// <param name="parent">The directory that they were made in.</param>
     /// <returns>To be disposed when they are removed: nobody else removes them until then.</returns>
     public static IEnumerable<EphemeralCache> FindDead(string parent)
     {

@@ -8,6 +8,8 @@ namespace Xfn.Core.Cache;
 /// ourselves.</remarks>
 internal static class FileLock
 {
+    private const int WouldBlock = 11;
+
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(100);
 
@@ -18,8 +20,6 @@ internal static class FileLock
     public static FileStream? TryShared(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.Read, FileShare.Read);
 
     /// <summary>Takes a lock on an executable, which nobody may open for writing: not even for the lock's sake, for then it cannot be executed. Null when there is no such file, or somebody has a lock that is in the way.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="shared">Whether others may take it in this way too.</param>
     public static FileStream? TryExecutable(string path, bool shared)
     {
         try
@@ -32,18 +32,22 @@ internal static class FileLock
         }
     }
 
-    /// <summary>Waits for a lock.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="time">The clock.</param>
-    /// <param name="onHeld">Called whenever somebody else is found to have it, every tenth of a second at the least.</param>
-    /// <param name="cancellationToken">Ends the waiting.</param>
-    public static async Task<FileStream> TakeAsync(string path, TimeProvider time, Action onHeld, CancellationToken cancellationToken)
+    /// <summary>Whether somebody has a lock.</summary>
+    public static bool IsHeld(string path)
+    {
+        using FileStream? held = Try(path);
+        return held is null;
+    }
+
+    /// <summary>Waits for a lock. Whenever somebody else is found to have it, every tenth of a second at the least,
+    /// <paramref name="onHeld"/> is called.</summary>
+    public static async Task<FileStream> TakeAsync(string path, TimeProvider time, Action? onHeld, CancellationToken cancellationToken)
     {
         for (TimeSpan delay = FirstDelay; ; delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, LongestDelay.Ticks)))
         {
             if (Try(path) is { } held)
                 return held;
-            onHeld();
+            onHeld?.Invoke();
             await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -53,7 +57,6 @@ internal static class FileLock
         try
         {
             var held = new FileStream(path, mode, access, share, bufferSize: 0);
-
             try
             {
                 // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
@@ -69,15 +72,9 @@ internal static class FileLock
             held.Dispose();
             return null;
         }
-        catch (IOException ex) when (IsHeld(ex))
+        catch (IOException ex) when (ex.HResult == WouldBlock)
         {
             return null;
         }
-    }
-
-    private static bool IsHeld(IOException exception)
-    {
-        const int wouldBlock = 11;
-        return exception.HResult == wouldBlock;
     }
 }

@@ -131,7 +131,6 @@ internal sealed class HeldDirectory : IDisposable
 
     private static string Octal(uint mode) => "0" + Convert.ToString(mode, 8);
 
-    /// <summary>One directory or link of the way.</summary>
     private readonly record struct Step(SafeFileHandle Handle, string Path, uint Owner, uint Group, UnixFileKind Kind, uint Mode)
     {
         private const uint Sticky = 0b1_000_000_000;

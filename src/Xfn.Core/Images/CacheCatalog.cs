@@ -4,7 +4,7 @@ using Xfn.Core.Layers;
 namespace Xfn.Core.Images;
 
 /// <summary>Tells which images the cache has, and what each of them takes.</summary>
-internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases uses)
+internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases leases)
 {
     /// <summary>Looks at what is there now.</summary>
     public CacheContent Read()
@@ -12,30 +12,23 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
         // In this order: who pulls writes the manifest first, then the configuration, then layers.
         IReadOnlyDictionary<string, long> allLayers = layers.List();
         IReadOnlyDictionary<Digest, long> allBlobs = store.ListBlobs();
-        ILookup<string, string> layersByName = allLayers.Keys.ToLookup(LayerStore.BaseOf);
+        ILookup<string, string> layersByName = allLayers.Keys.ToLookup(LayerNames.BaseOf);
         var images = new List<CatalogEntry>();
         foreach (Digest digest in store.ListBlobs().Keys)
         {
             if (Parse(digest, OciJson.ParseManifest) is not { } manifest)
                 continue;
             ImageConfig? config = Parse(manifest.Config.Digest, OciJson.ParseConfig);
-            images.Add(new CatalogEntry
-            {
-                Digest = digest,
-                Config = manifest.Config.Digest,
-                LastUsed = uses.LastUseOf(digest),
-                HasConfig = config is not null,
-                IsWhole = config is not null && LayerStore.AreAllAmong(config.RootFs.DiffIds, allLayers),
-                Layers = config is null ? [] : [.. LayerStore.NamesOf(config.RootFs.DiffIds).SelectMany(name => layersByName[name]).Distinct()],
-            });
+            string[] stored = config is null ? [] : [.. LayerNames.AllOf(config.RootFs.DiffIds).SelectMany(name => layersByName[name]).Distinct()];
+            bool isWhole = config is not null && LayerNames.AreAllAmong(config.RootFs.DiffIds, allLayers);
+            images.Add(new CatalogEntry(digest, manifest.Config.Digest, leases.LastUseOf(digest), config is not null, isWhole, stored));
         }
 
         return new CacheContent(images, allBlobs, allLayers);
     }
 
-    /// <summary>Describes one image without a look at the others.</summary>
-    /// <param name="image">The image, which is held, so that all of it is there.</param>
-    /// <param name="reference">What it is called.</param>
+    /// <summary>Describes one image, which is leased so that all of it is there, without a look at the
+    /// others.</summary>
     public CachedImage Describe(StoredImage image, string reference)
     {
         long documents = store.SizeOfBlob(image.ManifestDigest);
@@ -46,7 +39,7 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
             Reference = reference,
             Digest = image.ManifestDigest,
             Bytes = documents + layers.ListOf(image.Config.RootFs.DiffIds).Values.Sum(),
-            LastUsed = uses.LastUseOf(image.ManifestDigest),
+            LastUsed = leases.LastUseOf(image.ManifestDigest),
         };
     }
 
@@ -78,7 +71,7 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
     /// <summary>The names of all layers that images want, in the cache or not.</summary>
     public IReadOnlySet<string> WantedLayers() => store.ListBlobs().Keys
         .Select(digest => Parse(digest, OciJson.ParseManifest) is { } manifest ? Parse(manifest.Config.Digest, OciJson.ParseConfig) : null)
-        .SelectMany(config => config is null ? [] : LayerStore.NamesOf(config.RootFs.DiffIds))
+        .SelectMany(config => config is null ? [] : LayerNames.AllOf(config.RootFs.DiffIds))
         .ToHashSet();
 
     private T? Parse<T>(Digest digest, Func<ReadOnlySpan<byte>, T> parse)
@@ -95,34 +88,21 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
     }
 }
 
-/// <summary>What the cache has.</summary>
-/// <param name="Images">The images, whole or not.</param>
-/// <param name="Blobs">The documents, and their sizes in bytes.</param>
-/// <param name="Layers">The layers of this mapping, and what they take in bytes.</param>
+/// <summary>What the cache has: images, whole or not; documents and layers of this mapping, with the bytes that they
+/// take.</summary>
 internal sealed record CacheContent(IReadOnlyList<CatalogEntry> Images, IReadOnlyDictionary<Digest, long> Blobs, IReadOnlyDictionary<string, long> Layers)
 {
     /// <summary>What an image takes, layers that others have too included.</summary>
     public long SizeOf(CatalogEntry image) => image.Layers.Sum(id => Layers[id]) + Blobs.GetValueOrDefault(image.Digest) + Blobs.GetValueOrDefault(image.Config);
 
-    /// <summary>What the layers of some images take.</summary>
     public long LayersOf(IEnumerable<CatalogEntry> images) => images.SelectMany(i => i.Layers).Distinct().Sum(id => Layers[id]);
 }
 
 /// <summary>An image of the cache.</summary>
-internal sealed record CatalogEntry
-{
-    public required Digest Digest { get; init; }
-
-    public required Digest Config { get; init; }
-
-    public required DateTimeOffset LastUsed { get; init; }
-
-    /// <summary>Whether its configuration is there, so that its layers are known.</summary>
-    public required bool HasConfig { get; init; }
-
-    /// <summary>Whether its layers are there as well; not so after a pull that failed.</summary>
-    public required bool IsWhole { get; init; }
-
-    /// <summary>The names of those of its layers that the cache has, and of what was made of them.</summary>
-    public required IReadOnlyList<string> Layers { get; init; }
-}
+/// <param name="Digest">Its manifest's digest.</param>
+/// <param name="Config">Its configuration's.</param>
+/// <param name="LastUsed">When it was last leased.</param>
+/// <param name="HasConfig">Whether its configuration is there, so that its layers are known.</param>
+/// <param name="IsWhole">Whether its layers are there as well; not so after a pull that failed.</param>
+/// <param name="Layers">The names of those of its layers that the cache has, and of what was made of them.</param>
+internal sealed record CatalogEntry(Digest Digest, Digest Config, DateTimeOffset LastUsed, bool HasConfig, bool IsWhole, IReadOnlyList<string> Layers);

@@ -4,18 +4,15 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run uses.</summary>
-internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases uses, SparkBinaryCache sparks, TimeProvider time)
+/// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run
+/// leases.</summary>
+internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases leases, SparkBinaryCache binaries, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
 
-    /// <summary>Whether the layers take more than they may.</summary>
     public bool IsOver(long bytes) => layers.List().Values.Sum() > bytes;
 
-    /// <summary>Prunes.</summary>
-    /// <param name="options">What to remove.</param>
-    /// <param name="spared">Images that stay all the same; null for none.</param>
-    /// <param name="cancellationToken">Ends it.</param>
+    /// <summary>Prunes; some images stay all the same.</summary>
     public async Task<PruneReport> PruneAsync(PruneOptions options, IReadOnlySet<Digest>? spared, CancellationToken cancellationToken)
     {
         CacheContent content = catalog.Read();
@@ -36,27 +33,28 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
 
         bytes += RemoveDocuments(content, kept);
         HashSet<string> wanted = [.. kept.SelectMany(i => i.Layers)];
-        IEnumerable<string> unwanted = UsesAreKnown(content) ? content.Layers.Keys.Where(id => !wanted.Contains(id)) : [];
+        IEnumerable<string> unwanted = LeasesAreKnown(content) ? content.Layers.Keys.Where(id => !wanted.Contains(id)) : [];
         RemovedLayers removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
         layers.RemoveLocks();
-        bytes += removed.Bytes + store.RemoveTemporaries(time.GetUtcNow() - LongestWrite) + sparks.RemoveUnused();
+        bytes += removed.Bytes + store.RemoveTemporaries(time.GetUtcNow() - LongestWrite) + binaries.RemoveUnused();
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes };
     }
 
-    /// <summary>Whether it is known which layers the images in use have; not so when the documents of one were damaged while it runs.</summary>
-    private bool UsesAreKnown(CacheContent content)
+    /// <summary>Whether it is known which layers the leased images have; not so when the documents of one were damaged
+    /// while it runs.</summary>
+    private bool LeasesAreKnown(CacheContent content)
     {
         HashSet<Digest> known = [.. content.Images.Where(i => i.HasConfig).Select(i => i.Digest)];
-        return uses.List().Where(d => !known.Contains(d)).All(d => !uses.IsHeld(d));
+        return leases.List().Where(d => !known.Contains(d)).All(d => !leases.IsLeased(d));
     }
 
     /// <returns>How many bytes of the disk that gave back; null when it stays.</returns>
     private long? TryRemove(CatalogEntry image)
     {
-        // Used since it was listed.
-        if (uses.LastUseOf(image.Digest) > image.LastUsed)
+        // Leased since it was listed.
+        if (leases.LastUseOf(image.Digest) > image.LastUsed)
             return null;
-        using FileStream? held = uses.TryTake(image.Digest);
+        using FileStream? held = leases.TryTake(image.Digest);
         return held is null ? null : Remove(image.Digest) + CountedRemoval.RemoveFile(held.Name);
     }
 
@@ -74,9 +72,9 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
         }
 
         IReadOnlyDictionary<Digest, long> left = store.ListBlobs();
-        foreach (Digest image in uses.List().Concat(references.List().Select(r => r.Key)).Distinct().Where(d => !left.ContainsKey(d)).ToArray())
+        foreach (Digest image in leases.List().Concat(references.List().Select(r => r.Key)).Distinct().Where(d => !left.ContainsKey(d)).ToArray())
         {
-            using FileStream? held = uses.TryTake(image);
+            using FileStream? held = leases.TryTake(image);
             if (held is null || store.ListBlobs().ContainsKey(image))
                 continue;
             bytes += Remove(image) + CountedRemoval.RemoveFile(held.Name);

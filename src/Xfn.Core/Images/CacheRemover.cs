@@ -10,8 +10,6 @@ namespace Xfn.Core.Images;
 /// <summary>Removes whole caches, also what belongs to ids that the caller is not: by a spark that has them.</summary>
 internal sealed class CacheRemover(SparkLauncher sparks)
 {
-    private readonly LayerUnpacker _unpacker = new(sparks);
-
     /// <summary>Removes all of a cache that no runner uses.</summary>
     /// <param name="cache">The cache, of which only disposal is left after this.</param>
     /// <returns>How many layers were removed, and how many bytes of the disk all of it gave back.</returns>
@@ -30,7 +28,7 @@ internal sealed class CacheRemover(SparkLauncher sparks)
             foreach (string directory in Directory.GetDirectories(store).SelectMany(Directory.GetDirectories))
             {
                 if (await RemoveOneAsync(directory, likely).ConfigureAwait(false))
-                    layers += LayerStore.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
+                    layers += LayerNames.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
             }
         }
 
@@ -63,7 +61,7 @@ internal sealed class CacheRemover(SparkLauncher sparks)
         {
             try
             {
-                return await _unpacker.RemoveAsync(directory, mapping, CancellationToken.None).ConfigureAwait(false);
+                return await sparks.RemoveAsync(directory, mapping, CancellationToken.None).ConfigureAwait(false);
             }
             catch (Exception ex) when (ex is XfnException or IOException or UnauthorizedAccessException)
             {

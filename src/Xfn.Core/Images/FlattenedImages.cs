@@ -12,7 +12,7 @@ namespace Xfn.Core.Images;
 /// <summary>Images whose layers were copied over one another, where the kernel lets no user namespace mount overlayfs. Each is made once, kept beside the layers, and goes with its image.</summary>
 /// <remarks>A run needs directories of its own in the root, mount points above all. An overlay gets them from a layer of the run's; here they are part of what is kept,
 /// so that nothing is ever changed that runs may be using. Runs that need others get another copy.</remarks>
-internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, ILogger logger, Action<Digest> made)
+internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, CacheKeeper keeper, ILogger logger)
 {
     private readonly ConcurrentDictionary<string, StoredLayer> _known = new();
     private bool _needed = needed;
@@ -20,22 +20,19 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
     /// <summary>Whether this kernel, by its version, lets no user namespace mount overlayfs.</summary>
     public static bool AreNeededHere => Environment.OSVersion.Version < new Version(5, 11);
 
-    /// <summary>Gives an image flattened.</summary>
-    /// <param name="image">The image, which is held.</param>
-    /// <param name="run">What its root needs besides the layers.</param>
-    /// <param name="cancellationToken">Ends the making.</param>
+    /// <summary>Gives a leased image flattened, with what a run's root needs besides the layers.</summary>
     /// <returns>Where it is; null when runs are to mount an overlay.</returns>
     public async ValueTask<StoredLayer?> ProvideAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
     {
         if (!_needed)
             return null;
-        string id = LayerStore.FlattenedNameOf(image.ChainName, KeyOf(run.Root));
+        string id = LayerNames.OfFlattened(image.ChainName, KeyOf(run.Root));
         if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
             return known;
         StoredLayer flattened = await store.GuardAsync(
             async () => await layers.MakeAsync(id, directory => FlattenAsync(image, run, directory, cancellationToken), cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
         _known[id] = flattened;
-        made(image.ManifestDigest);
+        keeper.ClearBehind(image.ManifestDigest);
         return flattened;
     }
 
@@ -60,25 +57,13 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
 
     private async Task<LayerRecord> FlattenAsync(StoredImage image, SparkRun run, string directory, CancellationToken cancellationToken)
     {
-        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
-        await using (spark.ConfigureAwait(false))
+        var root = run.Root with
         {
-            var root = run.Root with
-            {
-                Layers = new SparkLayers(cache.StoreFromIncoming, image.LowerDirectories),
-                Files = [.. run.Root.Files.Select(file => file.IsLink ? file : file with { Content = default })],
-            };
-            await spark.SendAsync(new SparkFlatten(root), cancellationToken).ConfigureAwait(false);
-            try
-            {
-                SparkFlattened flattened = await spark.ReceiveAsync<SparkFlattened>(RunStage.Unpack, cancellationToken).ConfigureAwait(false);
-                return new LayerRecord { DiffId = "", Blobs = [], Entries = flattened.Entries, Bytes = flattened.Bytes }
-                    .WithIds(image.Layers.Max(l => l.Record.HighestUid), image.Layers.Max(l => l.Record.HighestGid), spark.Mapping);
-            }
-            catch (SparkFailedException ex)
-            {
-                throw NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex);
-            }
-        }
+            Layers = new SparkLayers(cache.StoreFromIncoming, image.LowerDirectories),
+            Files = [.. run.Root.Files.Select(file => file.IsLink ? file : file with { Content = default })],
+        };
+        SparkFlattened flattened = await sparks.AskAsync<SparkFlattened>(RunStage.Unpack, directory, new SparkFlatten(root), null, cancellationToken).ConfigureAwait(false);
+        return new LayerRecord { DiffId = "", Blobs = [], Entries = flattened.Entries, Bytes = flattened.Bytes }
+            .WithIds(image.Layers.Max(l => l.Record.HighestUid), image.Layers.Max(l => l.Record.HighestGid), sparks.Mapping);
     }
 }

@@ -2,8 +2,9 @@ using Xfn.Core.Cache;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Tells all processes that share the cache which images are in use and when they were last, by a lock file for each image.</summary>
-/// <remarks>A runner holds one handle of an image however many runs use it, and none when none does.</remarks>
+/// <summary>Tells all processes that share the cache which images are leased and when they were last, by a lock file
+/// for each image.</summary>
+/// <remarks>A runner holds one handle of an image however many runs lease it, and none when none does.</remarks>
 internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
 {
     private const string Prefix = "image-";
@@ -15,29 +16,26 @@ internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
     private readonly Dictionary<Digest, Held> _held = [];
 
     /// <summary>Keeps an image from being pruned; it need not be in the cache yet.</summary>
-    public async ValueTask<ImageLease> HoldAsync(Digest image, CancellationToken cancellationToken)
+    public async ValueTask<ImageLease> LeaseAsync(Digest image, CancellationToken cancellationToken)
     {
         // Whoever has the lock alone removes a few files and lets go.
         while (true)
         {
-            if (TryHold(image) is { } use)
-                return use;
+            if (TryLease(image) is { } lease)
+                return lease;
             await Task.Delay(RetryDelay, time, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Takes an image that nobody uses, to remove it; null when somebody does.</summary>
+    /// <summary>Takes an image that nobody leases, to remove it; null when somebody does.</summary>
     /// <returns>To be disposed when it is removed, the lock file too.</returns>
     public FileStream? TryTake(Digest image) => FileLock.Try(PathOf(image));
 
-    /// <summary>Whether anybody uses an image that has a lock file.</summary>
-    public bool IsHeld(Digest image)
-    {
-        using FileStream? held = FileLock.Try(PathOf(image));
-        return held is null;
-    }
+    /// <summary>Whether anybody leases an image that has a lock file.</summary>
+    public bool IsLeased(Digest image) => FileLock.IsHeld(PathOf(image));
 
-    /// <summary>When an image was last used, to the minute; never later than now, whatever the clock has been.</summary>
+    /// <summary>When an image was last leased, to the minute; never later than now, whatever the clock has
+    /// been.</summary>
     public DateTimeOffset LastUseOf(Digest image)
     {
         // The beginning of 1601 when there is no such file.
@@ -56,19 +54,19 @@ internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
         }
     }
 
-    internal void Release(Digest image)
+    public void Release(Digest image)
     {
         lock (_lock)
         {
             Held held = _held[image];
-            if (--held.Count > 0)
+            if (--held.Leases > 0)
                 return;
             _held.Remove(image);
             held.File.Dispose();
         }
     }
 
-    private ImageLease? TryHold(Digest image)
+    private ImageLease? TryLease(Digest image)
     {
         lock (_lock)
         {
@@ -76,11 +74,10 @@ internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
             {
                 if (FileLock.TryShared(PathOf(image)) is not { } file)
                     return null;
-                held = new Held(file) { LastUse = File.GetLastWriteTimeUtc(file.SafeFileHandle) };
-                _held.Add(image, held);
+                held = _held[image] = new Held(file) { LastUse = File.GetLastWriteTimeUtc(file.SafeFileHandle) };
             }
 
-            held.Count++;
+            held.Leases++;
             Note(held);
             return new ImageLease(this, image);
         }
@@ -104,34 +101,32 @@ internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
 
     private string PathOf(Digest image) => Path.Combine(cache.Locks, $"{Prefix}{image.Algorithm}-{image.Hex}");
 
-    private sealed class Held(FileStream file)
+    private sealed record Held(FileStream File)
     {
-        public FileStream File => file;
-
-        public int Count { get; set; }
+        public int Leases { get; set; }
 
         public DateTimeOffset LastUse { get; set; }
     }
 }
 
-/// <summary>One use of an image, which lasts until it is disposed.</summary>
-internal sealed class ImageLease(ImageLeases uses, Digest image) : IDisposable
+/// <summary>Keeps an image from being pruned until it is disposed.</summary>
+internal sealed class ImageLease(ImageLeases leases, Digest image) : IDisposable
 {
     private int _disposed;
 
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0)
-            uses.Release(image);
+            leases.Release(image);
     }
 }
 
 /// <summary>An image that is kept from being pruned until this is disposed.</summary>
 /// <param name="Image">The image.</param>
 /// <param name="FromCache">Whether the cache held it whole.</param>
-/// <param name="Use">What keeps it.</param>
+/// <param name="Lease">What keeps it.</param>
 /// <param name="Resolved">What its reference led to.</param>
-internal sealed record LeasedImage(StoredImage Image, bool FromCache, ImageLease Use, ResolvedReference Resolved) : IDisposable
+internal sealed record LeasedImage(StoredImage Image, bool FromCache, ImageLease Lease, ResolvedReference Resolved) : IDisposable
 {
-    public void Dispose() => Use.Dispose();
+    public void Dispose() => Lease.Dispose();
 }

@@ -17,11 +17,11 @@ internal sealed class ImageStore(CacheDirectory cache, ILogger logger)
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw CacheErrors.Refused(RunStage.Pull, cache, ex);
+            throw cache.Refused(RunStage.Pull, ex);
         }
-        catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure.Errno: > 0 and var errno } && CacheErrors.IsFull(errno))
+        catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure.Errno: > 0 and var errno } && CacheDirectory.IsFull(errno))
         {
-            throw new ContainerEnvironmentException(ex.Stage, $"cannot write to cache directory '{cache.Name}': {ex.Message.TrimEnd('.')}. {CacheErrors.RemedyFor(errno)}", ex);
+            throw new ContainerEnvironmentException(ex.Stage, $"cannot write to cache directory '{cache.Name}': {ex.Message.TrimEnd('.')}. {CacheDirectory.RemedyFor(errno)}", ex);
         }
     }
 

@@ -32,14 +32,14 @@ internal static class PlatformSelector
     /// <summary>Whether an image of a configuration runs on a platform. One that does not say what it is for is taken at its word that nothing matters.</summary>
     public static bool Suits(ImageConfig config, Platform platform)
     {
-        var offered = new Platform { Os = config.Os, Architecture = config.Architecture, Variant = config.Variant };
+        Platform offered = Of(config);
         return !IsNamed(offered) || Rank(offered, platform) >= 0;
     }
 
-    /// <summary>Whether a descriptor says what platform it is for.</summary>
+    public static Platform Of(ImageConfig config) => new() { Os = config.Os, Architecture = config.Architecture, Variant = config.Variant };
+
     public static bool NamesPlatform(Descriptor descriptor) => IsNamed(descriptor.Platform);
 
-    /// <summary>The platforms that an index has.</summary>
     public static IEnumerable<string> Describe(ImageIndex index) =>
         index.Manifests.Where(d => NamesPlatform(d) && !IsAttestation(d)).Select(d => d.Platform!.ToString());
 

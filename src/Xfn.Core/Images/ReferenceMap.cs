@@ -118,9 +118,8 @@ internal sealed record ResolvedReference(Digest Top, Digest Manifest)
     /// <summary>That line, where the source is the one that the reference itself names.</summary>
     public const string Format = FormatStart + "1";
 
-    /// <summary>Reads what is kept of one; null when it is something else.</summary>
-    /// <param name="content">The four lines.</param>
-    /// <param name="header">What the first must be.</param>
+    /// <summary>Reads the four lines that are kept of one, of which the first is a header; null when it is something
+    /// else.</summary>
     public static ResolvedReference? Parse(ReadOnlySpan<byte> content, string header = Format)
     {
         Span<Range> lines = stackalloc Range[6];
@@ -140,8 +139,5 @@ internal sealed record ResolvedReference(Digest Top, Digest Manifest)
     }
 }
 
-/// <summary>A reference that was resolved.</summary>
-/// <param name="Name">The reference.</param>
-/// <param name="Header">Tells its source from others.</param>
-/// <param name="Path">The file that says what to.</param>
+/// <summary>A reference that was resolved, what tells its source from others, and the file that says what to.</summary>
 internal sealed record StoredReference(string Name, string Header, string Path);

@@ -19,8 +19,7 @@ internal sealed record StoredImage
     /// <summary>The layers' files, likewise.</summary>
     public IReadOnlyList<string> LowerDirectories => field ??= [.. Layers.Select(l => l.Files)];
 
-    /// <summary>What all the layers together are named.</summary>
-    public string ChainName => field ??= LayerStore.ChainNameOf(Config.RootFs.DiffIds);
+    public string ChainName => field ??= LayerNames.OfChain(Config.RootFs.DiffIds, Config.RootFs.DiffIds.Count - 1);
 
     /// <summary>Mode and owner of the root directory: those of the uppermost layer that has an entry for it.</summary>
     public (uint Mode, uint Uid, uint Gid) Root =>
@@ -40,6 +39,4 @@ internal sealed record StoredImage
 }
 
 /// <summary>What runs of an image with one network policy have in common.</summary>
-/// <param name="Network">The policy.</param>
-/// <param name="Run">What a spark is to do.</param>
 internal sealed record StablePlan(NetworkPolicy Network, SparkRun Run);

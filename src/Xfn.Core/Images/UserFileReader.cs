@@ -19,25 +19,17 @@ internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, Spa
     private async Task<UserFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
     {
         // What this spark does is read; it needs no directory but one to stand in.
-        SparkProcess spark = await sparks.StartAsync("work", cache.Store, cancellationToken).ConfigureAwait(false);
-        await using (spark.ConfigureAwait(false))
+        var request = new SparkReadFiles(new SparkLayers(".", image.LowerDirectories), Paths, MaxBytes);
+        try
         {
-            await spark.SendAsync(new SparkReadFiles(new SparkLayers(".", image.LowerDirectories), Paths, MaxBytes), cancellationToken).ConfigureAwait(false);
-            try
-            {
-                SparkFiles read = await spark.ReceiveAsync<SparkFiles>(RunStage.Bundle, cancellationToken).ConfigureAwait(false);
-                var files = new UserFiles(read.Contents[0], read.Contents[1]);
-                Keep(image, files);
-                return files;
-            }
-            catch (SparkFailedException ex) when (ex.Failure.Kind == SparkFailureKind.Image)
-            {
-                throw new InvalidImageException(RunStage.Bundle, $"cannot look up the user of image '{reference}': {ex.Failure.Message}.", ex);
-            }
-            catch (SparkFailedException ex)
-            {
-                throw NamespaceErrors.Refused(RunStage.Bundle, ex.Failure, ex);
-            }
+            SparkFiles read = await sparks.AskAsync<SparkFiles>(RunStage.Bundle, cache.Store, request, null, cancellationToken).ConfigureAwait(false);
+            var files = new UserFiles(read.Contents[0], read.Contents[1]);
+            Keep(image, files);
+            return files;
+        }
+        catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure: { Kind: SparkFailureKind.Image } failure })
+        {
+            throw new InvalidImageException(RunStage.Bundle, $"cannot look up the user of image '{reference}': {failure.Message}.", ex.InnerException);
         }
     }
 

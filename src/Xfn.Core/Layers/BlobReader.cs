@@ -16,7 +16,6 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
     private int _resumes;
     private long _resumedAt;
 
-    /// <summary>How far it has come.</summary>
     public long BytesRead => _offset;
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -55,11 +54,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
     /// <summary>Reads what is left, and compares size and digest.</summary>
     public async Task VerifyAsync(CancellationToken cancellationToken)
     {
-        var rest = new byte[16 << 10];
-        while (await ReadAsync(rest, cancellationToken).ConfigureAwait(false) > 0)
-        {
-        }
-
+        await CopyToAsync(Null, 16 << 10, cancellationToken).ConfigureAwait(false);
         Digest found = Digest.FromHash(blob.Digest.Algorithm, _hash.GetHashAndReset());
         if (found != blob.Digest)
             throw Invalid($"its digest is {found}");

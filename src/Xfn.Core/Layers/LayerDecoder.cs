@@ -6,22 +6,17 @@ namespace Xfn.Core.Layers;
 /// <summary>Undoes a layer's compression, which its first bytes tell: what media types say is often wrong, and the DiffID is compared either way.</summary>
 internal static class LayerDecoder
 {
-    private const int MagicBytes = 6;
-
-    /// <summary>A stream of the layer's tar archive.</summary>
     public static async Task<Stream> OpenAsync(Stream blob, CancellationToken cancellationToken)
     {
-        var magic = new byte[MagicBytes];
+        var magic = new byte[TarArchive.MagicBytes];
         int count = await blob.ReadAtLeastAsync(magic, magic.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
         var whole = new PrefixedStream(magic.AsMemory(0, count), blob);
-        return magic switch
+        return TarArchive.CompressionOf(magic) switch
         {
-            [0x1f, 0x8b, ..] => new GZipStream(whole, CompressionMode.Decompress, leaveOpen: true),
-            // Some parallel compressors begin with a frame that is to be skipped.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] or [>= 0x50 and <= 0x5f, 0x2a, 0x4d, 0x18, ..] => new SharpCompress.Compressors.ZStandard.DecompressionStream(whole, leaveOpen: true),
-            [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0] => throw new InvalidDataException("it is compressed with xz, which image layers may not be"),
-            [(byte)'B', (byte)'Z', (byte)'h', ..] => throw new InvalidDataException("it is compressed with bzip2, which image layers may not be"),
-            _ => whole,
+            "" => whole,
+            "gzip" => new GZipStream(whole, CompressionMode.Decompress, leaveOpen: true),
+            "zstd" => new SharpCompress.Compressors.ZStandard.DecompressionStream(whole, leaveOpen: true),
+            var other => throw new InvalidDataException($"it is compressed with {other}, which image layers may not be"),
         };
     }
 

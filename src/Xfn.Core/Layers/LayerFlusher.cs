@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cache;
 using Xfn.Core.Diagnostics;
@@ -7,18 +6,15 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Layers;
 
 /// <summary>Has what was unpacked on disk, behind who pulled it: one call for the whole file system, since to wait for each of thousands of files takes a hundred times as long.</summary>
-/// <param name="cache">The cache.</param>
-/// <param name="logger">Told when the disk refuses.</param>
 internal sealed class LayerFlusher(CacheDirectory cache, ILogger logger)
 {
-    private readonly ConcurrentDictionary<Task, byte> _going = new();
+    private readonly BackgroundTasks _tasks = new();
 
     /// <summary>What this boot of the machine is called; null when the system does not say.</summary>
     public static string? Boot { get; } = ReadBoot();
 
-    /// <summary>Sees to it that layers are on disk some time, and are marked so then.</summary>
-    /// <param name="layers">The layers; those that are marked already count for nothing.</param>
-    /// <param name="mark">Marks one, by its name.</param>
+    /// <summary>Sees to it that those of layers that are not marked so are on disk some time, and are marked by their
+    /// names then.</summary>
     public void Begin(IEnumerable<StoredLayer> layers, Func<string, Task> mark)
     {
         string[] ids = [.. layers.Where(l => l.Record.Boot is not null).Select(l => l.Id)];
@@ -26,15 +22,13 @@ internal sealed class LayerFlusher(CacheDirectory cache, ILogger logger)
             return;
 
         // For some seconds on a slow disk, and the call cannot be cancelled.
-        Task task = Task.Factory.StartNew(() => SyncAsync(ids, mark), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
-        _going.TryAdd(task, 0);
-        task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _going, TaskScheduler.Default);
+        _tasks.Add(Task.Factory.StartNew(() => FlushAsync(ids, mark), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap());
     }
 
     /// <summary>Waits until what was begun is on disk.</summary>
-    public Task FinishAsync() => Task.WhenAll(_going.Keys);
+    public Task FinishAsync() => _tasks.WaitAsync();
 
-    private async Task SyncAsync(string[] ids, Func<string, Task> mark)
+    private async Task FlushAsync(string[] ids, Func<string, Task> mark)
     {
         try
         {

@@ -18,9 +18,7 @@ internal sealed class LayerPull : IProgress<PullProgress>
     private SafeFileHandle? _file;
     private long _written;
 
-    /// <param name="source">The layer, and who is told of it.</param>
-    /// <param name="pull">Pulls it, when the first wants it.</param>
-    /// <param name="time">The clock.</param>
+    /// <summary>Begins when the first wants the layer.</summary>
     public LayerPull(LayerSource source, Func<LayerPull, Task<StoredLayer>> pull, TimeProvider time)
     {
         (_source, _time) = (source, time);
@@ -34,9 +32,8 @@ internal sealed class LayerPull : IProgress<PullProgress>
     public bool IsOf(LayerSource source) => _source.Fetcher == source.Fetcher && _source.Reference == source.Reference && _source.Blob.Digest == source.Blob.Digest
         && _source.Context.Auth == source.Context.Auth;
 
-    /// <summary>Waits for the pull, which goes on when this is cancelled.</summary>
-    /// <param name="source">The layer as who waits knows it, who is told how far it is.</param>
-    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <summary>Waits for the pull, which goes on when this is cancelled; who waits is told how far it is, of the layer
+    /// as it knows it.</summary>
     public async Task<StoredLayer> JoinAsync(LayerSource source, CancellationToken cancellationToken)
     {
         LayerPosition? told = null;
@@ -49,9 +46,8 @@ internal sealed class LayerPull : IProgress<PullProgress>
         return await Completion.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Tells how far another process is that has the layer's lock.</summary>
-    /// <param name="path">The lock file.</param>
-    /// <param name="told">What was told last; null at first.</param>
+    /// <summary>Tells how far another process is that has the layer's lock, by the lock file, unless that was told
+    /// last.</summary>
     public void Observe(string path, ref LayerPosition? told)
     {
         _position = Read(path) ?? _position;
@@ -132,7 +128,5 @@ internal sealed class LayerPull : IProgress<PullProgress>
     }
 }
 
-/// <summary>How far a layer is.</summary>
-/// <param name="Bytes">How many bytes have been fetched.</param>
-/// <param name="TotalBytes">How many there are to fetch.</param>
+/// <summary>How far a layer is: the bytes that have been fetched, and those that there are to fetch.</summary>
 internal sealed record LayerPosition(long Bytes, long TotalBytes);

@@ -3,16 +3,33 @@ using System.Text.Json.Serialization;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>A layer in the cache, or an image's layers flattened.</summary>
-/// <param name="Id">Its directory's name.</param>
-/// <param name="Record">What is known of it.</param>
+/// <summary>A layer in the cache, or an image's layers flattened: its directory's name, and what is known of
+/// it.</summary>
 internal sealed record StoredLayer(string Id, LayerRecord Record)
 {
     /// <summary>Its files, below the store's directory.</summary>
     public string Files => $"{PathOf(Id)}/fs";
 
     /// <summary>A layer's directory, below the store's.</summary>
-    public static string PathOf(string id) => LayerStore.IsFlattened(id) ? $"flat/{id}" : $"layers/{id}";
+    public static string PathOf(string id) => LayerNames.IsFlattened(id) ? $"flat/{id}" : $"layers/{id}";
+
+    public bool IsOf(Descriptor blob) => Record.Blobs.Contains(blob.Digest.ToString());
+
+    /// <summary>Whether it is known that the layer, unpacked without regard to what lies below, hides there only what
+    /// is there.</summary>
+    public bool IsKnownAbove(IReadOnlyList<Digest> diffIds, int index) =>
+        Record.WhiteoutDirectories.Count == 0 || index > 0 && Record.Above.Contains(LayerNames.OfChain(diffIds, index - 1));
+
+    /// <summary>Those of layers that are visible when they lie upon one another, the uppermost first.</summary>
+    public static IEnumerable<StoredLayer> VisibleLayers(IEnumerable<StoredLayer> baseFirst)
+    {
+        StoredLayer[] layers = [.. baseFirst];
+
+        // Overlayfs does not honour an opaque root, so what it hides is left out. And it takes a directory once: where
+        // a layer comes twice its upper place has all that its lower one has.
+        int first = Math.Max(0, Array.FindLastIndex(layers, l => l.Record.OpaqueRoot));
+        return layers.Skip(first).Reverse().DistinctBy(l => l.Id);
+    }
 }
 
 /// <summary>What is written beside a layer's files when it was unpacked.</summary>

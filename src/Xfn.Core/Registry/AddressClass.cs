@@ -6,13 +6,8 @@ namespace Xfn.Core.Registry;
 /// <summary>Who can reach an address, from everybody to nobody.</summary>
 internal enum AddressClass
 {
-    /// <summary>Everybody.</summary>
     Public,
-
-    /// <summary>A private network.</summary>
     Private,
-
-    /// <summary>This machine.</summary>
     Loopback,
 
     /// <summary>Nothing that a registry may send us to: cloud metadata, link-local, multicast, unspecified.</summary>
@@ -50,7 +45,6 @@ internal static class AddressClasses
     private static readonly IPNetwork Nat64 = IPNetwork.Parse("64:ff9b::/96");
     private static readonly IPNetwork SixToFour = IPNetwork.Parse("2002::/16");
 
-    /// <summary>The class of an address.</summary>
     public static AddressClass Of(IPAddress address)
     {
         address = Embedded(address) ?? address;

@@ -6,16 +6,22 @@ namespace Xfn.Core.Registry;
 /// <summary>Gives requests the authorization that a registry wants, and remembers it.</summary>
 internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClient tokens, RegistryOptions options) : DelegatingHandler(inner)
 {
-    private readonly AuthorizationCache _cache = new();
+    private const int MaxSlots = 512;
+
     private readonly CredentialSources _credentials = new(options);
+
+    // By scheme, host and port, repository, and the credentials that came with the request, null for the runner's own.
+    // The least recently used of too many is forgotten.
+    private readonly Dictionary<(string Registry, string Repository, ImagePullAuth? Auth), (AuthorizationSlot Slot, long Used)> _slots = [];
+    private readonly Lock _lock = new();
+    private long _clock;
 
     /// <summary>The response; 401 or 403 when what we have does not suffice.</summary>
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
         RegistryTarget target = RegistryTarget.Of(request);
         Uri uri = request.RequestUri!;
-        AuthorizationSlot slot = _cache.Get(new AuthorizationKey(uri.GetLeftPart(UriPartial.Authority), target.Repository, target.Auth));
-
+        AuthorizationSlot slot = SlotOf(uri, target);
         Authorization? used = slot.Current;
         int refreshes = 0;
         if (used is not null && used.IsExpired(options.TimeProvider))
@@ -75,6 +81,19 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
 
             refreshes++;
             response.Dispose();
+        }
+    }
+
+    private AuthorizationSlot SlotOf(Uri uri, RegistryTarget target)
+    {
+        (string Registry, string Repository, ImagePullAuth? Auth) key = (uri.GetLeftPart(UriPartial.Authority), target.Repository, target.Auth);
+        lock (_lock)
+        {
+            AuthorizationSlot slot = _slots.TryGetValue(key, out (AuthorizationSlot Slot, long Used) entry) ? entry.Slot : new AuthorizationSlot();
+            _slots[key] = (slot, ++_clock);
+            if (_slots.Count > MaxSlots)
+                _slots.Remove(_slots.MinBy(s => s.Value.Used).Key);
+            return slot;
         }
     }
 
@@ -158,12 +177,6 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
     }
 }
 
-/// <summary>Whose requests for what share an authorization.</summary>
-/// <param name="Registry">Scheme, host and port.</param>
-/// <param name="Repository">The repository.</param>
-/// <param name="Auth">Credentials that came with the request; null for the runner's own.</param>
-internal sealed record AuthorizationKey(string Registry, string Repository, ImagePullAuth? Auth);
-
 /// <summary>What to send.</summary>
 /// <param name="Header">The header.</param>
 /// <param name="Challenge">What it answers, to get the next one.</param>
@@ -177,47 +190,17 @@ internal sealed record Authorization(AuthenticationHeaderValue Header, Challenge
 /// <summary>Where an authorization is kept.</summary>
 internal sealed class AuthorizationSlot
 {
-    private Authorization? _current;
-    private CredentialSearch? _search;
+    private volatile Authorization? _current;
+    private volatile CredentialSearch? _search;
 
     /// <summary>Held by who gets another authorization.</summary>
     public SemaphoreSlim Gate { get; } = new(1, 1);
 
-    public Authorization? Current
-    {
-        get => Volatile.Read(ref _current);
-        set => Volatile.Write(ref _current, value);
-    }
+    public Authorization? Current { get => _current; set => _current = value; }
 
     /// <summary>The latest search for the credentials behind it; null before the registry has asked for any.</summary>
-    public CredentialSearch? Search
-    {
-        get => Volatile.Read(ref _search);
-        set => Volatile.Write(ref _search, value);
-    }
+    public CredentialSearch? Search { get => _search; set => _search = value; }
 
     /// <summary>Drops what was refused, unless it was replaced meanwhile.</summary>
     public void Forget(Authorization? refused) => Interlocked.CompareExchange(ref _current, null, refused);
-}
-
-/// <summary>The authorizations in use, the least recently used of too many forgotten.</summary>
-internal sealed class AuthorizationCache
-{
-    private const int Limit = 512;
-
-    private readonly Lock _lock = new();
-    private readonly Dictionary<AuthorizationKey, (AuthorizationSlot Slot, long Used)> _slots = [];
-    private long _clock;
-
-    public AuthorizationSlot Get(AuthorizationKey key)
-    {
-        lock (_lock)
-        {
-            AuthorizationSlot slot = _slots.TryGetValue(key, out (AuthorizationSlot Slot, long Used) entry) ? entry.Slot : new AuthorizationSlot();
-            _slots[key] = (slot, ++_clock);
-            if (_slots.Count > Limit)
-                _slots.Remove(_slots.MinBy(s => s.Value.Used).Key);
-            return slot;
-        }
-    }
 }

@@ -116,9 +116,9 @@ internal sealed class CredentialFiles(RegistryOptions options)
             notes.Add(failure is null ? $"helper '{helper.Name}' has none" : Warn(place, $"helper '{helper.Name}' failed: {failure}"));
         }
 
-        (CredentialEntry? entry, bool found) = Entry(file.Auths, registry, repository);
+        (ImagePullAuth? entry, bool found) = Entry(file.Auths, registry, repository);
         string? malformed = null;
-        if (Take(search, registry, place, entry?.ToAuth(), ref malformed))
+        if (Take(search, registry, place, entry, ref malformed))
             return true;
         notes.Add(malformed is not null ? Warn(place, malformed) : found ? "an entry without credentials" : "no entry for it");
         search.Pass(place, string.Join("; ", notes));
@@ -154,7 +154,7 @@ internal sealed class CredentialFiles(RegistryOptions options)
         {
             // The oldest form of the file is nothing but the entries.
             CredentialFile? file = isOldest
-                ? new CredentialFile { Auths = CredentialJsonContext.First(content, CredentialJsonContext.Default.DictionaryStringCredentialEntry)! }
+                ? new CredentialFile { Auths = CredentialJsonContext.First(content, CredentialJsonContext.Default.DictionaryStringImagePullAuth)! }
                 : CredentialJsonContext.First(content, CredentialJsonContext.Default.CredentialFile);
             return file ?? new CredentialFile();
         }
@@ -184,25 +184,33 @@ internal sealed class CredentialFiles(RegistryOptions options)
 
     /// <summary>The entry of the longest name that the repository lies below, and whether there was any. One that is
     /// written as it is looked for comes before one that means the same.</summary>
-    private static (CredentialEntry? Entry, bool Found) Entry(Dictionary<string, CredentialEntry?>? auths, string registry, string repository)
+    private static (ImagePullAuth? Entry, bool Found) Entry(Dictionary<string, ImagePullAuth?>? auths, string registry, string repository)
     {
         string[] names = Names(registry);
         bool found = false;
         for (string below = "/" + repository; ; below = below[..below.LastIndexOf('/')])
         {
-            foreach ((string key, CredentialEntry? entry) in (auths ?? []).OrderBy(a => names.Contains(a.Key) ? 0 : 1))
+            foreach ((string key, ImagePullAuth? entry) in (auths ?? []).OrderBy(a => names.Contains(a.Key) ? 0 : 1))
             {
                 if (!names.Any(name => IsNamed(key, name, below)))
                     continue;
                 found = true;
-                if (entry?.ToAuth() is not null)
-                    return (entry, true);
+                if (Meant(entry) is { } meant)
+                    return (meant, true);
             }
 
             if (below.Length == 0)
                 return (null, found);
         }
     }
+
+    /// <summary>What an entry says; null when it has no credentials, as docker leaves it for a registry whose
+    /// credentials a
+    /// helper keeps. Where it has both, <c>auth</c> counts and not the user's name, as for docker.</summary>
+    private static ImagePullAuth? Meant(ImagePullAuth? entry) =>
+        string.IsNullOrEmpty(entry?.Auth + entry?.Username + entry?.IdentityToken + entry?.RegistryToken) ? null
+        : string.IsNullOrEmpty(entry!.Auth) ? entry
+        : entry with { Username = null, Password = null };
 
     /// <summary>What a registry is called in the files; the first is what helpers are asked for.</summary>
     private static string[] Names(string registry) => HubNames.Contains(registry) ? HubNames : [registry];
@@ -227,43 +235,11 @@ internal sealed class CredentialFiles(RegistryOptions options)
 /// <summary>The part of docker's and podman's configuration files that is about credentials.</summary>
 internal sealed class CredentialFile
 {
-    [JsonPropertyName("auths")]
-    public Dictionary<string, CredentialEntry?>? Auths { get; init; }
+    public Dictionary<string, ImagePullAuth?>? Auths { get; init; }
 
-    [JsonPropertyName("credsStore")]
     public string? CredsStore { get; init; }
 
-    [JsonPropertyName("credHelpers")]
     public Dictionary<string, string?>? CredHelpers { get; init; }
-}
-
-/// <summary>A registry's entry.</summary>
-internal sealed class CredentialEntry
-{
-    [JsonPropertyName("auth")]
-    public string? Auth { get; init; }
-
-    [JsonPropertyName("username")]
-    public string? Username { get; init; }
-
-    [JsonPropertyName("password")]
-    public string? Password { get; init; }
-
-    [JsonPropertyName("identitytoken")]
-    public string? IdentityToken { get; init; }
-
-    [JsonPropertyName("registrytoken")]
-    public string? RegistryToken { get; init; }
-
-    /// <summary>The entry's credentials; null when it has none, as docker leaves it for a registry whose credentials a
-    /// helper keeps. Where it has both, <c>auth</c> counts and not the
-    /// user's name, as for docker.</summary>
-    public ImagePullAuth? ToAuth() =>
-        string.IsNullOrEmpty(Auth) && string.IsNullOrEmpty(Username) && string.IsNullOrEmpty(IdentityToken) && string.IsNullOrEmpty(RegistryToken)
-            ? null
-            : string.IsNullOrEmpty(Auth)
-                ? new ImagePullAuth { Username = Username, Password = Password, IdentityToken = IdentityToken, RegistryToken = RegistryToken }
-                : new ImagePullAuth { Auth = Auth, IdentityToken = IdentityToken, RegistryToken = RegistryToken };
 }
 
 /// <summary>What a credential helper answers. Whose credentials they are, its <c>ServerURL</c>, is not read: they are
@@ -278,7 +254,7 @@ internal sealed class HelperAnswer
 // Docker reads names in any case.
 [JsonSourceGenerationOptions(PropertyNameCaseInsensitive = true)]
 [JsonSerializable(typeof(CredentialFile))]
-[JsonSerializable(typeof(Dictionary<string, CredentialEntry>))]
+[JsonSerializable(typeof(Dictionary<string, ImagePullAuth>))]
 [JsonSerializable(typeof(HelperAnswer))]
 internal sealed partial class CredentialJsonContext : JsonSerializerContext
 {

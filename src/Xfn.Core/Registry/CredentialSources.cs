@@ -50,7 +50,7 @@ internal sealed class CredentialSources(RegistryOptions options)
         return Take(search, endpoint, place, RegistryCredentials.From(given));
     }
 
-    private bool Take(CredentialSearch search, RegistryEndpoint endpoint, string place, RegistryCredentials? credentials)
+    private bool Take(CredentialSearch search, RegistryEndpoint endpoint, string place, ImagePullAuth? credentials)
     {
         if (credentials is null)
         {
@@ -73,15 +73,15 @@ internal sealed class CredentialSearch
 
     private readonly List<string> _places = [];
 
-    /// <summary>What was found; anonymous when nothing was.</summary>
-    public RegistryCredentials Credentials { get; private set; } = RegistryCredentials.Anonymous;
+    /// <summary>What was found; empty when nothing was.</summary>
+    public ImagePullAuth Credentials { get; private set; } = new();
 
-    public bool HasFound => !ReferenceEquals(Credentials, RegistryCredentials.Anonymous);
+    public bool HasFound { get; private set; }
 
     /// <summary>Ends the search at a place that has credentials.</summary>
-    public void Take(string place, RegistryCredentials credentials)
+    public void Take(string place, ImagePullAuth credentials)
     {
-        Credentials = credentials;
+        (Credentials, HasFound) = (credentials, true);
         _places.Add($"{place} (found)");
     }
 

@@ -16,7 +16,6 @@ internal class Dialer
         return host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? [.. addresses.Where(IPAddress.IsLoopback)] : addresses;
     }
 
-    /// <summary>A name's addresses.</summary>
     protected virtual Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Dns.GetHostAddressesAsync(host, cancellationToken);
 
     /// <summary>A connection to the address that answers first. One that does not answer holds up the next by a moment only: a machine may have an IPv6 address and no way to others.</summary>
@@ -77,7 +76,6 @@ internal class Dialer
         }
     }
 
-    /// <summary>A connection to one address.</summary>
     protected virtual async Task<Stream> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)
     {
         var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };

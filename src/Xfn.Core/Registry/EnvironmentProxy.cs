@@ -24,7 +24,6 @@ internal sealed class EnvironmentProxy : IWebProxy
 
     public Uri? GetProxy(Uri destination) => IsBypassed(destination) ? null : _inner.GetProxy(destination);
 
-    /// <summary>Whether a URL is asked for by way of a proxy.</summary>
     public bool IsAsked(Uri destination) => GetProxy(destination) is not null;
 
     public bool IsBypassed(Uri host) => AddressClasses.OfLiteral(host) == AddressClass.Loopback || _exceptions.Any(e => Matches(e, host)) || _inner.IsBypassed(host);

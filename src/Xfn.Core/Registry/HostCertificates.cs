@@ -2,10 +2,10 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>What a registry's own directory holds: authorities that are trusted for it, and certificates by which this machine shows who it is.</summary>
-/// <param name="Stamp">Tells this state of the directory from others.</param>
-/// <param name="Authorities">Those of <c>*.crt</c>.</param>
-/// <param name="Clients">Each <c>NAME.cert</c> with its <c>NAME.key</c>.</param>
+/// <summary>What a registry's own directory holds: in <c>*.crt</c> authorities that are trusted for it, and in
+/// <c>NAME.cert</c> with <c>NAME.key</c>
+/// certificates by which this machine shows who it is. The stamp tells this state of the directory from
+/// others.</summary>
 internal sealed record HostCertificates(string Stamp, X509Certificate2Collection Authorities, IReadOnlyList<HostCertificates.Client> Clients)
 {
     /// <summary>A certificate with its key, and those that lead from it to its authority.</summary>
@@ -16,49 +16,34 @@ internal sealed record HostCertificates(string Stamp, X509Certificate2Collection
 internal sealed class HostCertificateFiles(RegistryOptions options)
 {
     /// <summary>The directory of a registry, and what tells its present state from others; nulls when it has none.</summary>
-    /// <param name="authority">The registry's host, and port if any.</param>
     /// <exception cref="XfnException">It cannot be read.</exception>
     public (string? Directory, string? Stamp) Find(string authority)
     {
         if (!options.UseCertificateDirectories)
             return default;
         string? directory = (from root in Roots() from name in Names(authority) select Path.Combine(root, name)).FirstOrDefault(Directory.Exists);
-        if (directory is null)
-            return default;
-        try
-        {
-            return (directory, string.Join('\n', new DirectoryInfo(directory).EnumerateFiles().Where(IsOurs).OrderBy(f => f.Name, StringComparer.Ordinal).Select(f => $"{f.FullName} {f.Length} {f.LastWriteTimeUtc.Ticks}")));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unreadable(authority, directory, e.Message.TrimEnd('.'), e);
-        }
+        return directory is null
+            ? default
+            : (directory, PemFile.Use(() => string.Join('\n', Ours(directory).Select(f => $"{f.FullName} {f.Length} {f.LastWriteTimeUtc.Ticks}")), Unreadable(authority, directory)));
     }
 
-    /// <summary>Reads a directory.</summary>
-    /// <exception cref="XfnException">It holds something else than certificates, or a certificate without its key.</exception>
+    /// <exception cref="XfnException">The directory holds something else than certificates, or a certificate without
+    /// its key.</exception>
     public static HostCertificates Read(string authority, string directory, string stamp)
     {
         var authorities = new X509Certificate2Collection();
         var clients = new List<HostCertificates.Client>();
-        try
+        foreach (FileInfo file in PemFile.Use(() => Ours(directory), Unreadable(authority, directory)))
         {
-            foreach (FileInfo file in new DirectoryInfo(directory).EnumerateFiles().Where(IsOurs).OrderBy(f => f.Name, StringComparer.Ordinal))
-            {
-                string path = file.FullName;
-                XfnException Error(string found, Exception? cause = null) => Unreadable(authority, path, found, cause);
-                string other = Path.ChangeExtension(path, file.Extension == ".key" ? ".cert" : ".key");
-                if (file.Extension != ".crt" && !File.Exists(other))
-                    throw Error($"there is no '{Path.GetFileName(other)}' beside it, and authorities are named .crt");
-                if (file.Extension == ".crt")
-                    authorities.AddRange(PemFile.Certificates(path, Error));
-                else if (file.Extension == ".cert")
-                    clients.Add(new HostCertificates.Client(PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), Error), PemFile.Certificates(path, Error)));
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unreadable(authority, directory, e.Message.TrimEnd('.'), e);
+            string path = file.FullName;
+            Func<string, Exception?, Exception> error = Unreadable(authority, path);
+            string other = Path.ChangeExtension(path, file.Extension == ".key" ? ".cert" : ".key");
+            if (file.Extension != ".crt" && !File.Exists(other))
+                throw error($"there is no '{Path.GetFileName(other)}' beside it, and authorities are named .crt", null);
+            if (file.Extension == ".crt")
+                authorities.AddRange(PemFile.Certificates(path, error));
+            else if (file.Extension == ".cert")
+                clients.Add(new HostCertificates.Client(PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), error), PemFile.Certificates(path, error)));
         }
 
         return new HostCertificates(stamp, authorities, clients);
@@ -75,8 +60,9 @@ internal sealed class HostCertificateFiles(RegistryOptions options)
         : new Uri("https://" + authority).IsDefaultPort ? [authority, authority + ":443"]
         : [authority];
 
-    private static bool IsOurs(FileInfo file) => file.Extension is ".crt" or ".cert" or ".key";
+    private static FileInfo[] Ours(string directory) =>
+        [.. new DirectoryInfo(directory).EnumerateFiles().Where(f => f.Extension is ".crt" or ".cert" or ".key").OrderBy(f => f.Name, StringComparer.Ordinal)];
 
-    private static XfnException Unreadable(string authority, string path, string found, Exception? cause = null) =>
-        new(RunStage.Resolve, $"cannot use the certificates of registry '{authority}' in '{path}': {found}. Mend the file, or take it away.", cause);
+    private static Func<string, Exception?, Exception> Unreadable(string authority, string path) => (found, cause) =>
+        new XfnException(RunStage.Resolve, $"cannot use the certificates of registry '{authority}' in '{path}': {found}. Mend the file, or take it away.", cause);
 }

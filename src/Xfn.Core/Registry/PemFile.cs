@@ -6,21 +6,16 @@ namespace Xfn.Core.Registry;
 /// <summary>Reads PEM files. Whose file it is makes the error: of what was found, and its cause.</summary>
 internal static class PemFile
 {
-    /// <param name="path">The file; one or more certificates.</param>
-    /// <param name="error">Makes the error.</param>
     public static X509Certificate2Collection Certificates(string path, Func<string, Exception?, Exception> error) => Parse(Use(() => File.ReadAllText(path), error), error);
 
     /// <exception cref="ArgumentException">The file that an option names cannot be read, or holds no certificate.</exception>
     public static X509Certificate2Collection Certificates(string path, string option) => Certificates(path, Unusable(path, option));
 
-    /// <param name="path">The certificate's file.</param>
-    /// <param name="keyPath">The key's file; null when that of the certificate has it.</param>
-    /// <param name="option">What names the certificate's file.</param>
+    /// <summary>A certificate, and its key from a file of its own or, without one, from the same.</summary>
     /// <exception cref="ArgumentException">A file cannot be read, or they do not belong together.</exception>
     public static X509Certificate2 WithKey(string path, string? keyPath, string option) => Use(() => X509Certificate2.CreateFromPemFile(path, keyPath), Unusable(path, option));
 
-    /// <param name="text">What a file holds: one or more certificates, and what else there may be.</param>
-    /// <param name="error">Makes the error.</param>
+    /// <summary>The certificates that a file's text holds, with whatever else.</summary>
     public static X509Certificate2Collection Parse(string text, Func<string, Exception?, Exception> error)
     {
         X509Certificate2Collection certificates = Use(
@@ -34,7 +29,6 @@ internal static class PemFile
         return certificates.Count > 0 ? certificates : throw error("it holds no certificate in PEM form", null);
     }
 
-    /// <summary>Reads something in another way.</summary>
     public static T Use<T>(Func<T> read, Func<string, Exception?, Exception> error)
     {
         try

@@ -12,11 +12,7 @@ internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan t
     private TimeSpan _waited;
     private long _received;
 
-    /// <summary>Opens a response's body.</summary>
-    /// <param name="content">The body.</param>
-    /// <param name="owner">Disposed with the stream.</param>
-    /// <param name="options">How long without progress.</param>
-    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <summary>Opens a response's body. Its owner is disposed with it.</summary>
     /// <remarks>A Content-Encoding is not looked at. Stores have layers labelled so that are compressed by themselves,
     /// and the digest tells whether the bytes are the right ones.</remarks>
     public static async Task<Stream> OpenAsync(HttpContent content, IDisposable owner, RegistryOptions options, CancellationToken cancellationToken) =>

@@ -17,10 +17,8 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
     private const int MaxRedirects = 10;
     private static readonly string UserAgent = $"xfn/{typeof(RedirectFollower).Assembly.GetName().Version?.ToString(3)}";
 
-    /// <summary>The URL that was asked last for a request.</summary>
     public static Uri AskedOf(HttpRequestMessage request) => request.Options.TryGetValue(Asked, out Uri? asked) ? asked : request.RequestUri!;
 
-    /// <summary>The registry by whose word a request's URL is known.</summary>
     public static Uri OriginOf(HttpRequestMessage request) => request.Options.TryGetValue(Origin, out Uri? origin) ? origin : request.RequestUri!;
 
     /// <summary>Whether two URLs have one scheme, host and port.</summary>

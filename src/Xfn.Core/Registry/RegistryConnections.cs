@@ -48,9 +48,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         _common = MakePools(_trust, "");
     }
 
-    /// <summary>The connections for a URL.</summary>
-    /// <param name="uri">Where to.</param>
-    /// <param name="origin">The registry, by whose word <paramref name="uri"/> is known.</param>
+    /// <summary>The connections for a URL that is known by the word of a registry, its origin.</summary>
     /// <exception cref="RefusedUrlException">Not there.</exception>
     /// <exception cref="XfnException">The registry has certificates of its own, which cannot be read.</exception>
     public HttpClient For(Uri uri, Uri origin)
@@ -169,9 +167,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         return new HttpClient(handler, disposeHandler: _options.HttpHandler is null) { Timeout = Timeout.InfiniteTimeSpan };
     }
 
-    /// <param name="allowed">The class of the registry that led here; null for a registry itself.</param>
-    /// <param name="context">Where to, and for what.</param>
-    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <summary>Connects for a registry, or for a host to which one of a class leads.</summary>
     private async ValueTask<Stream> ConnectAsync(AddressClass? allowed, SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         DnsEndPoint to = context.DnsEndPoint;

@@ -3,35 +3,29 @@ using System.Text;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>One host's credentials, in the form in which they are sent. Has no text of its own, so that none can be written by accident.</summary>
-internal sealed class RegistryCredentials
+/// <summary>One host's credentials, in the form in which they are sent: with a user's name and password in place of
+/// both encoded.</summary>
+internal static class RegistryCredentials
 {
-    public static readonly RegistryCredentials Anonymous = new();
-
-    public string? Username { get; private init; }
-
-    public string? Password { get; private init; }
-
-    public string? IdentityToken { get; private init; }
-
-    public string? RegistryToken { get; private init; }
-
-    /// <summary>Basic authentication; null without a user's name.</summary>
-    public AuthenticationHeaderValue? Basic => string.IsNullOrEmpty(Username)
-        ? null
-        : new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{Username}:{Password ?? IdentityToken}")));
+    extension(ImagePullAuth credentials)
+    {
+        /// <summary>Basic authentication; null without a user's name.</summary>
+        public AuthenticationHeaderValue? Basic => string.IsNullOrEmpty(credentials.Username)
+            ? null
+            : new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{credentials.Username}:{credentials.Password ?? credentials.IdentityToken}")));
+    }
 
     /// <summary>The credentials that <paramref name="auth"/> holds; null when it holds none.</summary>
     /// <exception cref="UnauthorizedException">They are malformed.</exception>
-    public static RegistryCredentials? From(ImagePullAuth? auth)
+    public static ImagePullAuth? From(ImagePullAuth? auth)
     {
-        RegistryCredentials? credentials = From(auth, out string? fault);
+        ImagePullAuth? credentials = From(auth, out string? fault);
         return fault is null ? credentials : throw new UnauthorizedException($"cannot read credentials: {fault}. Give the user and the password instead.");
     }
 
     /// <summary>The credentials that <paramref name="auth"/> holds; null when it holds none, or when they are malformed
     /// in the way that <paramref name="fault"/> tells.</summary>
-    public static RegistryCredentials? From(ImagePullAuth? auth, out string? fault)
+    public static ImagePullAuth? From(ImagePullAuth? auth, out string? fault)
     {
         fault = null;
         if (auth is null)
@@ -53,9 +47,8 @@ internal sealed class RegistryCredentials
         // It is sent as it is, and a header is one line of visible characters.
         if (registry.AsSpan().ContainsAnyExceptInRange('!', '~'))
             fault = "their registry token has characters that no token has";
-        bool any = username is not null || identity is not null || registry is not null;
-        return any && fault is null
-            ? new RegistryCredentials { Username = username, Password = password, IdentityToken = identity, RegistryToken = registry }
+        return (username ?? identity ?? registry) is not null && fault is null
+            ? new ImagePullAuth { Username = username, Password = password, IdentityToken = identity, RegistryToken = registry }
             : null;
     }
 

@@ -44,7 +44,6 @@ internal static class RegistryErrors
         string Wait() => RetryHandler.RetryAfter(response, time) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
     }
 
-    /// <summary>The error that a failed exchange is.</summary>
     public static XfnException Failure(HttpRequestMessage request, Exception e)
     {
         RegistryTarget target = RegistryTarget.Of(request);
@@ -54,7 +53,6 @@ internal static class RegistryErrors
         return new XfnException(target.Stage, $"cannot reach {who} for {target}{Tries(cause)}: {found}. {remedy}", cause);
     }
 
-    /// <summary>What was found, and what to do about it.</summary>
     public static (string Found, string Remedy) Explain(Exception e) => Causes(e).Select(ExplainOne).FirstOrDefault(x => x is not null)
         ?? (Causes(e).Any(c => c is HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError })
             ? ("the TLS handshake broke off", NoTls)

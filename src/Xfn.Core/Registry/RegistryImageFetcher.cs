@@ -103,7 +103,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
 
     private static RegistryEndpoint Own(ImageReference reference) => reference.IsLocal
         ? throw new XfnException(RunStage.Resolve, $"cannot fetch image '{reference}' from a registry: it is a file or directory. Use a fetcher for '{reference.Transport}'.")
-        : RegistryEndpoint.Of(reference);
+        : new RegistryEndpoint(reference.Registry, "", false);
 
     /// <summary>Asks the mirrors in their order, then the registry. One whose blob broke off twice is asked after the others.</summary>
     private async Task<T> AskAsync<T>(RegistryTarget own, Func<RegistryTarget, Task<T>> ask, int interruptions = 0)

@@ -2,14 +2,11 @@ using System.Net;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>What is asked for, and of whom: an image's manifest, or one of its blobs, of its registry or of a mirror.</summary>
-/// <param name="Endpoint">Whom.</param>
-/// <param name="Image">The image.</param>
-/// <param name="Blob">The blob; empty for the manifest.</param>
-/// <param name="Auth">Credentials that came with the request; null for the runner's own.</param>
+/// <summary>What is asked for, and of whom: an image's manifest, where the blob is empty, or one of its blobs, of its
+/// registry or of a mirror; and
+/// the credentials that came with the request, null for the runner's own.</summary>
 internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference Image, Digest Blob, ImagePullAuth? Auth)
 {
-    /// <summary>Where a request keeps it.</summary>
     public static readonly HttpRequestOptionsKey<RegistryTarget> Key = new("xfn.target");
 
     public bool IsManifest => Blob.IsEmpty;
@@ -20,13 +17,11 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
     /// <summary>The repository, as its endpoint names it.</summary>
     public string Repository => Endpoint.Prefix + Image.Repository;
 
-    /// <summary>What a token must allow.</summary>
     public string Scope => $"repository:{Repository}:pull";
 
     public static RegistryTarget Of(HttpRequestMessage request) =>
         request.Options.TryGetValue(Key, out RegistryTarget? target) ? target : throw new InvalidOperationException("the request says not what is asked for");
 
-    /// <param name="scheme"><c>http</c> or <c>https</c>.</param>
     public Uri Url(string scheme)
     {
         string host = Endpoint.Authority == ImageReference.DefaultRegistry ? RegistryEndpoint.HubHost : Endpoint.Authority;
@@ -34,7 +29,6 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
         return new Uri($"{scheme}://{host}/v2/{Repository}/{path}");
     }
 
-    /// <summary>What, in the words of errors.</summary>
     public override string ToString() => IsManifest ? $"image '{Image}'" : $"blob '{Blob}' of image '{Image}'";
 }
 
@@ -47,11 +41,7 @@ internal sealed record RegistryEndpoint(string Authority, string Prefix, bool Is
     /// <summary>The host of Docker Hub's registry, whose name is another.</summary>
     public const string HubHost = "registry-1.docker.io";
 
-    /// <summary>The registry that a reference names.</summary>
-    public static RegistryEndpoint Of(ImageReference reference) => new(reference.Registry, "", false);
-
-    /// <summary>A mirror, as the options name it.</summary>
-    /// <param name="mirror"><c>HOST[:PORT][/PREFIX]</c>.</param>
+    /// <summary>A mirror, as the options name it: <c>HOST[:PORT][/PREFIX]</c>.</summary>
     /// <exception cref="ArgumentException">It is not that.</exception>
     public static RegistryEndpoint Mirror(string mirror) => ImageReference.TryParse(mirror.TrimEnd('/') + "/x", "mirror.invalid", out ImageReference? inside, out _)
         && inside is { IsLocal: false, Tag: "latest" } && inside.Registry != "mirror.invalid"

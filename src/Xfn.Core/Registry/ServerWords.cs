@@ -19,11 +19,8 @@ internal sealed record ServerWords(string Quote, string? Code)
     private const int MaxCharacters = 400;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
-    /// <summary>Reads them.</summary>
-    /// <param name="response">The refusal, whose body was not read.</param>
-    /// <param name="time">What its time is counted by.</param>
-    /// <param name="secrets">What the server was sent. Words that hold any of it are not repeated.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <summary>Reads the body of a refusal. Words that hold any of the secrets that the server was sent are not
+    /// repeated.</summary>
     public static async Task<ServerWords> ReadAsync(HttpResponseMessage response, TimeProvider time, IEnumerable<string?> secrets, CancellationToken cancellationToken)
     {
         using var patience = new CancellationTokenSource(Patience, time);

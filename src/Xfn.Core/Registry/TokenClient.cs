@@ -6,7 +6,6 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>A bearer token and how long it is good for.</summary>
 internal sealed record RegistryToken(string Value, TimeSpan Lifetime);
 
 /// <summary>Exchanges credentials for tokens.</summary>
@@ -21,31 +20,26 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
     private static readonly TimeSpan DefaultLifetime = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan LongestLifetime = TimeSpan.FromDays(1);
 
-    /// <summary>Gets a token.</summary>
-    /// <param name="registry">The host that wants it.</param>
-    /// <param name="challenge">What it said.</param>
-    /// <param name="defaultScope">What is wanted, when it did not say.</param>
-    /// <param name="search">Whose token it is to be, and where that was looked for.</param>
-    /// <param name="cancellationToken">Ends the exchange.</param>
+    /// <summary>Gets the token that a registry wants for the credentials that were found; for
+    /// <paramref name="defaultScope"/> when its challenge says no scope.</summary>
     /// <exception cref="UnauthorizedException">The token server refuses.</exception>
     /// <exception cref="XfnException">There is no token to be had.</exception>
     public async Task<RegistryToken> FetchAsync(Uri registry, Challenge challenge, string defaultScope, CredentialSearch search, CancellationToken cancellationToken)
     {
-        if (!challenge.Parameters.TryGetValue("realm", out string? text) || !Uri.TryCreate(text, UriKind.Absolute, out Uri? realm))
-            throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
-
-        RegistryCredentials credentials = search.Credentials;
+        ImagePullAuth credentials = search.Credentials;
         string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } wanted ? wanted : defaultScope;
         string? service = challenge.Parameters.GetValueOrDefault("service");
+        Uri realm;
         HttpRequestMessage get;
         try
         {
+            // What can be read as a URL cannot always be written as one.
+            realm = new Uri(challenge.Parameters.GetValueOrDefault("realm") ?? "");
             get = Get(registry, realm, scope, service, credentials);
         }
         catch (UriFormatException)
         {
-            // What can be read as a URL cannot always be written as one.
-            throw Failure(registry, "it names no token server's URL", "Ask the registry's operator.");
+            throw Failure(registry, "it names no token server's URL");
         }
 
         HttpRequestMessage asked = get;
@@ -80,7 +74,7 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
         }
     }
 
-    private static HttpRequestMessage Get(Uri registry, Uri realm, string scope, string? service, RegistryCredentials credentials)
+    private static HttpRequestMessage Get(Uri registry, Uri realm, string scope, string? service, ImagePullAuth credentials)
     {
         // One parameter a scope: servers differ in whether they split the value of one.
         IEnumerable<string> parameters = scope.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(s => "scope=" + Uri.EscapeDataString(s));
@@ -133,8 +127,8 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
         await using (stream.ConfigureAwait(false))
         {
             byte[] content = await BoundedContent.ReadAsync(stream, TokenLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw Failure(registry, $"token server '{server}' sent more than {TokenLimit} bytes", "Ask the registry's operator.");
-            return Parse(content) ?? throw Failure(registry, $"token server '{server}' sent no token", "Ask the registry's operator.");
+                ?? throw Failure(registry, $"token server '{server}' sent more than {TokenLimit} bytes");
+            return Parse(content) ?? throw Failure(registry, $"token server '{server}' sent no token");
         }
     }
 
@@ -166,22 +160,19 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
             : DefaultLifetime;
     }
 
-    private static XfnException Failure(Uri registry, string found, string remedy, RegistryException? cause = null) =>
+    private static XfnException Failure(Uri registry, string found, string remedy = "Ask the registry's operator.", RegistryException? cause = null) =>
         new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}", cause);
 }
 
-/// <summary>A token server's answer.</summary>
 internal sealed class TokenResponse
 {
-    [JsonPropertyName("token")]
     public string? Token { get; init; }
 
-    [JsonPropertyName("access_token")]
     public string? AccessToken { get; init; }
 
-    [JsonPropertyName("expires_in")]
     public JsonElement ExpiresIn { get; init; }
 }
 
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(TokenResponse))]
 internal sealed partial class TokenJsonContext : JsonSerializerContext;

@@ -1,5 +1,6 @@
 using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
+using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
@@ -9,9 +10,6 @@ internal sealed class FunctionRunner(
     RunnerSettings settings, ImageProvider images, ContainerPlanner planner, ReadyPool<RunSandbox> ready, RunQueue places, BackgroundTasks background)
 {
     private bool _secondRun;
-
-    /// <summary>To be called with the image when a run has pulled it.</summary>
-    public required Action<Digest> Pulled { get; init; }
 
     /// <summary>Runs a function.</summary>
     /// <param name="plan">What and how.</param>
@@ -75,17 +73,15 @@ internal sealed class FunctionRunner(
 
             // A spark needs nothing of the image, so it starts while that is looked up.
             Task<RunSandbox> starting = ready.TakeAsync(cancellationToken);
-            LeasedImage? used = null;
-            clearUp = () => ClearUpAsync(starting, used);
-            used = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-            if (!used.FromCache)
-                Pulled(used.Image.ManifestDigest);
+            LeasedImage? leased = null;
+            clearUp = () => ClearUpAsync(starting, leased);
+            leased = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
             clock.Next(ref clock.Pull);
-            SparkRun message = await planner.PlanAsync(plan, used.Image, cancellationToken).ConfigureAwait(false);
+            SparkRun message = await planner.PlanAsync(plan, leased.Image, cancellationToken).ConfigureAwait(false);
             RunSandbox spark = await starting.ConfigureAwait(false);
             clock.Next(ref clock.Spawn);
             spark.Cgroup.Apply(plan.Limits);
-            return await ExecuteAsync(plan, spark, used.Image, token => spark.StartAsync(message, token), streams, output, clock, new() { FromCache = used.FromCache }, cancellationToken)
+            return await ExecuteAsync(plan, spark, leased.Image, token => spark.StartAsync(message, token), streams, output, clock, new() { FromCache = leased.FromCache }, cancellationToken)
                 .ConfigureAwait(false);
         }
         finally
@@ -130,7 +126,7 @@ internal sealed class FunctionRunner(
         };
     }
 
-    private async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? used)
+    private async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? leased)
     {
         try
         {
@@ -143,7 +139,7 @@ internal sealed class FunctionRunner(
         }
         finally
         {
-            used?.Dispose();
+            leased?.Dispose();
         }
     }
 

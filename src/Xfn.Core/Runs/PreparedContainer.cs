@@ -24,15 +24,12 @@ internal sealed class PreparedContainer : IReady
     /// <param name="start">Makes its spark, in mode <c>prepare</c>.</param>
     /// <param name="images">Gives its image.</param>
     /// <param name="planner">Says how it is to be started.</param>
-    /// <param name="pulled">Called when the image was pulled for it.</param>
     /// <param name="cancellationToken">Ends the making.</param>
     /// <exception cref="RunNotBegunException">The image lacks a layer by now; it is pulled at the next attempt.</exception>
     public static async Task<PreparedContainer> StartAsync(
-        RunPlan plan, Func<CancellationToken, Task<RunSandbox>> start, ImageProvider images, ContainerPlanner planner, Action<Digest> pulled, CancellationToken cancellationToken)
+        RunPlan plan, Func<CancellationToken, Task<RunSandbox>> start, ImageProvider images, ContainerPlanner planner, CancellationToken cancellationToken)
     {
         LeasedImage image = await images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-        if (!image.FromCache)
-            pulled(image.Image.ManifestDigest);
         RunSandbox? spark = null;
         try
         {

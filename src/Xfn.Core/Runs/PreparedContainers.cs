@@ -7,17 +7,15 @@ internal sealed class PreparedContainers : IAsyncDisposable
 {
     private readonly ImageProvider _images;
     private readonly ReadyPool<PreparedContainer> _pool;
-    private readonly Action<Digest> _pulled;
     private volatile ResolvedReference? _newest;
 
     /// <param name="options">How many wait, and for how long.</param>
     /// <param name="start">Makes one.</param>
     /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
-    /// <param name="pulled">Called when that one was pulled.</param>
     /// <param name="time">The clock.</param>
-    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, Action<Digest> pulled, TimeProvider time)
+    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
     {
-        (_images, _pulled) = (images, pulled);
+        _images = images;
         _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
 
         async Task<PreparedContainer> StartAsync(CancellationToken cancellationToken)
@@ -50,24 +48,10 @@ internal sealed class PreparedContainers : IAsyncDisposable
     /// <param name="cancellationToken">Gives up.</param>
     public async ValueTask<PreparedContainer?> TryTakeAsync(RunPlan plan, CancellationToken cancellationToken)
     {
-        Digest? wanted = null;
-        if (_pool.Count > 0 && _images.Asks(plan.Reference, plan.Request.ImagePullConfig))
-        {
-            // What waits holds its layers, so where the reference leads is all there is to know.
-            ResolvedReference newest = _newest!;
-            if (await _images.IsCurrentAsync(plan.Reference, plan.Request.ImagePullConfig, newest, cancellationToken).ConfigureAwait(false))
-            {
-                wanted = newest.Manifest;
-            }
-            else
-            {
-                using LeasedImage current = await _images.GetAsync(plan.Reference, plan.Request.ImagePullConfig, null, cancellationToken).ConfigureAwait(false);
-                if (!current.FromCache)
-                    _pulled(current.Image.ManifestDigest);
-                wanted = current.Image.ManifestDigest;
-            }
-        }
-
+        // What waits holds its layers, so where the reference leads is all there is to know.
+        Digest? wanted = _pool.Count > 0
+            ? await _images.FindNewestAsync(plan.Reference, plan.Request.ImagePullConfig, _newest!, cancellationToken).ConfigureAwait(false)
+            : null;
         while (_pool.TryTake() is { } container)
         {
             if (wanted is null || container.Image.ManifestDigest == wanted)

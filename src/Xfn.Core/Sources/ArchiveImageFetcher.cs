@@ -95,8 +95,7 @@ public sealed class ArchiveImageFetcher : IImageFetcher
         Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
-            byte[] content = await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw new UnreadableArchiveException($"its manifest has more than {BoundedContent.ManifestLimit} bytes. Export the image anew");
+            byte[] content = await ArchiveIndex.DocumentAsync(stream, "manifest", cancellationToken).ConfigureAwait(false);
             return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
         }
     }

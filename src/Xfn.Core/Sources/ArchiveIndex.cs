@@ -35,9 +35,9 @@ internal sealed class ArchiveIndex
                 continue;
             index._files[entry.Name] = entry.Length;
             if (entry.Name == "index.json")
-                index.LayoutIndex = await DocumentAsync(entry, cancellationToken).ConfigureAwait(false);
+                index.LayoutIndex = await DocumentAsync(entry.Data, entry.Name, cancellationToken).ConfigureAwait(false);
             if (entry.Name == "manifest.json")
-                index.DockerImages = ParseImages(await DocumentAsync(entry, cancellationToken).ConfigureAwait(false));
+                index.DockerImages = ParseImages(await DocumentAsync(entry.Data, entry.Name, cancellationToken).ConfigureAwait(false));
         }
 
         return index;
@@ -50,25 +50,20 @@ internal sealed class ArchiveIndex
     public string? Find(Digest digest) => _names.GetValueOrDefault(digest) ?? Resolve($"blobs/{digest.Algorithm}/{digest.Hex}");
 
     /// <summary>The manifest that an archive by <c>docker save</c> lacks, made once.</summary>
-    /// <param name="reference">The archive.</param>
-    /// <param name="image">Which of its images.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="UnreadableArchiveException">The archive lacks a part of the image.</exception>
-    public async Task<byte[]> ManifestAsync(ImageReference reference, DockerArchiveImage image, CancellationToken cancellationToken) =>
-        image.Manifest ??= await MakeManifestAsync(reference, image, cancellationToken).ConfigureAwait(false);
-
-    private async Task<byte[]> MakeManifestAsync(ImageReference reference, DockerArchiveImage image, CancellationToken cancellationToken)
+    public async Task<byte[]> ManifestAsync(ImageReference reference, DockerArchiveImage image, CancellationToken cancellationToken)
     {
-        string path = reference.Repository;
+        if (image.Manifest is { } made)
+            return made;
         string configName = Resolve(TarArchive.Clean(image.Config ?? "")) ?? throw new UnreadableArchiveException($"it lacks the configuration '{image.Config}' that its manifest.json names. {Again}");
         string[] layerNames = [.. (image.Layers ?? []).Select(l => Resolve(TarArchive.Clean(l)) ?? throw new UnreadableArchiveException($"it lacks the layer '{l}' that its manifest.json names. {Again}"))];
         var parts = new Dictionary<string, (Digest Digest, string MediaType)>(StringComparer.Ordinal);
         byte[]? config = null;
-        using TarArchive archive = await TarArchive.OpenAsync(path, cancellationToken).ConfigureAwait(false);
+        using TarArchive archive = await TarArchive.OpenAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
         while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
         {
             if (entry.Name == configName)
-                config = await DocumentAsync(entry, cancellationToken).ConfigureAwait(false);
+                config = await DocumentAsync(entry.Data, entry.Name, cancellationToken).ConfigureAwait(false);
             else if (layerNames.Contains(entry.Name, StringComparer.Ordinal))
                 parts[entry.Name] = await LookAsync(entry.Data, cancellationToken).ConfigureAwait(false);
         }
@@ -81,7 +76,7 @@ internal sealed class ArchiveIndex
         Descriptor Layer(string name, Digest diffId) => parts[name] is { Digest: { IsEmpty: false } digest, MediaType: var type }
             ? Describe(type, digest, name)
             : Describe(MediaTypes.OciLayer, diffId, name);
-        return OciJson.Serialize(new ImageManifest
+        return image.Manifest = OciJson.Serialize(new ImageManifest
         {
             MediaType = MediaTypes.OciManifest,
             Config = Describe(MediaTypes.OciConfig, Digest.Compute(config), configName),
@@ -105,27 +100,20 @@ internal sealed class ArchiveIndex
 
     private static string Target(ArchiveEntry entry)
     {
-        if (entry.Type == TarEntryType.HardLink)
-            return TarArchive.Clean(entry.LinkName);
-
         // Names within the archive, though the arithmetic is that of paths.
-        string resolved = Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(entry.Name) ?? "", entry.LinkName));
-        return resolved.TrimStart('/');
+        return entry.Type == TarEntryType.HardLink
+            ? TarArchive.Clean(entry.LinkName)
+            : Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(entry.Name) ?? "", entry.LinkName)).TrimStart('/');
     }
 
     /// <summary>The digest and type of a compressed layer; no digest of one that is not.</summary>
     private static async Task<(Digest Digest, string MediaType)> LookAsync(Stream data, CancellationToken cancellationToken)
     {
         byte[] buffer = new byte[64 * 1024];
-        int count = await data.ReadAtLeastAsync(buffer, 4, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
-        string type = buffer switch
-        {
-            [0x1f, 0x8b, ..] => MediaTypes.OciLayerGzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => MediaTypes.OciLayerZstd,
-            _ => MediaTypes.OciLayer,
-        };
-        if (type == MediaTypes.OciLayer)
-            return (default, type);
+        int count = await data.ReadAtLeastAsync(buffer, TarArchive.MagicBytes, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+        string? type = TarArchive.CompressionOf(buffer) switch { "gzip" => MediaTypes.OciLayerGzip, "zstd" => MediaTypes.OciLayerZstd, _ => null };
+        if (type is null)
+            return (default, MediaTypes.OciLayer);
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         for (; count > 0; count = await data.ReadAsync(buffer, cancellationToken).ConfigureAwait(false))
             hash.AppendData(buffer.AsSpan(0, count));
@@ -144,9 +132,10 @@ internal sealed class ArchiveIndex
         }
     }
 
-    private static async Task<byte[]> DocumentAsync(ArchiveEntry entry, CancellationToken cancellationToken) =>
-        await BoundedContent.ReadAsync(entry.Data, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-        ?? throw new UnreadableArchiveException($"its {entry.Name} has more than {BoundedContent.ManifestLimit} bytes. {Again}");
+    /// <exception cref="UnreadableArchiveException">It is longer than any such document.</exception>
+    public static async Task<byte[]> DocumentAsync(Stream data, string name, CancellationToken cancellationToken) =>
+        await BoundedContent.ReadAsync(data, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+        ?? throw new UnreadableArchiveException($"its {name} has more than {BoundedContent.ManifestLimit} bytes. {Again}");
 }
 
 /// <summary>An image in an archive by <c>docker save</c>.</summary>

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
+using System.Formats.Tar;
 using System.Runtime.InteropServices;
-using Xfn.Core.Sources;
-
 namespace Xfn.Core;
 
 /// <summary>Fetches from memory: a registry for tests, that holds what it was given.</summary>
@@ -62,7 +61,18 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
     /// <summary>Makes a layer of files.</summary>
     /// <param name="files">The files, in the order in which they are to be written.</param>
     /// <returns>An uncompressed tar archive; the same for the same files.</returns>
-    public static ReadOnlyMemory<byte> Layer(params IEnumerable<LayerFile> files) => LayerWriter.Write(files);
+    public static ReadOnlyMemory<byte> Layer(params IEnumerable<LayerFile> files)
+    {
+        ArgumentNullException.ThrowIfNull(files);
+        using var stream = new MemoryStream();
+        using (var writer = new TarWriter(stream, TarEntryFormat.Pax, leaveOpen: true))
+        {
+            foreach (LayerFile file in files)
+                writer.WriteEntry(Entry(file));
+        }
+
+        return stream.ToArray();
+    }
 
     /// <inheritdoc/>
     public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
@@ -89,6 +99,21 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
         return Task.FromResult<Stream>(MemoryMarshal.TryGetArray(content, out ArraySegment<byte> array)
             ? new MemoryStream(array.Array!, array.Offset, array.Count, writable: false)
             : new MemoryStream(content.ToArray(), writable: false));
+    }
+
+    private static PaxTarEntry Entry(LayerFile file)
+    {
+        TarEntryType type = file.SymbolicLink is not null ? TarEntryType.SymbolicLink
+            : file.Path.EndsWith('/') ? TarEntryType.Directory
+            : TarEntryType.RegularFile;
+
+        // The same files make the same layer, whenever.
+        var entry = new PaxTarEntry(type, file.Path.TrimStart('/')) { Mode = file.Mode, Uid = file.Uid, Gid = file.Gid, ModificationTime = DateTimeOffset.UnixEpoch };
+        if (file.SymbolicLink is not null)
+            entry.LinkName = file.SymbolicLink;
+        else if (type == TarEntryType.RegularFile)
+            entry.DataStream = new MemoryStream(file.Content.ToArray(), writable: false);
+        return entry;
     }
 
     private static string Key(ImageReference reference) => reference.IsLocal

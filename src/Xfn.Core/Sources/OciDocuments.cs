@@ -2,19 +2,17 @@ using System.Text.Json;
 
 namespace Xfn.Core.Sources;
 
-/// <summary>What a manifest document is.</summary>
-internal enum OciDocumentKind
-{
-    Index,
-    Manifest,
-}
-
 /// <summary>Reads manifests, indexes and configurations of a named image, and says in its terms what is wrong with them.</summary>
 internal static class OciDocuments
 {
-    /// <summary>What a document is, by what it holds. A document that could be read as both, or calls itself something else than its source does, is refused:
-    /// two readers might each see another image (CVE-2021-41190).</summary>
-    public static OciDocumentKind KindOf(ImageReference reference, FetchedManifest fetched)
+    /// <summary>Whether a document is an index, and not a manifest, by what it holds. A document that could be read as
+    /// both, or calls itself something else than its source or its descriptor does,
+    /// is refused: two readers might each see another image (CVE-2021-41190).</summary>
+    /// <param name="reference">The image.</param>
+    /// <param name="fetched">The document.</param>
+    /// <param name="descriptor">What the index says of it that led to it; null for one that was asked for by
+    /// name.</param>
+    public static bool IsIndex(ImageReference reference, FetchedManifest fetched, Descriptor? descriptor = null)
     {
         string? mediaType = null;
         bool manifests = false, layers = false;
@@ -30,10 +28,11 @@ internal static class OciDocuments
                 switch (property.Name.ToUpperInvariant())
                 {
                     case "MEDIATYPE":
-                        mediaType = property.Value.GetString();
+                        mediaType = property.Value.ValueKind is JsonValueKind.String or JsonValueKind.Null ? property.Value.GetString() : throw Unexpected(property, "a text");
                         break;
                     case "SCHEMAVERSION":
-                        schema = property.Value.GetInt32();
+                        if (property.Value.ValueKind != JsonValueKind.Number || !property.Value.TryGetInt32(out schema))
+                            throw Unexpected(property, "a whole number");
                         break;
                     case "MANIFESTS":
                         manifests = true;
@@ -44,7 +43,7 @@ internal static class OciDocuments
                 }
             }
         }
-        catch (Exception ex) when (ex is JsonException or InvalidOperationException or FormatException)
+        catch (Exception ex) when (ex is JsonException or InvalidOperationException)
         {
             throw Unusable(reference, "manifest", "it is no valid JSON", ex);
         }
@@ -57,54 +56,47 @@ internal static class OciDocuments
         string? said = Essence(fetched.MediaType);
         if (type is not null && IsKnown(said) && said != type)
             throw Unusable(reference, "manifest", $"it calls itself {type}, its source calls it {said}");
-        return (type ?? said) switch
+        bool isIndex = (type ?? said) switch
         {
-            MediaTypes.OciIndex or MediaTypes.DockerManifestList when !layers => OciDocumentKind.Index,
-            MediaTypes.OciManifest or MediaTypes.DockerManifest when !manifests => OciDocumentKind.Manifest,
+            MediaTypes.OciIndex or MediaTypes.DockerManifestList when !layers => true,
+            MediaTypes.OciManifest or MediaTypes.DockerManifest when !manifests => false,
             var t when IsKnown(t) => throw Unusable(reference, "manifest", $"it is called {t} and holds something else"),
             var t when type is not null => throw Unusable(reference, "manifest", $"it is of type '{t}', expected an image manifest or index. Name an image"),
-            _ => manifests ? OciDocumentKind.Index : OciDocumentKind.Manifest,
+            _ => manifests,
         };
-    }
+        string? described = Essence(descriptor?.MediaType);
+        return IsKnown(described) && isIndex != (described is MediaTypes.OciIndex or MediaTypes.DockerManifestList)
+            ? throw Unusable(reference, "index", $"it calls {descriptor!.Digest} {described}, which it is not")
+            : isIndex;
 
-    /// <summary>Refuses a document that is an index where its descriptor says manifest, or the other way round.</summary>
-    public static void CheckKind(ImageReference reference, FetchedManifest fetched, Descriptor descriptor)
-    {
-        bool isIndex = KindOf(reference, fetched) == OciDocumentKind.Index;
-        string? type = Essence(descriptor.MediaType);
-        if (IsKnown(type) && isIndex != (type is MediaTypes.OciIndex or MediaTypes.DockerManifestList))
-            throw Unusable(reference, "index", $"it calls {descriptor.Digest} {type}, which it is not");
+        InvalidImageException Unexpected(JsonProperty property, string expected)
+        {
+            string found = property.Value.ValueKind switch { JsonValueKind.Null => "null", JsonValueKind.Number => "a number", _ => "of another kind" };
+            return Unusable(reference, "manifest", $"its {property.Name} is {found}, expected {expected}");
+        }
     }
 
     /// <summary>What kind of artifact a manifest is; null when it is an image's, as far as it says.</summary>
-    public static string? ArtifactTypeOf(ReadOnlySpan<byte> manifestJson)
+    public static string? ArtifactTypeOf(ReadOnlyMemory<byte> manifestJson)
     {
-        // Looked at by itself, before anything is parsed that only an image need have.
-        string? type = null, artifact = null;
         try
         {
-            var reader = new Utf8JsonReader(manifestJson);
-            if (JsonDocument.TryParseValue(ref reader, out JsonDocument? document))
-            {
-                using (document)
-                {
-                    JsonElement root = document.RootElement;
-                    artifact = Text(root, "artifactType");
-                    if (root.ValueKind == JsonValueKind.Object && root.TryGetProperty("config", out JsonElement config))
-                        type = Text(config, "mediaType");
-                }
-            }
+            // Looked at by itself, before anything is parsed that only an image need have.
+            using JsonDocument document = JsonDocument.Parse(manifestJson);
+            JsonElement root = document.RootElement;
+            string? artifact = Text(root, "artifactType");
+            string? type = root.ValueKind == JsonValueKind.Object && root.TryGetProperty("config", out JsonElement config) ? Text(config, "mediaType") : null;
+            return type is null || IsImageConfig(Essence(type), artifact) ? null : artifact is { Length: > 0 } ? artifact : type;
         }
         catch (JsonException)
         {
             // Whoever parses it says what is wrong.
+            return null;
         }
-
-        return type is null || IsImageConfig(Essence(type), artifact) ? null : artifact is { Length: > 0 } ? artifact : type;
     }
 
     /// <summary>Refuses what is an artifact.</summary>
-    public static void CheckIsImage(ImageReference reference, ReadOnlySpan<byte> manifestJson)
+    public static void CheckIsImage(ImageReference reference, ReadOnlyMemory<byte> manifestJson)
     {
         if (ArtifactTypeOf(manifestJson) is { } type)
             throw Unusable(reference, "manifest", $"it is an artifact of type '{type}', not an image. Name an image");
@@ -136,9 +128,7 @@ internal static class OciDocuments
     public static InvalidImageException WrongSize(RunStage stage, string what, long found, long expected) =>
         new(stage, $"cannot use {what}: it has {found} bytes, expected {expected}. It was changed on the way, or its source is damaged.");
 
-    private delegate T Parser<T>(ReadOnlySpan<byte> json);
-
-    private static T Parse<T>(ImageReference reference, string what, ReadOnlySpan<byte> json, Parser<T> parse)
+    private static T Parse<T>(ImageReference reference, string what, ReadOnlySpan<byte> json, Func<ReadOnlySpan<byte>, T> parse)
     {
         try
         {
@@ -175,7 +165,6 @@ internal static class OciDocuments
     private static bool IsKnown(string? mediaType) =>
         mediaType is MediaTypes.OciIndex or MediaTypes.DockerManifestList or MediaTypes.OciManifest or MediaTypes.DockerManifest;
 
-    /// <summary>A media type without its parameters.</summary>
     private static string? Essence(string? mediaType) => string.IsNullOrEmpty(mediaType) ? null : mediaType.Split(';')[0].Trim();
 
     private static InvalidImageException Unusable(ImageReference reference, string what, string found, Exception? cause = null) =>

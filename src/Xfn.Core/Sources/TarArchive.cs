@@ -6,12 +6,8 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Sources;
 
-/// <summary>An entry of a tar file.</summary>
-/// <param name="Name">Its name without a leading <c>./</c>.</param>
-/// <param name="Type">What it is.</param>
-/// <param name="LinkName">What it links to, if it is a link.</param>
-/// <param name="Length">How many bytes it has.</param>
-/// <param name="Data">Its bytes, to be read before the next entry is asked for. Disposing it is not necessary.</param>
+/// <summary>An entry of a tar file: its name without a leading <c>./</c>, and its bytes, to be read before the next
+/// entry is asked for, and not to be disposed.</summary>
 internal readonly record struct ArchiveEntry(string Name, TarEntryType Type, string LinkName, long Length, Stream Data)
 {
     public bool IsLink => Type is TarEntryType.SymbolicLink or TarEntryType.HardLink;
@@ -25,6 +21,9 @@ internal sealed class UnreadableArchiveException(string message, Exception? caus
 /// <summary>Reads a tar file, compressed or not, from front to back. Nothing of it is ever written anywhere.</summary>
 internal sealed class TarArchive : IDisposable
 {
+    /// <summary>How many bytes tell what a file is compressed with.</summary>
+    public const int MagicBytes = 6;
+
     // Image archives have an entry a blob, and a few more.
     private const int MaxEntries = 100_000;
 
@@ -46,12 +45,20 @@ internal sealed class TarArchive : IDisposable
         var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 64 * 1024, FileOptions.Asynchronous | FileOptions.SequentialScan);
         try
         {
-            byte[] magic = new byte[6];
+            byte[] magic = new byte[MagicBytes];
             int count = await file.ReadAtLeastAsync(magic, magic.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
             file.Position = 0;
             if (count == 0)
                 throw new UnreadableArchiveException("the file is empty. Export the image anew");
-            (Stream content, string compression) = Decode(file, magic.AsSpan(0, count));
+            string compression = CompressionOf(magic);
+            Stream content = compression switch
+            {
+                "gzip" => new GZipStream(file, CompressionMode.Decompress),
+                "zstd" => new SharpCompress.Compressors.ZStandard.DecompressionStream(file),
+                "xz" => new XZStream(file),
+                "bzip2" => BZip2Stream.Create(file, SharpCompress.Compressors.CompressionMode.Decompress, decompressConcatenated: true, leaveOpen: true),
+                _ => file,
+            };
             return new TarArchive(file, content, compression);
         }
         catch (Exception e)
@@ -102,12 +109,52 @@ internal sealed class TarArchive : IDisposable
         _file.Dispose();
     }
 
-    private static (Stream Content, string Compression) Decode(FileStream file, ReadOnlySpan<byte> magic) => magic switch
+    /// <summary>What bytes are compressed with, by their first <see cref="MagicBytes"/>: gzip, zstd, xz, bzip2, or
+    /// nothing that is known, which is empty.</summary>
+    public static string CompressionOf(ReadOnlySpan<byte> magic) => magic switch
     {
-        [0x1f, 0x8b, ..] => (new GZipStream(file, CompressionMode.Decompress), "gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] or [>= 0x50 and <= 0x5f, 0x2a, 0x4d, 0x18, ..] => (new SharpCompress.Compressors.ZStandard.DecompressionStream(file), "zstd"),
-        [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0] => (new XZStream(file), "xz"),
-        [(byte)'B', (byte)'Z', (byte)'h', ..] => (BZip2Stream.Create(file, SharpCompress.Compressors.CompressionMode.Decompress, decompressConcatenated: true, leaveOpen: true), "bzip2"),
-        _ => (file, ""),
+        [0x1f, 0x8b, ..] => "gzip",
+
+        // Some parallel compressors begin with a frame that is to be skipped.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] or [>= 0x50 and <= 0x5f, 0x2a, 0x4d, 0x18, ..] => "zstd",
+        [0xfd, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0, ..] => "xz",
+        [(byte)'B', (byte)'Z', (byte)'h', ..] => "bzip2",
+        _ => "",
     };
+}
+
+/// <summary>An entry's data, which may be the archive's owner.</summary>
+/// <exception cref="UnreadableArchiveException">The archive is damaged or cut off; of reads.</exception>
+internal sealed class EntryStream(Stream data, TarArchive archive, bool ownsArchive) : ForwardStream
+{
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            return await data.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (TarArchive.IsOfContent(e))
+        {
+            throw archive.Unreadable(e);
+        }
+    }
+
+    public override int Read(byte[] buffer, int offset, int count)
+    {
+        try
+        {
+            return data.Read(buffer, offset, count);
+        }
+        catch (Exception e) when (TarArchive.IsOfContent(e))
+        {
+            throw archive.Unreadable(e);
+        }
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && ownsArchive)
+            archive.Dispose();
+        base.Dispose(disposing);
+    }
 }

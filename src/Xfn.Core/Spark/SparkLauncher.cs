@@ -1,3 +1,5 @@
+using Xfn.Core.Cache;
+
 namespace Xfn.Core.Spark;
 
 /// <summary>Starts sparks, all with one mapping.</summary>
@@ -17,12 +19,41 @@ internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFi
     /// <inheritdoc cref="SparkProcess.StartAsync"/>
     public Task<SparkProcess> StartAsync(string mode, string workingDirectory, CancellationToken cancellationToken) => StartAsync(mode, workingDirectory, mapping, cancellationToken);
 
-    /// <summary>Starts one with ids of its own.</summary>
-    /// <inheritdoc cref="SparkProcess.StartAsync"/>
-    public async Task<SparkProcess> StartAsync(string mode, string workingDirectory, IdMapping ids, CancellationToken cancellationToken)
+    private async Task<SparkProcess> StartAsync(string mode, string workingDirectory, IdMapping ids, CancellationToken cancellationToken)
     {
         SparkFile file = await ProvideAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
         return await SparkProcess.StartAsync(spawner, file, mode, workingDirectory, ids, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Has a spark do one thing in a directory, with these ids or, when null, those of all sparks.</summary>
+    /// <exception cref="ContainerEnvironmentException">It could not; a <see cref="SparkFailedException"/> says
+    /// why.</exception>
+    public async Task<T> AskAsync<T>(RunStage stage, string directory, object message, IdMapping? ids, CancellationToken cancellationToken)
+        where T : class
+    {
+        SparkProcess spark = await StartAsync("work", directory, ids ?? mapping, cancellationToken).ConfigureAwait(false);
+        await using (spark.ConfigureAwait(false))
+        {
+            await spark.SendAsync(message, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                return await spark.ReceiveAsync<T>(stage, cancellationToken).ConfigureAwait(false);
+            }
+            catch (SparkFailedException ex)
+            {
+                throw NamespaceErrors.Refused(stage, ex.Failure, ex);
+            }
+        }
+    }
+
+    /// <summary>Removes a directory in which a spark with these ids has written, with all that is in it.</summary>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public async Task<long> RemoveAsync(string directory, IdMapping ids, CancellationToken cancellationToken)
+    {
+        long bytes = Path.Exists(Path.Combine(directory, "fs"))
+            ? (await AskAsync<SparkRemoved>(RunStage.Unpack, directory, new SparkRemove("fs"), ids, cancellationToken).ConfigureAwait(false)).Bytes
+            : 0;
+        return bytes + CountedRemoval.RemoveTree(directory);
     }
 
     /// <summary>To be called when no spark runs any more.</summary>

@@ -19,7 +19,7 @@ internal sealed class UserFilesTests
     {
         Assert.That(Contents(UserFiles.FromJson("""
             {"version":1,"passwd":"YTo=","group":"","sha256":"bfc622d4a6d410f26be3d72dd4f04e47bf434f76c655134adb76fef3a083c3a8"}
-            """u8)), Is.EqualTo(Contents(new UserFiles("a:"u8.ToArray(), default))));
+            """u8.ToArray())), Is.EqualTo(Contents(new UserFiles("a:"u8.ToArray(), default))));
     }
 
     [TestCase("""{"version":2,"users":[]}""", ExpectedResult = "it is of version 2, expected 1")]
@@ -35,7 +35,7 @@ internal sealed class UserFilesTests
     {
         byte[] good = Files.ToJson();
         for (int length = 0; length < good.Length; length++)
-            Assert.That(() => UserFiles.FromJson(good.AsSpan(0, length)), Throws.TypeOf<InvalidDataException>(), $"{length} bytes");
+            Assert.That(() => UserFiles.FromJson(good.AsMemory(0, length)), Throws.TypeOf<InvalidDataException>(), $"{length} bytes");
         for (int at = 0; at < good.Length; at++)
         {
             for (int bit = 0; bit < 8; bit++)

@@ -119,7 +119,7 @@ public class CredentialFileTests
     public async Task An_encoded_password_is_read_in_all_the_forms_in_which_it_is_written(string auth, string user, string password, CancellationToken token)
     {
         Write(".docker/config.json", """{"auths":{"r.test":{"auth":"AUTH"}}}""".Replace("AUTH", auth, StringComparison.Ordinal));
-        RegistryCredentials? found = await FindAsync("r.test", "fn", token);
+        ImagePullAuth? found = await FindAsync("r.test", "fn", token);
         Assert.That((found?.Username, found?.Password), Is.EqualTo((user, password)));
     }
 
@@ -294,11 +294,11 @@ public class CredentialFileTests
     [Test]
     public void A_password_may_hold_colons()
     {
-        RegistryCredentials credentials = RegistryCredentials.From(new ImagePullAuth { Auth = Convert.ToBase64String(Encoding.UTF8.GetBytes("user:a:b:c")) })!;
+        ImagePullAuth credentials = RegistryCredentials.From(new ImagePullAuth { Auth = Convert.ToBase64String(Encoding.UTF8.GetBytes("user:a:b:c")) })!;
         Assert.That((credentials.Username, credentials.Password), Is.EqualTo(("user", "a:b:c")));
     }
 
-    private async Task<RegistryCredentials?> FindAsync(string registry, string repository, CancellationToken token) =>
+    private async Task<ImagePullAuth?> FindAsync(string registry, string repository, CancellationToken token) =>
         await SearchAsync(registry, repository, token) is { HasFound: true } search ? search.Credentials : null;
 
     private async Task<CredentialSearch> SearchAsync(string registry, string repository, CancellationToken token)

@@ -7,7 +7,7 @@ namespace Xfn.Core.Tests.Registry;
 [CancelAfter(60_000)]
 public class HandlerTests
 {
-    private static readonly RegistryTarget Manifest = new(RegistryEndpoint.Of(ImageReference.Parse("r.test/fn:v1")), ImageReference.Parse("r.test/fn:v1"), default, null);
+    private static readonly RegistryTarget Manifest = new(new RegistryEndpoint("r.test", "", false), ImageReference.Parse("r.test/fn:v1"), default, null);
 
     [TestCase(false, 3)]
     [TestCase(true, 1)]

@@ -102,6 +102,18 @@ public class ArchiveImageFetcherTests
         Assert.That((await _fetcher.WholeImageAsync("docker-archive:" + file, token: token)).Layers, Has.Count.EqualTo(2));
     }
 
+    /// <summary>As pzstd makes it.</summary>
+    [Test]
+    public async Task A_layer_of_zstd_may_begin_with_a_frame_that_is_to_be_skipped(CancellationToken token)
+    {
+        byte[] layer = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 0, 0, 0, 0, 0x28, 0xb5, 0x2f, 0xfd, .. "and the rest of it"u8];
+        string config = $$$"""{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["{{{Digest.Compute("the archive"u8)}}}"]}}""";
+        string file = _directory["pzstd.tar"];
+        WriteTar(file, ("layer", Encoding.Latin1.GetString(layer)), ("c.json", config), ("manifest.json", """[{"Config":"c.json","Layers":["layer"]}]"""));
+        Descriptor described = OciJson.ParseManifest((await _fetcher.ManifestAsync("docker-archive:" + file, token: token)).Content.Span).Layers[0];
+        Assert.That((described.MediaType, described.Digest), Is.EqualTo((MediaTypes.OciLayerZstd, Digest.Compute(layer))));
+    }
+
     [TestCase("a page", "is no tar archive")]
     [TestCase("a page.gz", "gzip")]
     [TestCase("a page.bz2", "bzip2")]

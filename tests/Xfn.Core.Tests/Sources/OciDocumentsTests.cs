@@ -16,7 +16,7 @@ internal sealed class OciDocumentsTests
         Assert.That(
             () =>
             {
-                OciDocuments.KindOf(image, new FetchedManifest { Content = manifest });
+                OciDocuments.IsIndex(image, new FetchedManifest { Content = manifest });
                 OciDocuments.CheckIsImage(image, manifest);
                 OciDocuments.ParseManifest(image, manifest);
             },
@@ -80,6 +80,15 @@ internal sealed class OciDocumentsTests
             Throws.InstanceOf<InvalidImageException>().With.Message.Contains(found));
     }
 
+    [TestCase("""{"schemaVersion":null,"manifests":[]}""", "its schemaVersion is null, expected a whole number")]
+    [TestCase("""{"schemaVersion":2.5,"layers":[]}""", "its schemaVersion is a number, expected a whole number")]
+    [TestCase("""{"SchemaVersion":"2","layers":[]}""", "its SchemaVersion is of another kind, expected a whole number")]
+    [TestCase("""{"schemaVersion":2,"mediaType":2,"layers":[]}""", "its mediaType is a number, expected a text")]
+    [TestCase("""{"schemaVersion":2,"mediaType":{},"layers":[]}""", "its mediaType is of another kind, expected a text")]
+    public void A_field_of_another_kind_is_named(string json, string found) => Assert.That(
+        () => OciDocuments.IsIndex(ImageReference.Parse("registry.example/fn:v1"), new FetchedManifest { Content = Encoding.UTF8.GetBytes(json) }),
+        Throws.InstanceOf<InvalidImageException>().With.Message.Contains(found));
+
     /// <summary>As docker does; podman refuses it.</summary>
     [Test]
     public void A_command_that_is_a_text_is_one_word()
@@ -99,6 +108,6 @@ internal sealed class OciDocumentsTests
     [Test]
     public void An_index_that_is_a_manifest_too_in_another_case_is_refused() =>
         Assert.That(
-            () => OciDocuments.KindOf(ImageReference.Parse("registry.example/fn:v1"), new FetchedManifest { Content = """{"schemaVersion":2,"manifests":[],"Layers":[]}"""u8.ToArray() }),
+            () => OciDocuments.IsIndex(ImageReference.Parse("registry.example/fn:v1"), new FetchedManifest { Content = """{"schemaVersion":2,"manifests":[],"Layers":[]}"""u8.ToArray() }),
             Throws.InstanceOf<InvalidImageException>().With.Message.Contains("an index and a manifest at once"));
 }

@@ -1,4 +1,4 @@
-namespace Xfn.Core.Runs;
+namespace Xfn.Core.Images;
 
 /// <summary>Clears what processes left that were killed: when a runner is first used, and again at its pulls, its prunes and its end, for a process may die a moment after somebody looked.</summary>
 /// <param name="sweep">Sweeps once; gives how many bytes of the disk that freed.</param>
@@ -9,7 +9,6 @@ internal sealed class Sweeper(Func<Task<long>> sweep)
     private Task<long>? _waiting;
     private bool _begun;
 
-    /// <summary>Whether anything was swept yet.</summary>
     public bool HasBegun => Volatile.Read(ref _begun);
 
     /// <summary>Sweeps, if nobody has.</summary>

@@ -1,6 +1,6 @@
 using System.Collections.Concurrent;
 
-namespace Xfn.Core.Runs;
+namespace Xfn.Core.Interop;
 
 /// <summary>What goes on behind its caller's back, and is waited for at the end.</summary>
 internal sealed class BackgroundTasks
