@@ -73,25 +73,34 @@ internal static unsafe class ContainerMounts
         return done;
     }
 
-    /// <summary>The flags of a bind mount take a call of their own. One that is to be read-only is so with all that is mounted below it.</summary>
+    /// <summary>The flags of a bind mount take a call of their own. One that is to be read-only is so with all that is
+    /// mounted below it, if asked.</summary>
     private static bool SetFlags(ContainerPlan* plan, ContainerStage stage, int root, byte* destination, nuint flags, bool recursively)
     {
-        // What was mounted there is opened now, and has what its source has; that the machine's owner set may not be taken away here.
-        const nuint locked = Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC;
-        Libc.FileSystemStatus status;
-        byte* path = stackalloc byte[PathBytes];
+        // What was mounted there is opened now, and has what its source has.
         int mounted = Open(root, destination);
-        bool done = ContainerInit.Check(plan, stage, destination, mounted)
-            && ContainerInit.Check(plan, stage, destination, VforkLibc.fstatfs(mounted, &status))
-            && ContainerInit.Check(plan, stage, destination,
-                VforkLibc.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (status.Flags & locked), null));
-        if (done && recursively && (flags & Libc.MS_RDONLY) != 0)
+        bool done = ContainerInit.Check(plan, stage, destination, mounted);
+        bool isSet = false;
+        if (done && (flags == Libc.MS_RDONLY || recursively && (flags & Libc.MS_RDONLY) != 0))
         {
-            // Nothing but read-only: a container engine hides files of /proc by /dev/null, which must stay a device. Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
+            // Nothing but read-only: a container engine hides files of /proc by /dev/null, which must stay a device.
+            // Before Linux 5.12 there is no such call, and what is mounted below keeps its own flags.
             var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
             byte none = 0;
-            done = VforkLibc.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), Libc.AT_EMPTY_PATH | Libc.AT_RECURSIVE, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0
-                || VforkLibc.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
+            int where = Libc.AT_EMPTY_PATH | (recursively ? Libc.AT_RECURSIVE : 0);
+            isSet = VforkLibc.syscall(Libc.SYS_mount_setattr, mounted, (nint)(&none), where, (nint)(&attributes), sizeof(Libc.MountAttributes)) == 0;
+            done = isSet || VforkLibc.Error == Libc.ENOSYS || ContainerInit.Check(plan, stage, destination, -1);
+        }
+
+        if (done && !(isSet && flags == Libc.MS_RDONLY))
+        {
+            // What the machine's owner set may not be taken away here.
+            const nuint locked = Libc.MS_RDONLY | Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC;
+            Libc.FileSystemStatus status;
+            byte* path = stackalloc byte[PathBytes];
+            done = ContainerInit.Check(plan, stage, destination, VforkLibc.fstatfs(mounted, &status))
+                && ContainerInit.Check(plan, stage, destination,
+                    VforkLibc.mount(null, Name(path, mounted), null, Libc.MS_REMOUNT | Libc.MS_BIND | flags | (status.Flags & locked), null));
         }
 
         _ = VforkLibc.close(mounted);
@@ -196,38 +205,48 @@ internal static unsafe class ContainerMounts
         return (int)VforkLibc.openat2(root, path, &how);
     }
 
-    /// <summary>Makes a path component by component, each found as above.</summary>
+    /// <summary>Makes what a path lacks, name by name, each found as above.</summary>
     private static int MakeMountPoint(int root, byte* path, bool isFile)
     {
+        byte* end = path;
+        while (*end != 0)
+            end++;
         fixed (byte* top = "/"u8)
         {
-            int parent = Open(root, top);
-            for (byte* name = path + 1; parent >= 0;)
+            // It is looked for from its end: as a rule only the last name is missing.
+            int parent;
+            do
             {
-                byte* end = name;
-                while (*end is not (0 or (byte)'/'))
-                    end++;
-                byte separator = *end;
-                *end = 0;
-                int made = Open(root, path);
-                if (made < 0 && VforkLibc.Error == Libc.ENOENT)
+                while (*--end != (byte)'/')
                 {
-                    int result = isFile && separator == 0
-                        ? VforkLibc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_100_100)
-                        : VforkLibc.mkdirat(parent, name, 0b111_101_101);
-                    made = result < 0 ? result : Open(root, path);
-                    if (result > 0)
-                        _ = VforkLibc.close(result);
                 }
 
+                *end = 0;
+                parent = Open(root, end == path ? top : path);
+                *end = (byte)'/';
+            }
+            while (parent < 0 && VforkLibc.Error == Libc.ENOENT && end > path);
+
+            while (parent >= 0 && *end != 0)
+            {
+                byte* name = ++end;
+                while (*end is not (0 or (byte)'/'))
+                    end++;
+                if (end == name)
+                    continue;
+                byte separator = *end;
+                *end = 0;
+                int result = isFile && separator == 0
+                    ? VforkLibc.openat(parent, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, 0b110_100_100)
+                    : VforkLibc.mkdirat(parent, name, 0b111_101_101);
+                int made = result < 0 && VforkLibc.Error != Libc.EEXIST ? result : Open(root, path);
+                if (result > 0)
+                    _ = VforkLibc.close(result);
                 *end = separator;
                 int error = VforkLibc.Error;
                 _ = VforkLibc.close(parent);
                 VforkLibc.Error = error;
                 parent = made;
-                if (separator == 0)
-                    break;
-                name = end + 1;
             }
 
             return parent;
