@@ -2,9 +2,10 @@ using Xfn.Core;
 
 namespace CustomFetcher;
 
-/// <summary>Fetches images from a directory that several machines share, laid out as one's own build leaves them: <c>NAME/TAG.json</c> is a manifest, <c>blobs/HEX</c> a configuration or a
-/// layer.</summary>
-/// <remarks>That is all there is to a fetcher: find a manifest, open a blob. Digests, sizes, the choice of a platform, decompression and caching are the runner's.</remarks>
+/// <summary>Fetches images from a directory that several machines share, laid out as one's own build leaves them:
+/// <c>NAME/TAG.json</c> is a manifest, <c>blobs/HEX</c> a configuration or a layer.</summary>
+/// <remarks>That is all there is to a fetcher: find a manifest, open a blob. Digests, sizes, the choice of a platform,
+/// decompression and caching are the runner's.</remarks>
 public sealed class FileShareFetcher(string share) : IImageFetcher
 {
     public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)

@@ -3,8 +3,9 @@ using YamlDotNet.Core.Events;
 
 namespace HelloFunction;
 
-/// <summary>A parser that refuses what could not be passed on: documents nested too deeply, for loading nodes is recursive and a stack overflow leaves no
-/// message; and an anchor that is defined twice, for the second would be written as an alias of the first.</summary>
+/// <summary>A parser that refuses what could not be passed on: documents nested too deeply, for loading nodes is
+/// recursive and a stack overflow leaves no message; and an anchor that is defined twice, for the second would be
+/// written as an alias of the first.</summary>
 internal sealed class CheckedParser(IParser inner) : IParser
 {
     public const int MaxLevels = 200;

@@ -4,8 +4,8 @@ using YamlDotNet.RepresentationModel;
 
 namespace HelloFunction;
 
-/// <summary>The document that composition functions exchange. It is kept as YAML nodes and not read into types of our own:
-/// so fields that this function has never heard of, and their order, are passed on.</summary>
+/// <summary>The document that composition functions exchange. It is kept as YAML nodes and not read into types of our
+/// own: so fields that this function has never heard of, and their order, are passed on.</summary>
 internal sealed class FunctionIO
 {
     private const string ApiVersion = "apiextensions.crossplane.io/v1alpha1";

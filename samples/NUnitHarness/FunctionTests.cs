@@ -4,7 +4,8 @@ using Xfn.Core;
 
 namespace NUnitHarness;
 
-/// <summary>Tests of a function, each in a real container: no registry, no daemon, no image file. The image is put together in memory from a static busybox and the script under test.</summary>
+/// <summary>Tests of a function, each in a real container: no registry, no daemon, no image file. The image is put
+/// together in memory from a static busybox and the script under test.</summary>
 public class FunctionTests
 {
     private const string Script = """

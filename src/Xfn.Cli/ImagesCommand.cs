@@ -27,7 +27,7 @@ internal sealed class ImagesCommand : Command
         TextTable.Write(
             _output,
             ["REFERENCE", "DIGEST", "SIZE", "LAST USED"],
-            [.. images.Select(i => new[] { i.Reference.Length > 0 ? i.Reference : "-", i.Digest.ToString(), ByteSize.Format(i.Bytes), i.LastUsed.ToString("u", CultureInfo.InvariantCulture) })]);
+            [.. images.Select(i => new[] { i.Reference.Length > 0 ? i.Reference : "-", i.Digest.ToString(), Quantity.Format(i.Bytes), i.LastUsed.ToString("u", CultureInfo.InvariantCulture) })]);
         return 0;
     }
 }

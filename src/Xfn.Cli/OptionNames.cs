@@ -14,7 +14,7 @@ internal static partial class OptionNames
         ["RootGid"] = "--map-root-gid",
         ["MaxConcurrency"] = "--max-concurrency",
         ["MaxQueuedRuns"] = "--max-queue",
-        ["DefaultMemory"] = "--default-memory",
+        ["DefaultMemoryBytes"] = "--default-memory",
         ["DefaultRegistry"] = "--registry",
         ["CacheLimit"] = "--cache-limit",
         ["Bundle:OuterProc"] = "--outer-proc",

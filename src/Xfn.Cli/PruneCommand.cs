@@ -47,7 +47,7 @@ internal sealed class PruneCommand : Command
         PruneReport report = runner is null ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
             : parsed.GetValue(_all) ? await runner.DeleteCacheAsync(cancellationToken)
             : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
-        _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {ByteSize.Format(report.BytesFreed)} freed.");
+        _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Quantity.Format(report.BytesFreed)} freed.");
         return 0;
     }
 
@@ -62,7 +62,7 @@ internal sealed class PruneCommand : Command
     private static long? ParseSize(ArgumentResult result)
     {
         string text = result.Tokens[^1].Value;
-        if (!ByteSize.TryParse(text, out long bytes))
+        if (!Quantity.TryParse(text, out long bytes))
             result.AddError($"cannot parse size '{text}': expected a number of bytes. Write it like 500Mi or 10Gi.");
         return bytes;
     }

@@ -50,7 +50,7 @@ internal sealed class PullCommand : Command
                 if (_phases.TryGetValue(value.Layer, out PullPhase phase) && phase == value.Phase)
                     return;
                 _phases[value.Layer] = value.Phase;
-                output.WriteLine($"{ShortName(value)} {value.Phase.ToString().ToLowerInvariant()} {ByteSize.Format(value.TotalBytes)}");
+                output.WriteLine($"{ShortName(value)} {value.Phase.ToString().ToLowerInvariant()} {Quantity.Format(value.TotalBytes)}");
             }
         }
     }

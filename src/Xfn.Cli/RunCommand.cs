@@ -118,8 +118,12 @@ internal sealed class RunCommand : Command
         RunFunctionConfig = new RunFunctionConfig
         {
             Timeout = parsed.GetValue(_timeout) ?? DefaultTimeout,
-            Network = new NetworkConfig { Policy = parsed.GetValue(_networkPolicy) },
-            Resources = new ResourceConfig { Limits = new ResourceLimits { Memory = parsed.GetValue(_memory), Cpu = parsed.GetValue(_cpu) } },
+            Network = parsed.GetValue(_networkPolicy),
+            Limits = new ResourceLimits
+            {
+                MemoryBytes = parsed.GetValue(_memory) is { Length: > 0 } memory ? Quantity.ParseMemory(memory, "memory limit") : null,
+                Cpus = parsed.GetValue(_cpu) is { Length: > 0 } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : null,
+            },
         },
     };
 

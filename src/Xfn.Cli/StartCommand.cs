@@ -133,7 +133,7 @@ internal sealed class StartCommand : Command
         _runner.Apply(parsed, options, isOther: name => name.StartsWith(ServerPrefix, StringComparison.OrdinalIgnoreCase));
         options.MaxConcurrency = parsed.GetValue(_maxConcurrency) ?? options.MaxConcurrency;
         options.MaxQueuedRuns = parsed.GetValue(_maxQueue) ?? options.MaxQueuedRuns;
-        options.DefaultMemory = parsed.GetValue(_defaultMemory) ?? options.DefaultMemory;
+        options.DefaultMemoryBytes = parsed.GetValue(_defaultMemory) is { } memory ? Quantity.ParseMemory(memory, "memory limit") : options.DefaultMemoryBytes;
         options.CacheLimit = parsed.GetValue(_cacheLimit) ?? options.CacheLimit;
         return options;
     }
@@ -153,8 +153,8 @@ internal sealed class StartCommand : Command
         options.AllowLocalImages |= parsed.GetValue(_allowLocalImages);
         options.AllowRunnerNetwork |= parsed.GetValue(_allowRunnerNetwork);
         options.MaxTimeout = parsed.GetValue(_maxTimeout) ?? options.MaxTimeout;
-        options.MaxMemory = parsed.GetValue(_maxMemory) ?? options.MaxMemory;
-        options.MaxCpu = parsed.GetValue(_maxCpu) ?? options.MaxCpu;
+        options.MaxMemoryBytes = parsed.GetValue(_maxMemory) is { } memory ? Quantity.ParseMemory(memory, "memory limit") : options.MaxMemoryBytes;
+        options.MaxCpus = parsed.GetValue(_maxCpu) is { } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : options.MaxCpus;
         options.UseDefaultLimits &= !parsed.GetValue(_noDefaultLimits);
         options.MaxPendingInputBytes = parsed.GetValue(_maxPendingInput) ?? options.MaxPendingInputBytes;
         options.DrainTime = parsed.GetValue(_drainTime) ?? options.DrainTime;
@@ -193,7 +193,7 @@ internal sealed class StartCommand : Command
     private static long? ParseSize(ArgumentResult result)
     {
         string text = result.Tokens[^1].Value;
-        if (!ByteSize.TryParse(text, out long bytes) || bytes <= 0)
+        if (!Quantity.TryParse(text, out long bytes) || bytes <= 0)
             result.AddError($"cannot parse size '{text}': expected a number of bytes above 0. Write it like 500Mi or 10Gi.");
         return bytes;
     }

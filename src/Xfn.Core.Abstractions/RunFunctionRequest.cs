@@ -20,30 +20,30 @@ public sealed record RunFunctionRequest
 /// <summary>When and with which credentials an image is pulled.</summary>
 public sealed record ImagePullConfig
 {
-    /// <summary>When the registry is asked. Unspecified means <see cref="ImagePullPolicy.IfNotPresent"/>.</summary>
+    /// <summary>When the registry is asked. <see cref="ImagePullPolicy.IfNotPresent"/> by default.</summary>
     public ImagePullPolicy PullPolicy { get; init; }
 
-    /// <summary>Credentials for the registry; without them the runner's own are used.</summary>
+    /// <summary>Credentials for the registry. Null, the default, for the runner's own.</summary>
     public ImagePullAuth? Auth { get; init; }
 }
 
 /// <summary>When the registry is asked for an image.</summary>
-/// <remarks>The cache is one for all callers of a runner: an image that was pulled with one caller's credentials is given under <see cref="IfNotPresent"/> and <see cref="Never"/> to
-/// every caller that names it. <see cref="Always"/> has the registry decide each time, by one HEAD request with the caller's own credentials.</remarks>
+/// <remarks>All callers of a runner share its cache: an image that was pulled with one caller's credentials is given to
+/// every caller that names it, under <see cref="IfNotPresent"/> and <see cref="Never"/>. With <see cref="Always"/> the
+/// registry decides each time, by one HEAD request with the caller's own credentials.</remarks>
 public enum ImagePullPolicy
 {
-    /// <summary>As <see cref="IfNotPresent"/>.</summary>
-    Unspecified = 0,
+    /// <summary>From the cache, and from the registry when the cache lacks the image. A source that does not say that
+    /// its names keep their meaning (<see cref="IImageFetcher.IsStable"/>), such as files, memory, or a fetcher of
+    /// one's own, is asked at each run what a name means.</summary>
+    IfNotPresent,
 
-    /// <summary>From the cache; from the registry when the cache lacks it. A source that says nothing of how long its names keep their meaning (files, memory, a fetcher of
-    /// one's own) is asked what a name means at each run all the same: <see cref="IImageFetcher.IsStable"/>.</summary>
-    IfNotPresent = 1,
-
-    /// <summary>The registry is asked for the manifest every time; layers that the cache holds are not fetched again.</summary>
-    Always = 2,
+    /// <summary>The registry is asked for the manifest every time. Layers that the cache holds are not fetched
+    /// again.</summary>
+    Always,
 
     /// <summary>From the cache only.</summary>
-    Never = 3,
+    Never,
 }
 
 /// <summary>Credentials for one registry. Never written to a log, an error or a file.</summary>
@@ -81,68 +81,56 @@ public sealed record ImagePullAuth
 /// <summary>How a function is run.</summary>
 public sealed record RunFunctionConfig
 {
-    /// <summary>What the function may use of the machine.</summary>
-    public ResourceConfig Resources { get; init => field = value ?? new(); } = new();
-
-    /// <summary>What the function may reach.</summary>
-    public NetworkConfig Network { get; init => field = value ?? new(); } = new();
-
     /// <summary>How long a function may run whose <see cref="Timeout"/> is null: 25 seconds.</summary>
     public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(25);
 
-    /// <summary>How long the function may run, from its start. Pulling the image does not count; in a streaming run, the time
-    /// that the streams take for its output does. More than 0, at most 24 days; null, the default, for
+    /// <summary>How long the function may run, from its start. Pulling the image does not count; in a streaming run,
+    /// the time that the streams take for its output does. More than 0, at most 24 days; null, the default, for
     /// <see cref="DefaultTimeout"/>.</summary>
     public TimeSpan? Timeout { get; init; }
-}
 
-/// <summary>What a function may use of the machine.</summary>
-public sealed record ResourceConfig
-{
-    /// <summary>Upper limits.</summary>
+    /// <summary>How much of the machine the function may use. No limits by default, but those of the runner.</summary>
     public ResourceLimits Limits { get; init => field = value ?? new(); } = new();
+
+    /// <summary>Which network the function sees. <see cref="NetworkPolicy.Isolated"/> by default.</summary>
+    public NetworkPolicy Network { get; init; }
 }
 
-/// <summary>Upper limits, as Kubernetes writes quantities. A limit that cannot be enforced is an error, never ignored.</summary>
+/// <summary>How much of the machine a function may use. A limit that cannot be enforced is an error, never
+/// ignored.</summary>
 public sealed record ResourceLimits
 {
-    /// <summary>Memory in bytes: <c>512Mi</c>, <c>1G</c>, <c>1e9</c>. No limit when null or empty.</summary>
-    public string? Memory { get; init; }
+    /// <summary>Memory in bytes, from 1 MiB to 4 PiB. Null, the default, for the runner's own limit
+    /// (<c>ContainerRunnerOptions.DefaultMemoryBytes</c>).</summary>
+    public long? MemoryBytes { get; init; }
 
-    /// <summary>Processors: <c>500m</c> or <c>0.5</c> is half of one. No limit when null or empty.</summary>
-    public string? Cpu { get; init; }
-}
-
-/// <summary>What a function may reach.</summary>
-public sealed record NetworkConfig
-{
-    /// <summary>Unspecified means <see cref="NetworkPolicy.Isolated"/>.</summary>
-    public NetworkPolicy Policy { get; init; }
+    /// <summary>Processors: 0.5 is half the time of one. From 0.001 to 8,192, rounded up to thousandths. Null, the
+    /// default, for no limit.</summary>
+    public double? Cpus { get; init; }
 }
 
 /// <summary>Which network a function sees.</summary>
 public enum NetworkPolicy
 {
-    /// <summary>As <see cref="Isolated"/>.</summary>
-    Unspecified = 0,
-
     /// <summary>Only a loopback interface of its own.</summary>
-    Isolated = 1,
+    Isolated,
 
-    /// <summary>The runner's network, its abstract Unix sockets included.</summary>
-    Runner = 2,
+    /// <summary>The runner's network, with its abstract Unix sockets.</summary>
+    Runner,
 }
 
 /// <summary>The streams of a run that does not hold its input and output in memory.</summary>
-public sealed record FunctionStreams
+public sealed class FunctionStreams
 {
-    /// <summary>What the function reads on stdin; empty by default. It is read after the container has started, to its end or
-    /// until the function ends. A read that ignores cancellation is abandoned 0.5 s after the function ends.</summary>
+    /// <summary>What the function reads on stdin; empty by default. It is read after the container has started, to its
+    /// end or until the function ends. A read that ignores cancellation is abandoned 0.5 s after the function
+    /// ends.</summary>
     public Stream Stdin { get; init => field = value ?? Stream.Null; } = Stream.Null;
 
     /// <summary>Written with what the function writes to stdout. Discarded by default.</summary>
     public Stream Stdout { get; init => field = value ?? Stream.Null; } = Stream.Null;
 
-    /// <summary>Written with what the function writes to stderr. Discarded by default; its tail is in the response either way.</summary>
+    /// <summary>Written with what the function writes to stderr. Discarded by default; its tail is in the response
+    /// either way.</summary>
     public Stream Stderr { get; init => field = value ?? Stream.Null; } = Stream.Null;
 }

@@ -1,54 +1,54 @@
 namespace Xfn.Core;
 
-/// <summary>What a function answered, and what its run took.</summary>
+/// <summary>The answer of a function, and measurements of its run.</summary>
 public sealed record RunFunctionResponse
 {
-    /// <summary>All that the function wrote to stdout.</summary>
+    /// <summary>All that the function wrote to stdout. Empty in a streaming run.</summary>
     public ReadOnlyMemory<byte> Output { get; init; }
 
-    /// <summary>The last that the function wrote to stderr: at most <see cref="RunStatistics.StderrTailBytes"/> bytes, decoded as UTF-8.</summary>
+    /// <summary>The last that the function wrote to stderr: at most 64 KiB, decoded as UTF-8.</summary>
     public string StderrTail { get; init; } = "";
 
-    /// <summary>What the run took, and from where.</summary>
+    /// <summary>Measurements of the run.</summary>
     public RunStatistics Statistics { get; init; } = new();
 }
 
-/// <summary>What a run took.</summary>
+/// <summary>Measurements of a run. Times are zero for stages that it did not come to.</summary>
 public sealed record RunStatistics
 {
-    /// <summary>How much of stderr is kept: 64 KiB.</summary>
-    public const int StderrTailBytes = 64 << 10;
+    /// <summary>How much of stderr is kept.</summary>
+    internal const int StderrTailBytes = 64 << 10;
 
-    /// <summary>The digest of the manifest that was run; default when the run did not come so far.</summary>
+    /// <summary>The digest of the manifest that was run. Default when the run did not come so far.</summary>
     public Digest ImageDigest { get; init; }
 
     /// <summary>Whether the cache held the whole image, so that no layer was fetched.</summary>
     public bool FromCache { get; init; }
 
-    /// <summary>Whether the function's container had been prepared, so that nothing but its execution was left to do.</summary>
+    /// <summary>Whether the function's container had been prepared (<c>ContainerRunner.PrepareAsync</c>).</summary>
     public bool Prepared { get; init; }
 
-    /// <summary>Waiting for a free place among the concurrent runs.</summary>
+    /// <summary>The time that the run waited for a place among the concurrent runs.</summary>
     public TimeSpan Queued { get; init; }
 
-    /// <summary>From the reference to the image in the cache: manifest, layers, unpacking.</summary>
+    /// <summary>The time from the reference to the image in the cache: manifest, layers, unpacking.</summary>
     public TimeSpan Pull { get; init; }
 
-    /// <summary>The runtime specification and a namespace to run it in.</summary>
+    /// <summary>The time for the container's description and its namespace.</summary>
     public TimeSpan Spawn { get; init; }
 
-    /// <summary>Mounting the root file system and starting the container.</summary>
+    /// <summary>The time for mounting the root file system and starting the container.</summary>
     public TimeSpan Start { get; init; }
 
-    /// <summary>The function itself, from its start to its exit and the last byte of its output.</summary>
+    /// <summary>The time of the function itself, from its start to its exit and the last byte of its output.</summary>
     public TimeSpan Run { get; init; }
 
-    /// <summary>All of it.</summary>
+    /// <summary>The time of the whole run.</summary>
     public TimeSpan Total { get; init; }
 
-    /// <summary>Processor time that the function used; null when unknown.</summary>
+    /// <summary>The processor time that the function used. Null when unknown.</summary>
     public TimeSpan? CpuTime { get; init; }
 
-    /// <summary>The most memory the function had at once, in bytes; null when unknown.</summary>
+    /// <summary>The most memory that the function had at once, in bytes. Null when unknown.</summary>
     public long? PeakMemoryBytes { get; init; }
 }

@@ -10,13 +10,15 @@ public static class ContainerRunnerHealthChecksBuilderExtensions
 {
     private static readonly TimeSpan DefaultKeep = TimeSpan.FromMinutes(1);
 
-    /// <summary>Adds a check of the host's <see cref="IContainerRunner"/>. Of a local one it tells whether this machine can run functions: degraded with the reasons when it can but something is slower,
-    /// weaker or refused. Of a remote one it tells whether a server takes runs.</summary>
+    /// <summary>Adds a check of the host's <see cref="IContainerRunner"/>. Of a local one it tells whether this machine
+    /// can run functions: degraded with the reasons when it can but something is slower, weaker or refused. Of a remote
+    /// one it tells whether a server takes runs.</summary>
     /// <param name="builder">The host's health checks.</param>
     /// <param name="name">The check's name.</param>
     /// <param name="failureStatus">What to report when functions cannot be run; unhealthy when null.</param>
     /// <param name="tags">To choose among checks by.</param>
-    /// <param name="keep">How long what was found of this machine is kept, since finding out starts a few processes. One minute when null.</param>
+    /// <param name="keep">How long what was found of this machine is kept, since finding out starts a few processes.
+    /// One minute when null.</param>
     public static IHealthChecksBuilder AddContainerRunnerCheck(
         this IHealthChecksBuilder builder, string name = "container_runner", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null, TimeSpan? keep = null)
     {

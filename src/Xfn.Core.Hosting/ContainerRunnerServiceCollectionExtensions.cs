@@ -11,8 +11,9 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds runners to a host's services. Each is one for the whole host, and disposed with it.</summary>
 public static class ContainerRunnerServiceCollectionExtensions
 {
-    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It is made when the host starts, which fails where its cache cannot be used. It logs to the host, and takes <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from
-    /// the services when they are there.</summary>
+    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It is made when
+    /// the host starts, which fails where its cache cannot be used. It logs to the host, and takes
+    /// <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from the services when they are there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options. They are checked when the host starts.</param>
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
@@ -33,10 +34,13 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services;
     }
 
-    /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as <see cref="AddContainerRunner(IServiceCollection, Action{ContainerRunnerOptions}?)"/> does.</summary>
+    /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as
+    /// <see cref="AddContainerRunner(IServiceCollection, Action{ContainerRunnerOptions}?)"/> does.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="configuration">The section whose keys are the names of options: <c>CacheDirectory</c>, <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
-    /// docs/options.md lists them. A key that is none, or a value that cannot be used, stops the host from starting.</param>
+    /// <param name="configuration">The section whose keys are the names of options: <c>CacheDirectory</c>,
+    /// <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
+    /// docs/options.md lists them. A key that is none, or a value that cannot be used, stops the host from
+    /// starting.</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
     {
@@ -46,8 +50,8 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services.AddContainerRunner(configure);
     }
 
-    /// <summary>Adds a <see cref="RemoteContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to the host, and takes <see cref="TimeProvider"/> from the services when it is
-    /// there.</summary>
+    /// <summary>Adds a <see cref="RemoteContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to
+    /// the host, and takes <see cref="TimeProvider"/> from the services when it is there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options, at least the addresses. They are checked when the host starts.</param>
     public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, Action<RemoteContainerRunnerOptions>? configure = null)
@@ -67,11 +71,13 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services;
     }
 
-    /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as <see cref="AddRemoteContainerRunner(IServiceCollection, Action{RemoteContainerRunnerOptions}?)"/>
+    /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as
+    /// <see cref="AddRemoteContainerRunner(IServiceCollection, Action{RemoteContainerRunnerOptions}?)"/>
     /// does.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>, <c>PullTimeAllowance</c>, … docs/options.md lists them. A key that is none, or a value that cannot
-    /// be used, stops the host from starting.</param>
+    /// <param name="configuration">The section whose keys are the names of options: <c>Addresses</c>,
+    /// <c>PullTimeAllowance</c>, … docs/options.md lists them. A key that is none, or a value that cannot be used,
+    /// stops the host from starting.</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<RemoteContainerRunnerOptions>? configure = null)
     {

@@ -49,12 +49,12 @@ public sealed class ContainerRunnerServerOptions : ContainerRunnerServiceOptions
     /// without TLS, or without client certificates. False by default, which is an error then.</summary>
     public bool AllowUnauthenticatedClients { get; set; }
 
-    /// <summary>Gets or sets the images whose functions are kept prepared (<see cref="ContainerRunner.PrepareAsync"/>), and how
-    /// many containers of each wait, from 1 to <see cref="PrepareOptions.MaxCount"/>. Takes a <see cref="ContainerRunner"/>.
-    /// None by default.</summary>
+    /// <summary>Gets or sets the images whose functions are kept prepared (<see cref="ContainerRunner.PrepareAsync"/>),
+    /// and how many containers of each wait, from 1 to <see cref="PrepareOptions.MaxCount"/>. Takes a
+    /// <see cref="ContainerRunner"/>. None by default.</summary>
     /// <remarks>They serve the runs that ask neither for limits, but those of
-    /// <see cref="ContainerRunnerServiceOptions.MaxMemory"/> and <see cref="ContainerRunnerServiceOptions.MaxCpu"/>, nor for
-    /// this machine's network.</remarks>
+    /// <see cref="ContainerRunnerServiceOptions.MaxMemoryBytes"/> and
+    /// <see cref="ContainerRunnerServiceOptions.MaxCpus"/>, nor for this machine's network.</remarks>
     public IDictionary<string, int> PreparedImages { get; set; } = new Dictionary<string, int>();
 
     /// <summary>Gets or sets whether to serve grpc.health.v1.Health. True by default.</summary>
@@ -76,7 +76,11 @@ public sealed class ContainerRunnerServerOptions : ContainerRunnerServiceOptions
     public ILogger Logger { get; set; } = NullLogger.Instance;
 
     /// <inheritdoc/>
-    public override void Bind(IEnumerable<KeyValuePair<string, string?>> settings) => OptionBinder.Bind(this, settings);
+    public override ContainerRunnerServerOptions Bind(IEnumerable<KeyValuePair<string, string?>> settings)
+    {
+        OptionBinder.Bind(this, settings);
+        return this;
+    }
 
     internal override ContainerRunnerServerOptions CheckedCopy()
     {

@@ -31,29 +31,29 @@ public class ContainerRunnerServiceOptions
     /// limit.</summary>
     public TimeSpan? MaxTimeout { get; set; }
 
-    /// <summary>Gets or sets the most memory that callers may ask for, and the limit of callers that ask for none, as a
-    /// Kubernetes quantity such as <c>512Mi</c>. Null, the default, for no limit of what they ask for;
+    /// <summary>Gets or sets the most memory that callers may ask for, and the limit of callers that ask for none, in
+    /// bytes. From 1 MiB to 4 PiB; null, the default, for no limit of what they ask for;
     /// <see cref="UseDefaultLimits"/> says what those get that ask for none.</summary>
-    public string? MaxMemory { get; set; }
+    public long? MaxMemoryBytes { get; set; }
 
-    /// <summary>Gets or sets the most of the processors that callers may ask for, and the limit of callers that ask for none,
-    /// as a Kubernetes quantity such as <c>500m</c>. Null, the default, for no limit.</summary>
-    public string? MaxCpu { get; set; }
+    /// <summary>Gets or sets the most processors that callers may ask for, and the limit of callers that ask for none.
+    /// From 0.001 to 8,192, rounded up to thousandths; null, the default, for no limit.</summary>
+    public double? MaxCpus { get; set; }
 
     /// <summary>Gets or sets whether a <see cref="ContainerRunner"/> gets limits where its options have none: a
-    /// <see cref="ContainerRunnerOptions.DefaultMemory"/> (a half of the machine's memory, divided by
+    /// <see cref="ContainerRunnerOptions.DefaultMemoryBytes"/> (a half of the machine's memory, divided by
     /// <see cref="ContainerRunnerOptions.MaxConcurrency"/>, at least 128 MiB) and a
-    /// <see cref="ContainerRunnerOptions.CacheLimit"/> (a fifth of the cache's disk). They hold where they can be enforced;
-    /// the log says at the start what they are, and where not. True by default.</summary>
+    /// <see cref="ContainerRunnerOptions.CacheLimit"/> (a fifth of the cache's disk). They hold where they can be
+    /// enforced; the log says at the start what they are, and where not. True by default.</summary>
     public bool UseDefaultLimits { get; set; } = true;
 
     /// <summary>Gets or sets the registry of images that name none, as <c>HOST[:PORT]</c>. Null, the default, for that of a
     /// <see cref="ContainerRunner"/>, and <see cref="ImageReference.DefaultRegistry"/> for other runners.</summary>
     public string? DefaultRegistry { get; set; }
 
-    /// <summary>Gets or sets the largest input that is taken, in bytes; larger requests get ResourceExhausted. At least 1;
-    /// null, the default, for what a <see cref="ContainerRunner"/> takes, and
-    /// <see cref="ContainerRunnerOptions.DefaultMaxStdioBytes"/> for other runners.</summary>
+    /// <summary>Gets or sets the largest input that is taken, in bytes; larger requests get ResourceExhausted. At least
+    /// 1; null, the default, for what a <see cref="ContainerRunner"/> takes, and
+    /// 100 MiB for other runners.</summary>
     public long? MaxInputBytes { get; set; }
 
     /// <summary>Gets or sets how many bytes all calls in progress may hold together. At least 1; 512 MiB by default.</summary>
@@ -70,9 +70,14 @@ public class ContainerRunnerServiceOptions
     /// docs/options.md lists the names, and how values are written.</summary>
     /// <param name="settings">Names, such as <c>MaxTimeout</c>, and values, such as <c>30s</c>. With
     /// Microsoft.Extensions.Configuration: <c>section.AsEnumerable(makePathsRelative: true)</c>.</param>
-    /// <exception cref="ArgumentException">A name is no option, or a value cannot be used; the message names it. What came before
-    /// it is set.</exception>
-    public virtual void Bind(IEnumerable<KeyValuePair<string, string?>> settings) => OptionBinder.Bind(this, settings);
+    /// <returns>These options.</returns>
+    /// <exception cref="ArgumentException">A name is no option, or a value cannot be used; the message names it. What
+    /// came before it is set.</exception>
+    public virtual ContainerRunnerServiceOptions Bind(IEnumerable<KeyValuePair<string, string?>> settings)
+    {
+        OptionBinder.Bind(this, settings);
+        return this;
+    }
 
     /// <summary>A copy, checked but for the images and the quantities.</summary>
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>

@@ -35,7 +35,7 @@ internal static partial class ServerLog
     [LoggerMessage(108, LogLevel.Error, "A call failed.")]
     public static partial void CallFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(113, LogLevel.Information, "A function whose caller asks for no memory limit has {Bytes} bytes. Set another (DefaultMemory, --default-memory).")]
+    [LoggerMessage(113, LogLevel.Information, "A function whose caller asks for no memory limit has {Bytes} bytes. Set another (DefaultMemoryBytes, --default-memory).")]
     public static partial void DefaultMemory(ILogger logger, long bytes);
 
     [LoggerMessage(114, LogLevel.Warning, "A function whose caller asks for no memory limit has none: {Reason}")]

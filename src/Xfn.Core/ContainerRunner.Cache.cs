@@ -69,7 +69,7 @@ public sealed partial class ContainerRunner
                 PruneReport report = await Task.Run(() => _pruner.PruneAsync(limits, null, token), token).ConfigureAwait(false);
                 _cache.TryAgain();
                 long swept = await _sweeper.SweepAsync().WaitAsync(token).ConfigureAwait(false);
-                return report with { BytesFreed = report.BytesFreed + swept };
+                return new PruneReport { ImagesRemoved = report.ImagesRemoved, LayersRemoved = report.LayersRemoved, BytesFreed = report.BytesFreed + swept };
             },
             cancellationToken);
     }

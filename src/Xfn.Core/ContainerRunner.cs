@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
@@ -28,7 +27,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);
 
     private RunnerSettings _settings;
-    private readonly IDisposable? _ownFetcher;
+    private readonly DefaultImageFetcher? _ownFetcher;
     private readonly CacheDirectory _cache;
     private readonly SparkLauncher _sparks;
     private readonly CgroupManager _cgroups;
@@ -76,7 +75,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         options = _settings.Options;
         IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle);
         IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
-        IImageFetcher fetcher = options.ImageFetcher ?? DefaultFetcher(options.Registry, out _ownFetcher);
+        IImageFetcher fetcher = options.ImageFetcher ?? (_ownFetcher = new DefaultImageFetcher(options.Registry, options.Logger, options.TimeProvider));
         try
         {
             _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
@@ -309,19 +308,5 @@ public sealed partial class ContainerRunner : IContainerRunner
         {
             throw ex is FunctionCanceledException run ? run.With(cancellationToken) : new OperationCanceledException(ex.Message, ex, cancellationToken);
         }
-    }
-
-    private static CompositeImageFetcher DefaultFetcher(RegistryOptions registry, [NotNull] out IDisposable? owned)
-    {
-        var archives = new ArchiveImageFetcher();
-        var fetcher = new CompositeImageFetcher(new Dictionary<string, IImageFetcher>
-        {
-            ["docker"] = new RegistryImageFetcher(registry),
-            ["oci"] = new OciLayoutImageFetcher(),
-            ["oci-archive"] = archives,
-            ["docker-archive"] = archives,
-        });
-        owned = fetcher;
-        return fetcher;
     }
 }

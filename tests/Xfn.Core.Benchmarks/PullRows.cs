@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.IO.Compression;
 using System.Net.Sockets;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Benchmarks;
 

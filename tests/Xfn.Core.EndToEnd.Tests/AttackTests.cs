@@ -66,7 +66,7 @@ internal sealed class AttackTests : RunnerFixture
         const int piece = 64 << 10, limit = 48 << 20;
         try
         {
-            Dictionary<string, string> taken = await AttackAsync([$"{kind}=1600"], NewRunner(), $"{limit}", _ => Task.CompletedTask, token);
+            Dictionary<string, string> taken = await AttackAsync([$"{kind}=1600"], NewRunner(), limit, _ => Task.CompletedTask, token);
             Assert.That(long.Parse(taken[kind].Split(' ')[0], null) * piece, Is.LessThan(limit * 5 / 4));
         }
         catch (FunctionExitedException ex)
@@ -124,7 +124,7 @@ internal sealed class AttackTests : RunnerFixture
 
     /// <summary>Runs an attack, does something else while it holds what it took, and ends it.</summary>
     /// <returns>What it took, and the error that ended that, by name.</returns>
-    private async Task<Dictionary<string, string>> AttackAsync(string[] what, TestRunner runner, string? memory, Func<CancellationToken, Task> meanwhile, CancellationToken token)
+    private async Task<Dictionary<string, string>> AttackAsync(string[] what, TestRunner runner, long? memory, Func<CancellationToken, Task> meanwhile, CancellationToken token)
     {
         byte[] program = await TestProgram.BuildAsync("attack", Scratch, token);
         TestImage image = TestImage.Command(["/attack", .. what]).WithLayer(tar => tar.File("attack", program, (UnixFileMode)0b111_101_101));
@@ -132,7 +132,7 @@ internal sealed class AttackTests : RunnerFixture
         var request = new RunFunctionRequest
         {
             Image = Write(image, $"attack-{what.Length}"),
-            RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(100), Resources = new() { Limits = new() { Memory = memory } } },
+            RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(100), Limits = new() { MemoryBytes = memory } },
         };
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(token);
         Task run = RunAsync();

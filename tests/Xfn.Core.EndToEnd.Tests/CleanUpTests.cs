@@ -304,7 +304,7 @@ internal sealed class CleanUpTests : RunnerFixture
     /// <summary>Holds the first spark that works on the store.</summary>
     private sealed class GatedSpawner : INamespaceSpawner
     {
-        private readonly Namespaces.NamespaceSpawner _spawner = new();
+        private readonly NamespaceSpawner _spawner = new();
         private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly TaskCompletionSource _open = new(TaskCreationOptions.RunContinuationsAsynchronously);
 

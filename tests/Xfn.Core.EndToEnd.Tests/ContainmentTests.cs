@@ -124,7 +124,7 @@ internal sealed class ContainmentTests : RunnerFixture
         Assert.That(listener.Pending(), Is.False);
 
         Task<RunFunctionResponse> open = runner.RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(TestImage.Shell($"busybox nc -w 20 127.0.0.1 {port} </dev/null"), "open"), RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner } } }, token);
+            new RunFunctionRequest { Image = Write(TestImage.Shell($"busybox nc -w 20 127.0.0.1 {port} </dev/null"), "open"), RunFunctionConfig = new() { Network = NetworkPolicy.Runner } }, token);
         Task<TcpClient> accepted = listener.AcceptTcpClientAsync(token).AsTask();
         if (await Task.WhenAny(accepted, open) == open)
             Assert.Fail("The function ended without a connection: " + Text((await open).Output));
@@ -155,7 +155,7 @@ internal sealed class ContainmentTests : RunnerFixture
             await NewRunner().RunFunctionAsync(new RunFunctionRequest
             {
                 Image = Write(TestImage.Shell("dd if=/dev/zero of=/dev/shm/f bs=1M count=60; sleep 100")),
-                RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "24Mi" } } },
+                RunFunctionConfig = new() { Limits = new() { MemoryBytes = 24 << 20 } },
             }, token);
             Assert.Fail("the function ended well");
         }

@@ -1,4 +1,5 @@
 using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -47,8 +48,7 @@ internal sealed class HostFaultTests : RunnerFixture
         RunFunctionRequest[] requests =
         [
             new() { Image = image, RunFunctionConfig = null!, ImagePullConfig = null! },
-            new() { Image = image, RunFunctionConfig = new() { Resources = null!, Network = null! } },
-            new() { Image = image, RunFunctionConfig = new() { Resources = new() { Limits = null! } } },
+            new() { Image = image, RunFunctionConfig = new() { Limits = null! } },
         ];
         foreach (RunFunctionRequest request in requests)
             Assert.That(Text((await runner.RunFunctionAsync(request, token)).Output), Is.EqualTo("ran\n"));

@@ -106,7 +106,7 @@ internal sealed class HostileLayerTests : RunnerFixture
         RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest
         {
             Image = Write(image),
-            RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner }, Timeout = TimeSpan.FromSeconds(20) },
+            RunFunctionConfig = new() { Network = NetworkPolicy.Runner, Timeout = TimeSpan.FromSeconds(20) },
         }, token);
         long expected = File.Exists("/etc/resolv.conf") ? (await File.ReadAllBytesAsync("/etc/resolv.conf", token)).Length : 0;
         Assert.That(Text(response.Output).Trim(), Is.EqualTo($"{expected}"));

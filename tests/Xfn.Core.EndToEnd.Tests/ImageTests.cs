@@ -327,8 +327,8 @@ internal sealed class ImageTests : RunnerFixture
                 FetchedManifest fetched = await _fetcher.FetchManifestAsync(r, c, t);
                 return which switch
                 {
-                    "stated" when r.Digest.IsEmpty => fetched with { Digest = manifest.Digest },
-                    "pinned" or "child" when !r.Digest.IsEmpty => fetched with { Content = new byte[] { 0x20 }.Concat(fetched.Content.ToArray()).ToArray() },
+                    "stated" when r.Digest.IsEmpty => new FetchedManifest { Content = fetched.Content, MediaType = fetched.MediaType, Digest = manifest.Digest },
+                    "pinned" or "child" when !r.Digest.IsEmpty => new FetchedManifest { Content = new byte[] { 0x20 }.Concat(fetched.Content.ToArray()).ToArray(), MediaType = fetched.MediaType, Digest = fetched.Digest },
                     _ => fetched,
                 };
             });

@@ -64,7 +64,7 @@ internal sealed class KilledRunTests : RunnerFixture
             await NewRunner().RunFunctionAsync(new RunFunctionRequest
             {
                 Image = Write(TestImage.Shell("echo begun >&2; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; " + script)),
-                RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "32Mi" } } },
+                RunFunctionConfig = new() { Limits = new() { MemoryBytes = 32 << 20 } },
             }, token);
             throw new AssertionException("the run ended well");
         }

@@ -98,7 +98,7 @@ internal sealed class LanguageTests : RunnerFixture
     {
         try
         {
-            await run(new ResourceLimits { Memory = "384Mi", Cpu = "1" });
+            await run(new ResourceLimits { MemoryBytes = 384 << 20, Cpus = 1 });
         }
         catch (ContainerEnvironmentException ex) when (!Ways.IsRoot)
         {
@@ -128,7 +128,7 @@ internal sealed class LanguageTests : RunnerFixture
         TestRunner runner = NewRunner(o =>
             o.Bundle.ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]]);
         RunFunctionResponse response = await runner.RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60), Resources = new() { Limits = limits ?? new() } } }, token);
+            new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60), Limits = limits ?? new() } }, token);
         return Encoding.UTF8.GetString(response.Output.Span).TrimEnd();
     }
 }

@@ -82,8 +82,7 @@ internal sealed class NetworkFileTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task On_the_runners_network_its_names_and_name_servers_are_there(CancellationToken token)
     {
-        var network = new NetworkConfig { Policy = NetworkPolicy.Runner };
-        string seen = await RunAsync(Shell("cat /etc/resolv.conf 2>/dev/null; cat /etc/hosts"), network: network, token: token);
+        string seen = await RunAsync(Shell("cat /etc/resolv.conf 2>/dev/null; cat /etc/hosts"), network: NetworkPolicy.Runner, token: token);
         string servers = File.Exists("/etc/resolv.conf") ? await File.ReadAllTextAsync("/etc/resolv.conf", token) : "";
         Assert.That(seen, Is.EqualTo($"{servers}{Own}{await File.ReadAllTextAsync("/etc/hosts", token)}"));
     }
@@ -95,7 +94,7 @@ internal sealed class NetworkFileTests : RunnerFixture
         return image;
     }
 
-    private async Task<string> RunAsync(TestImage image, Action<ContainerRunnerOptions>? configure = null, NetworkConfig? network = null, CancellationToken token = default) =>
+    private async Task<string> RunAsync(TestImage image, Action<ContainerRunnerOptions>? configure = null, NetworkPolicy network = NetworkPolicy.Isolated, CancellationToken token = default) =>
         Text((await NewRunner(configure).RunFunctionAsync(
-            new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Network = network ?? new() } }, token)).Output);
+            new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Network = network } }, token)).Output);
 }

@@ -248,7 +248,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
         try
         {
             RunFunctionResponse response = await runner.RunFunctionAsync(
-                new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Network = new() { Policy = container.Network } } }, token);
+                new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Network = container.Network } }, token);
             return new Outcome("ended well", Normalize(Text(response.Output) + response.StderrTail), "");
         }
         catch (FunctionExitedException ex)

@@ -115,7 +115,7 @@ internal sealed class SoakTests : RunnerFixture
         (string Name, Func<Task> Run) memory = Kind<FunctionExitedException>("out of memory", new()
         {
             Image = Write(TestImage.Shell("exec tail -c 100m /dev/zero"), "hog"),
-            RunFunctionConfig = new() { Timeout = Long, Resources = new() { Limits = new() { Memory = "16Mi" } } },
+            RunFunctionConfig = new() { Timeout = Long, Limits = new() { MemoryBytes = 16 << 20 } },
         });
         try
         {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Fuzzing;
 

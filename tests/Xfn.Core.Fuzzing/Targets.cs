@@ -23,7 +23,7 @@ internal static class Targets
     private static readonly ImageReference Image = ImageReference.Parse("registry.example.org/function:v1");
 
     private static readonly RequestPolicy Policy = RequestPolicy.From(
-        new ContainerRunnerServiceOptions { DefaultRegistry = ImageReference.DefaultRegistry, MaxInputBytes = 1 << 20, MaxMemory = "1Gi", MaxCpu = "4" }, new NoRunner());
+        new ContainerRunnerServiceOptions { DefaultRegistry = ImageReference.DefaultRegistry, MaxInputBytes = 1 << 20, MaxMemoryBytes = 1 << 30, MaxCpus = 4 }, new NoRunner());
 
     private static readonly MemoryFile Memory = new();
 
@@ -230,8 +230,8 @@ internal static class Targets
     private static void Quantity(byte[] input)
     {
         string text = Encoding.UTF8.GetString(input);
-        long bytes = ResourceQuantity.ParseMemory(text, "memory limit");
-        Demand(bytes is >= ResourceQuantity.MinMemoryBytes and <= ResourceQuantity.MaxMemoryBytes, "a memory limit is in its range");
+        long bytes = Xfn.Core.Options.Quantity.ParseMemory(text, "memory limit");
+        Demand(bytes is >= Xfn.Core.Options.Quantity.MinMemoryBytes and <= Xfn.Core.Options.Quantity.MaxMemoryBytes, "a memory limit is in its range");
     }
 
     private static void Request(byte[] input)

@@ -28,7 +28,7 @@ internal sealed class ServiceTests : ServedFixture
     public void Options_come_from_the_configuration_and_code_has_the_last_word()
     {
         IConfiguration configuration = Configure(
-            ("Xfn:CacheDirectory", "/somewhere"), ("Xfn:CacheLimit", "10Gi"), ("Xfn:DefaultMemory", "256Mi"), ("Xfn:DefaultRegistry", "registry.example.org"), ("Xfn:Platform", "linux/arm64"), ("Xfn:Runtime", "runc"),
+            ("Xfn:CacheDirectory", "/somewhere"), ("Xfn:CacheLimit", "10Gi"), ("Xfn:DefaultMemoryBytes", "256Mi"), ("Xfn:DefaultRegistry", "registry.example.org"), ("Xfn:Platform", "linux/arm64"), ("Xfn:Runtime", "runc"),
             ("Xfn:RootUid", "200000"), ("Xfn:RootGid", "300000"), ("Xfn:IdMapping", "self"), ("Xfn:MaxStdioBytes", "1000"), ("Xfn:MaxConcurrency", "3"), ("Xfn:MaxQueuedRuns", "4"),
             ("Xfn:ReadyNamespaces", "0"), ("Xfn:Registry:Mirrors:docker.io:0", "mirror.example.org"), ("Xfn:Registry:InsecureRegistries:0", "plain.example.org"), ("Xfn:Registry:MaxRetries", "1"),
             ("Xfn:Registry:NoProgressTimeout", "7s"), ("Xfn:Bundle:TmpBytes", "1000000"), ("Xfn:Bundle:Environment:COLOR", "blue"), ("Xfn:Bundle:AddedCapabilities:0", "CAP_KILL"));
@@ -36,7 +36,7 @@ internal sealed class ServiceTests : ServedFixture
         ContainerRunnerOptions options = host.Services.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value;
 
         Assert.That((options.CacheDirectory, options.CacheLimit, options.DefaultRegistry, options.Platform?.Architecture, options.Runtime), Is.EqualTo(("/somewhere", 10L << 30, "registry.example.org", "arm64", "runc")));
-        Assert.That(options.DefaultMemory, Is.EqualTo("256Mi"));
+        Assert.That(options.DefaultMemoryBytes, Is.EqualTo(256 << 20));
         Assert.That((options.RootUid, options.RootGid, options.IdMapping), Is.EqualTo(((uint?)200_000, (uint?)300_000, (IdMappingMethod?)IdMappingMethod.Self)));
         Assert.That((options.MaxStdioBytes, options.MaxConcurrency, options.MaxQueuedRuns, options.ReadyNamespaces), Is.EqualTo((1000L, 3, 5, 0)));
         Assert.That((options.Registry.MaxRetries, options.Registry.NoProgressTimeout), Is.EqualTo((1, TimeSpan.FromSeconds(7))));

@@ -40,7 +40,7 @@ public class CommandLineTests
         {
             Image = "team/fn:v1",
             ImagePullConfig = new ImagePullConfig { PullPolicy = ImagePullPolicy.IfNotPresent },
-            RunFunctionConfig = new RunFunctionConfig { Timeout = TimeSpan.FromSeconds(30), Network = new NetworkConfig { Policy = NetworkPolicy.Isolated } },
+            RunFunctionConfig = new RunFunctionConfig { Timeout = TimeSpan.FromSeconds(30), Network = NetworkPolicy.Isolated },
         }));
         Assert.That(_options!.DefaultRegistry, Is.EqualTo("index.docker.io"));
         Assert.That((_options.RootUid, _options.RootGid, _options.IdMapping), Is.EqualTo(((uint?)null, (uint?)null, (IdMappingMethod?)null)));
@@ -67,8 +67,8 @@ public class CommandLineTests
         Assert.That(_request.RunFunctionConfig, Is.EqualTo(new RunFunctionConfig
         {
             Timeout = TimeSpan.FromSeconds(90),
-            Network = new NetworkConfig { Policy = NetworkPolicy.Runner },
-            Resources = new ResourceConfig { Limits = new ResourceLimits { Memory = "512Mi", Cpu = "500m" } },
+            Network = NetworkPolicy.Runner,
+            Limits = new ResourceLimits { MemoryBytes = 512 << 20, Cpus = 0.5 },
         }));
     }
 

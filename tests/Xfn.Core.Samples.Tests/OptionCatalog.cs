@@ -26,8 +26,6 @@ internal static class OptionCatalog
         ["BundleBuilder"] = "an object",
         ["NamespaceSpawner"] = "an object",
         ["StdioPiper"] = "an object",
-        ["Registry:Logger"] = "an object; a runner gives its own",
-        ["Registry:TimeProvider"] = "an object; a runner gives its own",
         ["Registry:HttpHandler"] = "an object",
         ["Registry:Credentials"] = "a delegate",
         ["Registry:CertificateAuthorities"] = "objects; CertificateAuthoritiesFile names a file",
@@ -80,7 +78,8 @@ internal static class OptionCatalog
         (string Below, string Value)[] values = now switch
         {
             bool flag => [("", flag ? "false" : "true")],
-            _ when type == typeof(int) || type == typeof(long) => [("", "77")],
+            _ when type == typeof(long) && option.Property.Name is "DefaultMemoryBytes" or "MaxMemoryBytes" => [("", "77Mi")],
+            _ when type == typeof(int) || type == typeof(long) || type == typeof(double) => [("", "77")],
             _ when type == typeof(uint) => [("", "77")],
             _ when type == typeof(TimeSpan) => [("", "77s")],
             _ when type.IsEnum => [("", Enum.GetNames(type)[^1])],
@@ -103,7 +102,7 @@ internal static class OptionCatalog
     {
         null when flag.ValueType == typeof(bool) => null,
         "DURATION" => "77s",
-        "QUANTITY" => "77Mi",
+        "QUANTITY" => flag.Name == "--max-cpu" ? "77" : "77Mi",
         "SIZE" or "COUNT" or "UID" or "GID" => "77",
         "NAME=VALUE" => "MaxQueuedRuns=77",
         _ => "sample",

@@ -92,7 +92,7 @@ public class OptionTests
     [Test]
     public void The_runners_copy_is_not_what_it_was_copied_from()
     {
-        using var fetcher = new RegistryImageFetcher();
+        using var fetcher = new DefaultImageFetcher();
         foreach (Type type in OptionCatalog.Roots.Append(typeof(RegistryOptions)).Append(typeof(BundleOptions)).Append(typeof(UnpackLimits)))
         {
             object options = Activator.CreateInstance(type)!;

@@ -96,7 +96,7 @@ internal static partial class OptionsPage
             : type == typeof(TimeSpan) ? "duration"
             : type.IsEnum ? "choice of " + string.Join(", ", Enum.GetNames(type).Select(n => $"`{n}`"))
             : type == typeof(uint) ? "id"
-            : type == typeof(int) || type == typeof(long) ? "number"
+            : type == typeof(int) || type == typeof(long) || type == typeof(double) ? "number"
             : type.Name.StartsWith("IDictionary", StringComparison.Ordinal) ? "table"
             : type.IsGenericType ? "list"
             : "text";

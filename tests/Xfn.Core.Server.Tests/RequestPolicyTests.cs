@@ -42,9 +42,9 @@ public class RequestPolicyTests
     [Test]
     public void The_servers_network_is_not_the_callers()
     {
-        var request = new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Network = new() { Policy = NetworkPolicy.Runner } } };
+        var request = new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Network = NetworkPolicy.Runner } };
         Assert.That(() => Policy().Apply(request), Throws.TypeOf<RefusedRequestException>());
-        Assert.That(Policy(o => o.AllowRunnerNetwork = true).Apply(request).RunFunctionConfig.Network.Policy, Is.EqualTo(NetworkPolicy.Runner));
+        Assert.That(Policy(o => o.AllowRunnerNetwork = true).Apply(request).RunFunctionConfig.Network, Is.EqualTo(NetworkPolicy.Runner));
     }
 
     [Test]
@@ -77,27 +77,27 @@ public class RequestPolicyTests
         () => Policy(o => o.MaxTimeout = TimeSpan.FromSeconds(10)).Apply(new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(10.1) } }),
         Throws.TypeOf<RefusedRequestException>().With.Message.Contains("10.1 s").And.Message.Contains("10 s at most"));
 
-    [TestCase("1Gi", "512Mi", "512Mi")]
-    [TestCase("1Gi", "1024Mi", "1024Mi")]
-    [TestCase("1Gi", null, "1Gi")]
-    [TestCase(null, "2Gi", "2Gi")]
-    public void Memory_up_to_the_ceiling_is_given(string? most, string? asked, string? expected) =>
-        Assert.That(Policy(o => o.MaxMemory = most).Apply(Memory(asked)).RunFunctionConfig.Resources.Limits.Memory, Is.EqualTo(expected));
+    [TestCase(1L << 30, 1L << 29, 1L << 29)]
+    [TestCase(1L << 30, 1L << 30, 1L << 30)]
+    [TestCase(1L << 30, null, 1L << 30)]
+    [TestCase(null, 2L << 30, 2L << 30)]
+    public void Memory_up_to_the_ceiling_is_given(long? most, long? asked, long? expected) =>
+        Assert.That(Policy(o => o.MaxMemoryBytes = most).Apply(Memory(asked)).RunFunctionConfig.Limits.MemoryBytes, Is.EqualTo(expected));
 
     [Test]
     public void Limits_over_the_ceiling_are_refused_and_nonsense_is_the_callers_mistake()
     {
-        RequestPolicy policy = Policy(o => (o.MaxMemory, o.MaxCpu) = ("1Gi", "500m"));
-        Assert.That(() => policy.Apply(Memory("1025Mi")), Throws.TypeOf<RefusedRequestException>());
-        Assert.That(() => policy.Apply(Memory("much")), Throws.TypeOf<InvalidRequestException>());
-        var cpu = new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Resources = new() { Limits = new() { Cpu = "1" } } } };
-        Assert.That(() => policy.Apply(cpu), Throws.TypeOf<RefusedRequestException>());
+        RequestPolicy policy = Policy(o => (o.MaxMemoryBytes, o.MaxCpus) = (1 << 30, 0.5));
+        Assert.That(() => policy.Apply(Memory(1025 << 20)), Throws.TypeOf<RefusedRequestException>().With.Message.Contains("1074790400 bytes").And.Message.Contains("1073741824 at most"));
+        Assert.That(() => policy.Apply(Memory(1)), Throws.TypeOf<InvalidRequestException>());
+        var cpu = new RunFunctionRequest { Image = "x", RunFunctionConfig = new() { Limits = new() { Cpus = 1 } } };
+        Assert.That(() => policy.Apply(cpu), Throws.TypeOf<RefusedRequestException>().With.Message.Contains("1 processors").And.Message.Contains("0.5 at most"));
     }
 
     [Test]
     public void Options_that_make_no_sense_are_an_error_at_once() => Assert.Multiple(() =>
     {
-        Assert.That(() => Policy(o => o.MaxMemory = "much"), Throws.ArgumentException);
+        Assert.That(() => Policy(o => o.MaxMemoryBytes = 1), Throws.ArgumentException);
         Assert.That(() => Policy(o => o.MaxTimeout = TimeSpan.Zero), Throws.InstanceOf<ArgumentException>().With.Message.Contains("MaxTimeout"));
         Assert.That(() => Policy(o => o.MaxInputBytes = 0), Throws.InstanceOf<ArgumentException>().With.Message.Contains("MaxInputBytes"));
     });
@@ -110,7 +110,7 @@ public class RequestPolicyTests
     public void Directories_of_the_server_are_not_told(string message, string told) =>
         Assert.That(new ServerPaths([("/var/cache/xfn/", "CACHE"), ("", "NONE"), ("/", "ROOT")]).Hide(message), Is.EqualTo(told));
 
-    private static RunFunctionRequest Memory(string? memory) => new() { Image = "x", RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = memory } } } };
+    private static RunFunctionRequest Memory(long? memory) => new() { Image = "x", RunFunctionConfig = new() { Limits = new() { MemoryBytes = memory } } };
 
     private static RequestPolicy Policy(Action<ContainerRunnerServiceOptions>? configure = null)
     {

@@ -27,7 +27,7 @@ internal sealed class ServiceTests : ServerFixture
         [
             new RunnerBusyException("cannot take another run"), new ImageNotFoundException("cannot find 'ü'"), new UnauthorizedException("cannot fetch"),
             new InvalidImageException(RunStage.Unpack, "damaged"), new ContainerEnvironmentException(RunStage.Spawn, "no namespaces"), new XfnException(RunStage.Pull, "cannot reach"),
-            new FunctionTimedOutException("too long") { Timeout = TimeSpan.FromSeconds(1), StderrTail = new string('e', RunStatistics.StderrTailBytes) },
+            new FunctionTimedOutException("too long") { Timeout = TimeSpan.FromSeconds(1), StderrTail = new string('e', 64 << 10) },
             new OutputLimitExceededException("too much") { LimitBytes = 7 },
             new FunctionExitedException("exited") { ExitCode = 2, Output = new byte[] { 0, 1 }, StderrTail = "line\n", Statistics = new() { Run = TimeSpan.FromTicks(3) } },
         ];
@@ -280,9 +280,9 @@ internal sealed class ServiceTests : ServerFixture
         Assert.That(() => without.MapContainerRunner(), Throws.InvalidOperationException.With.Message.Contains("AddContainerRunnerGrpc"));
         builder = WebApplication.CreateSlimBuilder();
         builder.Services.AddSingleton<IContainerRunner>(new StubRunner());
-        builder.Services.AddContainerRunnerGrpc(o => o.MaxMemory = "much");
+        builder.Services.AddContainerRunnerGrpc(o => o.MaxMemoryBytes = 77);
         await using WebApplication wrong = builder.Build();
-        Assert.That(() => wrong.MapContainerRunner(), Throws.ArgumentException.With.Message.Contains("much"));
+        Assert.That(() => wrong.MapContainerRunner(), Throws.ArgumentException.With.Message.Contains("'77'"));
     }
 
     [Test, CancelAfter(60_000)]

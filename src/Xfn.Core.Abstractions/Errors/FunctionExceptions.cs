@@ -8,10 +8,10 @@ public abstract class FunctionFailedException : XfnException
     {
     }
 
-    /// <summary>The last that the function wrote to stderr: at most <see cref="RunStatistics.StderrTailBytes"/> bytes, decoded as UTF-8.</summary>
+    /// <summary>The last that the function wrote to stderr: at most 64 KiB, decoded as UTF-8.</summary>
     public string StderrTail { get; init; } = "";
 
-    /// <summary>What the run took until it failed.</summary>
+    /// <summary>Measurements of the run until it failed.</summary>
     public RunStatistics Statistics { get; init; } = new();
 }
 
@@ -34,11 +34,12 @@ public sealed class FunctionExitedException : FunctionFailedException
     /// <summary>Whether the kernel killed it because its memory limit was reached.</summary>
     public bool OutOfMemory { get; init; }
 
-    /// <summary>What the function had written to stdout; empty in a streaming run.</summary>
+    /// <summary>What the function had written to stdout. Empty in a streaming run.</summary>
     public ReadOnlyMemory<byte> Output { get; init; }
 }
 
-/// <summary>The function ran longer than <see cref="RunFunctionConfig.Timeout"/> and was killed; or it had ended, and its output had not been taken by then.</summary>
+/// <summary>The function ran longer than <see cref="RunFunctionConfig.Timeout"/> and was killed; or it had ended, and
+/// its output had not been taken by then.</summary>
 public sealed class FunctionTimedOutException : FunctionFailedException
 {
     /// <summary>Makes the error.</summary>
@@ -48,7 +49,7 @@ public sealed class FunctionTimedOutException : FunctionFailedException
     {
     }
 
-    /// <summary>How long it might run.</summary>
+    /// <summary>How long the function was allowed to run.</summary>
     public TimeSpan Timeout { get; init; }
 }
 
@@ -66,7 +67,8 @@ public sealed class OutputLimitExceededException : FunctionFailedException
     public long LimitBytes { get; init; }
 }
 
-/// <summary>The run was cancelled while its function ran, which was killed. A run that is cancelled before that throws a plain <see cref="OperationCanceledException"/>.</summary>
+/// <summary>The run was cancelled while its function ran, which was killed. A run that is cancelled before that throws
+/// a plain <see cref="OperationCanceledException"/>.</summary>
 public sealed class FunctionCanceledException : OperationCanceledException
 {
     /// <summary>Makes the error.</summary>
@@ -77,10 +79,10 @@ public sealed class FunctionCanceledException : OperationCanceledException
     {
     }
 
-    /// <summary>The last that the function wrote to stderr: at most <see cref="RunStatistics.StderrTailBytes"/> bytes, decoded as UTF-8.</summary>
+    /// <summary>The last that the function wrote to stderr: at most 64 KiB, decoded as UTF-8.</summary>
     public string StderrTail { get; init; } = "";
 
-    /// <summary>What the run took until it was cancelled.</summary>
+    /// <summary>Measurements of the run until it was cancelled.</summary>
     public RunStatistics Statistics { get; init; } = new();
 
     /// <summary>The same for another token: a caller knows its own, not one that was linked to it.</summary>

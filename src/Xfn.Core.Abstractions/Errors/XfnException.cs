@@ -1,17 +1,33 @@
 namespace Xfn.Core;
 
-/// <summary>A run failed. The message names what failed, what was found and expected, and the remedy where there is one.</summary>
+/// <summary>A run, or a piece of work on the cache, failed. The message says what failed, what was found, and the
+/// remedy where there is one.</summary>
 public class XfnException : Exception
 {
+    /// <summary>Makes an error of the stage <see cref="RunStage.Pull"/>, as an <see cref="IImageFetcher"/> finds
+    /// one.</summary>
+    /// <inheritdoc cref="XfnException(RunStage, string, Exception)"/>
+    public XfnException(string message, Exception? innerException = null)
+        : this(RunStage.Pull, message, innerException)
+    {
+    }
+
     /// <summary>Makes an error of a stage.</summary>
     /// <param name="stage">Where the run was.</param>
     /// <param name="message">What failed and what to do about it.</param>
-    /// <param name="innerException">The cause, if another error was.</param>
+    /// <param name="innerException">The error that caused it. Null, the default, for none.</param>
     public XfnException(RunStage stage, string message, Exception? innerException = null)
         : base(message, innerException) => Stage = stage;
 
     /// <summary>Where the run was when it failed.</summary>
     public RunStage Stage { get; }
+
+    /// <summary>Whether the same request may succeed when it is made again, and its function was not started. False by
+    /// default.</summary>
+    /// <remarks>It is true when too many runs wait (<see cref="RunnerBusyException"/>); when a registry does not
+    /// answer, breaks off, or answers with a status that passes, such as 429 or 503, after all retries; and when no
+    /// server took the run (<c>ServerUnavailableException</c>).</remarks>
+    public bool IsTransient { get; init; }
 }
 
 /// <summary>The stages of a run, in their order.</summary>

@@ -1,12 +1,13 @@
 using System.Buffers;
-using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
 
 namespace Xfn.Core;
 
-/// <summary>A content digest, <c>sha256:…</c> or <c>sha512:…</c> in lower-case hexadecimal; safe as part of a path and of a URL.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests">image-spec, Digests</see>.</remarks>
-public readonly record struct Digest : ISpanParsable<Digest>
+/// <summary>A content digest, <c>sha256:…</c> or <c>sha512:…</c> in lower-case hexadecimal; safe as part of a path and
+/// of a URL.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests">image-spec,
+/// Digests</see>.</remarks>
+public readonly record struct Digest
 {
     private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789abcdef");
 
@@ -38,7 +39,7 @@ public readonly record struct Digest : ISpanParsable<Digest>
 
     /// <summary>An incremental hash of this digest's algorithm, to verify content with.</summary>
     /// <exception cref="InvalidOperationException">The digest is empty.</exception>
-    public IncrementalHash CreateHash() => Algorithm switch
+    internal IncrementalHash CreateHash() => Algorithm switch
     {
         "sha256" => IncrementalHash.CreateHash(HashAlgorithmName.SHA256),
         "sha512" => IncrementalHash.CreateHash(HashAlgorithmName.SHA512),
@@ -47,38 +48,30 @@ public readonly record struct Digest : ISpanParsable<Digest>
 
     /// <summary>Whether <paramref name="content"/> has this digest.</summary>
     /// <param name="content">The bytes to verify.</param>
-    public bool Matches(ReadOnlySpan<byte> content)
+    internal bool Matches(ReadOnlySpan<byte> content)
     {
         using IncrementalHash hash = CreateHash();
         hash.AppendData(content);
         return FromHash(Algorithm, hash.GetHashAndReset()) == this;
     }
 
-    /// <inheritdoc/>
-    public static bool TryParse(ReadOnlySpan<char> s, IFormatProvider? provider, out Digest result)
+    /// <summary>Parses <c>ALGORITHM:HEX</c>.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="digest">The digest; default when the text is none.</param>
+    public static bool TryParse(ReadOnlySpan<char> text, out Digest digest)
     {
-        int hexLength = s.StartsWith("sha256:") ? 64 : s.StartsWith("sha512:") ? 128 : -1;
-        bool valid = hexLength > 0 && s.Length == 7 + hexLength && !s[7..].ContainsAnyExcept(HexDigits);
-        result = valid ? new Digest(s.ToString()) : default;
+        int hexLength = text.StartsWith("sha256:") ? 64 : text.StartsWith("sha512:") ? 128 : -1;
+        bool valid = hexLength > 0 && text.Length == 7 + hexLength && !text[7..].ContainsAnyExcept(HexDigits);
+        digest = valid ? new Digest(text.ToString()) : default;
         return valid;
     }
 
     /// <summary>Parses <c>ALGORITHM:HEX</c>.</summary>
-    /// <param name="s">The text.</param>
-    /// <param name="result">The digest; default when the text is none.</param>
-    public static bool TryParse(ReadOnlySpan<char> s, out Digest result) => TryParse(s, null, out result);
-
-    /// <inheritdoc/>
-    public static bool TryParse([NotNullWhen(true)] string? s, IFormatProvider? provider, out Digest result) => TryParse(s.AsSpan(), provider, out result);
-
-    /// <inheritdoc/>
+    /// <param name="text">The text.</param>
     /// <exception cref="FormatException">The text is no digest of a supported algorithm.</exception>
-    public static Digest Parse(ReadOnlySpan<char> s, IFormatProvider? provider = null) => TryParse(s, provider, out Digest digest)
+    public static Digest Parse(ReadOnlySpan<char> text) => TryParse(text, out Digest digest)
         ? digest
-        : throw new FormatException($"cannot parse digest '{s}': expected sha256: and 64, or sha512: and 128 lower-case hexadecimal digits.");
-
-    /// <inheritdoc/>
-    public static Digest Parse(string s, IFormatProvider? provider = null) => Parse(s.AsSpan(), provider);
+        : throw new FormatException($"cannot parse digest '{text}': expected sha256: and 64, or sha512: and 128 lower-case hexadecimal digits.");
 
     /// <summary><c>ALGORITHM:HEX</c>; empty for <c>default</c>.</summary>
     public override string ToString() => _value ?? "";

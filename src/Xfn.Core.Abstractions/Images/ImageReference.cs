@@ -6,12 +6,14 @@ namespace Xfn.Core;
 
 /// <summary>Names an image: in a registry, by docker's rules, or in a local source.</summary>
 /// <remarks>
-/// <para><c>[docker://][HOST[:PORT]/]NAME[:TAG][@DIGEST]</c>: the first component is a host when it holds a dot or a colon, or is <c>localhost</c>; else
-/// the default registry is meant. <c>docker.io</c> is <c>index.docker.io</c>, where a name of one component lies below <c>library/</c>. Without tag and digest the tag is
-/// <c>latest</c>. <see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests">distribution-spec,
-/// Pulling manifests</see> has the grammar.</para>
-/// <para><c>oci:PATH[:NAME][@DIGEST]</c>, <c>oci-archive:PATH[:NAME][@DIGEST]</c>, <c>docker-archive:PATH[:NAME]</c>: a directory or file of this machine. The path ends at
-/// its first colon; NAME is what the layout or archive calls the image, a tag or a whole name such as <c>localhost/fn:stable</c>.</para>
+/// <para><c>[docker://][HOST[:PORT]/]NAME[:TAG][@DIGEST]</c>: the first component is a host when it holds a dot or a
+/// colon, or is <c>localhost</c>; else
+/// the default registry is meant. <c>docker.io</c> is <c>index.docker.io</c>, where a name of one component lies below
+/// <c>library/</c>. Without tag and digest the tag is <c>latest</c>.
+/// <see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests">distribution-spec, Pulling manifests</see> has the grammar.</para>
+/// <para><c>oci:PATH[:NAME][@DIGEST]</c>, <c>oci-archive:PATH[:NAME][@DIGEST]</c>, <c>docker-archive:PATH[:NAME]</c>: a
+/// directory or file of this machine. The path ends at its first colon; NAME is what the layout or archive calls the
+/// image, a tag or a whole name such as <c>localhost/fn:stable</c>.</para>
 /// </remarks>
 public sealed partial record ImageReference
 {
@@ -21,7 +23,8 @@ public sealed partial record ImageReference
     private ImageReference(string transport, string registry, string repository, string? tag, Digest digest) =>
         (Transport, Registry, Repository, Tag, Digest) = (transport, registry, repository, tag, digest);
 
-    /// <summary><c>docker</c> for a registry; <c>oci</c>, <c>oci-archive</c> or <c>docker-archive</c> for a local source.</summary>
+    /// <summary><c>docker</c> for a registry; <c>oci</c>, <c>oci-archive</c> or <c>docker-archive</c> for a local
+    /// source.</summary>
     public string Transport { get; }
 
     /// <summary>The registry's host, and port if any; empty for a local source.</summary>
@@ -30,7 +33,8 @@ public sealed partial record ImageReference
     /// <summary>The repository's name, or a local source's absolute path.</summary>
     public string Repository { get; }
 
-    /// <summary>The tag, or the name of an image in a local source; null when only a digest was given, or a local source was named alone.</summary>
+    /// <summary>The tag, or the name of an image in a local source; null when only a digest was given, or a local
+    /// source was named alone.</summary>
     public string? Tag { get; }
 
     /// <summary>The manifest's digest; default when none was given. It decides where a tag is given too.</summary>

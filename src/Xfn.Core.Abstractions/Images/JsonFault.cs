@@ -2,7 +2,8 @@ using System.Text.Json;
 
 namespace Xfn.Core;
 
-/// <summary>Says what is wrong with a JSON document in the document's own terms: the serializer speaks of .NET's types.</summary>
+/// <summary>Says what is wrong with a JSON document in the document's own terms: the serializer speaks of .NET's
+/// types.</summary>
 internal static class JsonFault
 {
     // Of the serializer's messages: that a property is missing, that one is null, and that a null is read for a number.

@@ -1,8 +1,8 @@
 namespace Xfn.Core;
 
 /// <summary>Media types of manifests, configurations and layers.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md">image-spec, Media Types</see>, and docker's
-/// schema 2.</remarks>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md">image-spec, Media
+/// Types</see>, and docker's schema 2.</remarks>
 public static class MediaTypes
 {
     /// <summary>An OCI image index.</summary>

@@ -4,8 +4,9 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Xfn.Core;
 
-/// <summary>The OCI image documents as JSON. Unknown fields are passed over, duplicate ones refused. Names of fields may have any case: the
-/// programs that others run images with are written in Go, whose reader of JSON does not look at it.</summary>
+/// <summary>The OCI image documents as JSON. Unknown fields are passed over, duplicate ones refused. Names of fields
+/// may have any case: the programs that others run images with are written in Go, whose reader of JSON does not look at
+/// it.</summary>
 public static class OciJson
 {
     /// <summary>Writes an index.</summary>
@@ -22,19 +23,22 @@ public static class OciJson
 
     /// <summary>Reads an index.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no index; the message says why in terms of the document.</exception>
+    /// <exception cref="JsonException">The document is no index; the message says why in terms of the
+    /// document.</exception>
     public static ImageIndex ParseIndex(ReadOnlySpan<byte> json) =>
         Read(json, OciJsonContext.Default.ImageIndex) is { } index && !HasNull(index.Manifests) ? index : throw Null("an index");
 
     /// <summary>Reads a manifest.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no manifest; the message says why in terms of the document.</exception>
+    /// <exception cref="JsonException">The document is no manifest; the message says why in terms of the
+    /// document.</exception>
     public static ImageManifest ParseManifest(ReadOnlySpan<byte> json) =>
         Read(json, OciJsonContext.Default.ImageManifest) is { } manifest && !HasNull(manifest.Layers) ? manifest : throw Null("a manifest");
 
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">The document.</param>
-    /// <exception cref="JsonException">The document is no configuration; the message says why in terms of the document.</exception>
+    /// <exception cref="JsonException">The document is no configuration; the message says why in terms of the
+    /// document.</exception>
     public static ImageConfig ParseConfig(ReadOnlySpan<byte> json) =>
         Read(json, OciJsonContext.Default.ImageConfig) is { } config && !HasNull(config.Config?.Env) && !HasNull(config.Config?.Entrypoint) && !HasNull(config.Config?.Cmd)
             ? config

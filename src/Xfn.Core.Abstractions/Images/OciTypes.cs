@@ -3,11 +3,12 @@ using System.Text.Json.Serialization;
 
 namespace Xfn.Core;
 
-/// <summary>Names content: its type, digest and size.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md">image-spec, Content Descriptors</see>.</remarks>
+/// <summary>Describes content: its type, digest and size.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md">image-spec, Content
+/// Descriptors</see>.</remarks>
 public sealed record Descriptor
 {
-    /// <summary>What the content is; see <see cref="MediaTypes"/>.</summary>
+    /// <summary>The media type of the content. <see cref="MediaTypes"/> has those that images have.</summary>
     public required string MediaType { get; init; }
 
     /// <summary>The content's digest.</summary>
@@ -16,64 +17,67 @@ public sealed record Descriptor
     /// <summary>The content's size in bytes.</summary>
     public required long Size { get; init; }
 
-    /// <summary>Where a foreign layer may be had from. Not used unless the runner was told to.</summary>
+    /// <summary>URLs that a foreign layer can be fetched from (<c>RegistryOptions.AllowForeignLayers</c>). Null for
+    /// none.</summary>
     public IReadOnlyList<string>? Urls { get; init; }
 
-    /// <summary>The platform a manifest of an index is for.</summary>
+    /// <summary>The platform that a manifest of an index is for. Null where the index does not say.</summary>
     public Platform? Platform { get; init; }
 
-    /// <summary>Arbitrary notes.</summary>
+    /// <summary>Annotations, by their names. Null for none.</summary>
     public IReadOnlyDictionary<string, string>? Annotations { get; init; }
 
-    /// <summary>The content itself, embedded.</summary>
+    /// <summary>The content itself, embedded. Null where it is not.</summary>
     public byte[]? Data { get; init; }
 
-    /// <summary>The type of an artifact.</summary>
+    /// <summary>The type of an artifact, which is something other than an image. Null for none.</summary>
     public string? ArtifactType { get; init; }
 }
 
-/// <summary>What an image runs on.</summary>
+/// <summary>An operating system and an architecture, by Go's names.</summary>
 public sealed record Platform
 {
-    /// <summary>Go's name of the operating system: <c>linux</c>.</summary>
+    /// <summary>The operating system, such as <c>linux</c>.</summary>
     [JsonPropertyName("os")]
     public string Os { get; init; } = "";
 
-    /// <summary>Go's name of the architecture: <c>amd64</c>, <c>arm64</c>, <c>arm</c>.</summary>
+    /// <summary>The architecture, such as <c>amd64</c>, <c>arm64</c> or <c>arm</c>.</summary>
     public string Architecture { get; init; } = "";
 
-    /// <summary>The architecture's variant: <c>v8</c>.</summary>
+    /// <summary>The variant of the architecture, such as <c>v8</c>. Null for none.</summary>
     public string? Variant { get; init; }
 
-    /// <summary><c>os/architecture[/variant]</c>.</summary>
+    /// <summary>Writes <c>os/architecture[/variant]</c>.</summary>
     public override string ToString() => string.IsNullOrEmpty(Variant) ? $"{Os}/{Architecture}" : $"{Os}/{Architecture}/{Variant}";
 }
 
-/// <summary>A list of manifests, one a platform.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md">image-spec, Image Index</see>.</remarks>
+/// <summary>An image index: a list of manifests, one for each platform.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md">image-spec, Image
+/// Index</see>.</remarks>
 public sealed record ImageIndex
 {
-    /// <summary>2.</summary>
+    /// <summary>The version of the document's schema: 2.</summary>
     public int SchemaVersion { get; init; } = 2;
 
-    /// <summary>The index's own type.</summary>
+    /// <summary>The media type of the index. Null where the document does not say.</summary>
     public string? MediaType { get; init; }
 
     /// <summary>The manifests, in order of preference.</summary>
     public required IReadOnlyList<Descriptor> Manifests { get; init; }
 
-    /// <summary>Arbitrary notes.</summary>
+    /// <summary>Annotations, by their names. Null for none.</summary>
     public IReadOnlyDictionary<string, string>? Annotations { get; init; }
 }
 
-/// <summary>The configuration and layers of an image.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md">image-spec, Image Manifest</see>.</remarks>
+/// <summary>An image manifest: an image's configuration and layers.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md">image-spec, Image
+/// Manifest</see>.</remarks>
 public sealed record ImageManifest
 {
-    /// <summary>2.</summary>
+    /// <summary>The version of the document's schema: 2.</summary>
     public int SchemaVersion { get; init; } = 2;
 
-    /// <summary>The manifest's own type.</summary>
+    /// <summary>The media type of the manifest. Null where the document does not say.</summary>
     public string? MediaType { get; init; }
 
     /// <summary>The configuration.</summary>
@@ -82,25 +86,26 @@ public sealed record ImageManifest
     /// <summary>The layers, the base first.</summary>
     public required IReadOnlyList<Descriptor> Layers { get; init; }
 
-    /// <summary>Arbitrary notes.</summary>
+    /// <summary>Annotations, by their names. Null for none.</summary>
     public IReadOnlyDictionary<string, string>? Annotations { get; init; }
 }
 
 /// <summary>An image's configuration, as far as running it needs.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md">image-spec, Image Configuration</see>.</remarks>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md">image-spec, Image
+/// Configuration</see>.</remarks>
 public sealed record ImageConfig
 {
-    /// <summary>Go's name of the architecture.</summary>
+    /// <summary>The architecture that the image is for, by Go's name, such as <c>amd64</c>.</summary>
     public string Architecture { get; init; } = "";
 
-    /// <summary>Go's name of the operating system.</summary>
+    /// <summary>The operating system that the image is for, by Go's name, such as <c>linux</c>.</summary>
     [JsonPropertyName("os")]
     public string Os { get; init; } = "";
 
-    /// <summary>The architecture's variant.</summary>
+    /// <summary>The variant of the architecture. Null for none.</summary>
     public string? Variant { get; init; }
 
-    /// <summary>How to run the image.</summary>
+    /// <summary>How the image wants to be run. Null where it does not say.</summary>
     public ImageExecutionConfig? Config { get; init; }
 
     /// <summary>The layers' DiffIDs.</summary>
@@ -112,31 +117,32 @@ public sealed record ImageConfig
 /// <remarks>These names are capitalised in the document. Fields of no use here are not read.</remarks>
 public sealed record ImageExecutionConfig
 {
-    /// <summary><c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>.</summary>
+    /// <summary>The user and group: <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or
+    /// <c>user:gid</c>. Null for root.</summary>
     [JsonPropertyName("User")]
     public string? User { get; init; }
 
-    /// <summary>Environment, <c>NAME=VALUE</c>.</summary>
+    /// <summary>Environment variables, each <c>NAME=VALUE</c>. Null for none.</summary>
     [JsonPropertyName("Env")]
     public IReadOnlyList<string>? Env { get; init; }
 
-    /// <summary>The command and its first arguments.</summary>
+    /// <summary>The command and its first arguments. Null for none.</summary>
     [JsonPropertyName("Entrypoint"), JsonConverter(typeof(WordsJsonConverter))]
     public IReadOnlyList<string>? Entrypoint { get; init; }
 
-    /// <summary>Default arguments, or the command when there is no entrypoint.</summary>
+    /// <summary>Arguments behind the entrypoint, or the command when there is none. Null for none.</summary>
     [JsonPropertyName("Cmd"), JsonConverter(typeof(WordsJsonConverter))]
     public IReadOnlyList<string>? Cmd { get; init; }
 
-    /// <summary>The working directory.</summary>
+    /// <summary>The working directory. Null for <c>/</c>.</summary>
     [JsonPropertyName("WorkingDir")]
     public string? WorkingDir { get; init; }
 
-    /// <summary>Absolute paths that the program writes to; the values are empty objects.</summary>
+    /// <summary>Absolute paths that the program writes to. The values are empty objects. Null for none.</summary>
     [JsonPropertyName("Volumes")]
     public IReadOnlyDictionary<string, JsonElement>? Volumes { get; init; }
 
-    /// <summary>The host name; docker's, not in the specification.</summary>
+    /// <summary>The host name. It is docker's, and not in the specification. Null for none.</summary>
     [JsonPropertyName("Hostname")]
     public string? Hostname { get; init; }
 }
@@ -144,7 +150,7 @@ public sealed record ImageExecutionConfig
 /// <summary>The DiffIDs of an image's layers.</summary>
 public sealed record ImageRootFs
 {
-    /// <summary><c>layers</c>.</summary>
+    /// <summary>The kind of root file system: always <c>layers</c>.</summary>
     public string Type { get; init; } = "layers";
 
     /// <summary>The digests of the uncompressed layers, the base first.</summary>

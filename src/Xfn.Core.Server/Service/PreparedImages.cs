@@ -75,8 +75,8 @@ internal sealed class PreparedImages : IContainerRunner
     /// <summary>Timeout and pull policy are each run's own; limits and network are the container's.</summary>
     private static bool IsServed(RunFunctionRequest request, RunFunctionRequest prepared) =>
         request.Image == prepared.Image
-        && request.RunFunctionConfig.Resources == prepared.RunFunctionConfig.Resources
-        && request.RunFunctionConfig.Network.Policy is NetworkPolicy.Unspecified or NetworkPolicy.Isolated;
+        && request.RunFunctionConfig.Limits == prepared.RunFunctionConfig.Limits
+        && request.RunFunctionConfig.Network == NetworkPolicy.Isolated;
 
     private async Task PrepareAsync(int i)
     {

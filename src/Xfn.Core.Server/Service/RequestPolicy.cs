@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Remote;
@@ -26,7 +27,7 @@ internal sealed class RequestPolicy
         _allowedImages = [.. options.AllowedImages.Select(i => Normalize(i, DefaultRegistry))];
         try
         {
-            _most = CgroupLimits.From(new ResourceLimits { Memory = options.MaxMemory, Cpu = options.MaxCpu });
+            _most = CgroupLimits.From(new ResourceLimits { MemoryBytes = options.MaxMemoryBytes, Cpus = options.MaxCpus });
         }
         catch (InvalidRequestException ex)
         {
@@ -53,7 +54,7 @@ internal sealed class RequestPolicy
     public void Tell(ServerDefaults? defaults, ILogger logger)
     {
         // With a largest one, that is what those get who ask for none.
-        if (defaults?.MemoryBytes is { } memory && _options.MaxMemory is null)
+        if (defaults?.MemoryBytes is { } memory && _options.MaxMemoryBytes is null)
         {
             if (defaults.MemoryProblem is { } problem)
                 ServerLog.NoDefaultMemory(logger, problem);
@@ -71,9 +72,9 @@ internal sealed class RequestPolicy
     public RunFunctionRequest Apply(RunFunctionRequest request)
     {
         RunFunctionConfig config = request.RunFunctionConfig;
-        if (config.Network.Policy == NetworkPolicy.Runner && !_options.AllowRunnerNetwork)
+        if (config.Network == NetworkPolicy.Runner && !_options.AllowRunnerNetwork)
             throw new RefusedRequestException("cannot give a function the server's network: this server does not allow it. Ask for an isolated network, or ask the server's operator.");
-        ImagePullPolicy pull = request.ImagePullConfig.PullPolicy is ImagePullPolicy.Unspecified ? ImagePullPolicy.IfNotPresent : request.ImagePullConfig.PullPolicy;
+        ImagePullPolicy pull = request.ImagePullConfig.PullPolicy;
         if (!_options.AllowedPullPolicies.Contains(pull))
             throw new RefusedRequestException($"cannot use pull policy '{pull}': this server allows {string.Join(", ", _options.AllowedPullPolicies.Order())}. Ask for one of them.");
 
@@ -81,7 +82,7 @@ internal sealed class RequestPolicy
         return request with
         {
             Image = Check(request.Image).ToString(),
-            RunFunctionConfig = config with { Timeout = Check(config.Timeout), Resources = config.Resources with { Limits = Check(config.Resources.Limits) } },
+            RunFunctionConfig = config with { Timeout = Check(config.Timeout), Limits = Check(config.Limits) },
         };
     }
 
@@ -131,9 +132,9 @@ internal sealed class RequestPolicy
     {
         CgroupLimits asked = CgroupLimits.From(limits);
         if (asked.MemoryBytes > _most.MemoryBytes)
-            throw new RefusedRequestException($"cannot use a memory limit of '{limits.Memory}': this server allows {_options.MaxMemory} at most. Ask for less.");
+            throw new RefusedRequestException($"cannot use a memory limit of {limits.MemoryBytes} bytes: this server allows {_options.MaxMemoryBytes} at most. Ask for less.");
         if (asked.CpuMilli > _most.CpuMilli)
-            throw new RefusedRequestException($"cannot use a cpu limit of '{limits.Cpu}': this server allows {_options.MaxCpu} at most. Ask for less.");
-        return new ResourceLimits { Memory = asked.MemoryBytes is null ? _options.MaxMemory : limits.Memory, Cpu = asked.CpuMilli is null ? _options.MaxCpu : limits.Cpu };
+            throw new RefusedRequestException(string.Create(CultureInfo.InvariantCulture, $"cannot use a limit of {limits.Cpus} processors: this server allows {_options.MaxCpus} at most. Ask for less."));
+        return new ResourceLimits { MemoryBytes = limits.MemoryBytes ?? _options.MaxMemoryBytes, Cpus = limits.Cpus ?? _options.MaxCpus };
     }
 }

@@ -18,9 +18,9 @@ internal static class EtcFiles
     public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork)
     {
         byte[] hosts = Encoding.UTF8.GetBytes($"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n");
-        yield return new(Hosts, ownNetwork || !File.Exists(Hosts) ? hosts : [.. hosts, .. File.ReadAllBytes(Hosts)], FollowsImage: true);
+        yield return new(Hosts, ownNetwork || !File.Exists(Hosts) ? hosts : [.. hosts, .. File.ReadAllBytes(Hosts)], followsImage: true);
         yield return new(Hostname, Encoding.UTF8.GetBytes(hostname + '\n'));
-        yield return new(Mounts, "/proc/mounts"u8.ToArray(), IsLink: true);
+        yield return new(Mounts, "/proc/mounts"u8.ToArray(), isLink: true);
         if (!ownNetwork && File.Exists(ResolvConf))
             yield return new(ResolvConf, File.ReadAllBytes(ResolvConf));
     }

@@ -75,9 +75,9 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         return container;
     }
 
-    private static bool HasOwnNetwork(BundleContext context) => context.Config.Network.Policy switch
+    private static bool HasOwnNetwork(BundleContext context) => context.Config.Network switch
     {
-        NetworkPolicy.Unspecified or NetworkPolicy.Isolated => true,
+        NetworkPolicy.Isolated => true,
         NetworkPolicy.Runner => false,
         var other => throw new InvalidRequestException($"cannot use network policy '{other}': there is none of that number. Use Isolated or Runner."),
     };

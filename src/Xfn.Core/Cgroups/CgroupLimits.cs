@@ -1,3 +1,5 @@
+using Xfn.Core.Options;
+
 namespace Xfn.Core.Cgroups;
 
 /// <summary>What the processes of a run may use together. Null is no limit.</summary>
@@ -32,11 +34,11 @@ internal sealed record CgroupLimits
     /// <param name="limits">The request's.</param>
     /// <param name="pids">The runner's limit of processes.</param>
     /// <param name="pidsAreRequired">Whether that must be enforced by a cgroup.</param>
-    /// <exception cref="InvalidRequestException">A limit is no quantity, or one out of range.</exception>
+    /// <exception cref="InvalidRequestException">A limit is out of range.</exception>
     public static CgroupLimits From(ResourceLimits limits, long pids = BundleOptions.DefaultProcessLimit, bool pidsAreRequired = false) => new()
     {
-        MemoryBytes = string.IsNullOrEmpty(limits.Memory) ? null : ResourceQuantity.ParseMemory(limits.Memory, "memory limit"),
-        CpuMilli = string.IsNullOrEmpty(limits.Cpu) ? null : ResourceQuantity.ParseCpu(limits.Cpu, "cpu limit"),
+        MemoryBytes = limits.MemoryBytes is { } memory ? Quantity.CheckMemory(memory, "memory limit") : null,
+        CpuMilli = limits.Cpus is { } cpus ? Quantity.ToCpuMilli(cpus, "cpu limit") : null,
         Pids = pids,
         PidsAreRequired = pidsAreRequired,
     };

@@ -1,7 +1,7 @@
 namespace Xfn.Core;
 
 /// <summary>An image of the cache.</summary>
-public sealed record CachedImage
+public sealed class CachedImage
 {
     /// <summary>What it is called, in full; empty when this runner's fetcher knows no name that leads to it: see <see cref="IImageFetcher.SourceOf"/>.</summary>
     public required string Reference { get; init; }

@@ -112,7 +112,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         _source = null;
     }
 
-    private XfnException Failed(Exception cause) => new(RunStage.Pull, $"cannot fetch {Name}: {cause.Message} Try again.", cause);
+    private XfnException Failed(Exception cause) => new(RunStage.Pull, $"cannot fetch {Name}: {cause.Message} Try again.", cause) { IsTransient = true };
 
     private InvalidImageException Invalid(string found) =>
         new(RunStage.Pull, $"cannot use {Name}: {found}, expected {blob.Digest} of {blob.Size} bytes. It was changed on the way, or its source is damaged.");

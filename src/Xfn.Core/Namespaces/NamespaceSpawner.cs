@@ -3,11 +3,12 @@ using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
 
-namespace Xfn.Core.Namespaces;
+namespace Xfn.Core;
 
-/// <summary>Makes namespaces with util-linux's <c>unshare</c>: a .NET process has many threads before its first line runs, and the kernel lets only a process of one
-/// thread make a user namespace.</summary>
-internal sealed class NamespaceSpawner : INamespaceSpawner
+/// <summary>Makes namespaces with util-linux's <c>unshare</c>, 2.36 or later: the default.</summary>
+/// <remarks>A .NET process has many threads before its first line runs, and the kernel lets only a process of one
+/// thread make a user namespace.</remarks>
+public sealed class NamespaceSpawner : INamespaceSpawner
 {
     /// <summary><c>--keep-caps</c> lets the program keep its capabilities in the namespace although its ids are not mapped yet; util-linux 2.36 or later has it.</summary>
     private static readonly string[] Flags = ["--user", "--mount", "--pid", "--fork", "--kill-child", "--keep-caps"];
@@ -17,8 +18,10 @@ internal sealed class NamespaceSpawner : INamespaceSpawner
 
     private string? _unshare;
 
+    /// <inheritdoc/>
     public Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(request);
         cancellationToken.ThrowIfCancellationRequested();
         string unshare = _unshare ??= Executables.Find("unshare") ?? throw new ContainerEnvironmentException(
             RunStage.Spawn, "cannot find 'unshare' in PATH. Install util-linux 2.36 or later (Debian: apt-get install util-linux).");

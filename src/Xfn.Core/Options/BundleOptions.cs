@@ -6,9 +6,8 @@ namespace Xfn.Core;
 /// <remarks>The builder checks and copies them when it is made; later changes have no effect.</remarks>
 public sealed class BundleOptions
 {
-    /// <summary>How many processes and threads a function may have where <see cref="ProcessLimit"/> is null: 256. That is
-    /// enough for a program with threads, and too few for a fork bomb to be felt.</summary>
-    public const int DefaultProcessLimit = 256;
+    /// <summary>Enough for a program with threads, and too few for a fork bomb to be felt.</summary>
+    internal const int DefaultProcessLimit = 256;
 
     /// <summary>Gets or sets the size, in bytes, of a writable layer over the image's files. It lives in memory and goes
     /// with the run. From 64 KiB to 1 TiB, or 0, the default, for a read-only root.</summary>
@@ -33,9 +32,9 @@ public sealed class BundleOptions
     /// self-extracting programs and run-times that unpack native libraries need it.</summary>
     public bool TmpExecutable { get; set; } = true;
 
-    /// <summary>Gets or sets how many processes and threads a function may have at once. The few of the runner's own that
-    /// start it count too. From 16 to 4,194,304; a number that cannot be enforced is an error. Null, the default, for
-    /// <see cref="DefaultProcessLimit"/> where that can be enforced.</summary>
+    /// <summary>Gets or sets how many processes and threads a function may have at once. The few of the runner's own
+    /// that start it count too. From 16 to 4,194,304; a number that cannot be enforced is an error. Null, the default,
+    /// for 256 where that can be enforced.</summary>
     /// <remarks>A cgroup enforces it where one can be made. So does a resource limit, which counts per user namespace
     /// since Linux 5.14, and to which the kernel does not hold root of the machine.</remarks>
     public int? ProcessLimit { get; set; }
@@ -86,6 +85,15 @@ public sealed class BundleOptions
 }
 
 /// <summary>A file or directory of this machine that a function sees, read-only.</summary>
-/// <param name="Source">Its absolute path on this machine. The function's root must be able to reach it: every directory above it open to all. No other file system may be mounted in it.</param>
-/// <param name="Destination">Its absolute path in the function's root, outside of <c>/proc</c>, <c>/sys</c> and <c>/dev</c>.</param>
-public sealed record ReadOnlyMount(string Source, string Destination);
+/// <param name="source">Its absolute path on this machine.</param>
+/// <param name="destination">Its absolute path in the function's root.</param>
+public sealed class ReadOnlyMount(string source, string destination)
+{
+    /// <summary>Its absolute path on this machine. The container's root must be able to reach it: every directory above
+    /// it is open to all. No other file system may be mounted in it.</summary>
+    public string Source => source;
+
+    /// <summary>Its absolute path in the function's root, outside of <c>/proc</c>, <c>/sys</c> and
+    /// <c>/dev</c>.</summary>
+    public string Destination => destination;
+}

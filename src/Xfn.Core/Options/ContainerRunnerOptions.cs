@@ -11,8 +11,7 @@ namespace Xfn.Core;
 /// and return the options, so that calls can follow each other.</remarks>
 public sealed class ContainerRunnerOptions
 {
-    /// <summary>How many bytes <see cref="MaxStdioBytes"/> is by default: 100 MiB.</summary>
-    public const long DefaultMaxStdioBytes = 100 << 20;
+    internal const long DefaultMaxStdioBytes = 100 << 20;
 
     /// <summary>Gets or sets the machine's user id that is root inside containers, where this process may choose (with
     /// CAP_SETUID and CAP_SETGID). From 1 to 4,294,901,759: the 65,536 ids from there on are mapped, and must be nobody
@@ -47,11 +46,10 @@ public sealed class ContainerRunnerOptions
     /// logged.</remarks>
     public long? CacheLimit { get; set; }
 
-    /// <summary>Gets or sets the memory limit of runs that ask for none, as a Kubernetes quantity from 1Mi to 4Pi, such as
-    /// <c>512Mi</c>. A run fails where the limit cannot be enforced. Null, the default, for none: such a function may then
-    /// take all of the machine's memory. A server sets one by itself
-    /// (<c>ContainerRunnerServiceOptions.UseDefaultLimits</c>).</summary>
-    public string? DefaultMemory { get; set; }
+    /// <summary>Gets or sets the memory limit, in bytes, of runs that ask for none. From 1 MiB to 4 PiB. A run fails
+    /// where the limit cannot be enforced. Null, the default, for none: such a function may then take all of the
+    /// machine's memory. A server sets one by itself (<c>ContainerRunnerServiceOptions.UseDefaultLimits</c>).</summary>
+    public long? DefaultMemoryBytes { get; set; }
 
     /// <summary>Gets or sets the registry of images that name none, as <c>HOST[:PORT]</c>.
     /// <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
@@ -73,9 +71,8 @@ public sealed class ContainerRunnerOptions
     /// <summary>Gets or sets the path of xfn-spark. Null, the default, for the one that comes with the package.</summary>
     public string? SparkPath { get; set; }
 
-    /// <summary>Gets or sets how many bytes of input, and how many of each output stream, a run may have that holds them in
-    /// memory. Stderr is bounded by it in every run. From 1 to 2,147,483,591; <see cref="DefaultMaxStdioBytes"/> by
-    /// default.</summary>
+    /// <summary>Gets or sets how many bytes of input, and how many of each output stream, a run may have that holds
+    /// them in memory. Stderr is bounded by it in every run. From 1 to 2,147,483,591; 100 MiB by default.</summary>
     public long MaxStdioBytes { get; set; } = DefaultMaxStdioBytes;
 
     /// <summary>Gets or sets how many runs go on at once. Others wait, in the order in which they came. At least 1; four a
@@ -103,14 +100,15 @@ public sealed class ContainerRunnerOptions
     /// <see cref="BundleOptions"/> by default.</summary>
     public BundleOptions Bundle { get; set; } = new();
 
-    /// <summary>Gets or sets where images come from. It is not disposed with the runner. Null, the default, for registries,
-    /// and for this machine's OCI layouts and archives.</summary>
+    /// <summary>Gets or sets where images come from. It is not disposed with the runner. Null, the default, for a
+    /// <see cref="DefaultImageFetcher"/>.</summary>
     public IImageFetcher? ImageFetcher { get; set; }
 
     /// <summary>Gets or sets what makes bundles. Null, the default, for <see cref="RuntimeBundleBuilder"/>.</summary>
     public IBundleBuilder? BundleBuilder { get; set; }
 
-    /// <summary>Gets or sets what makes namespaces. Null, the default, for util-linux's unshare.</summary>
+    /// <summary>Gets or sets what makes namespaces. Null, the default, for a
+    /// <see cref="Xfn.Core.NamespaceSpawner"/>.</summary>
     public INamespaceSpawner? NamespaceSpawner { get; set; }
 
     /// <summary>Gets or sets what makes the pipes of a run. Null, the default, for <see cref="StdioPipes"/>.</summary>
@@ -219,6 +217,8 @@ public sealed class ContainerRunnerOptions
         OptionCheck.NotBlank(EphemeralCacheParent ?? CacheDirectory, nameof(EphemeralCacheParent));
         OptionCheck.NotBlank(Runtime ?? CacheDirectory, nameof(Runtime));
         OptionCheck.AtLeast(nameof(CacheLimit), CacheLimit, 0);
+        if (DefaultMemoryBytes is { } memory)
+            OptionCheck.Range(nameof(DefaultMemoryBytes), memory, Quantity.MinMemoryBytes, Quantity.MaxMemoryBytes);
         OptionCheck.Range(nameof(MaxStdioBytes), MaxStdioBytes, 1, Array.MaxLength);
         OptionCheck.AtLeast<int>(nameof(MaxConcurrency), MaxConcurrency, 1);
         OptionCheck.AtLeast<int>(nameof(MaxQueuedRuns), MaxQueuedRuns, 0);
@@ -232,7 +232,8 @@ public sealed class ContainerRunnerOptions
         copy.UnpackLimits = OptionCheck.NotNull(UnpackLimits, nameof(UnpackLimits)).CheckedCopy();
         copy.Registry = OptionCheck.NotNull(Registry, nameof(Registry)).CheckedCopy($"{nameof(Registry)}:");
         copy.Bundle = OptionCheck.NotNull(Bundle, nameof(Bundle)).Copy();
-        (copy.Registry.Logger, copy.Registry.TimeProvider) = (OptionCheck.NotNull(Logger, nameof(Logger)), OptionCheck.NotNull(TimeProvider, nameof(TimeProvider)));
+        OptionCheck.NotNull(Logger, nameof(Logger));
+        OptionCheck.NotNull(TimeProvider, nameof(TimeProvider));
         return copy;
     }
 

@@ -88,6 +88,8 @@ internal static class OptionBinder
             return bool.TryParse(Text(setting), out bool flag) ? flag : throw Refused(setting, "it is neither true nor false", "Write one of them");
         if (scalar == typeof(long))
             return Number(Alone(setting), long.MaxValue);
+        if (scalar == typeof(double))
+            return Use(setting, text => Quantity.ParseCpus(text, "number"));
         if (scalar == typeof(int))
             return (int)Number(Alone(setting), int.MaxValue);
         if (scalar == typeof(uint))
@@ -123,7 +125,7 @@ internal static class OptionBinder
     private static string Value(Setting setting) => setting.Value ?? throw Refused(setting, "it has no value", "Give it one, or leave it out");
 
     private static long Number(Setting setting, long most) =>
-        ByteSize.TryParse(Value(setting), out long number) && number <= most
+        Quantity.TryParse(Value(setting), out long number) && number <= most
             ? number : throw Refused(setting, "it is no number in its range", $"Write a number up to {most}, such as 1000 or 64Mi");
 
     private static uint Id(Setting setting) =>
@@ -156,7 +158,7 @@ internal static class OptionBinder
         {
             return use(Text(setting));
         }
-        catch (ArgumentException ex)
+        catch (Exception ex) when (ex is ArgumentException or InvalidRequestException)
         {
             throw new ArgumentException($"cannot use option {setting.Path}: {ex.Message}", ex);
         }

@@ -23,7 +23,7 @@ public sealed class PruneOptions
 }
 
 /// <summary>What was removed from the cache.</summary>
-public sealed record PruneReport
+public sealed class PruneReport
 {
     /// <summary>How many images; those of which the cache had a part only do not count.</summary>
     public required int ImagesRemoved { get; init; }

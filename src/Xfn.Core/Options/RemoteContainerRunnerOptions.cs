@@ -42,8 +42,8 @@ public sealed class RemoteContainerRunnerOptions
     /// the default, where that file has the key as well.</summary>
     public string? ClientCertificateKeyFile { get; set; }
 
-    /// <summary>Gets or sets how many bytes of input and of output a run may have. From 1 to 2,000,000,000, and no more than
-    /// the server allows; <see cref="ContainerRunnerOptions.DefaultMaxStdioBytes"/> by default.</summary>
+    /// <summary>Gets or sets how many bytes of input and of output a run may have. From 1 to 2,000,000,000, and no more
+    /// than the server allows; 100 MiB by default.</summary>
     public long MaxStdioBytes { get; set; } = ContainerRunnerOptions.DefaultMaxStdioBytes;
 
     /// <summary>Gets or sets how long a run may take besides its timeout: waiting for a place, pulling the image, and the way

@@ -4,20 +4,21 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core;
 
-/// <summary>Pipes for a function's standard streams, owned by its mapped root where that may be set, so that it can open <c>/dev/stdin</c> and its like anew.</summary>
-/// <remarks>The other process makes them, for a program that is started by way of another cannot be handed descriptors from here; this side opens them through
-/// <c>/proc</c>. Named pipes would not do: opening one anew waits for a writer, and the runner may have closed stdin by then. Reading and writing block no thread.</remarks>
+/// <summary>Opens a function's pipes through <c>/proc</c>: the default.</summary>
+/// <remarks>The function's root owns the pipes where that may be set, so that it can open <c>/dev/stdin</c> and its
+/// like anew. Reading and writing block no thread.</remarks>
 public sealed class StdioPipes : IStdioPiper
 {
     /// <inheritdoc/>
     public Stdio Open(StdioDescriptors pipes)
     {
+        ArgumentNullException.ThrowIfNull(pipes);
         AnonymousPipeClientStream? stdin = null, stdout = null;
         try
         {
             stdin = Open(pipes, pipes.Stdin, PipeDirection.Out);
             stdout = Open(pipes, pipes.Stdout, PipeDirection.In);
-            return new Pipes(stdin, stdout, Open(pipes, pipes.Stderr, PipeDirection.In));
+            return new Stdio(stdin, stdout, Open(pipes, pipes.Stderr, PipeDirection.In));
         }
         catch
         {
@@ -42,14 +43,5 @@ public sealed class StdioPipes : IStdioPiper
         // Allowed to root; with anybody else the mode, which lets everybody in who can name the pipe, is what lets the function open it anew.
         Posix.TryChangeOwner(pipe, pipes.Uid, pipes.Gid);
         return new AnonymousPipeClientStream(direction, pipe);
-    }
-
-    private sealed class Pipes(Stream stdin, Stream stdout, Stream stderr) : Stdio
-    {
-        public override Stream Stdin => stdin;
-
-        public override Stream Stdout => stdout;
-
-        public override Stream Stderr => stderr;
     }
 }

@@ -56,9 +56,12 @@ internal static class EnvironmentChecker
 
     /// <summary>A check that is not, but does not keep functions from running.</summary>
     internal static EnvironmentCheck Warning(string name, EnvironmentDiagnosis diagnosis, string wanted) =>
-        new() { Name = name, Status = EnvironmentStatus.Warning, Found = diagnosis.Found, Wanted = wanted, Remedy = diagnosis.Remedy };
+        NotAsWanted(EnvironmentStatus.Warning, name, diagnosis, wanted);
 
     /// <summary>A check that keeps functions from running.</summary>
     internal static EnvironmentCheck Failed(string name, EnvironmentDiagnosis diagnosis, string wanted) =>
-        Warning(name, diagnosis, wanted) with { Status = EnvironmentStatus.Failed };
+        NotAsWanted(EnvironmentStatus.Failed, name, diagnosis, wanted);
+
+    private static EnvironmentCheck NotAsWanted(EnvironmentStatus status, string name, EnvironmentDiagnosis diagnosis, string wanted) =>
+        new() { Name = name, Status = status, Found = diagnosis.Found, Wanted = wanted, Remedy = diagnosis.Remedy };
 }

@@ -1,7 +1,7 @@
 namespace Xfn.Core;
 
 /// <summary>What was found when this machine was asked whether it can run functions.</summary>
-public sealed record EnvironmentReport
+public sealed class EnvironmentReport
 {
     /// <summary>Each thing that was looked at, the most fundamental first.</summary>
     public required IReadOnlyList<EnvironmentCheck> Checks { get; init; }
@@ -11,7 +11,7 @@ public sealed record EnvironmentReport
 }
 
 /// <summary>One thing that running functions needs or is better for.</summary>
-public sealed record EnvironmentCheck
+public sealed class EnvironmentCheck
 {
     /// <summary>What was looked at, in a few words.</summary>
     public required string Name { get; init; }

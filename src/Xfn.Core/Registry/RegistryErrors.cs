@@ -40,7 +40,7 @@ internal static class RegistryErrors
             _ => Other($"answered {status}{words.Quote}{Wait()}. Try again later or ask the registry's operator."),
         };
 
-        XfnException Other(string answered) => new(target.Stage, $"{cannot} {answered}", cause);
+        XfnException Other(string answered) => new(target.Stage, $"{cannot} {answered}", cause) { IsTransient = RetryHandler.IsPassing(cause) };
         string Wait() => RetryHandler.RetryAfter(response, time) is { } wait ? $", to be asked again after {Math.Ceiling(wait.TotalSeconds)} seconds" : "";
     }
 
@@ -50,7 +50,7 @@ internal static class RegistryErrors
         var cause = new RegistryException(request, cause: e);
         (string found, string remedy) = Explain(e);
         string who = Causes(e).Any(c => c is RefusedUrlException) ? $"registry '{target.Endpoint.Authority}'" : Who(request, target);
-        return new XfnException(target.Stage, $"cannot reach {who} for {target}{Tries(cause)}: {found}. {remedy}", cause);
+        return new XfnException(target.Stage, $"cannot reach {who} for {target}{Tries(cause)}: {found}. {remedy}", cause) { IsTransient = RetryHandler.IsPassing(cause) };
     }
 
     public static (string Found, string Remedy) Explain(Exception e) => Causes(e).Select(ExplainOne).FirstOrDefault(x => x is not null)

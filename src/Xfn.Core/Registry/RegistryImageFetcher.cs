@@ -1,14 +1,13 @@
 using System.Net;
 using System.Net.Http.Headers;
-using Xfn.Core.Registry;
 using Xfn.Core.Sources;
 
-namespace Xfn.Core;
+namespace Xfn.Core.Registry;
 
 /// <summary>Fetches from registries that speak the distribution protocol.</summary>
 /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull">distribution-spec, Pull</see>. Safe for
 /// concurrent use; one is enough for a process.</remarks>
-public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
+internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
 {
     private static readonly string[] ManifestTypes =
         [MediaTypes.OciIndex, MediaTypes.OciManifest, MediaTypes.DockerManifestList, MediaTypes.DockerManifest];
@@ -227,7 +226,7 @@ public sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     };
 
     private static Digest StatedDigest(HttpResponseMessage response) =>
-        response.Headers.TryGetValues("Docker-Content-Digest", out IEnumerable<string>? values) && Digest.TryParse(values.FirstOrDefault(), null, out Digest digest)
+        response.Headers.TryGetValues("Docker-Content-Digest", out IEnumerable<string>? values) && Digest.TryParse(values.FirstOrDefault(), out Digest digest)
             ? digest
             : default;
 }

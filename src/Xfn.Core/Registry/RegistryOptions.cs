@@ -12,13 +12,6 @@ namespace Xfn.Core;
 /// <remarks>What takes them checks and copies them when it is made; later changes have no effect.</remarks>
 public sealed class RegistryOptions
 {
-    /// <summary>Gets or sets where to log retries, mirrors that fail and credentials that are looked up; never a secret.
-    /// Nowhere by default.</summary>
-    public ILogger Logger { get; set; } = NullLogger.Instance;
-
-    /// <summary>Gets or sets the clock of retries, timeouts and token lifetimes. The system's by default.</summary>
-    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
-
     /// <summary>Gets or sets a handler that replaces the connections. It is not disposed, and must not follow redirects
     /// itself. Certificates, proxies, and refusing names that redirects lead to and that resolve to private addresses, are
     /// then its own matter. Null, the default, for none.</summary>
@@ -72,6 +65,10 @@ public sealed class RegistryOptions
     /// before it is given up. There is no limit on a whole download. More than 0; 60 seconds by default.</summary>
     public TimeSpan NoProgressTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
+    internal ILogger Logger { get; set; } = NullLogger.Instance;
+
+    internal TimeProvider TimeProvider { get; set; } = TimeProvider.System;
+
     /// <summary>The first interval between retries.</summary>
     internal TimeSpan RetryDelay { get; set; } = TimeSpan.FromMilliseconds(200);
 
@@ -96,8 +93,6 @@ public sealed class RegistryOptions
     internal RegistryOptions CheckedCopy(string path = "")
     {
         var copy = (RegistryOptions)MemberwiseClone();
-        OptionCheck.NotNull(Logger, path + nameof(Logger));
-        OptionCheck.NotNull(TimeProvider, path + nameof(TimeProvider));
         OptionCheck.AtLeast<int>(path + nameof(MaxRetries), MaxRetries, 0);
         OptionCheck.MoreThanZero(path + nameof(NoProgressTimeout), NoProgressTimeout);
         copy.InsecureRegistries = OptionCheck.NotNull(InsecureRegistries, path + nameof(InsecureRegistries)).ToHashSet();

@@ -81,10 +81,13 @@ internal sealed class RetryHandler : DelegatingHandler
     private static bool IsPassing(Outcome<HttpResponseMessage> outcome, TimeProvider time) => outcome switch
     {
         { Result: { } response } => IsPassing(response.StatusCode) && !(RetryAfter(response, time) > LongestWait),
-        { Exception: TimeoutException } => true,
-        { Exception: HttpRequestException or IOException } => IsPassing(outcome.Exception),
+        { Exception: { } failure } => IsPassing(failure),
         _ => false,
     };
+
+    /// <summary>Whether what failed may succeed the next time.</summary>
+    public static bool IsPassing(RegistryException failure) =>
+        failure.StatusCode is { } status ? IsPassing(status) : failure.InnerException is { } cause && IsPassing(cause);
 
     /// <remarks>202 is what a registry says that fetches from another one first, and has not done so.</remarks>
     private static bool IsPassing(HttpStatusCode status) => status
@@ -93,6 +96,8 @@ internal sealed class RetryHandler : DelegatingHandler
 
     private static bool IsPassing(Exception e)
     {
+        if (e is not (TimeoutException or HttpRequestException or IOException))
+            return false;
         for (Exception? cause = e; cause is not null; cause = cause.InnerException)
         {
             switch (cause)

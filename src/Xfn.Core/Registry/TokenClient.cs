@@ -161,7 +161,7 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
     }
 
     private static XfnException Failure(Uri registry, string found, string remedy = "Ask the registry's operator.", RegistryException? cause = null) =>
-        new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}", cause);
+        new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}", cause) { IsTransient = cause is not null && RetryHandler.IsPassing(cause) };
 }
 
 internal sealed class TokenResponse

@@ -30,7 +30,7 @@ internal static class RemoteErrors
         {
             return (told, failure.StatusCode switch
             {
-                _ when told is RunnerBusyException => RetryScope.Elsewhere,
+                _ when told.IsTransient => RetryScope.Elsewhere,
 
                 // One machine that lacks something ought not to fail its share of a fleet's runs.
                 _ when told is ContainerEnvironmentException { Stage: < RunStage.Start } => RetryScope.Elsewhere,

@@ -10,6 +10,7 @@ internal static class WireErrors
     public const string Error = "xfn-error";
 
     private const string Stage = "xfn-stage";
+    private const string Transient = "xfn-transient";
     private const string ExitCode = "xfn-exit-code";
     private const string Signal = "xfn-signal";
     private const string OutOfMemory = "xfn-out-of-memory";
@@ -33,6 +34,8 @@ internal static class WireErrors
         message = writer.TakeMessage(message ?? error.Message, budget / MessageShare);
         writer.Add(Error, name);
         writer.Add(Stage, StageName(error.Stage));
+        if (error.IsTransient)
+            writer.Add(Transient, "true");
         if (error is FunctionFailedException failed)
             Write(writer, failed, budget);
         return new RpcException(new Status(code, message), writer.Trailers, message);
@@ -83,7 +86,7 @@ internal static class WireErrors
             },
 
             // A newer server's error too is one.
-            _ => new XfnException(stage, message),
+            _ => new XfnException(stage, message) { IsTransient = trailers.GetValue(Transient) == "true" },
         };
     }
 

@@ -1,10 +1,12 @@
 using Google.Protobuf;
-using Google.Protobuf.WellKnownTypes;
+using Xfn.Core.Options;
+using WireDuration = Google.Protobuf.WellKnownTypes.Duration;
 
 namespace Xfn.Core.Remote;
 
 /// <summary>Requests and responses, to and from the messages of the wire.</summary>
-/// <remarks>What a message leaves out is null, empty or unspecified in the record, never replaced by a default: defaults are the runner's.</remarks>
+/// <remarks>What a message leaves out, or sends as 0 or empty, is the record's default: null for what is the runner's
+/// to choose.</remarks>
 internal static class WireMessages
 {
     private const int NanosecondsPerTick = 100;
@@ -27,16 +29,20 @@ internal static class WireMessages
             Input = UnsafeByteOperations.UnsafeWrap(request.Input),
             ImagePullConfig = new Protocol.ImagePullConfig
             {
-                PullPolicy = (Protocol.ImagePullPolicy)Defined(request.ImagePullConfig.PullPolicy, "pull policy"),
+                PullPolicy = (Protocol.ImagePullPolicy)(Defined(request.ImagePullConfig.PullPolicy, "pull policy") + 1),
                 Auth = ToMessage(request.ImagePullConfig.Auth),
             },
             RunFunctionConfig = new Protocol.RunFunctionConfig
             {
                 Resources = new Protocol.ResourceConfig
                 {
-                    Limits = new Protocol.ResourceLimits { Memory = config.Resources.Limits.Memory ?? "", Cpu = config.Resources.Limits.Cpu ?? "" },
+                    Limits = new Protocol.ResourceLimits
+                    {
+                        Memory = config.Limits.MemoryBytes is { } memory ? $"{Quantity.CheckMemory(memory, "memory limit")}" : "",
+                        Cpu = config.Limits.Cpus is { } cpus ? $"{Quantity.ToCpuMilli(cpus, "cpu limit")}m" : "",
+                    },
                 },
-                Network = new Protocol.NetworkConfig { Policy = (Protocol.NetworkPolicy)Defined(config.Network.Policy, "network policy") },
+                Network = new Protocol.NetworkConfig { Policy = (Protocol.NetworkPolicy)(Defined(config.Network, "network policy") + 1) },
             },
         };
         if (config.Timeout is { } timeout)
@@ -44,7 +50,7 @@ internal static class WireMessages
             // On the wire 0 means the default, so what is none must not get there.
             if (timeout <= TimeSpan.Zero)
                 throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0.");
-            message.RunFunctionConfig.Timeout = Duration.FromTimeSpan(timeout);
+            message.RunFunctionConfig.Timeout = WireDuration.FromTimeSpan(timeout);
         }
 
         return message;
@@ -61,20 +67,13 @@ internal static class WireMessages
         Input = message.Input.Memory,
         ImagePullConfig = new ImagePullConfig
         {
-            PullPolicy = Defined((ImagePullPolicy)(message.ImagePullConfig?.PullPolicy ?? 0), "pull policy"),
+            PullPolicy = FromWire<ImagePullPolicy>((int?)message.ImagePullConfig?.PullPolicy, "pull policy"),
             Auth = FromMessage(message.ImagePullConfig?.Auth),
         },
         RunFunctionConfig = new RunFunctionConfig
         {
-            Resources = new ResourceConfig
-            {
-                Limits = new ResourceLimits
-                {
-                    Memory = NullIfEmpty(message.RunFunctionConfig?.Resources?.Limits?.Memory),
-                    Cpu = NullIfEmpty(message.RunFunctionConfig?.Resources?.Limits?.Cpu),
-                },
-            },
-            Network = new NetworkConfig { Policy = Defined((NetworkPolicy)(message.RunFunctionConfig?.Network?.Policy ?? 0), "network policy") },
+            Limits = FromMessage(message.RunFunctionConfig?.Resources?.Limits),
+            Network = FromWire<NetworkPolicy>((int?)message.RunFunctionConfig?.Network?.Policy, "network policy"),
             Timeout = FromMessage(message.RunFunctionConfig?.Timeout),
         },
     };
@@ -112,7 +111,7 @@ internal static class WireMessages
         RegistryToken = NullIfEmpty(auth.RegistryToken),
     };
 
-    private static TimeSpan? FromMessage(Duration? duration)
+    private static TimeSpan? FromMessage(WireDuration? duration)
     {
         // 0 is what a client sends that has no timeout to send.
         if (duration is null or { Seconds: 0, Nanos: 0 })
@@ -127,10 +126,25 @@ internal static class WireMessages
     }
 
     private static T Defined<T>(T value, string name)
-        where T : struct, System.Enum =>
-        System.Enum.IsDefined(value)
-            ? value
-            : throw new InvalidRequestException($"cannot use {name} '{value}': expected one of {string.Join(", ", System.Enum.GetNames<T>())}.");
+        where T : struct, System.Enum => System.Enum.IsDefined(value) ? value : throw Undefined<T>(value, name);
+
+    /// <summary>The wire has one value more, the first, for the default: unspecified.</summary>
+    private static T FromWire<T>(int? number, string name)
+        where T : struct, System.Enum
+    {
+        int index = number is null or 0 ? 0 : number.Value - 1;
+        var value = (T)System.Enum.ToObject(typeof(T), index);
+        return System.Enum.IsDefined(value) ? value : throw Undefined<T>(number, name);
+    }
+
+    private static InvalidRequestException Undefined<T>(object? value, string name)
+        where T : struct, System.Enum => new($"cannot use {name} '{value}': expected one of {string.Join(", ", System.Enum.GetNames<T>())}.");
+
+    private static ResourceLimits FromMessage(Protocol.ResourceLimits? limits) => new()
+    {
+        MemoryBytes = limits is { Memory.Length: > 0 } ? Quantity.ParseMemory(limits.Memory, "memory limit") : null,
+        Cpus = limits is { Cpu.Length: > 0 } ? Quantity.ParseCpus(limits.Cpu, "cpu limit") : null,
+    };
 
     private static string? NullIfEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;
 }

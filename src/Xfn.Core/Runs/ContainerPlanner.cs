@@ -41,7 +41,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
     public async ValueTask<SparkRun> PlanAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
     {
-        SparkRun run = image.Plan is { } kept && kept.Network == plan.Request.RunFunctionConfig.Network.Policy
+        SparkRun run = image.Plan is { } kept && kept.Network == plan.Request.RunFunctionConfig.Network
             ? kept.Run
             : Describe(plan, image, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
         return await FlattenAsync(image, run, cancellationToken).ConfigureAwait(false) is { } flattened
@@ -87,7 +87,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             ? run with { Container = SparkFrame.Write(SparkContainers.From(container))[SparkFrame.HeaderBytes..] }
             : run with { Runtime = runtime.Path, RuntimeFlags = runtime.IsCrun ? _crunFlags : [], RuntimeConfig = RuntimeConfigWriter.Write(container, takesFilter: runtime.IsCrun) };
         if (runtime == _runtime && bundles.IsStable(context))
-            image.Plan = new StablePlan(plan.Request.RunFunctionConfig.Network.Policy, run);
+            image.Plan = new StablePlan(plan.Request.RunFunctionConfig.Network, run);
         return run;
     }
 

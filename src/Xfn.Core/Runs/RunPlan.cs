@@ -18,8 +18,8 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
             throw new InvalidRequestException($"cannot use timeout '{timeout}': expected more than 0 and at most {LongestTimeout.TotalDays} days.");
         CheckInput(request.Input, settings);
         Check(request.ImagePullConfig);
-        CheckDefined(request.RunFunctionConfig.Network.Policy, "network policy");
-        CgroupLimits limits = CgroupLimits.From(request.RunFunctionConfig.Resources.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup);
+        CheckDefined(request.RunFunctionConfig.Network, "network policy");
+        CgroupLimits limits = CgroupLimits.From(request.RunFunctionConfig.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup);
         if (limits.MemoryBytes is null)
             limits = limits with { MemoryBytes = settings.DefaultMemoryBytes, MemoryIsOptional = !settings.DefaultMemoryIsRequired };
         return new RunPlan(reference, request, timeout, limits);

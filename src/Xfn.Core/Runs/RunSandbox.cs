@@ -38,7 +38,7 @@ internal sealed class RunSandbox : IReady, ISandbox
         Cgroup? cgroup = null;
         try
         {
-            stdio = piper.Open(process.Stdio);
+            stdio = piper.Open(process.Stdio!);
             release = process.OpenRelease();
             cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", limits);
             cgroup.Add(process.ProcessId);

@@ -1,5 +1,4 @@
 using Xfn.Core.Bundles;
-using Xfn.Core.Cgroups;
 using Xfn.Core.Diagnostics;
 using Xfn.Core.Namespaces;
 
@@ -11,7 +10,7 @@ namespace Xfn.Core.Runs;
 internal sealed record RunnerSettings(ContainerRunnerOptions Options, IdMapping Mapping)
 {
     /// <summary>The memory limit of runs that ask for none; null for none.</summary>
-    public long? DefaultMemoryBytes { get; init; } = ParseMemory(Options.DefaultMemory);
+    public long? DefaultMemoryBytes { get; init; } = Options.DefaultMemoryBytes;
 
     /// <summary>Whether that was asked for, and not only thought best: it must hold then.</summary>
     public bool DefaultMemoryIsRequired { get; init; } = true;
@@ -48,18 +47,6 @@ internal sealed record RunnerSettings(ContainerRunnerOptions Options, IdMapping 
         CacheDirectory = options.CacheDirectory,
         HasLayers = mapping => options.EphemeralCacheParent is null && Cache.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
     };
-
-    private static long? ParseMemory(string? memory)
-    {
-        try
-        {
-            return memory is null ? null : ResourceQuantity.ParseMemory(memory, "option DefaultMemory");
-        }
-        catch (InvalidRequestException ex)
-        {
-            throw new ArgumentException(ex.Message, nameof(memory), ex);
-        }
-    }
 
     /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>
     private static bool IsHeldByResourceLimit(ContainerRunnerOptions options, IdMapping mapping) =>

@@ -1,11 +1,10 @@
-using Xfn.Core.Sources;
 
-namespace Xfn.Core;
+namespace Xfn.Core.Sources;
 
 /// <summary>Fetches from files that others exported: <c>oci-archive:PATH[:NAME][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c> by <c>docker save</c>;
 /// plain, or compressed with gzip, zstd, xz or bzip2.</summary>
 /// <remarks>What the file holds decides, whichever of the two it is called; of a file that is both, the one that it is called. Nothing is extracted: what is wanted is read out of the file, a compressed one from its beginning each time.</remarks>
-public sealed class ArchiveImageFetcher : IImageFetcher
+internal sealed class ArchiveImageFetcher : IImageFetcher
 {
     private const int MaxKept = 8;
 

@@ -1,21 +1,26 @@
 namespace Xfn.Core;
 
 /// <summary>A file of a layer that is made in memory. Directories that lead to it need not be given.</summary>
-/// <param name="Path">Where it lies in the image, with or without a slash in front; one at the end makes it a directory.</param>
-public sealed record LayerFile(string Path)
+/// <param name="path">Where it lies in the image, with or without a slash in front. A slash at the end makes it a
+/// directory.</param>
+public sealed class LayerFile(string path)
 {
-    /// <summary>Its content.</summary>
+    /// <summary>Where it lies in the image, with or without a slash in front. A slash at the end makes it a
+    /// directory.</summary>
+    public string Path => path;
+
+    /// <summary>Its content. Empty by default.</summary>
     public ReadOnlyMemory<byte> Content { get; init; }
 
     /// <summary>Its permissions; 0755 by default, so that a program can be run.</summary>
     public UnixFileMode Mode { get; init; } = (UnixFileMode)0x1ED;
 
-    /// <summary>Its owner.</summary>
+    /// <summary>The user id of its owner. 0 by default.</summary>
     public int Uid { get; init; }
 
-    /// <summary>Its group.</summary>
+    /// <summary>The id of its group. 0 by default.</summary>
     public int Gid { get; init; }
 
-    /// <summary>What it links to, if it is a symbolic link.</summary>
+    /// <summary>The path that it leads to, as a symbolic link. Null, the default, for a file that is none.</summary>
     public string? SymbolicLink { get; init; }
 }

@@ -2,13 +2,12 @@ using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
-using Xfn.Core.Sources;
 
-namespace Xfn.Core;
+namespace Xfn.Core.Sources;
 
 /// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:NAME][@DIGEST]</c>.</summary>
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
-public sealed class OciLayoutImageFetcher : IImageFetcher
+internal sealed class OciLayoutImageFetcher : IImageFetcher
 {
     private const string IndexName = "index.json";
 

@@ -29,7 +29,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     public int ProcessId { get; private set; }
 
     /// <summary>The pipes that it made for a function, in mode <c>run</c>.</summary>
-    public StdioDescriptors Stdio { get; private set; }
+    public StdioDescriptors? Stdio { get; private set; }
 
     /// <summary>The descriptor by which a prepared container is released; -1 in other modes.</summary>
     private int ReleaseDescriptor { get; set; } = -1;
@@ -81,7 +81,15 @@ internal sealed class SparkProcess : IAsyncDisposable
         SparkHello hello = await ReceiveAsync<SparkHello>(RunStage.Spawn, cancellationToken).ConfigureAwait(false);
         ProcessId = hello.ProcessId;
         ReleaseDescriptor = hello.Release;
-        Stdio = new StdioDescriptors(hello.ProcessId, hello.Stdin, hello.Stdout, hello.Stderr, Mapping.Uids[0].Outside, Mapping.Gids[0].Outside);
+        Stdio = new StdioDescriptors
+        {
+            ProcessId = hello.ProcessId,
+            Stdin = hello.Stdin,
+            Stdout = hello.Stdout,
+            Stderr = hello.Stderr,
+            Uid = Mapping.Uids[0].Outside,
+            Gid = Mapping.Gids[0].Outside,
+        };
         RaiseOomScore();
         await _namespace.MapIdsAsync(ProcessId, cancellationToken).ConfigureAwait(false);
     }

@@ -1,3 +1,5 @@
+using Xfn.Core.Sources;
+
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
 /// <summary>Reads OCI layouts, and gives nothing more of a layer after some bytes.</summary>

@@ -20,9 +20,10 @@ internal sealed class ParityTests : ServedFixture
             .. new[] { RunStage.Resolve, RunStage.Pull, RunStage.Unpack, RunStage.Bundle, RunStage.Start }.Select(stage => new InvalidImageException(stage, "cannot use image 'x': damaged.")),
             .. new[] { RunStage.Validate, RunStage.Spawn, RunStage.Start }.Select(stage => new ContainerEnvironmentException(stage, "cannot make a namespace: refused.")),
             .. Enum.GetValues<RunStage>().Select(stage => new XfnException(stage, $"cannot go on with {stage}.")),
+            new XfnException(RunStage.Pull, "cannot reach registry 'x': it is down. Try again later.") { IsTransient = true },
             new FunctionExitedException("function 'x' exited with status 3: no.") { ExitCode = 3, StderrTail = "one\ntwo\n", Output = "half an answer"u8.ToArray(), Statistics = FullStatistics.Value },
             new FunctionExitedException("function 'x' was ended by signal 9.") { ExitCode = 137, Signal = 9, OutOfMemory = true },
-            new FunctionExitedException("function 'x' exited with status 255.") { ExitCode = 255, StderrTail = new string('ä', RunStatistics.StderrTailBytes / 2) },
+            new FunctionExitedException("function 'x' exited with status 255.") { ExitCode = 255, StderrTail = new string('ä', (64 << 10) / 2) },
             new FunctionTimedOutException("function 'x' ran longer than 1 s.") { Timeout = TimeSpan.FromSeconds(1.25), StderrTail = "slow", Statistics = FullStatistics.Value },
             new OutputLimitExceededException("function 'x' wrote more than 5 bytes.") { LimitBytes = 5_000_000_000, StderrTail = "much", Statistics = FullStatistics.Value },
         ];
@@ -42,7 +43,7 @@ internal sealed class ParityTests : ServedFixture
     {
         var output = new byte[5 << 20];
         new Random(3).NextBytes(output);
-        var answer = new RunFunctionResponse { Output = output, StderrTail = new string('e', RunStatistics.StderrTailBytes), Statistics = FullStatistics.Value };
+        var answer = new RunFunctionResponse { Output = output, StderrTail = new string('e', 64 << 10), Statistics = FullStatistics.Value };
         ContainerRunnerServer server = await ServeAsync(new StubRunner((_, _) => Task.FromResult(answer)));
         AssertSame(answer, await Call(server).RunFunctionAsync(Request(), token));
     }
@@ -61,7 +62,7 @@ internal sealed class ParityTests : ServedFixture
             Image = "registry.example.org/function:v1",
             Input = new byte[] { 0, 255, 10 },
             ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Always, Auth = new() { Username = "u", Password = "p", Auth = "a", IdentityToken = "i", RegistryToken = "r" } },
-            RunFunctionConfig = new() { Timeout = TimeSpan.FromTicks(12_345_678), Network = new() { Policy = NetworkPolicy.Runner }, Resources = new() { Limits = new() { Memory = "1Gi", Cpu = "500m" } } },
+            RunFunctionConfig = new() { Timeout = TimeSpan.FromTicks(12_345_678), Network = NetworkPolicy.Runner, Limits = new() { MemoryBytes = 1L << 30, Cpus = 0.5 } },
         };
         await Call(server).RunFunctionAsync(request, token);
         Assert.That(came!.Input.ToArray(), Is.EqualTo(request.Input.ToArray()));
@@ -97,12 +98,12 @@ internal sealed class ParityTests : ServedFixture
             ("empty reference", request with { Image = "" }),
             ("missing image", request with { Image = "oci:/nonexistent/layout" }),
             ("not in the cache", request with { ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }),
-            ("memory", request with { RunFunctionConfig = new() { Resources = new() { Limits = new() { Memory = "much" } } } }),
-            ("cpu", request with { RunFunctionConfig = new() { Resources = new() { Limits = new() { Cpu = "-1" } } } }),
+            ("memory", request with { RunFunctionConfig = new() { Limits = new() { MemoryBytes = 77 } } }),
+            ("cpu", request with { RunFunctionConfig = new() { Limits = new() { Cpus = -1 } } }),
             ("long timeout", request with { RunFunctionConfig = new() { Timeout = TimeSpan.FromDays(25) } }),
             ("no timeout", request with { RunFunctionConfig = new() { Timeout = TimeSpan.Zero } }),
             ("pull policy", request with { ImagePullConfig = new() { PullPolicy = (ImagePullPolicy)9 } }),
-            ("network policy", request with { RunFunctionConfig = new() { Network = new() { Policy = (NetworkPolicy)9 } } }),
+            ("network policy", request with { RunFunctionConfig = new() { Network = (NetworkPolicy)9 } }),
         ];
         return requests.Select(r => new TestCaseData(r.Item2).SetArgDisplayNames(r.Item1));
     }

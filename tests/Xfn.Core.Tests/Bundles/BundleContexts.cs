@@ -11,13 +11,13 @@ internal static class BundleContexts
     public static readonly IdMapping SingleMapping = Map(IdMappingMethod.Self, 1);
 
     public static BundleContext Context(
-        ImageExecutionConfig config, IdMapping? mapping = null, string passwd = "", string group = "", NetworkPolicy network = NetworkPolicy.Unspecified) => new()
+        ImageExecutionConfig config, IdMapping? mapping = null, string passwd = "", string group = "", NetworkPolicy network = NetworkPolicy.Isolated) => new()
         {
             Reference = ImageReference.Parse("example.org/functions/echo:v1"),
             Image = new ImageConfig { RootFs = new ImageRootFs { DiffIds = [] }, Config = config },
             Passwd = Encoding.UTF8.GetBytes(passwd),
             Group = Encoding.UTF8.GetBytes(group),
-            Config = new RunFunctionConfig { Network = new NetworkConfig { Policy = network } },
+            Config = new RunFunctionConfig { Network = network },
             Mapping = mapping ?? FullMapping,
         };
 

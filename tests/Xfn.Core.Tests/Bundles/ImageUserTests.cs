@@ -119,7 +119,7 @@ internal sealed class ImageUserTests
     [Test]
     public void A_user_beyond_the_granted_ids_is_an_error_that_names_the_file_and_the_remedy()
     {
-        IdMapping few = FullMapping with { Uids = [new IdRange(0, 100_000, 1000)], Method = IdMappingMethod.SubordinateIds };
+        IdMapping few = new() { Uids = [new IdRange(0, 100_000, 1000)], Gids = FullMapping.Gids, Method = IdMappingMethod.SubordinateIds };
         Assert.That(() => Resolve("1000", mapping: few), Throws.TypeOf<ContainerEnvironmentException>()
             .With.Message.Contains("as user 1000: user 1000 is above 999, the highest that is mapped, since /etc/subuid grants no more. As root: "));
     }

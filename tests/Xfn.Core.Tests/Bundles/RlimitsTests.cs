@@ -24,7 +24,7 @@ internal sealed class RlimitsTests
     public void No_limit_is_above_what_the_runner_may_have_itself(string type, long soft, long hard)
     {
         Rlimit limit = Rlimits.All(Rlimits.ReadHardLimits(Limits), 256).Single(l => l.Type == type);
-        Assert.That(limit, Is.EqualTo(new Rlimit(type, (ulong)soft, (ulong)hard)));
+        Assert.That(limit, Is.EqualTo(new Rlimit(type, (ulong)soft, (ulong)hard)).UsingPropertiesComparer());
     }
 
     [Test]

@@ -129,7 +129,6 @@ internal sealed class RuntimeBundleBuilderTests
     public void Capabilities_of_the_options_are_added() =>
         Assert.That(Build(new() { Entrypoint = ["a"] }, new BundleOptions { AddedCapabilities = ["CAP_KILL"] }).Process.Capabilities, Is.EqualTo(["CAP_KILL"]));
 
-    [TestCase(NetworkPolicy.Unspecified, true)]
     [TestCase(NetworkPolicy.Isolated, true)]
     [TestCase(NetworkPolicy.Runner, false)]
     public void The_network_is_the_functions_own_unless_the_runners_is_asked_for(NetworkPolicy policy, bool own)

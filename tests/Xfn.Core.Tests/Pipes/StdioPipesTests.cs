@@ -15,7 +15,7 @@ internal sealed class StdioPipesTests
             using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
             int descriptor = (int)file.DangerousGetHandle();
             Assert.That(
-                () => new StdioPipes().Open(new StdioDescriptors(Environment.ProcessId, descriptor, descriptor, descriptor, 12345, 12345)),
+                () => new StdioPipes().Open(new StdioDescriptors { ProcessId = Environment.ProcessId, Stdin = descriptor, Stdout = descriptor, Stderr = descriptor, Uid = 12345, Gid = 12345 }),
                 Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains($"/proc/{Environment.ProcessId}/fd/{descriptor}': it is no pipe"));
             Assert.That(Posix.OwnerOf(path), Is.EqualTo(Posix.EffectiveUserId));
         }

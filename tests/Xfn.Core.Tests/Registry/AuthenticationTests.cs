@@ -1,5 +1,6 @@
 using System.Text;
 using Microsoft.Extensions.Time.Testing;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 

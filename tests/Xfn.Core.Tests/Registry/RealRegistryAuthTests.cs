@@ -1,4 +1,5 @@
 using System.Text;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 

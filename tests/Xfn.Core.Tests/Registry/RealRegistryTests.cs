@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.NetworkInformation;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 

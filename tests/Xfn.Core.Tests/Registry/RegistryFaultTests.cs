@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.Time.Testing;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 
@@ -45,6 +46,7 @@ public class RegistryFaultTests
 
         Assert.That(e, Is.TypeOf(status switch { 401 or 403 => typeof(UnauthorizedException), 404 => typeof(ImageNotFoundException), _ => typeof(XfnException) }));
         Assert.That(e.Message, Does.StartWith("cannot ").And.Contains($"{server.Host}/fn:latest"));
+        Assert.That(e.IsTransient, Is.EqualTo(status == 503));
         Assert.That(server.Requests, Has.Count.EqualTo(requests));
     }
 

@@ -18,7 +18,7 @@ public class WireErrorTests
         new FunctionExitedException("killed") { ExitCode = 137, Signal = 9, OutOfMemory = true, Statistics = FullStatistics.Value with { CpuTime = null, PeakMemoryBytes = null, FromCache = false } },
         new FunctionTimedOutException("timed out") { Timeout = TimeSpan.FromSeconds(1.0000001), StderrTail = "x", Statistics = FullStatistics.Value },
         new OutputLimitExceededException("too much") { LimitBytes = 100 << 20, StderrTail = "x", Statistics = new() },
-        new XfnException(RunStage.Resolve, "cannot reach registry"),
+        new XfnException(RunStage.Resolve, "cannot reach registry") { IsTransient = true },
         new XfnException(RunStage.Run, "lost"),
     ];
 

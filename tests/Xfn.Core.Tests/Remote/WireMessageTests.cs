@@ -15,8 +15,8 @@ public class WireMessageTests
         RunFunctionConfig = new()
         {
             Timeout = TimeSpan.FromTicks(10_000_001),
-            Network = new() { Policy = NetworkPolicy.Runner },
-            Resources = new() { Limits = new() { Memory = "512Mi", Cpu = "500m" } },
+            Network = NetworkPolicy.Runner,
+            Limits = new() { MemoryBytes = 512 << 20, Cpus = 0.5 },
         },
     };
 
@@ -39,7 +39,7 @@ public class WireMessageTests
         [
             0x0a, 1, (byte)'x', 0x12, 1, 7,
             0x1a, 0x13, 0x08, 3, 0x12, 0x0f, 0x0a, 1, (byte)'u', 0x12, 1, (byte)'p', 0x1a, 1, (byte)'a', 0x22, 1, (byte)'i', 0x2a, 1, (byte)'r',
-            0x22, 0x16, 0x0a, 0x08, 0x0a, 6, 0x0a, 1, (byte)'1', 0x12, 1, (byte)'2', 0x12, 2, 0x08, 2, 0x1a, 6, 0x08, 30, 0x10, 0x80, 0xa3, 0x05,
+            0x22, 0x20, 0x0a, 0x12, 0x0a, 0x10, 0x0a, 7, .. "1048576"u8, 0x12, 5, .. "2000m"u8, 0x12, 2, 0x08, 2, 0x1a, 6, 0x08, 30, 0x10, 0x80, 0xa3, 0x05,
         ];
         var request = new RunFunctionRequest
         {
@@ -49,8 +49,8 @@ public class WireMessageTests
             RunFunctionConfig = new()
             {
                 Timeout = TimeSpan.FromSeconds(30) + TimeSpan.FromMicroseconds(86.4),
-                Network = new() { Policy = NetworkPolicy.Runner },
-                Resources = new() { Limits = new() { Memory = "1", Cpu = "2" } },
+                Network = NetworkPolicy.Runner,
+                Limits = new() { MemoryBytes = 1 << 20, Cpus = 2 },
             },
         };
         Assert.That(Convert.ToHexString(WireMessages.ToMessage(request).ToByteArray()), Is.EqualTo(Convert.ToHexString(expected)));
@@ -63,6 +63,28 @@ public class WireMessageTests
     {
         RunFunctionRequest request = WireMessages.FromMessage(new Wire.RunFunctionRequest { Image = "x", ImagePullConfig = new() { Auth = new() }, RunFunctionConfig = new() { Timeout = new Duration() } });
         Assert.That(request, Is.EqualTo(new RunFunctionRequest { Image = "x", Input = request.Input }));
+    }
+
+    [TestCase(Wire.ImagePullPolicy.Unspecified, ImagePullPolicy.IfNotPresent)]
+    [TestCase(Wire.ImagePullPolicy.IfNotPresent, ImagePullPolicy.IfNotPresent)]
+    [TestCase(Wire.ImagePullPolicy.Always, ImagePullPolicy.Always)]
+    [TestCase(Wire.ImagePullPolicy.Never, ImagePullPolicy.Never)]
+    public void A_pull_policy_of_the_wire_is_the_one_of_its_name(object sent, ImagePullPolicy policy)
+    {
+        Wire.RunFunctionRequest message = With(null);
+        message.ImagePullConfig = new() { PullPolicy = (Wire.ImagePullPolicy)sent };
+        RunFunctionRequest request = WireMessages.FromMessage(message);
+        Assert.That(request.ImagePullConfig.PullPolicy, Is.EqualTo(policy));
+        Assert.That(WireMessages.ToMessage(request).ImagePullConfig.PullPolicy.ToString(), Is.EqualTo(policy.ToString()));
+    }
+
+    [TestCase("much", "", "memory limit 'much': it is no quantity")]
+    [TestCase("", "-1", "cpu limit '-1': it is negative")]
+    public void A_limit_that_is_no_quantity_is_refused(string memory, string cpu, string said)
+    {
+        Wire.RunFunctionRequest message = With(null);
+        message.RunFunctionConfig.Resources = new() { Limits = new() { Memory = memory, Cpu = cpu } };
+        Assert.That(() => WireMessages.FromMessage(message), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains(said));
     }
 
     [TestCase(-1, 0)]
@@ -95,8 +117,8 @@ public class WireMessageTests
             Assert.That(() => WireMessages.FromMessage(policy), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("pull policy '999'"));
             Assert.That(() => WireMessages.FromMessage(network), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("network policy '-1'"));
             Assert.That(() => WireMessages.FromMessage(image), Throws.InstanceOf<InvalidRequestException>());
-            Assert.That(() => WireMessages.ToMessage(Full with { ImagePullConfig = new() { PullPolicy = (ImagePullPolicy)4 } }), Throws.InstanceOf<InvalidRequestException>());
-            Assert.That(() => WireMessages.ToMessage(Full with { RunFunctionConfig = new() { Network = new() { Policy = (NetworkPolicy)3 } } }), Throws.InstanceOf<InvalidRequestException>());
+            Assert.That(() => WireMessages.ToMessage(Full with { ImagePullConfig = new() { PullPolicy = (ImagePullPolicy)3 } }), Throws.InstanceOf<InvalidRequestException>());
+            Assert.That(() => WireMessages.ToMessage(Full with { RunFunctionConfig = new() { Network = (NetworkPolicy)2 } }), Throws.InstanceOf<InvalidRequestException>());
             Assert.That(() => WireMessages.ToMessage(Full with { RunFunctionConfig = new() { Timeout = TimeSpan.Zero } }), Throws.InstanceOf<InvalidRequestException>());
             Assert.That(() => WireMessages.ToMessage(Full with { RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(-1) } }), Throws.InstanceOf<InvalidRequestException>());
         });

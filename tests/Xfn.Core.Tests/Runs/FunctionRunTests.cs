@@ -300,7 +300,7 @@ internal sealed class FunctionRunTests
         private readonly Pipe _stdout = new();
         private readonly Pipe _stderr = new();
 
-        public TestSandbox() => Stdio = new TestStdio(_stdout.Reader.AsStream(), _stderr.Reader.AsStream());
+        public TestSandbox() => Stdio = new Stdio(Stream.Null, _stdout.Reader.AsStream(), _stderr.Reader.AsStream());
 
         /// <summary>The signal that ends it; SIGKILL by default; 0 for none.</summary>
         public int Heeds { get; set; } = 9;
@@ -364,15 +364,6 @@ internal sealed class FunctionRunTests
             _stdout.Writer.Complete();
             _stderr.Writer.Complete();
         }
-    }
-
-    private sealed class TestStdio(Stream stdout, Stream stderr) : Stdio
-    {
-        public override Stream Stdin { get; } = Stream.Null;
-
-        public override Stream Stdout => stdout;
-
-        public override Stream Stderr => stderr;
     }
 
     /// <summary>A caller's stream for stdout.</summary>

@@ -1,5 +1,6 @@
 using System.Formats.Tar;
 using System.Text;
+using Xfn.Core.Sources;
 using Xfn.Core.Tests.Registry;
 
 namespace Xfn.Core.Tests.Sources;

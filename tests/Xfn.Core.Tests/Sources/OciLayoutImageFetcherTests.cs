@@ -1,3 +1,4 @@
+using Xfn.Core.Sources;
 using Xfn.Core.Tests.Registry;
 
 namespace Xfn.Core.Tests.Sources;
@@ -76,17 +77,7 @@ public class OciLayoutImageFetcherTests
     {
         using TemporaryDirectory directory = new();
         Tool.Run("mkfifo", directory["index.json"]);
-        using var composite = new CompositeImageFetcher(new Dictionary<string, IImageFetcher> { ["oci"] = _fetcher, ["oci-archive"] = new ArchiveImageFetcher() });
-        Assert.That(() => composite.ManifestAsync(string.Format(null, image, directory.Path), token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no regular file"));
-    }
-
-    [Test]
-    public async Task A_composite_asks_the_fetcher_of_the_transport(CancellationToken token)
-    {
-        using var composite = new CompositeImageFetcher(new Dictionary<string, IImageFetcher> { ["oci"] = _fetcher });
-        Assert.That((await composite.WholeImageAsync($"oci:{TestImages.Layout}:v1", token: token)).Layers, Has.Count.EqualTo(2));
-        Assert.That(
-            () => composite.ManifestAsync("busybox", token: token),
-            Throws.TypeOf<XfnException>().With.Message.Contains("no fetcher serves 'docker', expected one of oci"));
+        using var all = new DefaultImageFetcher();
+        Assert.That(() => all.ManifestAsync(string.Format(null, image, directory.Path), token: token), Throws.TypeOf<XfnException>().With.Message.Contains("no regular file"));
     }
 }

@@ -1,0 +1,45 @@
+using Grpc.AspNetCore.Server;
+using Grpc.AspNetCore.Server.Model;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Xfn.Core;
+using Xfn.Core.Server;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds the gRPC service of a runner to an application's services.</summary>
+public static class ContainerRunnerGrpcServiceCollectionExtensions
+{
+    internal const string LogCategory = "Xfn.Core.Server";
+
+    /// <summary>Adds what <c>MapContainerRunner</c> needs. The application registers its <see cref="IContainerRunner"/>
+    /// itself, and decides who may call: addresses, TLS, authorization, health and reflection are the
+    /// application's.</summary>
+    /// <param name="services">The application's services.</param>
+    /// <param name="configure">Sets what callers may ask for. Null, the default, for the defaults.</param>
+    /// <returns>The services.</returns>
+    public static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, Action<ContainerRunnerServiceOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        var options = new ContainerRunnerServiceOptions();
+        configure?.Invoke(options);
+        return services.AddContainerRunnerGrpc(provider => RequestPolicy.From(options, provider.GetRequiredService<IContainerRunner>()));
+    }
+
+    internal static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, Func<IServiceProvider, RequestPolicy> policy)
+    {
+        services.AddSingleton<RunGate>();
+        services.AddSingleton(provider => new CallMemory(provider.GetRequiredService<RequestPolicy>().MaxPendingInputBytes));
+        services.AddSingleton(policy);
+        services.AddSingleton(provider => new FunctionService(
+            provider.GetRequiredService<IContainerRunner>(),
+            provider.GetRequiredService<RequestPolicy>(),
+            provider.GetRequiredService<RunGate>(),
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory)));
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<FunctionService>, FunctionMethods>());
+        services.AddGrpc();
+        services.AddSingleton<IConfigureOptions<GrpcServiceOptions<FunctionService>>, FunctionServiceSetup>();
+        return services;
+    }
+}
