@@ -5,7 +5,6 @@ using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Layers;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
