@@ -40,8 +40,9 @@ internal static unsafe partial class Libc
         public ulong Resolve;
     }
 
-    /// <summary>Opens a path by rules for its resolution. What is below a root is looked up again for as long as the kernel
-    /// asks for that: it cannot be sure of <c>..</c> when something was renamed or mounted meanwhile, anywhere.</summary>
+    /// <summary>Opens a path by rules for its resolution. What is below a root is looked up again for as long as the
+    /// kernel asks for that: it cannot be sure of <c>..</c> when something was renamed or mounted meanwhile,
+    /// anywhere.</summary>
     /// <returns>The descriptor, or the negative error number.</returns>
     public static int OpenAt2(int directory, ReadOnlySpan<byte> path, int flags, ulong resolve)
     {
@@ -58,10 +59,12 @@ internal static unsafe partial class Libc
     }
 
     /// <summary>Opens a directory to read it, but not by a link.</summary>
-    public static int OpenDirectory(int parent, ReadOnlySpan<byte> name) => openat(parent, name, O_RDONLY | Processor.O_DIRECTORY | Processor.O_NOFOLLOW | O_CLOEXEC);
+    public static int OpenDirectory(int parent, ReadOnlySpan<byte> name) =>
+        openat(parent, name, O_RDONLY | Processor.O_DIRECTORY | Processor.O_NOFOLLOW | O_CLOEXEC);
 
     /// <summary>The status of a name itself, never of what a link points to.</summary>
-    public static int Status(int directory, ReadOnlySpan<byte> name, out FileStatus status) => statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, out status);
+    public static int Status(int directory, ReadOnlySpan<byte> name, out FileStatus status) =>
+        statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, out status);
 
     /// <summary>The status of an open file.</summary>
     public static int Status(int fd, out FileStatus status) => statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, out status);

@@ -1,10 +1,10 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace Xfn.Core.Interop;
 
-/// <summary>Starts programs. <see cref="System.Diagnostics.Process"/> makes text readers and writers for each stream, and a copy of the caller's environment: tens of
-/// kilobytes for a program that is spoken to in bytes and given an environment of its own.</summary>
+/// <summary>Starts programs. <see cref="System.Diagnostics.Process"/> makes text readers and writers for each stream,
+/// and a copy of the caller's environment: tens of kilobytes for a program that is spoken to in bytes and given an
+/// environment of its own.</summary>
 internal static unsafe partial class PosixSpawn
 {
     private const short POSIX_SPAWN_SETSIGDEF = 4;
@@ -20,13 +20,14 @@ internal static unsafe partial class PosixSpawn
     /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
     /// <param name="workingDirectory">Where it starts.</param>
     /// <param name="stdio">Its stdin, stdout and stderr.</param>
-    /// <param name="inherited">What it has as descriptor 3. -1 for nothing; others that are not to be handed on must close on exec then, or <paramref name="closeOthers"/>.</param>
-    /// <param name="closeOthers">Whether it has no descriptors but these. musl cannot do so.</param>
+    /// <param name="inherited">What it has as descriptor 3; -1 for nothing.</param>
+    /// <param name="closeOthers">Whether it has no descriptors but these; else it also has those that do not close on
+    /// exec. musl cannot do so.</param>
     /// <param name="processId">Its process id; it is the caller's to wait for.</param>
     /// <returns>0, or the error number.</returns>
     public static int Start(
-        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, (int Stdin, int Stdout, int Stderr) stdio,
-        int inherited, bool closeOthers, out int processId)
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory,
+        (int Stdin, int Stdout, int Stderr) stdio, int inherited, bool closeOthers, out int processId)
     {
         const int inheritedAs = 3;
         byte* actions = stackalloc byte[ObjectBytes];
@@ -34,16 +35,20 @@ internal static unsafe partial class PosixSpawn
         byte* signals = stackalloc byte[SignalSetBytes];
         byte** argv = stackalloc byte*[arguments.Length + 2];
         byte** envp = stackalloc byte*[environment.Length + 1];
+
+        // Both end with null, also where not all of them could be filled.
+        *argv = *envp = null;
         processId = 0;
         int error = posix_spawn_file_actions_init(actions);
         if (error != 0)
             return error;
         try
         {
-            Fill(argv, program, arguments);
-            Fill(envp, null, environment);
+            Fill(argv, [program, .. arguments]);
+            Fill(envp, environment);
 
-            // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as ignored.
+            // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as
+            // ignored.
             new Span<byte>(signals, SignalSetBytes).Fill(0xff);
             error = posix_spawnattr_init(attributes);
             error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0);
@@ -74,33 +79,19 @@ internal static unsafe partial class PosixSpawn
         }
     }
 
-    /// <param name="vector">Ends with null, also where not all of it could be filled.</param>
-    /// <param name="first">Goes before the strings; null for nothing.</param>
-    /// <param name="strings">The strings.</param>
-    private static void Fill(byte** vector, string? first, ReadOnlySpan<string> strings)
+    private static void Fill(byte** vector, ReadOnlySpan<string> strings)
     {
-        int count = 0;
-        vector[0] = null;
-        if (first is not null)
-            Add(first);
         foreach (string text in strings)
-            Add(text);
-
-        void Add(string text)
         {
-            int bytes = Encoding.UTF8.GetByteCount(text);
-            byte* copy = (byte*)NativeMemory.Alloc((nuint)bytes + 1);
-            Encoding.UTF8.GetBytes(text, new Span<byte>(copy, bytes));
-            copy[bytes] = 0;
-            vector[count++] = copy;
-            vector[count] = null;
+            *vector++ = (byte*)Marshal.StringToCoTaskMemUTF8(text);
+            *vector = null;
         }
     }
 
     private static void Free(byte** vector)
     {
         for (; *vector is not null; vector++)
-            NativeMemory.Free(*vector);
+            Marshal.FreeCoTaskMem((nint)(*vector));
     }
 
     [LibraryImport("libc")]

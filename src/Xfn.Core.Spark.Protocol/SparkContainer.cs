@@ -1,6 +1,7 @@
 namespace Xfn.Core.Spark;
 
-/// <summary>A <c>ContainerSpecification</c> in the kernel's terms, for a spark to make. Its namespaces are always new: mount, PID, IPC, UTS and cgroup.</summary>
+/// <summary>A <c>ContainerSpecification</c> in the kernel's terms, for a spark to make. Its namespaces are always new:
+/// mount, PID, IPC, UTS and cgroup.</summary>
 /// <remarks>Travels inside <see cref="SparkRun.Container"/>, written by <see cref="SparkFrame"/> as a message of its own, so that it is written once for many runs.</remarks>
 internal sealed record SparkContainer
 {

@@ -78,7 +78,8 @@ internal enum SparkFailureKind : byte
 internal sealed record SparkFailure(SparkFailureKind Kind, string Message, int Errno, uint Id = 0);
 
 /// <summary>An image's layers.</summary>
-/// <param name="StoreDirectory">The directory that they start from, as the working directory sees it; only the caller need reach it.</param>
+/// <param name="StoreDirectory">The directory that they start from, as the working directory sees it; only the caller
+/// need reach it.</param>
 /// <param name="Directories">The layers below that, the uppermost first.</param>
 internal sealed record SparkLayers(string StoreDirectory, IReadOnlyList<string> Directories);
 
@@ -99,7 +100,8 @@ internal sealed record SparkRoot
     /// <summary>Directories that the image shadows.</summary>
     public IReadOnlyList<string> Directories { get; init; } = [];
 
-    /// <summary>Files that are made for a run. In a flattened image they have no content: each run mounts its own over them.</summary>
+    /// <summary>Files that are made for a run. In a flattened image they have no content: each run mounts its own over
+    /// them.</summary>
     public IReadOnlyList<SparkRootFile> Files { get; init; } = [];
 
     /// <summary>Mode of the root directory itself.</summary>
@@ -117,7 +119,8 @@ internal sealed record SparkRun
 {
     public required SparkRoot Root { get; init; }
 
-    /// <summary>A directory of the store that <see cref="SparkFlatten"/> made of just this <see cref="Root"/>, to be used in place of an overlay; empty for the overlay.</summary>
+    /// <summary>A directory of the store that <see cref="SparkFlatten"/> made of just this <see cref="Root"/>, to be
+    /// used in place of an overlay; empty for the overlay.</summary>
     public string FlattenedDirectory { get; init; } = "";
 
     /// <summary>Directories that are writable where the root is not, each with the image's content.</summary>
@@ -184,7 +187,8 @@ internal sealed record SparkUnpack
     /// <summary>The layers below this one; only for a layer that links to their files, else none.</summary>
     public SparkLayers Lower { get; init; } = new("", []);
 
-    /// <summary>What to do with an owner that the mapping lacks: false refuses the layer, true gives it to root with a warning.</summary>
+    /// <summary>What to do with an owner that the mapping lacks: false refuses the layer, true gives it to root with a
+    /// warning.</summary>
     public bool SquashUnmappedIds { get; init; }
 }
 

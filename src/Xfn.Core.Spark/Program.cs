@@ -18,31 +18,25 @@ try
     FunctionPipes? pipes = args is ["run" or "prepare"] ? new FunctionPipes(args[0] == "prepare") : null;
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
     RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
-    switch (RunnerChannel.Receive())
+    object? message = RunnerChannel.Receive();
+    if (message is null)
+        return 1;
+    if (message is SparkRun run && pipes is not null)
     {
-        case null:
-            return 1;
-        case SparkRun run when pipes is not null:
-            ContainerRun.Execute(run, pipes);
-            return 0;
-        case SparkReadFiles files:
-            RunnerChannel.Send(FileReader.Read(files));
-            return 0;
-        case SparkFindDirectories directories:
-            RunnerChannel.Send(FileReader.Find(directories));
-            return 0;
-        case SparkUnpack unpack:
-            RunnerChannel.Send(LayerCommands.Unpack(unpack));
-            return 0;
-        case SparkFlatten flatten:
-            RunnerChannel.Send(LayerCommands.Flatten(flatten));
-            return 0;
-        case SparkRemove remove:
-            RunnerChannel.Send(LayerCommands.Remove(remove));
-            return 0;
-        case object message:
-            throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode");
+        ContainerRun.Execute(run, pipes);
+        return 0;
     }
+
+    RunnerChannel.Send(message switch
+    {
+        SparkReadFiles files => (object)FileReader.Read(files),
+        SparkFindDirectories directories => FileReader.Find(directories),
+        SparkUnpack unpack => LayerCommands.Unpack(unpack),
+        SparkFlatten flatten => LayerCommands.Flatten(flatten),
+        SparkRemove remove => LayerCommands.Remove(remove),
+        _ => throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode"),
+    });
+    return 0;
 }
 catch (SparkException failure)
 {

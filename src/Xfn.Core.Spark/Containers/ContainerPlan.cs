@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -140,19 +139,12 @@ internal enum ContainerStage
 /// <summary>Lays texts and lists out in native memory. Nothing is freed: a spark makes one container and ends.</summary>
 internal static unsafe class NativeText
 {
-    public static byte* Of(string text)
-    {
-        int length = Encoding.UTF8.GetByteCount(text);
-        var copy = (byte*)NativeMemory.Alloc((nuint)length + 1);
-        Encoding.UTF8.GetBytes(text, new Span<byte>(copy, length));
-        copy[length] = 0;
-        return copy;
-    }
+    public static byte* Of(string text) => (byte*)Marshal.StringToCoTaskMemUTF8(text);
 
     /// <returns>The texts, and a null behind them; with room before them.</returns>
     public static byte** ListOf(IReadOnlyList<string> texts, int before = 0)
     {
-        byte** list = Allocate(before + texts.Count + 1);
+        var list = (byte**)NativeMemory.AllocZeroed((nuint)(before + texts.Count + 1), (nuint)sizeof(byte*));
         for (int i = 0; i < texts.Count; i++)
             list[before + i] = Of(texts[i]);
         return list;
@@ -165,6 +157,4 @@ internal static unsafe class NativeText
         values.CopyTo(new Span<T>(copy, values.Length));
         return copy;
     }
-
-    private static byte** Allocate(int count) => (byte**)NativeMemory.AllocZeroed((nuint)count, (nuint)sizeof(byte*));
 }

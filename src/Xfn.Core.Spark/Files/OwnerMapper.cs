@@ -1,3 +1,4 @@
+using System.Globalization;
 using Xfn.Core.Spark.Interop;
 using Xfn.Core.Spark.Tar;
 
@@ -40,4 +41,29 @@ internal sealed class OwnerMapper(IdMap uids, IdMap gids, bool squash, UnpackWar
         uint mode = entry.Kind == TarEntryKind.File ? entry.Mode & ~((uid ? 0 : SetUid) | (gid ? 0 : SetGid)) : entry.Mode;
         return (uid ? entry.Uid : 0, gid ? entry.Gid : 0, mode);
     }
+}
+
+/// <summary>Which ids the user namespace has.</summary>
+internal sealed class IdMap
+{
+    private readonly (uint First, uint Last)[] _ranges;
+
+    private IdMap((uint, uint)[] ranges) => _ranges = ranges;
+
+    /// <summary>Reads <c>/proc/self/uid_map</c> or <c>gid_map</c>.</summary>
+    public static IdMap Read(string path) => Parse(File.ReadAllText(path));
+
+    /// <summary>Parses lines of <c>INSIDE OUTSIDE COUNT</c>.</summary>
+    public static IdMap Parse(string map) => new(
+        [.. map.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line =>
+        {
+            string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            uint first = uint.Parse(fields[0], CultureInfo.InvariantCulture);
+            return (first, first + uint.Parse(fields[2], CultureInfo.InvariantCulture) - 1);
+        })]);
+
+    public bool Contains(uint id) => Array.Exists(_ranges, range => id >= range.First && id <= range.Last);
+
+    /// <summary>The ranges, for messages.</summary>
+    public override string ToString() => string.Join(", ", _ranges.Select(range => range.First == range.Last ? $"{range.First}" : $"{range.First}-{range.Last}"));
 }

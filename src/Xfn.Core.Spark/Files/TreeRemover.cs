@@ -108,7 +108,8 @@ internal sealed class TreeRemover
         if (fd >= 0 || Libc.Errno != Libc.EACCES)
             return fd;
 
-        // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod follows no link.
+        // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod
+        // follows no link.
         return Libc.Status(parent, terminated, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR && Libc.fchmodat(parent, terminated, 0b111_000_000, 0) == 0
             ? Libc.OpenDirectory(parent, terminated)
             : -1;

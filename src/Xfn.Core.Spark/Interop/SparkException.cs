@@ -7,7 +7,8 @@ internal sealed class SparkException(SparkFailureKind kind, string message, int 
 {
     public SparkFailure Failure => new(kind, Message, errno, id);
 
-    /// <summary>Whose fault an error is: what only a strange archive brings about is the image's; all else is the machine's.</summary>
+    /// <summary>Whose fault an error is: what only a strange archive brings about is the image's; all else is the
+    /// machine's.</summary>
     public static SparkFailureKind KindOf(int errno) => errno switch
     {
         Libc.ENAMETOOLONG or Libc.ELOOP or Libc.ENOTDIR or Libc.EISDIR or Libc.EMLINK or Libc.ENOENT or Libc.EEXIST or Libc.EINVAL or Libc.E2BIG or Libc.ERANGE => SparkFailureKind.Image,

@@ -256,7 +256,8 @@ internal sealed class LayerUnpacker : IDisposable
         ExtendedAttributes.LeaveOut(_entry, _warnings);
     }
 
-    /// <summary>Makes what the entry is, in place of what is there: of several entries of one name the last holds.</summary>
+    /// <summary>Makes what the entry is, in place of what is there: of several entries of one name the last
+    /// holds.</summary>
     /// <returns>The descriptor of a file; 0 for anything else.</returns>
     private int Create(int parent, ReadOnlySpan<byte> name, uint mode)
     {

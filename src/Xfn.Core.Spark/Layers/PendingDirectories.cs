@@ -74,7 +74,8 @@ internal readonly record struct Metadata(uint Mode, uint Uid, uint Gid, Libc.Tim
     public static Metadata Of(in Libc.FileStatus status) => new(status.Permissions, status.Uid, status.Gid, status.Modified);
 }
 
-/// <summary>What must be remembered to the end of a layer, bounded: paths are long where an archive is made to exhaust memory.</summary>
+/// <summary>What must be remembered to the end of a layer, bounded: paths are long where an archive is made to exhaust
+/// memory.</summary>
 internal sealed class MemoryBudget
 {
     private const long MaxBytes = 256 << 20;

@@ -8,7 +8,8 @@ namespace Xfn.Core.Spark.Mounts;
 /// <summary>Mounts an image that was flattened as one root, where the kernel lets no user namespace mount overlayfs (before Linux 5.11).</summary>
 internal static class FlattenedRoot
 {
-    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the store's.</summary>
+    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the
+    /// store's.</summary>
     /// <param name="scratch">Where to mount it.</param>
     /// <param name="name">The root's name there.</param>
     /// <param name="directory">The flattened image, which has all mount points.</param>

@@ -64,7 +64,8 @@ internal sealed class ImageDirectory : IDisposable
         return [];
     }
 
-    /// <summary>Reads a regular file of an image, as much as is taken of one, and closes it; nothing of anything else.</summary>
+    /// <summary>Reads a regular file of an image, as much as is taken of one, and closes it; nothing of anything
+    /// else.</summary>
     /// <param name="fd">The file; negative for none.</param>
     public static byte[] Read(int fd)
     {

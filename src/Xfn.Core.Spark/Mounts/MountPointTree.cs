@@ -12,7 +12,8 @@ internal sealed class MountPointTree(SparkRoot root)
 
     public SparkRoot Root => root;
 
-    /// <summary>The files for which there was no place, since the image has something else than a directory on their way.</summary>
+    /// <summary>The files for which there was no place, since the image has something else than a directory on their
+    /// way.</summary>
     public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
 
     /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
@@ -84,8 +85,9 @@ internal sealed class MountPointTree(SparkRoot root)
         return bottom;
     }
 
-    /// <summary>Makes those of the <see cref="SparkRoot.Directories"/> that the root lacks although they lie below its layers: a link leads
-    /// elsewhere, or a layer hides what is below it. They are made where the links lead, as docker does.</summary>
+    /// <summary>Makes those of the <see cref="SparkRoot.Directories"/> that the root lacks although they lie below its
+    /// layers: a link leads elsewhere, or a layer hides what is below it. They are made where the links lead, as docker
+    /// does.</summary>
     /// <param name="rootFd">The root.</param>
     /// <param name="targetFd">Where to make them: the tree above the layers, or the root itself. Directories on the way that the
     /// root has keep mode and owner.</param>

@@ -5,12 +5,14 @@ using Xfn.Core.Spark.Interop;
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>Mounts an image's layers as one root, with overlayfs.</summary>
-/// <remarks>The leftmost lower directory is the uppermost. Above the layers lies a <see cref="MountPointTree"/>: it supplies the mount points that
-/// the image lacks, and shadows those that the image made a link, which a runtime might follow out of the root. An overlay without an upper directory needs two
-/// lower ones at least, so that tree also lets an image have one layer.</remarks>
+/// <remarks>The leftmost lower directory is the uppermost. Above the layers lies a <see cref="MountPointTree"/>: it
+/// supplies the mount points that the image lacks, and shadows those that the image made a link, which a runtime might
+/// follow out of the root. An overlay without an upper directory needs two lower ones at least, so that tree also lets
+/// an image have one layer.</remarks>
 internal static unsafe class RootFileSystem
 {
-    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the store's.</summary>
+    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the
+    /// store's.</summary>
     /// <param name="scratch">Where to make what is needed besides.</param>
     /// <param name="name">The root's name there.</param>
     /// <param name="tree">The layers, and what the root has besides.</param>
@@ -75,7 +77,8 @@ internal static unsafe class RootFileSystem
             throw Refused(fs, $"cannot use '{lower}' as a layer of the root");
         }
 
-        // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted directories.
+        // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted
+        // directories.
         bool configured = upper is null
             ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
             : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0

@@ -28,7 +28,8 @@ internal static class RootFiles
             string targetPath = $"/proc/self/fd/{(int)target}", source = $"{directory}/{i}";
 
             // Opened by way of its descriptor, so it is the file that was found.
-            Write(source, files[i].FollowsImage ? ImageDirectory.Read(Libc.open(targetPath, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC)) : [], files[i].Content.Span);
+            byte[] image = files[i].FollowsImage ? ImageDirectory.Read(Libc.open(targetPath, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC)) : [];
+            Write(source, image, files[i].Content.Span);
             if (Libc.mount(source, targetPath, null, Libc.MS_BIND, null) != 0)
                 throw SparkException.FromErrno($"cannot mount '{files[i].Path}' in the root");
             if (writable)

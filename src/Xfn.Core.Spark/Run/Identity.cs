@@ -14,7 +14,8 @@ internal static unsafe class Identity
             _ = Libc.prctl(setName, (nint)bytes);
     }
 
-    /// <param name="directory">The working directory to take before, since the directories above may be the caller's alone; null for that which it has.</param>
+    /// <param name="directory">The working directory to take before, since the directories above may be the caller's
+    /// alone; null for that which it has.</param>
     public static void BecomeRoot(string? directory = null)
     {
         if (directory is not null && Libc.chdir(directory) != 0)

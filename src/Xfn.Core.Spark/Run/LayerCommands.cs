@@ -45,7 +45,7 @@ internal static class LayerCommands
         LayerFlattener.Flatten([.. OpenLayers(request.Root.Layers), Directories.Open(tree.Make(scratch))], files, bottom);
         _ = tree.MakeMissing(files, files);
         Directories.SetModeAndOwner(files, request.Root.Mode, request.Root.Uid, request.Root.Gid);
-        return TreeSize.Measure(files);
+        return LayerFlattener.Measure(files);
     }
 
     /// <summary>Removes a tree.</summary>
@@ -62,7 +62,8 @@ internal static class LayerCommands
     {
         try
         {
-            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", new MountPointTree(new SparkRoot { Layers = layers })));
+            var tree = new MountPointTree(new SparkRoot { Layers = layers });
+            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", tree));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {

@@ -254,7 +254,8 @@ internal sealed class TarReader(TarInput input)
         }
     }
 
-    /// <summary>Takes the next record of a pax header: <c>LENGTH KEY=VALUE\n</c>, where LENGTH counts all of it.</summary>
+    /// <summary>Takes the next record of a pax header: <c>LENGTH KEY=VALUE\n</c>, where LENGTH counts all of
+    /// it.</summary>
     private static bool TryTakeRecord(ReadOnlySpan<byte> records, ref int at, out Range key, out Range value)
     {
         (key, value) = (default, default);

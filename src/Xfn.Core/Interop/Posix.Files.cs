@@ -33,7 +33,8 @@ internal static unsafe partial class Posix
         return Marshal.PtrToStringUTF8((nint)target, length);
     }
 
-    private static int TryStatus(string path, int flags, out Libc.FileStatus status) => Libc.statx(Libc.AT_FDCWD, path, flags, Libc.STATX_BASIC_STATS, out status);
+    private static int TryStatus(string path, int flags, out Libc.FileStatus status) =>
+        Libc.statx(Libc.AT_FDCWD, path, flags, Libc.STATX_BASIC_STATS, out status);
 
     private static FileIdentity IdentityOf(in Libc.FileStatus status) => new((ulong)status.DeviceMajor << 32 | status.DeviceMinor, status.Inode);
 

@@ -63,7 +63,8 @@ internal static unsafe partial class Posix
     public static FileIdentity? IdentityOf(string path) => TryStatus(path, 0, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
 
     /// <summary>Which file an open one is.</summary>
-    public static FileIdentity? IdentityOf(SafeFileHandle file) => statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
+    public static FileIdentity? IdentityOf(SafeFileHandle file) =>
+        statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
 
     /// <summary>Owner, kind and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
     /// <exception cref="IOException">The system does not tell.</exception>

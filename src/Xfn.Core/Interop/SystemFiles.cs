@@ -9,28 +9,21 @@ internal sealed class SystemFiles(string root = "/")
     public string PathOf(string path) => root == "/" ? path : root + path;
 
     /// <summary>A file's content; null when it cannot be read.</summary>
-    public string? ReadText(string path)
+    public string? ReadText(string path) => Read(path, File.ReadAllText);
+
+    /// <summary>A file's lines; none when it cannot be read.</summary>
+    public IReadOnlyList<string> ReadLines(string path) => Read(path, File.ReadAllLines) ?? [];
+
+    private T? Read<T>(string path, Func<string, T> read)
+        where T : class
     {
         try
         {
-            return File.ReadAllText(PathOf(path));
+            return read(PathOf(path));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return null;
-        }
-    }
-
-    /// <summary>A file's lines; none when it cannot be read.</summary>
-    public IReadOnlyList<string> ReadLines(string path)
-    {
-        try
-        {
-            return File.ReadAllLines(PathOf(path));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return [];
         }
     }
 
