@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Security.Cryptography;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -30,7 +31,6 @@ internal sealed class CleanUpTests : RunnerFixture
     {
         TestRunner runner = NewRunner();
 
-
         // Where du sees the same as a spark.
         bool closed = Ways.IsRoot || (Ways.HasManyIds && !ContainerRunner.HasCapSetUID());
         string ordinary = Write(Odd(closed: closed), "odd");
@@ -40,7 +40,7 @@ internal sealed class CleanUpTests : RunnerFixture
         TestImage named = Odd(closed: closed);
         named.Config = named.Config with { User = "root" };
         await EchoAsync(runner, Write(named.WithLayer(tar => tar.File("etc/passwd", "root:x:0:0::/:\n").File("etc/group", "root:x:0:\n")), "named"), token);
-        string damaged = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", new byte[100_000])), "damaged");
+        string damaged = Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", RandomNumberGenerator.GetBytes(2 << 20))), "damaged");
         string blob = Directory.GetFiles(Path.Combine(Scratch, "damaged", "blobs", "sha256")).MaxBy(f => new FileInfo(f).Length)!;
         await File.WriteAllBytesAsync(blob, (await File.ReadAllBytesAsync(blob, token))[..^1], token);
         await Assert.ThatAsync(() => EchoAsync(runner, damaged, token), Throws.InstanceOf<XfnException>());

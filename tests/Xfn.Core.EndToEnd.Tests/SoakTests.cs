@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Security.Cryptography;
 using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Namespaces;
 
@@ -80,7 +81,7 @@ internal sealed class SoakTests : RunnerFixture
     /// <summary>The ways in which a run may end, each of which must be told as what it is.</summary>
     private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner, CancellationToken token)
     {
-        string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", new byte[100_000])), "damaged");
+        string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", RandomNumberGenerator.GetBytes(2 << 20))), "damaged");
         string layer = new DirectoryInfo(Path.Combine(Scratch, "damaged", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
         byte[] bytes = File.ReadAllBytes(layer);
         bytes[bytes.Length / 2] ^= 1;
