@@ -1,6 +1,7 @@
+using System.Runtime.InteropServices;
+using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
 using Xfn.Core.Namespaces;
-using Xfn.Core.Preflight.Checks;
 
 namespace Xfn.Core.Preflight;
 
@@ -10,58 +11,91 @@ internal sealed record EnvironmentCheckOptions
     /// <summary>The cache directory; it need not exist.</summary>
     public required string CacheDirectory { get; init; }
 
-    /// <summary>The OCI runtime's name or path.</summary>
     public string? Runtime { get; init; }
 
-    /// <summary>How ids shall be mapped.</summary>
     public IdMappingWish Ids { get; init; } = new();
 
     /// <summary>Whether functions may see the outer /proc where a fresh one is refused.</summary>
     public bool AllowOuterProc { get; init; }
 
-    /// <summary>The system's files.</summary>
     public SystemFiles Files { get; init; } = new();
 }
 
 /// <summary>Tries what a run needs, without running anything of an image's, and leaves nothing behind.</summary>
 internal static class EnvironmentChecker
 {
+    private static readonly Subject Platform = new("platform", "Linux on x64, 5.10 or newer, 5.11 for overlayfs");
+    private static readonly Subject Ids = new("ids", "CAP_SETUID and CAP_SETGID, or 65536 subordinate ids with newuidmap and newgidmap");
+
     public static async Task<EnvironmentReport> CheckAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken = default)
     {
-        var checks = new List<EnvironmentCheck> { PlatformCheck.Check(options.Files) };
+        var checks = new List<EnvironmentCheck> { CheckPlatform(options.Files) };
         if (checks[0].Status == EnvironmentStatus.Failed)
             return new EnvironmentReport { Checks = checks };
 
-        EnvironmentCheck utilLinux = await UtilLinuxCheck.CheckAsync(cancellationToken).ConfigureAwait(false);
-        EnvironmentCheck userNamespaces = await UserNamespaceCheck.CheckAsync(options.Files, cancellationToken).ConfigureAwait(false);
+        EnvironmentCheck utilLinux = await NamespaceChecks.UtilLinuxAsync(cancellationToken).ConfigureAwait(false);
+        EnvironmentCheck userNamespaces = await NamespaceChecks.UserNamespacesAsync(options.Files, cancellationToken).ConfigureAwait(false);
         checks.AddRange([utilLinux, userNamespaces]);
+
         // Nothing in a namespace can be tried without one, and one reason is enough.
         if (userNamespaces.Status != EnvironmentStatus.Failed)
         {
-            checks.Add(await ProcCheck.CheckAsync(options, cancellationToken).ConfigureAwait(false));
-            checks.Add(await OverlayCheck.CheckAsync(options, cancellationToken).ConfigureAwait(false));
+            checks.Add(await NamespaceChecks.ProcAsync(options, cancellationToken).ConfigureAwait(false));
+            checks.Add(await NamespaceChecks.OverlayAsync(options, cancellationToken).ConfigureAwait(false));
         }
 
-        checks.Add(IdMappingCheck.Check(options));
-        checks.AddRange(CgroupCheck.Check());
+        checks.Add(CheckIds(options));
+        checks.AddRange(CheckCgroups());
         checks.Add(await RuntimeCheck.CheckAsync(options.Runtime, cancellationToken).ConfigureAwait(false));
-        checks.Add(CacheDirectoryCheck.Check(options));
-        checks.Add(DiskSpaceCheck.Check(options.CacheDirectory));
+        checks.Add(CacheChecks.Directory(options));
+        checks.Add(CacheChecks.DiskSpace(options.CacheDirectory));
         return new EnvironmentReport { Checks = checks };
     }
 
-    /// <summary>A check that is as wanted.</summary>
-    internal static EnvironmentCheck Ok(string name, string found, string wanted) =>
-        new() { Name = name, Status = EnvironmentStatus.Ok, Found = found, Wanted = wanted };
+    /// <summary>Which ids functions get: what <see cref="IdMappings.Decide"/> decides for a runner with the same options.</summary>
+    internal static EnvironmentCheck CheckIds(EnvironmentCheckOptions options)
+    {
+        IdMappingDecision decision = IdMappings.Decide(options.Ids, new IdMachine(options.Files, SystemUser.Current));
+        if (decision.Refusal is { } refusal)
+            return Ids.Failed(refusal);
 
-    /// <summary>A check that is not, but does not keep functions from running.</summary>
-    internal static EnvironmentCheck Warning(string name, EnvironmentDiagnosis diagnosis, string wanted) =>
-        NotAsWanted(EnvironmentStatus.Warning, name, diagnosis, wanted);
+        EnvironmentDiagnosis[] warnings = [.. decision.Lacking, .. decision.Shared];
+        if (warnings.Length > 0)
+            return Ids.Warning(string.Join("; ", warnings.Select(w => w.Found)), string.Join(" ", warnings.Select(w => w.Remedy).Where(r => r.Length > 0).Distinct()));
+        string why = decision.Mapping!.Method == IdMappingMethod.Capabilities ? "this process has CAP_SETUID and CAP_SETGID" : "this user has subordinate ids";
+        return Ids.Ok($"{why}: functions get {IdMappings.Show(decision.Mapping)}");
+    }
 
-    /// <summary>A check that keeps functions from running.</summary>
-    internal static EnvironmentCheck Failed(string name, EnvironmentDiagnosis diagnosis, string wanted) =>
-        NotAsWanted(EnvironmentStatus.Failed, name, diagnosis, wanted);
+    /// <summary>Functions run without cgroups, but a limit that is asked for must be enforceable.</summary>
+    internal static IEnumerable<EnvironmentCheck> CheckCgroups(CgroupPaths? paths = null) =>
+        CgroupDetector.Detect(paths ?? new CgroupPaths()).Support.Controllers.Select(c =>
+        {
+            var subject = new Subject($"cgroup {c.Name}", "this process may make cgroups with this controller");
+            string without = c.Controller == CgroupControllers.Pids ? "the number of processes is not limited" : $"a run that asks for a {c.Name} limit is refused";
+            return c.IsUsable ? subject.Ok(c.Found) : subject.Warning($"{c.Found}: {without}", c.Remedy);
+        });
 
-    private static EnvironmentCheck NotAsWanted(EnvironmentStatus status, string name, EnvironmentDiagnosis diagnosis, string wanted) =>
-        new() { Name = name, Status = status, Found = diagnosis.Found, Wanted = wanted, Remedy = diagnosis.Remedy };
+    /// <summary>xfn-spark is built for Linux, and for one architecture so far.</summary>
+    private static EnvironmentCheck CheckPlatform(SystemFiles files)
+    {
+        Architecture architecture = RuntimeInformation.ProcessArchitecture;
+        string found = OperatingSystem.IsLinux() ? $"Linux {files.KernelRelease} on {architecture}" : $"{RuntimeInformation.OSDescription} on {architecture}";
+        return OperatingSystem.IsLinux() && architecture == Architecture.X64 ? Platform.Ok(found) : Platform.Failed(found, "Run functions through an xfn server on such a machine.");
+    }
+}
+
+/// <summary>A thing that is looked at.</summary>
+internal sealed record Subject(string Name, string Wanted)
+{
+    public EnvironmentCheck Ok(string found) => As(EnvironmentStatus.Ok, found, "");
+
+    /// <summary>It is not as wanted, but does not keep functions from running.</summary>
+    public EnvironmentCheck Warning(string found, string remedy) => As(EnvironmentStatus.Warning, found, remedy);
+
+    /// <summary>It keeps functions from running.</summary>
+    public EnvironmentCheck Failed(string found, string remedy) => As(EnvironmentStatus.Failed, found, remedy);
+
+    public EnvironmentCheck Failed(EnvironmentDiagnosis diagnosis) => Failed(diagnosis.Found, diagnosis.Remedy);
+
+    private EnvironmentCheck As(EnvironmentStatus status, string found, string remedy) => new() { Name = Name, Status = status, Found = found, Wanted = Wanted, Remedy = remedy };
 }

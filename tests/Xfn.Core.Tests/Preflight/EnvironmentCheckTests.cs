@@ -1,7 +1,6 @@
 using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
 using Xfn.Core.Preflight;
-using Xfn.Core.Preflight.Checks;
 
 namespace Xfn.Core.Tests.Preflight;
 
@@ -74,7 +73,7 @@ public class EnvironmentCheckTests
     [TestCase(1UL << 20, 1_000_000UL, EnvironmentStatus.Failed)]
     [TestCase(100UL << 30, 0UL, EnvironmentStatus.Failed)]
     public void Room_is_wanted_in_bytes_and_in_files(ulong bytes, ulong? files, EnvironmentStatus status) =>
-        Assert.That(DiskSpaceCheck.Judge(bytes, files, "/cache").Status, Is.EqualTo(status));
+        Assert.That(CacheChecks.Judge(bytes, files, "/cache").Status, Is.EqualTo(status));
 
     [TestCase(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, EnvironmentStatus.Ok, "")]
     [TestCase(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherWrite, EnvironmentStatus.Failed, "has mode 0702")]
@@ -91,8 +90,8 @@ public class EnvironmentCheckTests
         using var system = new FakeSystem();
         system.Put("/proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t00000000000000c0\nNoNewPrivs:\t1\nSeccomp:\t0\n");
         var options = new EnvironmentCheckOptions { CacheDirectory = _directory, Files = system.Files };
-        EnvironmentCheck proc = await ProcCheck.CheckAsync(options, cancellationToken);
-        EnvironmentCheck overlay = await OverlayCheck.CheckAsync(options, cancellationToken);
+        EnvironmentCheck proc = await NamespaceChecks.ProcAsync(options, cancellationToken);
+        EnvironmentCheck overlay = await NamespaceChecks.OverlayAsync(options, cancellationToken);
         Assert.That((proc.Status, overlay.Status), Is.EqualTo((EnvironmentStatus.Ok, EnvironmentStatus.Warning)));
         Assert.That(new[] { proc.Found, overlay.Found }, Is.All.Contains("CAP_SETFCAP"));
     }
@@ -184,7 +183,7 @@ public class EnvironmentCheckTests
     {
         File.WriteAllText($"{_directory}/mountinfo", "");
         File.WriteAllText($"{_directory}/cgroup", "0::/\n");
-        EnvironmentCheck[] checks = [.. CgroupCheck.Check(new CgroupPaths { MountInfo = $"{_directory}/mountinfo", SelfCgroup = $"{_directory}/cgroup" })];
+        EnvironmentCheck[] checks = [.. EnvironmentChecker.CheckCgroups(new CgroupPaths { MountInfo = $"{_directory}/mountinfo", SelfCgroup = $"{_directory}/cgroup" })];
         Assert.That(checks.Select(c => c.Status), Is.All.EqualTo(EnvironmentStatus.Warning));
         Assert.That(checks[0].Found, Does.EndWith(": a run that asks for a memory limit is refused"));
         Assert.That(checks[2].Found, Does.EndWith(": the number of processes is not limited"));
@@ -192,14 +191,14 @@ public class EnvironmentCheckTests
 
     private static void AssertCache(string directory, SystemFiles files, EnvironmentStatus status, string found)
     {
-        EnvironmentCheck check = CacheDirectoryCheck.Check(new EnvironmentCheckOptions { CacheDirectory = directory, Files = files });
+        EnvironmentCheck check = CacheChecks.Directory(new EnvironmentCheckOptions { CacheDirectory = directory, Files = files });
         Assert.That(check.Found, Does.Contain(found));
         Assert.That(check.Status, Is.EqualTo(status), check.Found);
     }
 
     private static void AssertIds(FakeSystem system, IdMappingMethod? method, EnvironmentStatus status, string found)
     {
-        EnvironmentCheck check = IdMappingCheck.Check(new EnvironmentCheckOptions { CacheDirectory = "/x", Ids = new() { Method = method }, Files = system.Files });
+        EnvironmentCheck check = EnvironmentChecker.CheckIds(new EnvironmentCheckOptions { CacheDirectory = "/x", Ids = new() { Method = method }, Files = system.Files });
         Assert.That(check.Found, Does.Contain(found));
         Assert.That(check.Status, Is.EqualTo(status));
     }

@@ -1,0 +1,83 @@
+using Xfn.Core.Interop;
+using Xfn.Core.Namespaces;
+
+namespace Xfn.Core.Preflight;
+
+/// <summary>Namespaces, and what is mounted in them. Many things forbid them; only trying tells.</summary>
+internal static class NamespaceChecks
+{
+    private static readonly Subject Tools = new("util-linux", "unshare of util-linux 2.36 or newer, which knows --keep-caps");
+    private static readonly Subject User = new("user namespaces", "this user may make user, mount and PID namespaces");
+    private static readonly Subject Proc = new("/proc", "a fresh /proc can be mounted in new namespaces");
+    private static readonly Subject Overlay = new("overlayfs", "overlayfs can be mounted in a user namespace, over directories of the cache");
+
+    /// <summary>Namespaces are made by util-linux's unshare; busybox's lacks what is needed.</summary>
+    public static async Task<EnvironmentCheck> UtilLinuxAsync(CancellationToken cancellationToken)
+    {
+        if (Executables.Find("unshare") is not { } path)
+            return Tools.Failed(EnvironmentDiagnosis.OfUtilLinux("there is no unshare in PATH"));
+
+        ProgramResult result = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
+        string found = $"{path}: {(result.Output.Length > 0 ? result.Output : result.Error).Split('\n')[0]}";
+
+        // "unshare from util-linux 2.38.1"
+        bool isGood = result.Output.Contains("util-linux", StringComparison.Ordinal)
+            && SystemFiles.ParseVersion(result.Output.AsSpan(result.Output.LastIndexOf(' ') + 1)) >= new Version(2, 36);
+        return isGood ? Tools.Ok(found) : Tools.Failed(EnvironmentDiagnosis.OfUtilLinux(found));
+    }
+
+    public static async Task<EnvironmentCheck> UserNamespacesAsync(SystemFiles files, CancellationToken cancellationToken)
+    {
+        ProgramResult result = await Programs.RunAsync("unshare", ["--user", "--mount", "--pid", "--fork", "true"], cancellationToken).ConfigureAwait(false);
+        return result.ExitCode == 0 ? User.Ok("they can be made") : User.Failed(EnvironmentDiagnosis.OfUnshare(result.Error, files));
+    }
+
+    /// <summary>A function's /proc shows its own processes only if it is mounted afresh, which the kernel refuses where the outer one is masked.</summary>
+    public static async Task<EnvironmentCheck> ProcAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
+    {
+        // A run maps ids that are not root's, unshare(1) only its caller; so what the kernel decides by is looked at instead.
+        if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null && !EnvironmentDiagnosis.MountsOverProc(options.Files).Any())
+            return Proc.Ok("nothing is mounted over it (not tried: that takes CAP_SETFCAP)");
+        ProgramResult result = await Programs.RunAsync(
+            "unshare", ["--user", "--map-root-user", "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc"], cancellationToken).ConfigureAwait(false);
+        if (result.ExitCode == 0)
+            return Proc.Ok("it can be mounted");
+        EnvironmentDiagnosis diagnosis = EnvironmentDiagnosis.OfProc(result.Error, options.Files);
+        return options.AllowOuterProc ? Proc.Warning(diagnosis.Found, diagnosis.Remedy) : Proc.Failed(diagnosis);
+    }
+
+    /// <summary>Without overlayfs every image is kept flattened: it works, and takes more disk and a longer first run.</summary>
+    public static async Task<EnvironmentCheck> OverlayAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
+    {
+        if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null)
+            return Overlay.Warning("it could not be tried: that takes CAP_SETFCAP", "Run a function, or 'xfn doctor' with that capability.");
+
+        // The file system matters, so it is tried where the layers will be, or as near as there is a place.
+        string place = Directory.Exists(options.CacheDirectory) && Posix.CanWrite(options.CacheDirectory) ? options.CacheDirectory : Path.GetTempPath();
+        string directory = Path.Combine(place, $".xfn-check-{Path.GetRandomFileName()}");
+        try
+        {
+            Directory.CreateDirectory(Path.Combine(directory, "upper"));
+            Directory.CreateDirectory(Path.Combine(directory, "lower"));
+
+            // Relative names, since the directory's own may hold what separates options.
+            ProgramResult result = await Programs.RunAsync(
+                "unshare",
+                ["--user", "--map-root-user", "--mount", "sh", "-c", "cd -- \"$1\" && exec mount -t overlay overlay -o ro,userxattr,lowerdir=upper:lower upper", "sh", directory],
+                cancellationToken).ConfigureAwait(false);
+            if (result.ExitCode == 0)
+                return Overlay.Ok("it can be mounted");
+            EnvironmentDiagnosis diagnosis = EnvironmentDiagnosis.OfOverlay(result.Error.ReplaceLineEndings(" ").TrimEnd(), options.Files);
+            return Overlay.Warning($"{diagnosis.Found}; so images are kept flattened besides, which works and takes more disk and a longer first run", diagnosis.Remedy);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Overlay.Warning($"it could not be tried: {e.Message}", "Make the cache directory writable.");
+        }
+        finally
+        {
+            if (Directory.Exists(directory))
+                Directory.Delete(directory, recursive: true);
+        }
+    }
+}
