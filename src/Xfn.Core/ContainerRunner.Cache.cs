@@ -29,8 +29,8 @@ public sealed partial class ContainerRunner
     {
         ArgumentNullException.ThrowIfNull(image);
         config ??= new ImagePullConfig { PullPolicy = ImagePullPolicy.Always };
-        RunPlan.Check(config);
-        ImageReference reference = RunPlan.Parse(image, _settings);
+        CheckedRequest.Check(config);
+        ImageReference reference = CheckedRequest.Parse(image, _settings);
         return OperateAsync(
             async token =>
             {
@@ -92,7 +92,7 @@ public sealed partial class ContainerRunner
             if (_cache.IsUsedByOthers())
             {
                 throw new ContainerEnvironmentException(
-                    RunStage.Validate, $"cannot delete cache directory '{_cache.Name}': another runner uses it. End it first, or remove what it does not use (xfn prune --max-size 0, PruneAsync).");
+                    RunStage.Validate, $"cannot delete cache directory '{_cache.Name}': another runner uses it. End it first, or prune what it does not use.");
             }
 
             ObjectDisposedException.ThrowIf(Interlocked.Exchange(ref _disposed, 1) != 0, this);
@@ -120,14 +120,7 @@ public sealed partial class ContainerRunner
     {
         try
         {
-            return await WhileAliveAsync(
-                token =>
-                {
-                    Task<T> task = operation(token);
-                    _background.Add(task);
-                    return task;
-                },
-                cancellationToken).ConfigureAwait(false);
+            return await WhileAliveAsync(token => _background.Add(operation(token)), cancellationToken).ConfigureAwait(false);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {

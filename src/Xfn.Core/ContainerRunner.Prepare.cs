@@ -20,29 +20,26 @@ public sealed partial class ContainerRunner
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default)
     {
-        RunPlan plan = RunPlan.From(request, _settings);
+        CheckedRequest run = CheckedRequest.From(request, _settings);
         if (!request.Input.IsEmpty)
             throw new InvalidRequestException("cannot prepare a function with an input: each run has its own. Pass it to PreparedFunction.RunAsync.");
         if (_settings.Options.Runtime is { } runtime)
-            throw new InvalidRequestException($"cannot prepare a function with OCI runtime '{runtime}': only xfn-spark prepares containers. Run the function unprepared, or name no runtime (WithRuntime).");
+            throw new InvalidRequestException($"cannot prepare a function with OCI runtime '{runtime}': only xfn-spark prepares containers. Run the function unprepared, or name no runtime (option Runtime).");
         PrepareOptions wanted = (options ?? new PrepareOptions()).CheckedCopy();
         return await OperateAsync(
             async token =>
             {
-                var containers = new PreparedContainers(
-                    wanted, t => PreparedContainer.StartAsync(plan, _startPrepared, _images, _planner, t), _images, _settings.Options.TimeProvider);
-                var function = new PreparedFunction(this, plan, containers);
+                var containers = new PreparedContainers(run, wanted, _sandboxes, _images, _planner, _settings.Options.TimeProvider);
+                var function = new PreparedFunction(this, run, containers);
                 _prepared.TryAdd(function, 0);
                 try
                 {
                     await containers.FillAsync(token).ConfigureAwait(false);
                     return function;
                 }
-                catch (Exception ex)
+                catch
                 {
                     await function.DisposeAsync().ConfigureAwait(false);
-                    if (ex is RunNotBegunException damaged)
-                        throw damaged.Error;
                     throw;
                 }
             },

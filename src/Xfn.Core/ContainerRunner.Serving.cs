@@ -16,11 +16,10 @@ public sealed partial class ContainerRunner
     internal ServerDefaults UseServerDefaults()
     {
         long? memory = _settings.DefaultMemoryBytes is null ? Math.Max(MachineMemory.Find() / 2 / _settings.Options.MaxConcurrency, LeastDefaultMemory) : null;
-        long? cache = _settings.CacheLimit is null ? DiskBytes() / DiskShare : null;
+        long? cache = _keeper.Limit is null ? DiskBytes() / DiskShare : null;
         if (memory is not null)
-            _settings = _settings with { DefaultMemoryBytes = memory, DefaultMemoryIsRequired = false };
-        if (cache is not null)
-            _settings = _settings with { CacheLimit = cache };
+            (_settings.DefaultMemoryBytes, _settings.DefaultMemoryIsRequired) = (memory, false);
+        _keeper.Limit ??= cache;
         ControllerSupport support = _cgroups.Support.Controllers.First(c => c.Controller == CgroupControllers.Memory);
         return new ServerDefaults(memory, support.IsUsable ? null : $"the cgroup controller memory cannot be used, {support.Found}. {support.Remedy}", cache);
     }

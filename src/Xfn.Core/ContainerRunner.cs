@@ -25,28 +25,31 @@ public sealed partial class ContainerRunner : IContainerRunner
 
     private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);
 
-    private RunnerSettings _settings;
+    private readonly RunnerSettings _settings;
     private readonly DefaultImageFetcher? _ownFetcher;
+    private readonly EphemeralCache? _ephemeral;
     private readonly CacheDirectory _cache;
+    private readonly SparkBinaryCache _binaries;
     private readonly SparkLauncher _sparks;
     private readonly CgroupManager _cgroups;
-    private readonly ReadyPool<RunSandbox> _ready;
-    private readonly FunctionRunner _runs;
-    private readonly ContainerPlanner _planner;
-    private readonly Func<CancellationToken, Task<RunSandbox>> _startPrepared;
-    private readonly ImageProvider _images;
+    private readonly LayerStore _layers;
     private readonly CacheCatalog _catalog;
     private readonly CachePruner _pruner;
-    private readonly RunQueue _places;
-    private readonly LayerStore _layers;
-    private readonly EphemeralCache? _ephemeral;
     private readonly CacheRemover _remover;
+    private readonly CacheKeeper _keeper;
+    private readonly ImageProvider _images;
+    private readonly ContainerPlanner _planner;
+    private readonly SandboxFactory _sandboxes;
+    private readonly ReadyPool<RunSandbox> _ready;
+    private readonly RunQueue _queue;
+    private readonly FunctionRunner _runs;
     private readonly Sweeper _sweeper;
     private readonly CancellationTokenSource _disposal = new();
     private readonly BackgroundTasks _background = new();
 
     // What is left to do of runs that have answered.
     private readonly BackgroundTasks _clearUps = new();
+    private bool _hasSwept;
     private int _disposed;
 
     /// <summary>Makes a runner.</summary>
@@ -72,41 +75,35 @@ public sealed partial class ContainerRunner : IContainerRunner
 
         _settings = RunnerSettings.From(options);
         options = _settings.Options;
-        IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle);
-        IStdioPiper piper = options.StdioPiper ?? new StdioPipes();
+        IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle, File.ReadAllText("/proc/self/mountinfo"));
         IImageFetcher fetcher = options.ImageFetcher ?? (_ownFetcher = new DefaultImageFetcher(options.Registry, options.Logger, options.TimeProvider));
         try
         {
             _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
             _cache = OpenCache();
-            var binaries = new SparkBinaryCache(_cache, options.TimeProvider);
-            SparkLauncher sparks = _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => binaries.ProvideAsync(options.SparkPath), _settings.Mapping);
+            _binaries = new SparkBinaryCache(_cache, options.TimeProvider);
+            _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => _binaries.ProvideAsync(options.SparkPath), _settings.Mapping);
             _cgroups = CgroupManager.Detect(_cache.Cgroups, time: options.TimeProvider);
-            _ready = new ReadyPool<RunSandbox>(
-                token => RunSandbox.StartAsync("run", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token), options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
-            _startPrepared = token => RunSandbox.StartAsync("prepare", sparks, _cache.Store, piper, _cgroups, LimitsOfAll, token);
+
             var store = new ImageStore(_cache, options.Logger);
-            LayerStore layers = _layers = new LayerStore(_cache, sparks, options.TimeProvider, options.Logger);
             var leases = new ImageLeases(_cache, options.TimeProvider);
             Platform platform = options.Platform ?? PlatformSelector.Host;
             var references = new ReferenceMap(_cache, fetcher, platform);
-            _catalog = new CacheCatalog(store, references, layers, leases);
-            _pruner = new CachePruner(_catalog, store, references, layers, leases, binaries, options.TimeProvider);
-            _remover = new CacheRemover(sparks);
-            _sweeper = new Sweeper(async () =>
-            {
-                Task<long> swept = layers.SweepAsync(CancellationToken.None);
-                await Task.WhenAll(swept, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? binaries.RemoveUnused() : 0)).ConfigureAwait(false);
-                return await swept.ConfigureAwait(false);
-            });
-            var keeper = new CacheKeeper(_pruner, _catalog, _sweeper, _background, _settings.CacheLimit, options.Logger, _disposal.Token);
-            var puller = new LayerPuller(fetcher, layers, _cache, sparks, options.UnpackLimits, options.TimeProvider);
+            _layers = new LayerStore(_cache, _sparks, options.TimeProvider, options.Logger);
+            _catalog = new CacheCatalog(store, references, _layers, leases);
+            _pruner = new CachePruner(_catalog, store, references, _layers, leases, _binaries, options.TimeProvider);
+            _remover = new CacheRemover(_sparks);
+            _sweeper = new Sweeper(SweepAsync);
+            _keeper = new CacheKeeper(_pruner, _catalog, _sweeper, _background, options.Logger, _disposal.Token) { Limit = options.CacheLimit };
+            var puller = new LayerPuller(fetcher, _layers, _cache, _sparks, options.UnpackLimits, options.TimeProvider);
             _images = new ImageProvider(
-                new ImageResolver(fetcher, platform), store, references, layers, puller, leases, new UserFileReader(_cache, store, sparks), bundles, keeper);
-            _places = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
-            _planner = new ContainerPlanner(
-                _settings, bundles, _images, new FlattenedImages(options.FlattenImages || FlattenedImages.AreNeededHere, _cache, store, layers, sparks, keeper, options.Logger));
-            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _places, _clearUps);
+                new ImageResolver(fetcher, platform), store, references, _layers, puller, leases, new UserFileReader(_cache, store, _sparks), bundles, _keeper);
+
+            _planner = new ContainerPlanner(_settings, bundles, _images, new FlattenedImages(_cache, store, _layers, _sparks, _keeper));
+            _sandboxes = new SandboxFactory(_sparks, _cache, options.StdioPiper ?? new StdioPipes(), _cgroups, _settings);
+            _ready = new ReadyPool<RunSandbox>(_sandboxes.StartAsync, options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
+            _queue = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
+            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _queue, _clearUps);
         }
         catch
         {
@@ -147,36 +144,22 @@ public sealed partial class ContainerRunner : IContainerRunner
             cancellationToken);
 
     /// <inheritdoc/>
-    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default) =>
-        RunAsync(request, null, cancellationToken);
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default) =>
+        await RunAsync(CheckedRequest.From(request, _settings), null, null, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
-    public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
-        RunAsync(request, streams, null, cancellationToken);
+    public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
+        await RunAsync(CheckedRequest.From(request, streams, _settings), streams, null, cancellationToken).ConfigureAwait(false);
 
-    internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, PreparedContainers? prepared, CancellationToken cancellationToken) =>
-        await RunAsync(RunPlan.From(request, _settings), prepared, cancellationToken).ConfigureAwait(false);
-
-    internal async Task<RunFunctionResponse> RunAsync(RunPlan plan, ReadOnlyMemory<byte> input, PreparedContainers prepared, CancellationToken cancellationToken) =>
-        await RunAsync(plan.With(input, _settings), prepared, cancellationToken).ConfigureAwait(false);
-
-    private async Task<RunFunctionResponse> RunAsync(RunPlan plan, PreparedContainers? prepared, CancellationToken cancellationToken)
+    /// <summary>Runs what was checked.</summary>
+    /// <param name="request">What and how.</param>
+    /// <param name="streams">What it reads and writes; null to hold that in memory.</param>
+    /// <param name="prepared">The containers that wait for it; null for none.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    internal Task<RunFunctionResponse> RunAsync(CheckedRequest request, FunctionStreams? streams, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
-        var output = new BufferSink(_settings.Options.MaxStdioBytes);
-        var streams = new RunStreams((stdin, token) => InputWriter.WriteAsync(stdin, plan.Request.Input, token), output, new TailSink(null, _settings.Options.MaxStdioBytes)) { IsBuffered = true };
-        RunFunctionResponse response = await WhileAliveAsync(token => _runs.RunAsync(plan, streams, () => output.Content, prepared, token), cancellationToken).ConfigureAwait(false);
-        return response with { Output = output.Content };
-    }
-
-    internal Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, FunctionStreams streams, PreparedContainers? prepared, CancellationToken cancellationToken)
-    {
-        RunPlan plan = RunPlan.From(request, _settings);
-        ArgumentNullException.ThrowIfNull(streams);
-        if (!request.Input.IsEmpty)
-            throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
-        var copied = new RunStreams(
-            (stdin, token) => InputWriter.CopyAsync(stdin, streams.Stdin, token), new StreamSink(streams.Stdout), new TailSink(streams.Stderr, long.MaxValue));
-        return WhileAliveAsync(token => _runs.RunAsync(plan, copied, () => default, prepared, token), cancellationToken);
+        RunStreams run = streams is null ? RunStreams.InMemory(request.Request.Input, _settings.Options.MaxStdioBytes) : RunStreams.Of(streams);
+        return WhileAliveAsync(token => _runs.RunAsync(request, run, prepared, token), cancellationToken);
     }
 
     /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>. An ephemeral cache is gone with it
@@ -200,10 +183,6 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>Checks options without making a runner of them.</summary>
     internal static void Check(ContainerRunnerOptions options) => _ = RunnerSettings.From(options);
 
-    /// <summary>What is known of a run's limits before the run.</summary>
-    private CgroupLimits LimitsOfAll =>
-        new() { Pids = _settings.ProcessLimit, Expected = _settings.DefaultMemoryBytes is null ? CgroupControllers.None : CgroupControllers.Memory };
-
     private CacheDirectory OpenCache()
     {
         if (_ephemeral is not null)
@@ -225,7 +204,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _disposal.CancelAsync().ConfigureAwait(false);
 
         // Every run holds a place until nothing of it is left.
-        await _places.DisposeAsync().ConfigureAwait(false);
+        await _queue.DisposeAsync().ConfigureAwait(false);
         await _background.WaitAsync().ConfigureAwait(false);
         await _clearUps.WaitAsync().ConfigureAwait(false);
         await _ready.DisposeAsync().ConfigureAwait(false);
@@ -233,7 +212,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             await function.DisposeAsync().ConfigureAwait(false);
 
         // The next program may be no longer there than this one.
-        if (_sweeper.HasBegun || _ephemeral is not null)
+        if (_hasSwept || _ephemeral is not null)
             await ((Task)_sweeper.SweepAsync()).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _cgroups.DisposeAsync().ConfigureAwait(false);
         await _layers.FinishAsync().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -246,6 +225,15 @@ public sealed partial class ContainerRunner : IContainerRunner
         _sparks.Dispose();
         _cache.Dispose();
         _ephemeral?.Dispose();
+    }
+
+    /// <summary>Removes what processes left that were killed.</summary>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    private async Task<long> SweepAsync()
+    {
+        Task<long> layers = _layers.SweepAsync(CancellationToken.None);
+        await Task.WhenAll(layers, CgroupManager.SweepAsync(_cache.Cgroups), SweepEphemeralAsync(), Task.Run(() => _cache.IsWritable ? _binaries.RemoveUnused() : 0)).ConfigureAwait(false);
+        return await layers.ConfigureAwait(false);
     }
 
     /// <summary>Removes the ephemeral caches of this user's runners that were killed, where this one has such a cache itself.</summary>
@@ -293,7 +281,8 @@ public sealed partial class ContainerRunner : IContainerRunner
     private async Task<T> WhileAliveAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        _sweeper.Begin();
+        if (!_hasSwept && !Interlocked.Exchange(ref _hasSwept, true))
+            _ = _sweeper.SweepAsync();
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
         try
         {

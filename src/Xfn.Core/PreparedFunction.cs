@@ -9,10 +9,10 @@ namespace Xfn.Core;
 public sealed class PreparedFunction : IAsyncDisposable
 {
     private readonly ContainerRunner _runner;
-    private readonly RunPlan _plan;
+    private readonly CheckedRequest _request;
     private int _disposed;
 
-    internal PreparedFunction(ContainerRunner runner, RunPlan plan, PreparedContainers containers) => (_runner, _plan, Containers) = (runner, plan, containers);
+    internal PreparedFunction(ContainerRunner runner, CheckedRequest request, PreparedContainers containers) => (_runner, _request, Containers) = (runner, request, containers);
 
     /// <summary>How many containers wait now.</summary>
     public int ReadyCount => Containers.Count;
@@ -23,27 +23,21 @@ public sealed class PreparedFunction : IAsyncDisposable
     /// <param name="input">All that it reads on stdin.</param>
     /// <param name="cancellationToken">Ends the run.</param>
     /// <inheritdoc cref="IContainerRunner.RunFunctionAsync(RunFunctionRequest, CancellationToken)"/>
-    public Task<RunFunctionResponse> RunAsync(ReadOnlyMemory<byte> input = default, CancellationToken cancellationToken = default)
-    {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return _runner.RunAsync(_plan, input, Containers, cancellationToken);
-    }
+    public async Task<RunFunctionResponse> RunAsync(ReadOnlyMemory<byte> input = default, CancellationToken cancellationToken = default) =>
+        await RunAsync(_request.With(input, _runner.Settings), null, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Runs a request that asks for what was prepared; its timeout, pull policy and credentials are its own.</summary>
-    internal Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, CancellationToken cancellationToken)
-    {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return _runner.RunAsync(request, Containers, cancellationToken);
-    }
+    internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, CancellationToken cancellationToken) =>
+        await RunAsync(CheckedRequest.From(request, _runner.Settings), null, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Runs the function once, with streams.</summary>
     /// <param name="streams">What it reads and writes.</param>
     /// <param name="cancellationToken">Ends the run.</param>
     /// <inheritdoc cref="IContainerRunner.RunFunctionAsync(RunFunctionRequest, FunctionStreams, CancellationToken)"/>
-    public Task<RunFunctionResponse> RunAsync(FunctionStreams streams, CancellationToken cancellationToken = default)
+    public async Task<RunFunctionResponse> RunAsync(FunctionStreams streams, CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return _runner.RunAsync(_plan.Request, streams, Containers, cancellationToken);
+        ArgumentNullException.ThrowIfNull(streams);
+        return await RunAsync(_request, streams, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Ends the containers that wait.</summary>
@@ -53,5 +47,11 @@ public sealed class PreparedFunction : IAsyncDisposable
             return;
         _runner.Forget(this);
         await Containers.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private Task<RunFunctionResponse> RunAsync(CheckedRequest request, FunctionStreams? streams, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        return _runner.RunAsync(request, streams, Containers, cancellationToken);
     }
 }

@@ -9,30 +9,35 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     private static readonly TimeSpan OutOfMemoryPeriod = TimeSpan.FromMilliseconds(50);
 
     private readonly List<int> _processes = [];
-    private volatile (CgroupHierarchy Hierarchy, string Directory)[] _places = [];
+    private volatile (CgroupHierarchy Hierarchy, string Directory)[] _groups = [];
+    private CgroupLimits? _applied;
     private bool _survivesOutOfMemory;
     private CgroupControllers _required;
 
     /// <summary>The directories, one for each hierarchy used.</summary>
-    public IEnumerable<string> Directories => _places.Select(p => p.Directory);
+    public IEnumerable<string> Directories => _groups.Select(p => p.Directory);
 
     /// <summary>Sets limits where there were none: a cgroup may be made before it is known what its run may use. Processes that were added get them too.</summary>
     /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
     public void Apply(CgroupLimits limits)
     {
-        manager.Require(limits);
         _required |= limits.Required;
+
+        // Most runs ask for nothing beyond what was set as the cgroup was made.
+        if (_applied is { } set && (limits.MemoryBytes, limits.CpuMilli, limits.Pids, limits.PidsAreRequired) == (set.MemoryBytes, set.CpuMilli, set.Pids, set.PidsAreRequired))
+            return;
+        manager.Require(limits);
         string? current = null;
         try
         {
-            foreach ((CgroupHierarchy hierarchy, CgroupControllers controllers, string directory) in manager.Place(id, limits))
+            foreach ((CgroupHierarchy hierarchy, CgroupControllers controllers, string directory) in manager.DirectoriesFor(id, limits))
             {
                 current = directory;
-                bool isNew = !Array.Exists(_places, p => p.Directory == directory);
+                bool isNew = !Array.Exists(_groups, p => p.Directory == directory);
                 if (isNew)
                 {
                     Directory.CreateDirectory(directory);
-                    _places = [.. _places, (hierarchy, directory)];
+                    _groups = [.. _groups, (hierarchy, directory)];
                 }
 
                 hierarchy.Apply(directory, limits, controllers);
@@ -40,6 +45,8 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
                     _processes.ForEach(process => Move(process, directory));
                 _survivesOutOfMemory |= hierarchy is CgroupV1Hierarchy && controllers.HasFlag(CgroupControllers.Memory);
             }
+
+            _applied = limits;
         }
         catch (Exception e) when (CgroupFile.IsFileError(e))
         {
@@ -55,7 +62,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     public void Add(int processId)
     {
         _processes.Add(processId);
-        foreach ((_, string directory) in _places)
+        foreach ((_, string directory) in _groups)
             Move(processId, directory);
     }
 
@@ -64,7 +71,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     public CgroupUsage Read()
     {
         var usage = new CgroupUsage();
-        foreach ((CgroupHierarchy hierarchy, string directory) in _places)
+        foreach ((CgroupHierarchy hierarchy, string directory) in _groups)
         {
             if (hierarchy.FindLost(directory, hierarchy.Controllers & _required) is not CgroupControllers.None and var lost)
             {
@@ -100,18 +107,17 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     /// <summary>Sends SIGKILL to every process in it. Does not wait for their end.</summary>
     public void Kill()
     {
-        foreach ((_, string directory) in _places)
+        foreach ((_, string directory) in _groups)
             CgroupRemoval.Kill(directory);
     }
 
     /// <summary>Removes it, unless there are processes in it yet.</summary>
     public bool TryRemove()
     {
-        _places = [.. _places.Where(p => !CgroupRemoval.TryRemove(p.Directory))];
-        return _places.Length == 0;
+        _groups = [.. _groups.Where(p => !CgroupRemoval.TryRemove(p.Directory))];
+        return _groups.Length == 0;
     }
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         // What cannot be removed by then is left to the manager's disposal, or to the next process's sweep.

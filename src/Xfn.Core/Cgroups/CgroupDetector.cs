@@ -24,7 +24,7 @@ internal static class CgroupDetector
 
         var support = new List<ControllerSupport>();
         var v1 = new Dictionary<string, CgroupControllers>();
-        V2Place v2 = FindV2Place(mounts.FirstOrDefault(m => m.IsV2));
+        V2Base v2 = FindV2Base(mounts.FirstOrDefault(m => m.IsV2));
         CgroupControllers v2Controllers = CgroupControllers.None;
         foreach (CgroupControllers controller in All)
         {
@@ -63,27 +63,27 @@ internal static class CgroupDetector
 
     private const string ContainerRemedy = "Give the outer container a writable cgroup of its own: docker run --cgroupns=private --privileged, or a cgroup volume that its user may write";
 
-    private static ControllerSupport CheckV2(CgroupControllers controller, V2Place place)
+    private static ControllerSupport CheckV2(CgroupControllers controller, V2Base found)
     {
-        if (place.Directory is null)
-            return Unusable(controller, place.Problem, place.Remedy);
-        if (place.Available.HasFlag(controller))
-            return new ControllerSupport(controller, true, $"version 2, below {place.Directory}{place.Note}", "");
+        if (found.Directory is null)
+            return Unusable(controller, found.Problem, found.Remedy);
+        if (found.Available.HasFlag(controller))
+            return new ControllerSupport(controller, true, $"version 2, below {found.Directory}{found.Note}", "");
 
         string name = CgroupSupport.Names(controller).Single();
-        string listed = string.Join(' ', CgroupSupport.Names(place.Available));
+        string listed = string.Join(' ', CgroupSupport.Names(found.Available));
         return Unusable(
             controller,
-            $"'{place.Directory}/cgroup.controllers' does not list {name}, only '{listed}'",
+            $"'{found.Directory}/cgroup.controllers' does not list {name}, only '{listed}'",
             $"Delegate it all the way down: 'Delegate=cpu memory pids' in this program's unit, and for a user's unit in user@.service too; or boot the kernel with {name} enabled");
     }
 
     /// <summary>Where on version 2 cgroups can be made, or why nowhere.</summary>
-    private sealed record V2Place(string? Directory, CgroupControllers Available, string Note, string Problem, string Remedy);
+    private sealed record V2Base(string? Directory, CgroupControllers Available, string Note, string Problem, string Remedy);
 
-    private static V2Place Nowhere(string problem, string remedy) => new(null, CgroupControllers.None, "", problem, remedy);
+    private static V2Base Nowhere(string problem, string remedy) => new(null, CgroupControllers.None, "", problem, remedy);
 
-    private static V2Place FindV2Place(CgroupMount? mount)
+    private static V2Base FindV2Base(CgroupMount? mount)
     {
         if (mount is null)
             return Nowhere("no cgroup file system has it", "Mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup");
@@ -95,22 +95,22 @@ internal static class CgroupDetector
             own = Path.GetDirectoryName(own)!;
         bool writable = IsWritable(own);
         if (writable && IsOurs(own))
-            return Place(own, "");
+            return Base(own, "");
 
         // Root's own subtree, next to systemd's slices, as other container engines have theirs. The root cgroup alone has no cgroup.type.
         if (!File.Exists($"{mount.MountPoint}/cgroup.type") && IsWritable(mount.MountPoint))
-            return Place(mount.MountPoint, ", since this program's own cgroup is not delegated to it: its own limits do not hold for functions");
+            return Base(mount.MountPoint, ", since this program's own cgroup is not delegated to it: its own limits do not hold for functions");
 
         return writable
             ? Nowhere($"cgroup '{mount.OwnPath}' is systemd's, which did not delegate it to this program", DelegateRemedy)
             : Nowhere($"cgroup '{mount.OwnPath}' is not delegated to user id {Posix.EffectiveUserId}", DelegateRemedy);
     }
 
-    private static V2Place Place(string directory, string note)
+    private static V2Base Base(string directory, string note)
     {
         try
         {
-            return new V2Place(directory, CgroupV2Hierarchy.ReadControllers(directory, "cgroup.controllers"), note, "", "");
+            return new V2Base(directory, CgroupV2Hierarchy.ReadControllers(directory, "cgroup.controllers"), note, "", "");
         }
         catch (Exception e) when (CgroupFile.IsFileError(e))
         {
@@ -133,4 +133,32 @@ internal static class CgroupDetector
     private static string NotShown(CgroupMount mount) => $"the mount at '{mount.MountPoint}' does not show this process's cgroup '{mount.OwnPath}'";
 
     private static ControllerSupport Unusable(CgroupControllers controller, string found, string remedy) => new(controller, false, found, remedy + ".");
+}
+
+/// <summary>Which limits can be enforced here, and why not the others.</summary>
+/// <param name="Controllers">One for each of memory, cpu and pids.</param>
+internal sealed record CgroupSupport(IReadOnlyList<ControllerSupport> Controllers)
+{
+    public CgroupControllers Usable => Controllers.Where(c => c.IsUsable).Aggregate(CgroupControllers.None, (all, c) => all | c.Controller);
+
+    /// <summary>The names of controllers, as the kernel writes them.</summary>
+    public static IEnumerable<string> Names(CgroupControllers controllers)
+    {
+        if (controllers.HasFlag(CgroupControllers.Memory))
+            yield return "memory";
+        if (controllers.HasFlag(CgroupControllers.Cpu))
+            yield return "cpu";
+        if (controllers.HasFlag(CgroupControllers.Pids))
+            yield return "pids";
+    }
+}
+
+/// <summary>Whether one controller can be used.</summary>
+/// <param name="Controller">The controller.</param>
+/// <param name="IsUsable">Whether it can.</param>
+/// <param name="Found">Where it is used, or a clause that says why it cannot be.</param>
+/// <param name="Remedy">A sentence that says how to change that; empty when it can be used.</param>
+internal sealed record ControllerSupport(CgroupControllers Controller, bool IsUsable, string Found, string Remedy)
+{
+    public string Name => CgroupSupport.Names(Controller).Single();
 }

@@ -26,7 +26,6 @@ internal static class CgroupFile
         RandomAccess.Write(handle, bytes[..length], 0);
     }
 
-    /// <summary>Writes a number.</summary>
     public static void Write(string directory, string file, long value)
     {
         Span<char> text = stackalloc char[20];

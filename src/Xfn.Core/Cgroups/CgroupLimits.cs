@@ -30,10 +30,6 @@ internal sealed record CgroupLimits
     /// <summary>The controllers that these limits use.</summary>
     public CgroupControllers Wanted => Required | Expected | (MemoryBytes is null ? 0 : CgroupControllers.Memory) | (Pids is null ? 0 : CgroupControllers.Pids);
 
-    /// <summary>Reads a request's limits.</summary>
-    /// <param name="limits">The request's.</param>
-    /// <param name="pids">The runner's limit of processes.</param>
-    /// <param name="pidsAreRequired">Whether that must be enforced by a cgroup.</param>
     /// <exception cref="InvalidRequestException">A limit is out of range.</exception>
     public static CgroupLimits From(ResourceLimits limits, long pids = BundleOptions.DefaultProcessLimit, bool pidsAreRequired = false) => new()
     {
@@ -48,16 +44,11 @@ internal sealed record CgroupLimits
 [Flags]
 internal enum CgroupControllers
 {
-    /// <summary>None.</summary>
     None = 0,
-
-    /// <summary>Limits memory.</summary>
     Memory = 1,
-
-    /// <summary>Limits processor time.</summary>
     Cpu = 2,
 
-    /// <summary>Limits processes and threads.</summary>
+    /// <summary>Of processes and threads.</summary>
     Pids = 4,
 }
 

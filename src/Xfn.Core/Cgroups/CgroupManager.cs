@@ -10,13 +10,8 @@ internal sealed class CgroupManager : IAsyncDisposable
     private readonly Lock _claiming = new();
     private CgroupOwner? _owner;
 
-    private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time)
-    {
-        Support = support;
-        _hierarchies = hierarchies;
-        _stateDirectory = stateDirectory;
-        _time = time;
-    }
+    private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time) =>
+        (Support, _hierarchies, _stateDirectory, _time) = (support, hierarchies, stateDirectory, time);
 
     /// <summary>Which limits can be enforced here, and why not the others.</summary>
     public CgroupSupport Support { get; }
@@ -64,15 +59,14 @@ internal sealed class CgroupManager : IAsyncDisposable
         return cgroup;
     }
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (_owner is not null)
             await _owner.DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>The hierarchies that limits need, ready for use, and the controllers of each that they need.</summary>
-    internal IEnumerable<(CgroupHierarchy Hierarchy, CgroupControllers Controllers, string Directory)> Place(string id, CgroupLimits limits)
+    /// <summary>The hierarchies that limits need, ready for use, with the controllers of each that they need, and where the cgroup is there.</summary>
+    internal IEnumerable<(CgroupHierarchy Hierarchy, CgroupControllers Controllers, string Directory)> DirectoriesFor(string id, CgroupLimits limits)
     {
         foreach (CgroupHierarchy hierarchy in _hierarchies)
         {

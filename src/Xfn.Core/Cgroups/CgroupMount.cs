@@ -15,13 +15,11 @@ internal sealed record CgroupPaths
 /// <summary>A mounted cgroup hierarchy, and this process's place in it.</summary>
 internal sealed record CgroupMount
 {
-    /// <summary>Whether it is the one hierarchy of version 2.</summary>
     public required bool IsV2 { get; init; }
 
     /// <summary>The controllers of a version 1 hierarchy; empty for version 2, whose controllers differ from cgroup to cgroup.</summary>
     public required IReadOnlyList<string> Controllers { get; init; }
 
-    /// <summary>Where it is mounted.</summary>
     public required string MountPoint { get; init; }
 
     /// <summary>This process's cgroup as the kernel names it.</summary>

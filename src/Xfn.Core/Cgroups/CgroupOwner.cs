@@ -12,12 +12,7 @@ internal sealed class CgroupOwner : IAsyncDisposable
     private readonly FileStream _file;
     private readonly string[] _baseDirectories;
 
-    private CgroupOwner(FileStream file, string token, string[] baseDirectories)
-    {
-        _file = file;
-        _baseDirectories = baseDirectories;
-        Prefix = PrefixOf(token);
-    }
+    private CgroupOwner(FileStream file, string token, string[] baseDirectories) => (_file, Prefix, _baseDirectories) = (file, PrefixOf(token), baseDirectories);
 
     /// <summary>How the names of this process's cgroups start.</summary>
     public string Prefix { get; }
@@ -58,7 +53,7 @@ internal sealed class CgroupOwner : IAsyncDisposable
             {
                 using var reader = new StreamReader(file);
                 string[] bases = (await reader.ReadToEndAsync().ConfigureAwait(false)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-                (int swept, int left) = await RemoveAllAsync(bases, PrefixOf(Path.GetFileName(path)[FilePrefix.Length..])).ConfigureAwait(false);
+                (int swept, int left) = await CgroupRemoval.RemoveAllAsync(bases, PrefixOf(Path.GetFileName(path)[FilePrefix.Length..])).ConfigureAwait(false);
                 removed += swept;
                 if (left == 0)
                     File.Delete(path);
@@ -68,28 +63,13 @@ internal sealed class CgroupOwner : IAsyncDisposable
         return removed;
     }
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        (_, int left) = await RemoveAllAsync(_baseDirectories, Prefix).ConfigureAwait(false);
+        (_, int left) = await CgroupRemoval.RemoveAllAsync(_baseDirectories, Prefix).ConfigureAwait(false);
         if (left == 0)
             File.Delete(_file.Name);
         await _file.DisposeAsync().ConfigureAwait(false);
     }
 
     private static string PrefixOf(string token) => $"xfn-{token}-";
-
-    private static async Task<(int Removed, int Left)> RemoveAllAsync(string[] baseDirectories, string prefix)
-    {
-        int removed = 0;
-        int left = 0;
-        foreach (string directory in baseDirectories)
-        {
-            (int r, int l) = await CgroupRemoval.RemoveAllAsync(directory, prefix).ConfigureAwait(false);
-            removed += r;
-            left += l;
-        }
-
-        return (removed, left);
-    }
 }

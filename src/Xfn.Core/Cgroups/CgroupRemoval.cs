@@ -79,14 +79,15 @@ internal static class CgroupRemoval
         }
     }
 
-    /// <summary>Kills and removes the cgroups in a directory whose names start so.</summary>
+    /// <summary>Kills what is in cgroups, and removes them: those in some directories whose names start so.</summary>
     /// <returns>How many were removed, and how many could not be.</returns>
-    public static async Task<(int Removed, int Left)> RemoveAllAsync(string baseDirectory, string prefix)
+    public static async Task<(int Removed, int Left)> RemoveAllAsync(IEnumerable<string> baseDirectories, string prefix)
     {
         int removed = 0;
         int left = 0;
-        // The base itself may have been removed, as systemd does when a unit ends.
-        foreach (string directory in Directory.Exists(baseDirectory) ? Directory.GetDirectories(baseDirectory, prefix + "*") : [])
+
+        // A base itself may have been removed, as systemd does when a unit ends.
+        foreach (string directory in baseDirectories.Where(Directory.Exists).SelectMany(directory => Directory.GetDirectories(directory, prefix + "*")))
         {
             bool done = TryRemove(directory);
             for (int attempt = 0; !done && attempt < 50; attempt++)

@@ -23,7 +23,7 @@ internal static partial class RunnerLog
     [LoggerMessage(6, LogLevel.Warning, "Images are flattened from now on, which takes time and disk: {Reason}.")]
     public static partial void OverlayRefused(ILogger logger, string reason);
 
-    [LoggerMessage(8, LogLevel.Warning, "Image {Image} ({Digest}) takes {Bytes} bytes, which is more than the cache may take, {Limit}: it is kept until another image is pulled, and pulled again when it is run after that. Raise the limit (ContainerRunnerOptions.CacheLimit).")]
+    [LoggerMessage(8, LogLevel.Warning, "Image {Image} ({Digest}) takes {Bytes} bytes, which is more than the cache may take, {Limit}: it is kept until another image is pulled, and pulled again when it is run after that. Raise the limit (option CacheLimit).")]
     public static partial void ImageOverLimit(ILogger logger, string image, Digest digest, long bytes, long limit);
 
     [LoggerMessage(10, LogLevel.Warning, "Images are kept in '{Directory}': {Reason}")]

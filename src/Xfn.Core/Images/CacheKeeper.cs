@@ -8,7 +8,7 @@ namespace Xfn.Core.Images;
 /// <summary>Keeps the cache clear of what dead processes left, and its layers within a limit in bytes, where there is
 /// one.</summary>
 internal sealed class CacheKeeper(
-    CachePruner pruner, CacheCatalog catalog, Sweeper sweeper, BackgroundTasks background, long? limit, ILogger logger, CancellationToken cancellationToken)
+    CachePruner pruner, CacheCatalog catalog, Sweeper sweeper, BackgroundTasks background, ILogger logger, CancellationToken cancellationToken)
 {
     private readonly ConcurrentDictionary<Digest, byte> _pulled = new();
 
@@ -16,13 +16,15 @@ internal sealed class CacheKeeper(
     private readonly HashSet<Digest> _toldOf = [];
     private int _pruning;
 
+    /// <summary>How many bytes the layers may take; null for no limit. A server sets one, before it takes runs.</summary>
+    public long? Limit { get; set; }
+
     /// <summary>Sweeps and prunes behind what has just pulled or flattened an image. The image itself stays, however
-    /// large it is: who
-    /// pulled it wants to run it, and would pull it each time.</summary>
+    /// large it is: who pulled it wants to run it, and would pull it each time.</summary>
     public void ClearBehind(Digest image)
     {
         background.Add(sweeper.SweepAsync());
-        if (limit is not { } bytes)
+        if (Limit is not { } bytes)
             return;
         _pulled[image] = 0;
         if (Interlocked.Exchange(ref _pruning, 1) != 0)

@@ -1,9 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
-using Microsoft.Extensions.Logging;
 using Xfn.Core.Cache;
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Layers;
 using Xfn.Core.Spark;
 
@@ -12,20 +10,17 @@ namespace Xfn.Core.Images;
 /// <summary>Images whose layers were copied over one another, where the kernel lets no user namespace mount overlayfs. Each is made once, kept beside the layers, and goes with its image.</summary>
 /// <remarks>A run needs directories of its own in the root, mount points above all. An overlay gets them from a layer of the run's; here they are part of what is kept,
 /// so that nothing is ever changed that runs may be using. Runs that need others get another copy.</remarks>
-internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, CacheKeeper keeper, ILogger logger)
+internal sealed class FlattenedImages(CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, CacheKeeper keeper)
 {
     private readonly ConcurrentDictionary<string, StoredLayer> _known = new();
-    private bool _needed = needed;
 
     /// <summary>Whether this kernel, by its version, lets no user namespace mount overlayfs.</summary>
     public static bool AreNeededHere => Environment.OSVersion.Version < new Version(5, 11);
 
     /// <summary>Gives a leased image flattened, with what a run's root needs besides the layers.</summary>
-    /// <returns>Where it is; null when runs are to mount an overlay.</returns>
-    public async ValueTask<StoredLayer?> ProvideAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
+    /// <returns>Where it is.</returns>
+    public async ValueTask<StoredLayer> ProvideAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
     {
-        if (!_needed)
-            return null;
         string id = LayerNames.OfFlattened(image.ChainName, KeyOf(run.Root));
         if (_known.TryGetValue(id, out StoredLayer? known) && layers.Exists(known))
             return known;
@@ -34,16 +29,6 @@ internal sealed class FlattenedImages(bool needed, CacheDirectory cache, ImageSt
         _known[id] = flattened;
         keeper.ClearBehind(image.ManifestDigest);
         return flattened;
-    }
-
-    /// <summary>Whether a run failed because there can be no overlay here: this and later ones can do without.</summary>
-    public bool AreNeededAfter(SparkFailure failure)
-    {
-        if (failure.Kind != SparkFailureKind.NoOverlay)
-            return false;
-        if (!Interlocked.Exchange(ref _needed, true))
-            RunnerLog.OverlayRefused(logger, failure.Message);
-        return true;
     }
 
     /// <summary>What a flattened image has besides its layers, as a name.</summary>

@@ -7,16 +7,6 @@ internal sealed class Sweeper(Func<Task<long>> sweep)
     private readonly Lock _lock = new();
     private Task _going = Task.CompletedTask;
     private Task<long>? _waiting;
-    private bool _begun;
-
-    public bool HasBegun => Volatile.Read(ref _begun);
-
-    /// <summary>Sweeps, if nobody has.</summary>
-    public void Begin()
-    {
-        if (!HasBegun && !Interlocked.Exchange(ref _begun, true))
-            _ = SweepAsync();
-    }
 
     /// <summary>Sweeps when the sweep that goes on is over: that may have looked already where there is something now.</summary>
     public Task<long> SweepAsync()

@@ -7,10 +7,12 @@ internal sealed class BackgroundTasks
 {
     private readonly ConcurrentDictionary<Task, byte> _tasks = new();
 
-    public void Add(Task task)
+    public TTask Add<TTask>(TTask task)
+        where TTask : Task
     {
         _tasks.TryAdd(task, 0);
         task.ContinueWith(static (t, s) => ((ConcurrentDictionary<Task, byte>)s!).TryRemove(t, out _), _tasks, TaskScheduler.Default);
+        return task;
     }
 
     /// <summary>Ends when they have, whatever came of them.</summary>

@@ -155,23 +155,16 @@ internal static class Quantity
         binaryExponent = 0;
         switch (suffix)
         {
-            case "": return true;
-            case "Ki": binaryExponent = 10; return true;
-            case "Mi": binaryExponent = 20; return true;
-            case "Gi": binaryExponent = 30; return true;
-            case "Ti": binaryExponent = 40; return true;
-            case "Pi": binaryExponent = 50; return true;
-            case "Ei": binaryExponent = 60; return true;
-            case "n": exponent -= 9; return true;
-            case "u": exponent -= 6; return true;
-            case "m": exponent -= 3; return true;
-            case "k": exponent += 3; return true;
-            case "M": exponent += 6; return true;
-            case "G": exponent += 9; return true;
-            case "T": exponent += 12; return true;
-            case "P": exponent += 15; return true;
-            case "E": exponent += 18; return true;
-            default: return TryReadExponent(suffix, ref exponent);
+            case []:
+                return true;
+            case [var letter, 'i'] when "KMGTPE".IndexOf(letter) is >= 0 and var power:
+                binaryExponent = 10 * (power + 1);
+                return true;
+            case [var letter] when "num kMGTPE".IndexOf(letter) is >= 0 and var power && letter != ' ':
+                exponent += 3 * (power - 3);
+                return true;
+            default:
+                return TryReadExponent(suffix, ref exponent);
         }
     }
 

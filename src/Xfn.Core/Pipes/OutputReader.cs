@@ -129,14 +129,3 @@ internal sealed class OutputReader : IDisposable
         return wantsMore;
     }
 }
-
-/// <summary>Takes a function's output.</summary>
-internal interface IOutputSink
-{
-    /// <summary>Whether the function wrote more than the sink may take.</summary>
-    bool IsExceeded { get; }
-
-    /// <summary>Takes a piece.</summary>
-    /// <returns>Whether more is wanted.</returns>
-    ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken);
-}

@@ -1,4 +1,5 @@
 using Xfn.Core.Bundles;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Layers;
@@ -6,15 +7,12 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>Says what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
-/// <param name="settings">The runner's.</param>
-/// <param name="bundles">Describes containers.</param>
-/// <param name="images">Gives images.</param>
-/// <param name="flattenedImages">Gives images flattened, where the kernel mounts no overlay.</param>
-internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattenedImages)
+/// <summary>Plans containers: what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
+internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattened)
 {
     private static readonly string[] _crunFlags = ["--cgroup-manager=disabled"];
 
+    private bool _flattens = settings.Options.FlattenImages || FlattenedImages.AreNeededHere;
     private OciRuntime? _runtime;
 
     /// <summary>Finds the OCI runtime that the user named, and asks it what it is: its file may have any name. One that is not there is looked for again, since it may be installed meanwhile.</summary>
@@ -26,7 +24,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             return _runtime;
         string path = Executables.Find(runtime) ?? throw new ContainerEnvironmentException(
             RunStage.Start,
-            $"cannot find OCI runtime '{runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (WithRuntime).");
+            $"cannot find OCI runtime '{runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (option Runtime).");
         ProgramResult said = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
         var found = new OciRuntime(path, said.Output.StartsWith("crun version ", StringComparison.Ordinal));
         if (said.ExitCode == 0)
@@ -35,30 +33,35 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     }
 
     /// <summary>Plans a container, and makes what it takes of the image.</summary>
-    /// <param name="plan">What is to run.</param>
-    /// <param name="image">The image, which is held.</param>
-    /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
-    public async ValueTask<SparkRun> PlanAsync(RunPlan plan, StoredImage image, CancellationToken cancellationToken)
+    public async ValueTask<SparkRun> PlanAsync(CheckedRequest request, StoredImage image, CancellationToken cancellationToken)
     {
-        SparkRun run = image.Plan is { } kept && kept.Network == plan.Request.RunFunctionConfig.Network
+        SparkRun run = image.Plan is { } kept && kept.Network == request.Config.Network
             ? kept.Run
-            : Describe(plan, image, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
-        return await FlattenAsync(image, run, cancellationToken).ConfigureAwait(false) is { } flattened
-            ? run with { FlattenedDirectory = flattened.Files, WritableRootBytes = run.WritableRootBytes == 0 ? 0 : run.WritableRootBytes + flattened.Record.Bytes }
-            : run;
+            : Describe(request, image, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
+        if (!_flattens)
+            return run;
+        try
+        {
+            StoredLayer root = await flattened.ProvideAsync(image, run, cancellationToken).ConfigureAwait(false);
+            return run with { FlattenedDirectory = root.Files, WritableRootBytes = run.WritableRootBytes == 0 ? 0 : run.WritableRootBytes + root.Record.Bytes };
+        }
+        catch (XfnException ex) when (images.IsDamaged(image))
+        {
+            throw new RunNotBegunException(ex);
+        }
     }
 
     /// <summary>Describes a container to a spark, and keeps that where the next run of the image may have it.</summary>
-    private SparkRun Describe(RunPlan plan, StoredImage image, OciRuntime? runtime)
+    private SparkRun Describe(CheckedRequest request, StoredImage image, OciRuntime? runtime)
     {
         var context = new BundleContext
         {
-            Reference = plan.Reference,
+            Reference = request.Reference,
             Image = image.Config,
             Passwd = image.Passwd,
             Group = image.Group,
-            Config = plan.Request.RunFunctionConfig,
+            Config = request.Config,
             Mapping = settings.Mapping,
         };
         ContainerSpecification container = bundles.Build(context);
@@ -87,41 +90,33 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             ? run with { Container = SparkFrame.Write(SparkContainers.From(container))[SparkFrame.HeaderBytes..] }
             : run with { Runtime = runtime.Path, RuntimeFlags = runtime.IsCrun ? _crunFlags : [], RuntimeConfig = RuntimeConfigWriter.Write(container, takesFilter: runtime.IsCrun) };
         if (runtime == _runtime && bundles.IsStable(context))
-            image.Plan = new StablePlan(plan.Request.RunFunctionConfig.Network, run);
+            image.Plan = new StablePlan(request.Config.Network, run);
         return run;
     }
 
     /// <summary>The error for a container that could not be started.</summary>
-    /// <param name="failure">What the spark said.</param>
-    /// <param name="plan">What was to run.</param>
-    /// <param name="image">The image.</param>
-    /// <param name="stderr">What was written to the function's stderr.</param>
-    public Exception NotStarted(SparkFailedException failure, RunPlan plan, StoredImage image, string stderr)
+    public Exception NotStarted(SparkFailedException failure, CheckedRequest request, StoredImage image, string stderr)
     {
-        XfnException error = RunErrors.NotStarted(failure, plan.Reference, image.Config, settings.Options.Runtime, stderr);
-
-        // One that was prepared was killed while it waited.
-        if (failure.Failure.Kind == SparkFailureKind.NotReleased)
-            return new RunNotBegunException(error) { IsInputUntouched = false };
-
-        // Somebody removed a layer between lookup and mount; the next time it is pulled. Or there can be no overlay here; the next time it is done without.
-        return images.IsDamaged(image) || flattenedImages.AreNeededAfter(failure.Failure) ? new RunNotBegunException(error) { IsInputUntouched = true } : error;
-    }
-
-    private async ValueTask<StoredLayer?> FlattenAsync(StoredImage image, SparkRun run, CancellationToken cancellationToken)
-    {
-        try
+        XfnException error = RunErrors.NotStarted(failure, request.Reference, image.Config, settings.Options.Runtime, stderr);
+        switch (failure.Failure.Kind)
         {
-            return await flattenedImages.ProvideAsync(image, run, cancellationToken).ConfigureAwait(false);
-        }
-        catch (XfnException ex) when (images.IsDamaged(image))
-        {
-            throw new RunNotBegunException(ex) { IsInputUntouched = true };
+            // One that was prepared was killed while it waited.
+            case SparkFailureKind.NotReleased:
+                return new RunNotBegunException(error, isInputUntouched: false);
+
+            // There can be no overlay here; the next time, and from then on, it is done without.
+            case SparkFailureKind.NoOverlay:
+                if (!Interlocked.Exchange(ref _flattens, true))
+                    RunnerLog.OverlayRefused(settings.Options.Logger, failure.Failure.Message);
+                return new RunNotBegunException(error);
+
+            // Somebody removed a layer between lookup and mount; the next time it is pulled.
+            default:
+                return images.IsDamaged(image) ? new RunNotBegunException(error) : error;
         }
     }
 }
 
-/// <summary>An OCI runtime.</summary>
 /// <param name="Path">Its path.</param>
 /// <param name="IsCrun">Whether it is crun, which takes a compiled seccomp filter; another would run nothing with it.</param>
 internal sealed record OciRuntime(string Path, bool IsCrun);

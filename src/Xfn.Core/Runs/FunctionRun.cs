@@ -5,38 +5,23 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>What a run reads and writes.</summary>
-/// <param name="Input">Feeds stdin and closes it.</param>
-/// <param name="Stdout">Takes stdout.</param>
-/// <param name="Stderr">Takes stderr.</param>
-internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr)
-{
-    /// <summary>Whether the input is in memory: stdin is fed before the function is there to read it then. A stream is not touched before, so that a run whose
-    /// container did not start can be begun again.</summary>
-    public bool IsBuffered { get; init; }
-}
-
 /// <summary>A container as the run in it sees it.</summary>
 internal interface ISandbox
 {
     /// <summary>The runner's ends of the function's pipes.</summary>
     Stdio Stdio { get; }
 
-    /// <summary>Waits for the container's end.</summary>
     /// <exception cref="XfnException">It ended in another way than containers do: it was killed with the spark around it.</exception>
     Task<SparkExited> WaitAsync();
 
-    /// <summary>Sends the function a signal.</summary>
     /// <exception cref="IOException">There is nobody any more to send it.</exception>
     Task SignalAsync(int signal, CancellationToken cancellationToken);
 
-    /// <summary>Kills all of it, at once.</summary>
     void Kill();
 
     /// <inheritdoc cref="Cgroup.WatchOutOfMemoryAsync"/>
     Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken);
 
-    /// <summary>What the function has used.</summary>
     CgroupUsage ReadUsage();
 }
 
@@ -55,7 +40,6 @@ internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProv
     /// <summary>When the container was started; default before.</summary>
     public long StartedAt { get; private set; }
 
-    /// <summary>Runs the function.</summary>
     /// <param name="start">Has the container start the function.</param>
     /// <param name="timeout">How long, from the container's start until all that the function wrote has been taken.</param>
     /// <param name="cancellationToken">Ends it.</param>
@@ -229,4 +213,86 @@ internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsag
 
     /// <summary>No process has ever had no memory.</summary>
     private bool IsCounted => Exited is { PeakMemoryBytes: > 0 };
+}
+
+/// <summary>Why a run ended.</summary>
+internal enum RunEnd
+{
+    Exited,
+    TimedOut,
+    Cancelled,
+    OutputExceeded,
+
+    /// <summary>The kernel killed a process for want of memory and left others alive. A run ends as <see cref="Exited"/> then.</summary>
+    OutOfMemory,
+
+    InputFailed,
+    OutputFailed,
+}
+
+/// <summary>What ends a run before, or behind, its function's own end: one reason, the first that counts; one token for all that the run does; one deadline.</summary>
+internal sealed class RunStop(TimeProvider time) : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly CancellationTokenSource _over = new();
+    private TaskCompletionSource<RunEnd> _requested = NewRequest();
+    private CancellationTokenRegistration _cancellation;
+    private ITimer? _deadline;
+    private bool _hasExited;
+
+    /// <summary>Cancelled when nothing of the run is wanted any more.</summary>
+    public CancellationToken Over => _over.Token;
+
+    /// <summary>Ends with the first reason that counts.</summary>
+    public Task<RunEnd> Requested
+    {
+        get
+        {
+            lock (_lock)
+                return _requested.Task;
+        }
+    }
+
+    /// <summary>Stops the run when its caller cancels it.</summary>
+    public void When(CancellationToken cancellationToken) =>
+        _cancellation = cancellationToken.UnsafeRegister(static stop => ((RunStop)stop!).Request(RunEnd.Cancelled), this);
+
+    /// <summary>Stops the run at the end of a time.</summary>
+    public void After(TimeSpan timeout) =>
+        _deadline = time.CreateTimer(static stop => ((RunStop)stop!).Request(RunEnd.TimedOut), this, timeout, Timeout.InfiniteTimeSpan);
+
+    /// <summary>Stops the run for a reason, when there was none before.</summary>
+    public void Request(RunEnd reason)
+    {
+        lock (_lock)
+        {
+            if (!_hasExited || EndsTheTaking(reason))
+                _requested.TrySetResult(reason);
+        }
+    }
+
+    /// <summary>To be called when the function has ended by itself. From then on only that counts which ends the taking of what it wrote.</summary>
+    public void HasExited()
+    {
+        lock (_lock)
+        {
+            _hasExited = true;
+            if (_requested.Task.IsCompleted && !EndsTheTaking(_requested.Task.Result))
+                _requested = NewRequest();
+        }
+    }
+
+    /// <summary>Cancels all that the run still does.</summary>
+    public Task EndAsync() => _over.CancelAsync();
+
+    public void Dispose()
+    {
+        _cancellation.Dispose();
+        _deadline?.Dispose();
+        _over.Dispose();
+    }
+
+    private static bool EndsTheTaking(RunEnd reason) => reason is RunEnd.TimedOut or RunEnd.Cancelled or RunEnd.OutputFailed;
+
+    private static TaskCompletionSource<RunEnd> NewRequest() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 }

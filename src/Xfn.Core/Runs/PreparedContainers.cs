@@ -1,57 +1,39 @@
 using Xfn.Core.Images;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
 /// <summary>The containers that wait for the runs of one request.</summary>
 internal sealed class PreparedContainers : IAsyncDisposable
 {
+    private readonly CheckedRequest _request;
+    private readonly SandboxFactory _sandboxes;
     private readonly ImageProvider _images;
+    private readonly ContainerPlanner _planner;
     private readonly ReadyPool<PreparedContainer> _pool;
     private volatile ResolvedReference? _newest;
 
-    /// <param name="options">How many wait, and for how long.</param>
-    /// <param name="start">Makes one.</param>
-    /// <param name="images">Knows when their image is not the one that is asked for any more.</param>
-    /// <param name="time">The clock.</param>
-    public PreparedContainers(PrepareOptions options, Func<CancellationToken, Task<PreparedContainer>> start, ImageProvider images, TimeProvider time)
+    public PreparedContainers(CheckedRequest request, PrepareOptions options, SandboxFactory sandboxes, ImageProvider images, ContainerPlanner planner, TimeProvider time)
     {
-        _images = images;
+        (_request, _sandboxes, _images, _planner) = (request, sandboxes, images, planner);
         _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
-
-        async Task<PreparedContainer> StartAsync(CancellationToken cancellationToken)
-        {
-            PreparedContainer container = await start(cancellationToken).ConfigureAwait(false);
-            _newest = container.Resolved;
-            return container;
-        }
     }
 
-    /// <summary>How many wait.</summary>
     public int Count => _pool.Count;
 
-    /// <inheritdoc cref="ReadyPool{T}.FillAsync"/>
-    public async Task FillAsync(CancellationToken cancellationToken)
-    {
-        try
+    public Task FillAsync(CancellationToken cancellationToken) => RunNotBegunException.TryTwiceAsync(
+        async _ =>
         {
             await _pool.FillAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (RunNotBegunException)
-        {
-            // Somebody removed a layer between lookup and mount; this time it is pulled.
-            await _pool.FillAsync(cancellationToken).ConfigureAwait(false);
-        }
-    }
+            return true;
+        },
+        mayReadInput: true);
 
     /// <summary>Takes one that waits, of the image that is to be run now; null when none does.</summary>
-    /// <param name="plan">The run.</param>
-    /// <param name="cancellationToken">Gives up.</param>
-    public async ValueTask<PreparedContainer?> TryTakeAsync(RunPlan plan, CancellationToken cancellationToken)
+    public async ValueTask<PreparedContainer?> TryTakeAsync(CheckedRequest request, CancellationToken cancellationToken)
     {
         // What waits holds its layers, so where the reference leads is all there is to know.
-        Digest? wanted = _pool.Count > 0
-            ? await _images.FindNewestAsync(plan.Reference, plan.Request.ImagePullConfig, _newest!, cancellationToken).ConfigureAwait(false)
-            : null;
+        Digest? wanted = _pool.Count > 0 ? await _images.FindNewestAsync(request.Reference, request.Pull, _newest!, cancellationToken).ConfigureAwait(false) : null;
         while (_pool.TryTake() is { } container)
         {
             if (wanted is null || container.Image.ManifestDigest == wanted)
@@ -64,8 +46,48 @@ internal sealed class PreparedContainers : IAsyncDisposable
         return null;
     }
 
-    /// <inheritdoc cref="ReadyPool{T}.Refill"/>
     public void Refill() => _pool.Refill();
 
     public ValueTask DisposeAsync() => _pool.DisposeAsync();
+
+    private async Task<PreparedContainer> StartAsync(CancellationToken cancellationToken)
+    {
+        LeasedImage lease = await _images.GetAsync(_request.Reference, _request.Pull, null, cancellationToken).ConfigureAwait(false);
+        RunSandbox? sandbox = null;
+        try
+        {
+            SparkRun plan = await _planner.PlanAsync(_request, lease.Image, cancellationToken).ConfigureAwait(false) with { HasGate = true };
+            sandbox = await _sandboxes.StartWithGateAsync(cancellationToken).ConfigureAwait(false);
+            sandbox.Cgroup.Apply(_request.Limits);
+            await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
+            sandbox.CountFromNow();
+            _newest = lease.Resolved;
+            return new PreparedContainer(sandbox, lease);
+        }
+        catch (Exception ex)
+        {
+            if (sandbox is not null)
+                await sandbox.DisposeAsync().ConfigureAwait(false);
+            lease.Dispose();
+            if (ex is SparkFailedException failure)
+                throw _planner.NotStarted(failure, _request, lease.Image, "");
+            throw;
+        }
+    }
+}
+
+/// <summary>A container in which everything has been done but the execution of its function. For one run.</summary>
+internal sealed class PreparedContainer(RunSandbox sandbox, LeasedImage lease) : IReady
+{
+    public RunSandbox Sandbox => sandbox;
+
+    public StoredImage Image => lease.Image;
+
+    public bool IsAlive => sandbox.IsAlive;
+
+    public async ValueTask DisposeAsync()
+    {
+        await sandbox.DisposeAsync().ConfigureAwait(false);
+        lease.Dispose();
+    }
 }

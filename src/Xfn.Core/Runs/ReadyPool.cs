@@ -33,7 +33,6 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
         _idle = time.CreateTimer(static s => ((ReadyPool<T>)s!).Clear(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>How many wait.</summary>
     public int Count
     {
         get

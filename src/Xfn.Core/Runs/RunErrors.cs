@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
@@ -7,20 +8,15 @@ namespace Xfn.Core.Runs;
 internal static class RunErrors
 {
     private const string FewerKeyrings =
-        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (ContainerRunnerOptions.MaxConcurrency, PrepareOptions.Count), or raise kernel.keys.maxkeys (sysctl).";
+        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (option MaxConcurrency), prepare fewer, or raise kernel.keys.maxkeys (sysctl).";
 
     /// <summary>A spark could not start a container.</summary>
-    /// <param name="exception">What the spark said.</param>
-    /// <param name="reference">The image.</param>
-    /// <param name="config">Its configuration.</param>
-    /// <param name="runtime">The OCI runtime that was asked for; null for none.</param>
-    /// <param name="stderr">What was written to the function's stderr.</param>
     public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
     {
         SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
         SparkFailureKind.Keyring => NotMade(exception, reference, runtime, exception.Failure.Message, FewerKeyrings),
         SparkFailureKind.CoveredMount => NotMade(exception, reference, runtime, exception.Failure.Message,
-            " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (BundleOptions.ReadOnlyMounts)."),
+            " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (option Bundle:ReadOnlyMounts)."),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
         SparkFailureKind.Unreachable => new InvalidImageException(
@@ -28,48 +24,52 @@ internal static class RunErrors
         _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
 
-    public static FunctionExitedException Exited(ImageReference reference, SparkExited exited, bool outOfMemory, string stderr, ReadOnlyMemory<byte> output, RunStatistics statistics)
+    /// <summary>A function was started and did not succeed.</summary>
+    public static Exception Ended(RunOutcome outcome, CheckedRequest request, RunStreams streams, long limit, RunStatistics statistics, CancellationToken cancellationToken)
     {
-        string how = outOfMemory ? "was killed: its memory limit was reached" : exited.Signal != 0 ? $"was ended by signal {exited.Signal}" : $"exited with status {exited.ExitCode}";
-        return new FunctionExitedException($"function '{reference}' {how}{LastLine(stderr)}")
+        string stderr = streams.Stderr.ToString();
+        ImageReference reference = request.Reference;
+        string seconds = $"{request.Timeout.TotalSeconds:0.###} s";
+        return outcome.Reason switch
         {
-            ExitCode = exited.ExitCode,
-            Signal = exited.Signal != 0 ? exited.Signal : null,
-            OutOfMemory = outOfMemory,
-            StderrTail = stderr,
-            Output = output,
-            Statistics = statistics,
+            RunEnd.Exited => new FunctionExitedException($"function '{reference}' {Describe(outcome)}{LastLine(stderr)}")
+            {
+                ExitCode = outcome.Exited!.ExitCode,
+                Signal = outcome.Exited.Signal != 0 ? outcome.Exited.Signal : null,
+                OutOfMemory = outcome.Usage.OutOfMemoryKills > 0,
+                StderrTail = stderr,
+                Output = streams.Output,
+                Statistics = statistics,
+            },
+            RunEnd.TimedOut => new FunctionTimedOutException(outcome.IsUntaken
+                ? $"function '{reference}' had ended, but what it wrote was not taken within its timeout of {seconds}: a stream for stdout or stderr stalls, or is too slow."
+                : $"function '{reference}' ran longer than its timeout of {seconds} and was killed{LastLine(stderr)}")
+            {
+                Timeout = request.Timeout,
+                StderrTail = stderr,
+                Statistics = statistics,
+            },
+            RunEnd.OutputExceeded => new OutputLimitExceededException(
+                $"function '{reference}' wrote more than {limit} bytes to stdout or stderr and was killed. Raise the limit (option MaxStdioBytes), or use the overload that streams.")
+            {
+                LimitBytes = limit,
+                StderrTail = stderr,
+                Statistics = statistics,
+            },
+            _ => new FunctionCanceledException(
+                outcome.IsUntaken ? $"function '{reference}' had ended, but its run was cancelled before all that it wrote was taken." : $"function '{reference}' was killed: its run was cancelled{LastLine(stderr)}",
+                cancellationToken)
+            {
+                StderrTail = stderr,
+                Statistics = statistics,
+            },
         };
     }
 
-    public static FunctionTimedOutException TimedOut(ImageReference reference, TimeSpan timeout, bool untaken, string stderr, RunStatistics statistics) =>
-        new(untaken
-            ? $"function '{reference}' had ended, but what it wrote was not taken within its timeout of {timeout.TotalSeconds:0.###} s: a stream for stdout or stderr stalls, or is too slow."
-            : $"function '{reference}' ran longer than its timeout of {timeout.TotalSeconds:0.###} s and was killed{LastLine(stderr)}")
-        {
-            Timeout = timeout,
-            StderrTail = stderr,
-            Statistics = statistics,
-        };
-
-    public static OutputLimitExceededException OutputExceeded(ImageReference reference, long limit, string stderr, RunStatistics statistics) =>
-        new($"function '{reference}' wrote more than {limit} bytes to stdout or stderr and was killed. Raise the limit (ContainerRunnerOptions.MaxStdioBytes), or use the overload that streams.")
-        {
-            LimitBytes = limit,
-            StderrTail = stderr,
-            Statistics = statistics,
-        };
-
-    public static FunctionCanceledException Canceled(ImageReference reference, bool untaken, string stderr, RunStatistics statistics, CancellationToken cancellationToken) =>
-        new(
-            untaken
-                ? $"function '{reference}' had ended, but its run was cancelled before all that it wrote was taken."
-                : $"function '{reference}' was killed: its run was cancelled{LastLine(stderr)}",
-            cancellationToken)
-        {
-            StderrTail = stderr,
-            Statistics = statistics,
-        };
+    private static string Describe(RunOutcome outcome) =>
+        outcome.Usage.OutOfMemoryKills > 0 ? "was killed: its memory limit was reached"
+        : outcome.Exited!.Signal != 0 ? $"was ended by signal {outcome.Exited.Signal}"
+        : $"exited with status {outcome.Exited.ExitCode}";
 
     private static string LastLine(string stderr)
     {
@@ -123,10 +123,32 @@ internal static class RunErrors
 
 /// <summary>A run that did not come to its function, and may fare better when it is begun again.</summary>
 /// <param name="error">What the user is told if it is not.</param>
-internal sealed class RunNotBegunException(XfnException error) : Exception(error.Message, error)
+/// <param name="isInputUntouched">Whether nothing of the caller's input was read.</param>
+internal sealed class RunNotBegunException(XfnException error, bool isInputUntouched = true) : Exception(error.Message, error)
 {
-    public XfnException Error => error;
+    /// <summary>Does something, and once more where it did not come to its function. The caller never sees this exception.</summary>
+    /// <param name="attempt">What to do; told whether it is the second time.</param>
+    /// <param name="mayReadInput">Whether it can be done again when the input has been read.</param>
+    public static async Task<T> TryTwiceAsync<T>(Func<bool, Task<T>> attempt, bool mayReadInput)
+    {
+        try
+        {
+            try
+            {
+                return await attempt(false).ConfigureAwait(false);
+            }
+            catch (RunNotBegunException ex) when (mayReadInput || ex.IsInputUntouched)
+            {
+                return await attempt(true).ConfigureAwait(false);
+            }
+        }
+        catch (RunNotBegunException ex)
+        {
+            throw ex.Error;
+        }
+    }
 
-    /// <summary>Whether nothing of the caller's input was read.</summary>
-    public required bool IsInputUntouched { get; init; }
+    private XfnException Error => error;
+
+    private bool IsInputUntouched => isInputUntouched;
 }

@@ -5,14 +5,13 @@ namespace Xfn.Core.Runs;
 /// <param name="maxWaiting">How many may wait.</param>
 internal sealed class RunQueue(int count, int maxWaiting) : IAsyncDisposable
 {
-    private readonly SemaphoreSlim _places = new(count);
+    private readonly SemaphoreSlim _free = new(count);
     private int _waiting;
 
-    /// <summary>Takes a place, when there is one.</summary>
     /// <exception cref="RunnerBusyException">Too many wait already.</exception>
-    public async ValueTask TakeAsync(CancellationToken cancellationToken)
+    public async ValueTask EnterAsync(CancellationToken cancellationToken)
     {
-        if (_places.Wait(0, cancellationToken))
+        if (_free.Wait(0, cancellationToken))
             return;
         XfnTelemetry.CountQueued(1);
         try
@@ -20,10 +19,10 @@ internal sealed class RunQueue(int count, int maxWaiting) : IAsyncDisposable
             if (Interlocked.Increment(ref _waiting) > maxWaiting)
             {
                 throw new RunnerBusyException(
-                    $"cannot take another run: {count} go on and {maxWaiting} wait already. Try again later, or raise the limits (ContainerRunnerOptions.MaxConcurrency, ContainerRunnerOptions.MaxQueuedRuns).");
+                    $"cannot take another run: {count} go on and {maxWaiting} wait already. Try again later, or raise the limits (option MaxConcurrency, option MaxQueuedRuns).");
             }
 
-            await _places.WaitAsync(cancellationToken).ConfigureAwait(false);
+            await _free.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -32,13 +31,13 @@ internal sealed class RunQueue(int count, int maxWaiting) : IAsyncDisposable
         }
     }
 
-    public void Release() => _places.Release();
+    public void Leave() => _free.Release();
 
     /// <summary>Ends when what holds a place is over; no place is given after it.</summary>
     public async ValueTask DisposeAsync()
     {
         for (int i = 0; i < count; i++)
-            await _places.WaitAsync().ConfigureAwait(false);
-        _places.Dispose();
+            await _free.WaitAsync().ConfigureAwait(false);
+        _free.Dispose();
     }
 }

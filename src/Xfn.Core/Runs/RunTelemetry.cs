@@ -2,43 +2,63 @@ using System.Diagnostics;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>Tells of one run: a span with its stages as children, and what the meter counts of it. Nothing of it is made where nobody listens.</summary>
-internal readonly struct RunTelemetry : IDisposable
+/// <summary>Where the time of a run goes, and who is told of it: a span with its stages as children, and what the meter counts. Nothing of these is made where nobody listens.</summary>
+internal sealed class RunTelemetry : IDisposable
 {
     private static readonly string[] StageNames = ["queue", "pull", "spawn", "start", "run"];
 
-    private readonly StageClock? _clock;
+    private readonly TimeProvider _time;
+    private readonly TimeSpan[] _stages = new TimeSpan[StageNames.Length];
+    private readonly long _begun;
+    private readonly bool _isObserved;
     private readonly Activity? _activity;
-
-    private RunTelemetry(StageClock? clock, Activity? activity) => (_clock, _activity) = (clock, activity);
+    private long _last;
 
     /// <summary>A run begins: what it does until disposal belongs to its span.</summary>
-    /// <param name="reference">Its image.</param>
-    /// <param name="clock">Its clock, which has just been started.</param>
-    public static RunTelemetry Begin(ImageReference reference, StageClock clock)
+    public RunTelemetry(ImageReference reference, TimeProvider time)
     {
+        _time = time;
+        _begun = _last = time.GetTimestamp();
         XfnTelemetry.CountActive(1);
-        if (!XfnTelemetry.IsObserved)
-            return default;
-        Activity? activity = XfnTelemetry.Source.StartActivity("xfn.run");
-        activity?.SetTag("container.image.name", reference.ToString());
-        return new RunTelemetry(clock, activity);
+        _isObserved = XfnTelemetry.IsObserved;
+        _activity = _isObserved ? XfnTelemetry.Source.StartActivity("xfn.run")?.SetTag("container.image.name", reference.ToString()) : null;
     }
 
-    /// <summary>It was answered.</summary>
+    public void Ended(RunStage stage) => Ended(stage, _time.GetTimestamp());
+
+    /// <summary>A stage ended at a moment; 0 where it has not.</summary>
+    public void Ended(RunStage stage, long timestamp)
+    {
+        if (timestamp == 0)
+            return;
+        _stages[IndexOf(stage)!.Value] = _time.GetElapsedTime(_last, timestamp);
+        _last = timestamp;
+    }
+
+    public RunStatistics AddTo(RunStatistics statistics) => statistics with
+    {
+        Queued = _stages[0],
+        Pull = _stages[1],
+        Spawn = _stages[2],
+        Start = _stages[3],
+        Run = _stages[4],
+        Total = _time.GetElapsedTime(_begun, _last),
+    };
+
+    /// <summary>The run was answered.</summary>
     public RunFunctionResponse Succeeded(RunFunctionResponse response)
     {
-        if (_clock is not null)
+        if (_isObserved)
             Report(response.Statistics, null);
         return response;
     }
 
-    /// <summary>It failed. To be called as a filter, so that the error goes on as it was.</summary>
+    /// <summary>The run failed. To be called as a filter, so that the error goes on as it was.</summary>
     /// <returns>False.</returns>
     public bool Failed(Exception exception)
     {
-        if (_clock is not null)
-            Report((exception as FunctionFailedException)?.Statistics ?? _clock.ToStatistics(), exception);
+        if (_isObserved)
+            Report((exception as FunctionFailedException)?.Statistics ?? AddTo(new RunStatistics()), exception);
         return false;
     }
 
@@ -50,18 +70,17 @@ internal readonly struct RunTelemetry : IDisposable
 
     private void Report(RunStatistics took, Exception? error)
     {
-        TimeSpan total = _clock!.Elapsed;
+        TimeSpan total = _time.GetElapsedTime(_begun);
         string? errorType = error?.GetType().FullName;
-        ReadOnlySpan<TimeSpan> stages = [took.Queued, took.Pull, took.Spawn, took.Start, took.Run];
 
         // Times lie one behind the other; after a second attempt they are the second's, so they are laid from the end.
-        TimeSpan at = took.Total - (took.Queued + took.Pull + took.Spawn + took.Start + took.Run);
-        int failed = error is null ? -1 : FailedStage(error, stages);
-        for (int i = 0; i < stages.Length; i++)
+        TimeSpan at = took.Total - _stages.Aggregate(TimeSpan.Zero, (sum, stage) => sum + stage);
+        int failed = error is null ? -1
+            : IndexOf((error as XfnException)?.Stage) ?? Math.Min(_stages.Length - 1, Array.FindLastIndex(_stages, stage => stage != TimeSpan.Zero) + 1);
+        for (int i = 0; i < _stages.Length; i++)
         {
             // A stage that failed by an error of the runner's was not ended by the clock.
-            bool cut = i == failed && stages[i] == TimeSpan.Zero;
-            TimeSpan duration = cut ? total - at : stages[i];
+            TimeSpan duration = i == failed && _stages[i] == TimeSpan.Zero ? total - at : _stages[i];
             if (duration <= TimeSpan.Zero)
                 continue;
             ReportStage(StageNames[i], at, duration, i == failed ? errorType : null);
@@ -114,13 +133,13 @@ internal readonly struct RunTelemetry : IDisposable
             _activity.SetTag("process.exit.code", exited.ExitCode);
     }
 
-    private static int FailedStage(Exception error, ReadOnlySpan<TimeSpan> stages) => (error as XfnException)?.Stage switch
+    private static int? IndexOf(RunStage? stage) => stage switch
     {
         RunStage.Queue => 0,
         RunStage.Resolve or RunStage.Pull or RunStage.Unpack => 1,
         RunStage.Bundle or RunStage.Spawn => 2,
         RunStage.Start => 3,
         RunStage.Run => 4,
-        _ => Math.Min(stages.Length - 1, stages.LastIndexOfAnyExcept(TimeSpan.Zero) + 1),
+        _ => null,
     };
 }

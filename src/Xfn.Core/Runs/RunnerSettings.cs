@@ -4,27 +4,29 @@ using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>The options of a runner, checked and copied, and what follows from them on this machine.</summary>
-/// <param name="Options">The copy.</param>
-/// <param name="Mapping">Which ids functions get.</param>
-internal sealed record RunnerSettings(ContainerRunnerOptions Options, IdMapping Mapping)
+/// <summary>The options of a runner, checked and copied, and what follows from them on this machine. A server sets the limits that the options leave out, before it takes runs.</summary>
+internal sealed class RunnerSettings(ContainerRunnerOptions options, IdMapping mapping)
 {
+    public ContainerRunnerOptions Options { get; } = options;
+
+    public IdMapping Mapping { get; } = mapping;
+
     /// <summary>The memory limit of runs that ask for none; null for none.</summary>
-    public long? DefaultMemoryBytes { get; init; } = Options.DefaultMemoryBytes;
+    public long? DefaultMemoryBytes { get; set; } = options.DefaultMemoryBytes;
 
     /// <summary>Whether that was asked for, and not only thought best: it must hold then.</summary>
-    public bool DefaultMemoryIsRequired { get; init; } = true;
-
-    /// <summary>How many bytes the cache may take; null for no limit.</summary>
-    public long? CacheLimit { get; init; } = Options.CacheLimit;
+    public bool DefaultMemoryIsRequired { get; set; } = true;
 
     /// <summary>Processes and threads of a run.</summary>
-    public int ProcessLimit { get; } = Options.Bundle.ProcessLimit ?? BundleOptions.DefaultProcessLimit;
+    public int ProcessLimit { get; } = options.Bundle.ProcessLimit ?? BundleOptions.DefaultProcessLimit;
 
-    /// <summary>Whether that was asked for and nothing but a cgroup enforces it.</summary>
-    public bool ProcessLimitTakesCgroup { get; } = Options.Bundle.ProcessLimit is not null && !IsHeldByResourceLimit(Options, Mapping);
+    /// <summary>Whether that was asked for and nothing but a cgroup enforces it. A resource limit does in the default bundle, but not of root of the machine, whatever it is called inside.</summary>
+    public bool ProcessLimitTakesCgroup { get; } =
+        options.Bundle.ProcessLimit is not null && !(options.BundleBuilder is null && Rlimits.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0);
 
-    /// <summary>Checks options; a wrong one is named.</summary>
+    /// <summary>What is known of a run's limits before the run.</summary>
+    public CgroupLimits LimitsOfAll => new() { Pids = ProcessLimit, Expected = DefaultMemoryBytes is null ? CgroupControllers.None : CgroupControllers.Memory };
+
     public static RunnerSettings From(ContainerRunnerOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -38,7 +40,6 @@ internal sealed record RunnerSettings(ContainerRunnerOptions Options, IdMapping 
         return new RunnerSettings(copy, decision.Mapping ?? throw decision.Refusal!.ToException(RunStage.Validate, "map ids"));
     }
 
-    /// <summary>How the options want ids to be mapped.</summary>
     public static IdMappingWish IdsOf(ContainerRunnerOptions options) => new()
     {
         Method = options.IdMapping,
@@ -47,8 +48,4 @@ internal sealed record RunnerSettings(ContainerRunnerOptions Options, IdMapping 
         CacheDirectory = options.CacheDirectory,
         HasLayers = mapping => options.EphemeralCacheParent is null && Cache.CacheDirectory.HasLayers(options.CacheDirectory, mapping),
     };
-
-    /// <summary>Whether the default bundle's resource limit of processes holds: the kernel lets root of the machine go beyond, whatever it is called inside.</summary>
-    private static bool IsHeldByResourceLimit(ContainerRunnerOptions options, IdMapping mapping) =>
-        options.BundleBuilder is null && Rlimits.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0;
 }

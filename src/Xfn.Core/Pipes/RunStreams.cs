@@ -1,7 +1,59 @@
 using System.Buffers;
+using System.Net.Sockets;
 using System.Text;
 
 namespace Xfn.Core.Pipes;
+
+/// <summary>What a run reads and writes.</summary>
+internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, IOutputSink Stdout, TailSink Stderr)
+{
+    private const int BufferBytes = 64 << 10;
+
+    /// <summary>Whether the input is in memory: stdin is fed before the function is there to read it then. A stream is not touched before, so that a run whose
+    /// container did not start can be begun again.</summary>
+    public bool IsBuffered { get; init; }
+
+    /// <summary>What of stdout is kept.</summary>
+    public ReadOnlyMemory<byte> Output => (Stdout as BufferSink)?.Content ?? default;
+
+    /// <summary>Input and output in memory.</summary>
+    public static RunStreams InMemory(ReadOnlyMemory<byte> input, long limit) =>
+        new((stdin, token) => FeedAsync(stdin, () => stdin.WriteAsync(input, token)), new BufferSink(limit), new TailSink(null, limit)) { IsBuffered = true };
+
+    /// <summary>The caller's streams.</summary>
+    public static RunStreams Of(FunctionStreams streams) => new(
+        (stdin, token) => FeedAsync(stdin, () => new ValueTask(streams.Stdin.CopyToAsync(stdin, BufferBytes, token))),
+        new StreamSink(streams.Stdout),
+        new TailSink(streams.Stderr, long.MaxValue));
+
+    private static async Task FeedAsync(Stream stdin, Func<ValueTask> feed)
+    {
+        const int brokenPipe = 32;
+        await using (stdin.ConfigureAwait(false))
+        {
+            try
+            {
+                await feed().ConfigureAwait(false);
+            }
+            catch (IOException ex) when (ex.InnerException is SocketException { NativeErrorCode: brokenPipe } || (ex.HResult & 0xffff) == brokenPipe)
+            {
+                // A function need not read all, or any, of its input: that the pipe is broken then says nothing about its success. What the caller's own stream
+                // throws is told apart by where it comes from: it is no write to a pipe.
+            }
+        }
+    }
+}
+
+/// <summary>Takes a function's output.</summary>
+internal interface IOutputSink
+{
+    /// <summary>Whether the function wrote more than the sink may take.</summary>
+    bool IsExceeded { get; }
+
+    /// <summary>Takes a piece.</summary>
+    /// <returns>Whether more is wanted.</returns>
+    ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken);
+}
 
 /// <summary>Keeps all of an output, up to a limit.</summary>
 internal sealed class BufferSink(long limit) : IOutputSink

@@ -2,13 +2,17 @@ using Xfn.Core.Cgroups;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>A request, checked.</summary>
-internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout, CgroupLimits Limits)
+/// <summary>A request that can be run as it stands.</summary>
+internal sealed record CheckedRequest(ImageReference Reference, RunFunctionRequest Request, TimeSpan Timeout, CgroupLimits Limits)
 {
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
+    public ImagePullConfig Pull => Request.ImagePullConfig;
+
+    public RunFunctionConfig Config => Request.RunFunctionConfig;
+
     /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>
-    public static RunPlan From(RunFunctionRequest request, RunnerSettings settings)
+    public static CheckedRequest From(RunFunctionRequest request, RunnerSettings settings)
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(request.Image, "request.Image");
@@ -22,7 +26,16 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         CgroupLimits limits = CgroupLimits.From(request.RunFunctionConfig.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup);
         if (limits.MemoryBytes is null)
             limits = limits with { MemoryBytes = settings.DefaultMemoryBytes, MemoryIsOptional = !settings.DefaultMemoryIsRequired };
-        return new RunPlan(reference, request, timeout, limits);
+        return new CheckedRequest(reference, request, timeout, limits);
+    }
+
+    /// <summary>One whose input and output are streams.</summary>
+    /// <exception cref="InvalidRequestException">It has an input besides.</exception>
+    public static CheckedRequest From(RunFunctionRequest request, FunctionStreams streams, RunnerSettings settings)
+    {
+        CheckedRequest run = From(request, settings);
+        ArgumentNullException.ThrowIfNull(streams);
+        return request.Input.IsEmpty ? run : throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
     }
 
     public static ImageReference Parse(string image, RunnerSettings settings) =>
@@ -30,9 +43,8 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
 
     public static void Check(ImagePullConfig config) => CheckDefined(config.PullPolicy, "pull policy");
 
-    /// <summary>The same with another input.</summary>
     /// <exception cref="InvalidRequestException">It is too large.</exception>
-    public RunPlan With(ReadOnlyMemory<byte> input, RunnerSettings settings)
+    public CheckedRequest With(ReadOnlyMemory<byte> input, RunnerSettings settings)
     {
         CheckInput(input, settings);
         return this with { Request = Request with { Input = input } };
@@ -43,7 +55,7 @@ internal sealed record RunPlan(ImageReference Reference, RunFunctionRequest Requ
         if (input.Length > settings.Options.MaxStdioBytes)
         {
             throw new InvalidRequestException(
-                $"cannot use an input of {input.Length} bytes: at most {settings.Options.MaxStdioBytes} are allowed (ContainerRunnerOptions.MaxStdioBytes). Use the overload that streams.");
+                $"cannot use an input of {input.Length} bytes: at most {settings.Options.MaxStdioBytes} are allowed (option MaxStdioBytes). Use the overload that streams.");
         }
     }
 
