@@ -49,11 +49,9 @@ internal static class BundleOptionsValidator
     }
 
     /// <summary>Refuses a seccomp profile that nobody compiles.</summary>
-    /// <param name="options">The options.</param>
-    /// <param name="runtime">The OCI runtime; null for none.</param>
     public static void CheckSeccomp(BundleOptions options, string? runtime) =>
         Check(nameof(options.SeccompProfile), runtime is not null || options.SeccompProfile.IsEmpty || !options.SeccompFilter.IsEmpty, $"{options.SeccompProfile.Length} bytes",
-            "it is not compiled, and xfn-spark compiles none", "Give it compiled (BundleOptions.SeccompFilter), or name an OCI runtime that compiles it (WithRuntime)");
+            "it is not compiled, and xfn-spark compiles none", "Give it compiled (option Bundle:SeccompFilter), or name an OCI runtime that compiles it (option Runtime)");
 
     private static void CheckRange(string option, long value, long least, long most) =>
         Check(option, value >= least && value <= most, value, $"it is not between {least} and {most}", "Choose a value in that range");

@@ -22,10 +22,10 @@ internal static class ImageVolumes
         if (context.Image.Config?.Volumes is not { Count: > 0 } declared || options.VolumeBytes == 0 || options.WritableRootBytes > 0)
             return [];
         if (declared.Count > Most)
-            throw ProcessPlan.Refuse(context, $"it has {declared.Count} volumes, at most {Most} are made");
-        string[] paths = [.. declared.Keys.Select(volume => ProcessPlan.AbsolutePath(context, volume, "the path of a volume")).Distinct()];
+            throw ImageProcess.Refuse(context, $"it has {declared.Count} volumes, at most {Most} are made");
+        string[] paths = [.. declared.Keys.Select(volume => ImageProcess.AbsolutePath(context, volume, "the path of a volume")).Distinct()];
         if (paths.Sum(path => path.Length) > MostCharacters)
-            throw ProcessPlan.Refuse(context, $"the paths of its volumes are longer than {MostCharacters} characters together");
+            throw ImageProcess.Refuse(context, $"the paths of its volumes are longer than {MostCharacters} characters together");
         return
         [
             .. paths.Where(path => path is not ("/" or "/tmp") && !Own.Any(own => MountPoints.IsBelow(path, own)))

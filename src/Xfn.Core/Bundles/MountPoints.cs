@@ -6,7 +6,7 @@ internal sealed class MountPoints
     private readonly List<string> _directories = [];
     private readonly List<string> _files = [];
 
-    private MountPoints(IEnumerable<string> wanted) => Wanted = [.. wanted.SelectMany(path => Parents(path, self: true)).Distinct()];
+    private MountPoints(IEnumerable<string> wanted) => Wanted = [.. wanted.SelectMany(path => WithParents(path)).Distinct()];
 
     /// <summary>Mount points: they must be real directories, whatever the image has there.</summary>
     public IReadOnlyList<string> Directories => _directories;
@@ -62,31 +62,18 @@ internal sealed class MountPoints
     public static bool IsBelow(string path, string directory) =>
         path.StartsWith(directory, StringComparison.Ordinal) && (path.Length == directory.Length || path[directory.Length] == '/');
 
-    private void AddDirectory(string path)
-    {
-        foreach (string directory in Parents(path, self: true))
-        {
-            if (!_directories.Contains(directory))
-                _directories.Add(directory);
-        }
-    }
+    private void AddDirectory(string path) => _directories.AddRange(WithParents(path).Except(_directories));
 
     private void AddFile(string path)
     {
-        string[] parents = Parents(path, self: false);
-        if (parents.Length > 0)
-            AddDirectory(parents[^1]);
+        AddDirectory(Path.GetDirectoryName(path)!);
         _files.Add(path.TrimStart('/'));
     }
 
-    /// <summary>The directories above an absolute path, relative to the root, the first one first; with the path itself when asked.</summary>
-    private static string[] Parents(string path, bool self)
+    /// <summary>An absolute path and the directories above it, relative to the root, the first one first.</summary>
+    private static IEnumerable<string> WithParents(string path)
     {
         string[] components = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        int count = self ? components.Length : components.Length - 1;
-        var directories = new string[Math.Max(count, 0)];
-        for (int i = 0; i < directories.Length; i++)
-            directories[i] = string.Join('/', components[..(i + 1)]);
-        return directories;
+        return components.Select((_, i) => string.Join('/', components[..(i + 1)]));
     }
 }

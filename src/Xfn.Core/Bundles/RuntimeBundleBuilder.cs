@@ -18,14 +18,15 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
     /// <param name="options">What functions get beyond the defaults; the defaults when null.</param>
     /// <exception cref="ArgumentException">An option is out of its range; the message names it.</exception>
     public RuntimeBundleBuilder(BundleOptions? options = null)
-        : this(options, File.ReadAllText("/proc/self/mountinfo"))
+        : this(Checked(options), File.ReadAllText("/proc/self/mountinfo"))
     {
     }
 
-    internal RuntimeBundleBuilder(BundleOptions? options, string mountInfo)
+    /// <param name="options">Checked and copied.</param>
+    /// <param name="mountInfo"><c>/proc/self/mountinfo</c>.</param>
+    internal RuntimeBundleBuilder(BundleOptions options, string mountInfo)
     {
-        _options = (options ?? new BundleOptions()).Copy();
-        BundleOptionsValidator.Validate(_options);
+        _options = options;
         _sysfs = SysfsVisibility.AllowsFresh(mountInfo);
         _seccomp = Seccomp.Load(_options);
         int? processes = Rlimits.CountsProcessesByNamespace ? _options.ProcessLimit ?? BundleOptions.DefaultProcessLimit : null;
@@ -55,7 +56,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         bool ownNetwork = HasOwnNetwork(context);
         // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
         bool sysfs = ownNetwork && _sysfs;
-        string hostname = ProcessPlan.Hostname(context.Image.Config?.Hostname);
+        string hostname = ImageProcess.Hostname(context.Image.Config?.Hostname);
         var container = new ContainerSpecification
         {
             Hostname = hostname,
@@ -75,6 +76,13 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         return container;
     }
 
+    private static BundleOptions Checked(BundleOptions? options)
+    {
+        BundleOptions copy = (options ?? new BundleOptions()).Copy();
+        BundleOptionsValidator.Validate(copy);
+        return copy;
+    }
+
     private static bool HasOwnNetwork(BundleContext context) => context.Config.Network switch
     {
         NetworkPolicy.Isolated => true,
@@ -85,13 +93,13 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
     private void Describe(ContainerProcess process, BundleContext context, string hostname)
     {
         ImageUser user = ImageUser.Resolve(context);
-        IReadOnlyList<string> arguments = ProcessPlan.Arguments(context);
-        IReadOnlyDictionary<string, string> environment = ProcessPlan.Environment(context, _options.Environment, user.Home, hostname);
-        ProcessPlan.CheckSize(context, arguments, environment);
+        IReadOnlyList<string> arguments = ImageProcess.Arguments(context);
+        IReadOnlyDictionary<string, string> environment = ImageProcess.Environment(context, _options.Environment, user.Home, hostname);
+        ImageProcess.CheckSize(context, arguments, environment);
         Add(process.Arguments, arguments);
         foreach ((string name, string value) in environment)
             process.Environment[name] = value;
-        process.WorkingDirectory = ProcessPlan.WorkingDirectory(context);
+        process.WorkingDirectory = ImageProcess.WorkingDirectory(context);
         (process.Uid, process.Gid) = (user.Uid, user.Gid);
         Add(process.AdditionalGids, user.Groups);
         Add(process.Capabilities, _options.AddedCapabilities);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Xfn.Core.Bundles;
 
@@ -16,125 +17,74 @@ internal static class RuntimeConfigWriter
     /// <exception cref="ContainerEnvironmentException">There is a seccomp filter, and the runtime takes a profile only.</exception>
     public static byte[] Write(ContainerSpecification container, bool takesFilter)
     {
+        bool hasFilter = takesFilter && container.Seccomp is { Filter.IsEmpty: false };
+        var config = new JsonObject
+        {
+            ["ociVersion"] = "1.0.2",
+            ["process"] = Process(container.Process),
+            ["root"] = new JsonObject { ["path"] = "rootfs", ["readonly"] = container.WritableRootBytes == 0 },
+            ["hostname"] = container.Hostname,
+            ["mounts"] = Array(container.Mounts.Select(mount => new JsonObject
+            {
+                ["destination"] = mount.Destination, ["type"] = mount.Type, ["source"] = mount.Source, ["options"] = Strings(mount.Options),
+            })),
+            ["linux"] = Linux(container, hasFilter),
+        };
+        if (hasFilter)
+            config["annotations"] = new JsonObject { [FilterAnnotation] = Convert.ToBase64String(container.Seccomp!.Filter.Span) };
         var buffer = new ArrayBufferWriter<byte>(8 << 10);
         using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-        {
-            bool hasFilter = takesFilter && container.Seccomp is { Filter.IsEmpty: false };
-            json.WriteStartObject();
-            json.WriteString("ociVersion", "1.0.2");
-            WriteProcess(json, container.Process);
-            json.WriteStartObject("root");
-            json.WriteString("path", "rootfs");
-            json.WriteBoolean("readonly", container.WritableRootBytes == 0);
-            json.WriteEndObject();
-            json.WriteString("hostname", container.Hostname);
-            WriteMounts(json, container.Mounts);
-            WriteLinux(json, container, hasFilter);
-            if (hasFilter)
-            {
-                json.WriteStartObject("annotations");
-                json.WriteBase64String(FilterAnnotation, container.Seccomp!.Filter.Span);
-                json.WriteEndObject();
-            }
-            json.WriteEndObject();
-        }
+            config.WriteTo(json);
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static void WriteProcess(Utf8JsonWriter json, ContainerProcess process)
+    private static JsonObject Process(ContainerProcess process)
     {
-        json.WriteStartObject("process");
-        json.WriteBoolean("terminal", false);
-        json.WriteBoolean("noNewPrivileges", process.NoNewPrivileges);
+        var json = new JsonObject
+        {
+            ["terminal"] = false,
+            ["noNewPrivileges"] = process.NoNewPrivileges,
+            ["cwd"] = process.WorkingDirectory,
+            ["args"] = Strings(process.Arguments),
+            ["env"] = Strings(process.Environment.Select(v => $"{v.Key}={v.Value}")),
+            ["user"] = new JsonObject
+            {
+                ["uid"] = process.Uid, ["gid"] = process.Gid, ["umask"] = process.Umask, ["additionalGids"] = Array(process.AdditionalGids.Select(gid => JsonValue.Create(gid))),
+            },
+            ["rlimits"] = Array(process.Rlimits.Select(limit => new JsonObject { ["type"] = limit.Type, ["soft"] = limit.Soft, ["hard"] = limit.Hard })),
+
+            // Inheritable too: the kernel makes a capability ambient only if it is that, and without it a user other than root has none after execve.
+            ["capabilities"] = new JsonObject(((string[])["bounding", "effective", "inheritable", "permitted", "ambient"])
+                .Select(set => KeyValuePair.Create(set, (JsonNode?)Strings(process.Capabilities)))),
+        };
         if (process.OomScoreAdjustment is { } score)
-            json.WriteNumber("oomScoreAdj", score);
-        json.WriteString("cwd", process.WorkingDirectory);
-        WriteStrings(json, "args", process.Arguments);
-        WriteStrings(json, "env", process.Environment.Select(v => $"{v.Key}={v.Value}"));
-
-        json.WriteStartObject("user");
-        json.WriteNumber("uid", process.Uid);
-        json.WriteNumber("gid", process.Gid);
-        json.WriteNumber("umask", process.Umask);
-        json.WriteStartArray("additionalGids");
-        foreach (uint gid in process.AdditionalGids)
-            json.WriteNumberValue(gid);
-        json.WriteEndArray();
-        json.WriteEndObject();
-
-        // Inheritable too: the kernel makes a capability ambient only if it is that, and without it a user other than root has none after execve.
-        json.WriteStartObject("capabilities");
-        foreach (string set in (ReadOnlySpan<string>)["bounding", "effective", "inheritable", "permitted", "ambient"])
-            WriteStrings(json, set, process.Capabilities);
-        json.WriteEndObject();
-
-        json.WriteStartArray("rlimits");
-        foreach (Rlimit limit in process.Rlimits)
-        {
-            json.WriteStartObject();
-            json.WriteString("type", limit.Type);
-            json.WriteNumber("soft", limit.Soft);
-            json.WriteNumber("hard", limit.Hard);
-            json.WriteEndObject();
-        }
-        json.WriteEndArray();
-        json.WriteEndObject();
+            json["oomScoreAdj"] = score;
+        return json;
     }
 
-    private static void WriteMounts(Utf8JsonWriter json, IEnumerable<ContainerMount> mounts)
+    /// <summary>Neither a user namespace nor resources: the runtime is started in the one, and the host has set the others.</summary>
+    private static JsonObject Linux(ContainerSpecification container, bool hasFilter)
     {
-        json.WriteStartArray("mounts");
-        foreach (ContainerMount mount in mounts)
+        string[] namespaces = [.. (string[])["pid", "ipc", "uts", "mount", "cgroup"], .. container.OwnNetwork ? (string[])["network"] : []];
+        var json = new JsonObject
         {
-            json.WriteStartObject();
-            json.WriteString("destination", mount.Destination);
-            json.WriteString("type", mount.Type);
-            json.WriteString("source", mount.Source);
-            WriteStrings(json, "options", mount.Options);
-            json.WriteEndObject();
-        }
-        json.WriteEndArray();
-    }
-
-    private static void WriteLinux(Utf8JsonWriter json, ContainerSpecification container, bool hasFilter)
-    {
-        // Neither a user namespace nor resources: the runtime is started in the one, and the host has set the others.
-        json.WriteStartObject("linux");
-        json.WriteStartArray("namespaces");
-        foreach (string type in (ReadOnlySpan<string>)["pid", "ipc", "uts", "mount", "cgroup", "network"])
-        {
-            if (type == "network" && !container.OwnNetwork)
-                continue;
-            json.WriteStartObject();
-            json.WriteString("type", type);
-            json.WriteEndObject();
-        }
-        json.WriteEndArray();
-        json.WriteString("rootfsPropagation", "private");
-        WriteStrings(json, "maskedPaths", container.MaskedPaths);
-        WriteStrings(json, "readonlyPaths", container.ReadOnlyPaths);
+            ["namespaces"] = Array(namespaces.Select(type => new JsonObject { ["type"] = type })),
+            ["rootfsPropagation"] = "private",
+            ["maskedPaths"] = Strings(container.MaskedPaths),
+            ["readonlyPaths"] = Strings(container.ReadOnlyPaths),
+        };
 
         // A runtime that passes over the annotation must not run a function without a filter: this profile refuses every call.
         if (hasFilter)
-            WriteSeccomp(json, """{"defaultAction":"SCMP_ACT_ERRNO"}"""u8);
+            json["seccomp"] = new JsonObject { ["defaultAction"] = "SCMP_ACT_ERRNO" };
         else if (container.Seccomp is { Profile.IsEmpty: false } seccomp)
-            WriteSeccomp(json, seccomp.Profile.Span);
+            json["seccomp"] = JsonNode.Parse(seccomp.Profile.Span);
         else if (container.Seccomp is not null)
-            throw SparkContainers.Refuse("its seccomp filter is compiled, and this OCI runtime takes a profile only. Give the profile too (BundleOptions.SeccompProfile), or use crun");
-        json.WriteEndObject();
+            throw SparkContainers.Refuse("its seccomp filter is compiled, and this OCI runtime takes a profile only. Give the profile too (option Bundle:SeccompProfile), or use crun");
+        return json;
     }
 
-    private static void WriteSeccomp(Utf8JsonWriter json, ReadOnlySpan<byte> profile)
-    {
-        json.WritePropertyName("seccomp");
-        json.WriteRawValue(profile, skipInputValidation: true);
-    }
+    private static JsonArray Array(IEnumerable<JsonNode?> items) => new([.. items]);
 
-    private static void WriteStrings(Utf8JsonWriter json, string name, IEnumerable<string> values)
-    {
-        json.WriteStartArray(name);
-        foreach (string value in values)
-            json.WriteStringValue(value);
-        json.WriteEndArray();
-    }
+    private static JsonArray Strings(IEnumerable<string> values) => Array(values.Select(value => (JsonNode?)value));
 }

@@ -46,7 +46,7 @@ internal static class SparkContainers
             throw Refuse("it has no program. Add one to its process's arguments");
         SparkMount[] mounts = [.. container.Mounts.Select(Mount)];
         if (!Array.Exists(mounts, mount => mount is { Destination: "/dev", Type: "tmpfs" }))
-            throw Refuse("it has no tmpfs at /dev, where xfn-spark makes devices. Mount one, or name an OCI runtime that needs none (WithRuntime)");
+            throw Refuse("it has no tmpfs at /dev, where xfn-spark makes devices. Mount one, or name an OCI runtime that needs none (option Runtime)");
         return new SparkContainer
         {
             Arguments = Texts(process.Arguments),
@@ -111,7 +111,7 @@ internal static class SparkContainers
 
     private static ReadOnlyMemory<byte> Filter(ContainerSeccomp seccomp) =>
         seccomp.Filter.IsEmpty
-            ? throw Refuse("its seccomp profile is not compiled, and xfn-spark compiles none. Give it compiled (BundleOptions.SeccompFilter), or name an OCI runtime that compiles it (WithRuntime)")
+            ? throw Refuse("its seccomp profile is not compiled, and xfn-spark compiles none. Give it compiled (option Bundle:SeccompFilter), or name an OCI runtime that compiles it (option Runtime)")
         : IsFilter(seccomp.Filter)
             ? seccomp.Filter
         : throw Refuse($"its seccomp filter has {seccomp.Filter.Length} bytes. Give instructions of {InstructionBytes} bytes each, at most {MaxInstructions}");
@@ -129,7 +129,7 @@ internal static class SparkContainers
     private static string Text(string? text) =>
         text?.Contains('\0') == false ? text : throw Refuse("a text of it is null, or holds a NUL character, which no program can be given. Leave it out");
 
-    private static ContainerEnvironmentException Unknown(string what) => Refuse($"xfn-spark does not know {what}. Leave that out, or name an OCI runtime that knows it (WithRuntime)");
+    private static ContainerEnvironmentException Unknown(string what) => Refuse($"xfn-spark does not know {what}. Leave that out, or name an OCI runtime that knows it (option Runtime)");
 
     private static FrozenDictionary<string, int> Numbered(string prefix, params string[] names) =>
         names.Select((name, number) => (Name: prefix + name, number)).ToFrozenDictionary(pair => pair.Name, pair => pair.number);

@@ -34,7 +34,6 @@ internal static class StandardMounts
         yield return Temporary("/tmp", options);
     }
 
-    /// <summary>A directory to write to.</summary>
     public static ContainerMount Temporary(string destination, BundleOptions options)
     {
         ContainerMount mount = Mount(destination, "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777", $"size={options.TmpBytes}", $"nr_inodes={options.TmpFiles}");

@@ -6,44 +6,40 @@ namespace Xfn.Core.Bundles;
 /// <summary>Reads passwd(5) and group(5) as they are found in images: lines that are none are passed over.</summary>
 internal static class UserDatabase
 {
-    /// <param name="Name">The user's name.</param>
-    /// <param name="Uid">Its id.</param>
-    /// <param name="Gid">Its primary group's id.</param>
-    /// <param name="Home">Its home directory; empty when none is given.</param>
     public readonly record struct User(string Name, uint Uid, uint Gid, string Home);
 
-    /// <summary>The first user of a name.</summary>
     public static User? FindUser(ReadOnlySpan<byte> passwd, string name)
     {
         byte[] wanted = Encoding.UTF8.GetBytes(name);
-        foreach (ReadOnlySpan<byte> line in new Lines(passwd))
+        while (TryReadLine(ref passwd, out ReadOnlySpan<byte> line))
         {
             if (Field(line, 0).SequenceEqual(wanted) && TryReadUser(line, out User user))
                 return user;
         }
+
         return null;
     }
 
-    /// <summary>The first user of an id.</summary>
     public static User? FindUser(ReadOnlySpan<byte> passwd, uint uid)
     {
-        foreach (ReadOnlySpan<byte> line in new Lines(passwd))
+        while (TryReadLine(ref passwd, out ReadOnlySpan<byte> line))
         {
-            if (TryReadId(Field(line, 2), out uint found) && found == uid && TryReadUser(line, out User user))
+            if (TryReadUser(line, out User user) && user.Uid == uid)
                 return user;
         }
+
         return null;
     }
 
-    /// <summary>The first group of a name.</summary>
     public static uint? FindGroup(ReadOnlySpan<byte> group, string name)
     {
         byte[] wanted = Encoding.UTF8.GetBytes(name);
-        foreach (ReadOnlySpan<byte> line in new Lines(group))
+        while (TryReadLine(ref group, out ReadOnlySpan<byte> line))
         {
             if (Field(line, 0).SequenceEqual(wanted) && TryReadId(Field(line, 2), out uint gid))
                 return gid;
         }
+
         return null;
     }
 
@@ -52,7 +48,7 @@ internal static class UserDatabase
     {
         byte[] wanted = Encoding.UTF8.GetBytes(user);
         var gids = new SortedSet<uint>();
-        foreach (ReadOnlySpan<byte> line in new Lines(group))
+        while (TryReadLine(ref group, out ReadOnlySpan<byte> line))
         {
             ReadOnlySpan<byte> members = Field(line, 3);
             foreach (Range member in members.Split((byte)','))
@@ -61,7 +57,24 @@ internal static class UserDatabase
                     gids.Add(gid);
             }
         }
+
         return gids;
+    }
+
+    /// <summary>The next line, without its end, be it LF or CRLF; comments and NIS's <c>+</c> and <c>-</c> lines are passed over.</summary>
+    private static bool TryReadLine(ref ReadOnlySpan<byte> text, out ReadOnlySpan<byte> line)
+    {
+        while (!text.IsEmpty)
+        {
+            int end = text.IndexOf((byte)'\n');
+            line = (end < 0 ? text : text[..end]).TrimEnd((byte)'\r');
+            text = end < 0 ? [] : text[(end + 1)..];
+            if (!line.IsEmpty && line[0] is not ((byte)'#' or (byte)'+' or (byte)'-'))
+                return true;
+        }
+
+        line = [];
+        return false;
     }
 
     private static bool TryReadUser(ReadOnlySpan<byte> line, out User user)
@@ -88,28 +101,5 @@ internal static class UserDatabase
         }
         int end = line.IndexOf((byte)':');
         return end < 0 ? line : line[..end];
-    }
-
-    /// <summary>Lines without their end, be it LF or CRLF; comments and NIS's <c>+</c> and <c>-</c> lines left out.</summary>
-    private ref struct Lines(ReadOnlySpan<byte> text)
-    {
-        private ReadOnlySpan<byte> _rest = text;
-
-        public ReadOnlySpan<byte> Current { get; private set; }
-
-        public readonly Lines GetEnumerator() => this;
-
-        public bool MoveNext()
-        {
-            while (!_rest.IsEmpty)
-            {
-                int end = _rest.IndexOf((byte)'\n');
-                Current = (end < 0 ? _rest : _rest[..end]).TrimEnd((byte)'\r');
-                _rest = end < 0 ? [] : _rest[(end + 1)..];
-                if (!Current.IsEmpty && Current[0] is not ((byte)'#' or (byte)'+' or (byte)'-'))
-                    return true;
-            }
-            return false;
-        }
     }
 }

@@ -1,4 +1,5 @@
 using Xfn.Core.Bundles;
+using Xfn.Core.Cgroups;
 using Xfn.Core.Diagnostics;
 using Xfn.Core.Namespaces;
 

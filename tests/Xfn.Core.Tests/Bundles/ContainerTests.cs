@@ -147,7 +147,7 @@ internal sealed class ContainerTests(bool singleId)
     {
         using var run = new ContainerRun { Outside = outside };
         // What a runner sees there, simplified.
-        var builder = new RuntimeBundleBuilder(null, "1 0 0:1 / / rw,relatime - overlay overlay rw\n2 1 0:2 / /sys ro,relatime - sysfs sysfs ro\n");
+        var builder = new RuntimeBundleBuilder(new BundleOptions(), "1 0 0:1 / / rw,relatime - overlay overlay rw\n2 1 0:2 / /sys ro,relatime - sysfs sysfs ro\n");
         ContainerSpecification container = builder.Build(Context(Shell("ls /sys /sys/fs"), singleId ? SingleMapping : FullMapping));
         ToolResult result = await run.RunAsync(container, singleId, token);
         Assert.That(result.Output, Is.EqualTo("/sys:\nfs\n\n/sys/fs:\ncgroup\n"), result.Error);

@@ -114,7 +114,7 @@ internal sealed class ImageUserTests
     [TestCase("0:1")]
     public void With_one_id_other_users_are_an_error_that_says_how_there_are_more(string user) =>
         Assert.That(() => Resolve(user, mapping: SingleMapping), Throws.TypeOf<ContainerEnvironmentException>()
-            .With.Message.Contains(Environment.IsPrivilegedProcess ? "Leave out SetUID(false)" : "subuid"));
+            .With.Message.Contains(Environment.IsPrivilegedProcess ? "(option IdMapping)" : "subuid"));
 
     [Test]
     public void A_user_beyond_the_granted_ids_is_an_error_that_names_the_file_and_the_remedy()

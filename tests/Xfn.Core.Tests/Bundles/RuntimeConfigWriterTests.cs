@@ -80,7 +80,7 @@ internal sealed class RuntimeConfigWriterTests
     [Test]
     public void A_filter_that_the_runtime_cannot_take_is_not_left_out() =>
         Assert.That(() => Describe(options: new BundleOptions { SeccompFilter = new byte[8] }).Json(takesFilter: false),
-            Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains("BundleOptions.SeccompProfile"));
+            Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains("option Bundle:SeccompProfile"));
 
     private static ContainerSpecification Describe(ImageExecutionConfig? config = null, BundleOptions? options = null) =>
         new RuntimeBundleBuilder(options).Build(Context(config ?? new() { Entrypoint = ["a"] }));

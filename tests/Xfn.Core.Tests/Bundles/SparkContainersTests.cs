@@ -148,11 +148,11 @@ internal sealed class SparkContainersTests
 
     [TestCaseSource(nameof(Unknown))]
     public void What_xfn_spark_does_not_know_is_named_with_the_way_out(string reason, Action<ContainerSpecification> change) =>
-        Assert.That(() => Tell(change), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains(reason).And.Message.Contains("(WithRuntime)"));
+        Assert.That(() => Tell(change), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains(reason).And.Message.Contains("(option Runtime)"));
 
     [TestCaseSource(nameof(Senseless))]
     public void What_makes_no_sense_is_named(string reason, Action<ContainerSpecification> change) =>
-        Assert.That(() => Tell(change), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains(reason).And.Message.Not.Contains("WithRuntime"));
+        Assert.That(() => Tell(change), Throws.TypeOf<ContainerEnvironmentException>().With.Message.Contains(reason).And.Message.Not.Contains("option Runtime"));
 
     [Test]
     public void Without_a_list_of_system_calls_there_is_no_filter() => Assert.That(Tell(c => c.Seccomp = null).Filter.IsEmpty);

@@ -3,7 +3,7 @@ using System.Text;
 namespace Xfn.Core.Bundles;
 
 /// <summary>What an image's configuration says about the process: its arguments, environment, working directory and host name.</summary>
-internal static class ProcessPlan
+internal static class ImageProcess
 {
     public const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -67,9 +67,6 @@ internal static class ProcessPlan
     public static string WorkingDirectory(BundleContext context) => AbsolutePath(context, context.Image.Config?.WorkingDir ?? "", "its working directory");
 
     /// <summary>A path of an image from its root on, without dots, as docker reads it: nothing leads above the root.</summary>
-    /// <param name="context">Names the image.</param>
-    /// <param name="path">The path.</param>
-    /// <param name="noun">What it is of the image, for errors.</param>
     /// <exception cref="InvalidImageException">It holds NUL, or is longer than the kernel takes.</exception>
     public static string AbsolutePath(BundleContext context, string path, string noun)
     {
