@@ -19,19 +19,16 @@ public static class ContainerRunnerServiceCollectionExtensions
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
-        OptionsBuilder<ContainerRunnerOptions> options = Add<ContainerRunnerOptions>(services, ContainerRunner.Check);
-        options.Configure<IServiceProvider>(static (options, host) =>
-        {
-            options.Logger = LoggerOf(host, typeof(ContainerRunner)) ?? options.Logger;
-            options.ImageFetcher = host.GetService<IImageFetcher>() ?? options.ImageFetcher;
-            options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
-        });
-        if (configure is not null)
-            options.Configure(configure);
-        services.TryAddSingleton(static host => new ContainerRunner(host.GetRequiredService<IOptions<ContainerRunnerOptions>>().Value));
-        services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<ContainerRunner>());
-        services.AddHostedService<RunnerStart<ContainerRunner>>();
-        return services;
+        return services.AddRunner(
+            ContainerRunner.Check,
+            static (options, host) =>
+            {
+                options.Logger = LoggerOf<ContainerRunner>(host) ?? options.Logger;
+                options.ImageFetcher = host.GetService<IImageFetcher>() ?? options.ImageFetcher;
+                options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
+            },
+            configure,
+            static options => new ContainerRunner(options));
     }
 
     /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as
@@ -57,18 +54,15 @@ public static class ContainerRunnerServiceCollectionExtensions
     public static IServiceCollection AddRemoteContainerRunner(this IServiceCollection services, Action<RemoteContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
-        OptionsBuilder<RemoteContainerRunnerOptions> options = Add<RemoteContainerRunnerOptions>(services, static o => RemoteContainerRunner.Check(o));
-        options.Configure<IServiceProvider>(static (options, host) =>
-        {
-            options.Logger = LoggerOf(host, typeof(RemoteContainerRunner)) ?? options.Logger;
-            options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
-        });
-        if (configure is not null)
-            options.Configure(configure);
-        services.TryAddSingleton(static host => new RemoteContainerRunner(host.GetRequiredService<IOptions<RemoteContainerRunnerOptions>>().Value));
-        services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<RemoteContainerRunner>());
-        services.AddHostedService<RunnerStart<RemoteContainerRunner>>();
-        return services;
+        return services.AddRunner(
+            static options => RemoteContainerRunner.Check(options),
+            static (options, host) =>
+            {
+                options.Logger = LoggerOf<RemoteContainerRunner>(host) ?? options.Logger;
+                options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
+            },
+            configure,
+            static options => new RemoteContainerRunner(options));
     }
 
     /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as
@@ -87,13 +81,22 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services.AddRemoteContainerRunner(configure);
     }
 
-    private static OptionsBuilder<TOptions> Add<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
-        IServiceCollection services, Action<TOptions> check)
+    /// <param name="services">The host's services.</param>
+    /// <param name="check">Checks options as the runner's constructor will, when the host starts.</param>
+    /// <param name="useHost">Sets what the host has.</param>
+    /// <param name="configure">Sets what the user wants; null for nothing.</param>
+    /// <param name="make">Makes the runner.</param>
+    private static IServiceCollection AddRunner<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions, TRunner>(
+        this IServiceCollection services, Action<TOptions> check, Action<TOptions, IServiceProvider> useHost, Action<TOptions>? configure, Func<TOptions, TRunner> make)
         where TOptions : class
+        where TRunner : class, IContainerRunner
     {
         services.AddSingleton<IValidateOptions<TOptions>>(new OptionsCheck<TOptions>(check));
-        return services.AddOptions<TOptions>().ValidateOnStart();
+        services.AddOptions<TOptions>().ValidateOnStart().Configure(useHost).Configure(options => configure?.Invoke(options));
+        services.TryAddSingleton(host => make(host.GetRequiredService<IOptions<TOptions>>().Value));
+        services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<TRunner>());
+        return services.AddHostedService<RunnerStart<TRunner>>();
     }
 
-    private static ILogger? LoggerOf(IServiceProvider host, Type category) => host.GetService<ILoggerFactory>()?.CreateLogger(category.FullName!);
+    private static ILogger? LoggerOf<TRunner>(IServiceProvider host) => host.GetService<ILoggerFactory>()?.CreateLogger(typeof(TRunner).FullName!);
 }

@@ -59,14 +59,15 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(runner);
         options = (options ?? new ContainerRunnerServerOptions()).CheckedCopy();
-        ServerAddress where = ServerAddress.Parse(network, address);
+        ListenAddress where = ListenAddress.Parse(network, address);
         var policy = new RequestPolicy(options, runner);
         TlsSetup? tls = null;
         PreparedImages? prepared = null;
         SocketFile? file = null;
         try
         {
-            tls = Check(options, where);
+            tls = TlsSetup.From(options);
+            Check(options, where, tls);
             ServerDefaults? defaults = policy.GiveDefaults(runner);
             prepared = Prepare(runner, options, policy);
             file = where.SocketFile is { } path ? SocketFile.Claim(path) : null;
@@ -123,29 +124,14 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         _tls?.Dispose();
     }
 
-    private static TlsSetup? Check(ContainerRunnerServerOptions options, ServerAddress where)
-    {
-        TlsSetup? tls = TlsSetup.From(options);
-        try
-        {
-            Check(options, where, tls);
-            return tls;
-        }
-        catch
-        {
-            tls?.Dispose();
-            throw;
-        }
-    }
-
-    private static void Check(ContainerRunnerServerOptions options, ServerAddress where, TlsSetup? tls)
+    private static void Check(ContainerRunnerServerOptions options, ListenAddress where, TlsSetup? tls)
     {
         if (tls is not null && where.IsUnix)
             throw new ArgumentException("cannot serve a Unix socket with TLS. Leave Certificate and CertificateFile out, or listen on tcp.", nameof(options));
         if (!where.IsLocal && tls is not { AsksForCertificates: true } && !options.AllowUnauthenticatedClients)
         {
             throw new InvalidOperationException(
-                $"cannot listen on '{where.Text}': other machines can reach it, and callers need not prove who they are. Serve with TLS and client certificates, or allow everybody (AllowUnauthenticatedClients).");
+                $"cannot listen on '{where.Text}': other machines can reach it, and callers need not prove who they are. Serve with TLS and client certificates, or allow everybody (option AllowUnauthenticatedClients).");
         }
     }
 
@@ -158,7 +144,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             : throw new ArgumentException($"cannot prepare images with a {runner.GetType().Name}: expected a ContainerRunner. Leave PreparedImages empty.", nameof(options));
     }
 
-    private static WebApplication Build(IContainerRunner runner, ServerAddress where, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
+    private static WebApplication Build(IContainerRunner runner, ListenAddress where, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {
         // Empty: neither files, nor environment variables, nor signals are this library's to heed.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -203,7 +189,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         SetHealth(_health, HealthCheckResponse.Types.ServingStatus.NotServing);
         Task last = _gate.CloseAsync();
         ServerLog.Draining(_options.Logger, _gate.Calls, _options.DrainTime);
-        if (!await EndsWithinAsync(last, _options.DrainTime).ConfigureAwait(false))
+        await last.WaitAsync(_options.DrainTime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!last.IsCompleted)
         {
             ServerLog.Killing(_options.Logger, _gate.Calls);
             await _gate.KillAsync().ConfigureAwait(false);
@@ -217,19 +204,6 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         if (_prepared is not null)
             await _prepared.DisposeAsync().ConfigureAwait(false);
         ServerLog.Stopped(_options.Logger);
-    }
-
-    private static async Task<bool> EndsWithinAsync(Task task, TimeSpan time)
-    {
-        try
-        {
-            await task.WaitAsync(time).ConfigureAwait(false);
-            return true;
-        }
-        catch (TimeoutException)
-        {
-            return false;
-        }
     }
 
     /// <summary>Leaves signals to the program.</summary>

@@ -19,7 +19,7 @@ internal static class KestrelSetup
     /// more than a connection may send before it is counted, a call waits behind all that all others have sent.</summary>
     private const long TurnBytes = 16 << 10;
 
-    public static void Configure(KestrelServerOptions kestrel, ServerAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
+    public static void Configure(KestrelServerOptions kestrel, ListenAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {
         kestrel.AddServerHeader = false;
         KestrelServerLimits limits = kestrel.Limits;

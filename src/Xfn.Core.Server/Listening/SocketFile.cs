@@ -61,7 +61,6 @@ internal sealed class SocketFile : IDisposable
         }
     }
 
-    /// <summary>Removes the socket and its lock.</summary>
     public void Dispose()
     {
         File.Delete(_path);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Compression;
+using System.IO.Pipelines;
 using Grpc.Core;
 
 namespace Xfn.Core.Server;
@@ -16,7 +17,6 @@ internal readonly record struct CompressedMessage(long Length)
     // Where more callers send what takes long to decompress, they wait for each other, and not the rest of the server for them.
     private static readonly SemaphoreSlim Places = new(Math.Max(1, Environment.ProcessorCount / 2));
 
-    /// <summary>Where it ends.</summary>
     public long End => HeaderBytes + Length;
 
     /// <summary>The compressed message that begins with a buffer; null when the message is not compressed, or cannot be told yet.</summary>
@@ -55,7 +55,7 @@ internal readonly record struct CompressedMessage(long Length)
 
     private static ReadOnlySequence<byte> Decompress(ReadOnlySequence<byte> compressed, string encoding, long mostBytes, Action<long> take)
     {
-        using var source = new SequenceStream(compressed);
+        using Stream source = PipeReader.Create(compressed).AsStream();
         using Stream stream = encoding switch
         {
             "gzip" => new GZipStream(source, CompressionMode.Decompress),
@@ -95,44 +95,5 @@ internal readonly record struct CompressedMessage(long Length)
             Next = next;
             return next;
         }
-    }
-
-    private sealed class SequenceStream(ReadOnlySequence<byte> sequence) : Stream
-    {
-        private ReadOnlySequence<byte> _left = sequence;
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
-        public override int Read(Span<byte> buffer)
-        {
-            int count = (int)Math.Min(buffer.Length, _left.Length);
-            _left.Slice(0, count).CopyTo(buffer);
-            _left = _left.Slice(count);
-            return count;
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

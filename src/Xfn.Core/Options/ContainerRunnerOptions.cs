@@ -243,7 +243,7 @@ public sealed class ContainerRunnerOptions
         if (id == 0 || id > uint.MaxValue - count)
         {
             throw new ArgumentOutOfRangeException(
-                null, $"cannot use option {option} '{id}', from which {count} ids are mapped: expected 1 to {uint.MaxValue - count}. To map the caller itself to root, use SetUID(false).");
+                null, $"cannot use option {option} '{id}', from which {count} ids are mapped: expected 1 to {uint.MaxValue - count}. To map the caller itself to root, set option IdMapping=Self.");
         }
     }
 }

@@ -13,7 +13,7 @@ public sealed class RemoteContainerRunnerOptions
 {
     private const long MostStdioBytes = 2_000_000_000;
 
-    /// <summary>Gets or sets the servers: one of <c>unix:PATH</c>, <c>unix-abstract:NAME</c>, <c>http://HOST:PORT</c>,
+    /// <summary>Gets or sets the servers: one of <c>unix:PATH</c>, <c>unix-abstract:NAME</c> or <c>@NAME</c>, <c>http://HOST:PORT</c>,
     /// <c>https://HOST:PORT</c>, or <c>dns:///HOST:PORT</c> for all the addresses of a name, asked for anew every half
     /// minute; or several of <c>http://</c> or of <c>https://</c>. Runs go to the servers of several addresses in turn. None
     /// by default; at least one is needed.</summary>

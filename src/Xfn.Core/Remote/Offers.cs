@@ -14,7 +14,6 @@ internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
     private long _begun;
     private long? _unreachedSince;
 
-    /// <summary>An offer begins.</summary>
     public void Begin() => _begun = options.TimeProvider.GetTimestamp();
 
     /// <summary>An offer came to nothing.</summary>

@@ -1,10 +1,10 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xfn.Core.Pipes;
 using Xfn.Core.Remote;
+using Xfn.Core.Runs;
 using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient;
 
 namespace Xfn.Core;
@@ -14,6 +14,11 @@ namespace Xfn.Core;
 /// <see cref="ServerUnavailableException"/>. Make one and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
 public sealed class RemoteContainerRunner : IContainerRunner
 {
+    /// <summary>The answer of a server's health service (<see href="https://github.com/grpc/grpc/blob/master/doc/health-checking.md">grpc.health.v1</see>) that takes runs: one field. The request is empty.</summary>
+    private static readonly byte[] Serving = [0x08, 0x01];
+    private static readonly Marshaller<byte[]> Bytes = Marshallers.Create(b => b, b => b);
+    private static readonly Method<byte[], byte[]> CheckHealth = new(MethodType.Unary, "grpc.health.v1.Health", "Check", Bytes, Bytes);
+
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
 
@@ -23,7 +28,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private readonly GrpcChannel _channel;
     private readonly Client _client;
     private readonly CancellationTokenSource _disposal = new();
-    private readonly ConcurrentDictionary<Task, byte> _running = new();
+    private readonly BackgroundTasks _running = new();
     private int _disposed;
 
     /// <summary>Makes a runner. Nothing is connected yet.</summary>
@@ -51,7 +56,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
         Remote.Protocol.RunFunctionRequest message = WireMessages.ToMessage(request);
         if (request.Input.Length > _options.MaxStdioBytes)
             throw TooLarge(request.Input.Length.ToString(CultureInfo.InvariantCulture));
@@ -65,7 +69,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(streams);
         if (!request.Input.IsEmpty)
@@ -106,14 +109,14 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<bool> IsServingAsync(CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
         return await TrackAsync(
             async token =>
             {
                 try
                 {
                     DateTime deadline = DateTime.UtcNow + _options.ConnectTimeout; // gRPC's clock, which is the system's
-                    return await HealthCall.IsServingAsync(_channel.CreateCallInvoker(), new CallOptions(deadline: deadline, cancellationToken: token)).ConfigureAwait(false);
+                    using AsyncUnaryCall<byte[]> call = _channel.CreateCallInvoker().AsyncUnaryCall(CheckHealth, null, new CallOptions(deadline: deadline, cancellationToken: token), []);
+                    return (await call.ResponseAsync.ConfigureAwait(false)).AsSpan().SequenceEqual(Serving);
                 }
                 catch (RpcException ex) when (ex.StatusCode == StatusCode.Unimplemented)
                 {
@@ -133,7 +136,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         await _disposal.CancelAsync().ConfigureAwait(false);
-        await Task.WhenAll(_running.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _running.WaitAsync().ConfigureAwait(false);
         _channel.Dispose();
     }
 
@@ -167,7 +170,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
 
     private static TimeSpan TimeoutOf(RunFunctionRequest request) => request.RunFunctionConfig.Timeout ?? RunFunctionConfig.DefaultTimeout;
 
-    /// <summary>Offers a run until a server has taken it.</summary>
     private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
     {
         TimeSpan allowed = timeout < LongestDeadline - _options.PullTimeAllowance ? timeout + _options.PullTimeAllowance : LongestDeadline;
@@ -226,7 +228,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
         }
     }
 
-    /// <summary>Reads all of an input, up to the limit.</summary>
     private async Task<ReadOnlyMemory<byte>> ReadAsync(Stream stdin, CancellationToken cancellationToken)
     {
         var input = new BufferSink(_options.MaxStdioBytes);
@@ -241,17 +242,16 @@ public sealed class RemoteContainerRunner : IContainerRunner
     }
 
     private InvalidRequestException TooLarge(string bytes) =>
-        new($"cannot send an input of {bytes} bytes to a server: at most {_options.MaxStdioBytes} are allowed. Raise the limit (RemoteContainerRunnerOptions.MaxStdioBytes), here and there.");
+        new($"cannot send an input of {bytes} bytes to a server: at most {_options.MaxStdioBytes} are allowed. Raise the limit (option MaxStdioBytes), here and there.");
 
     /// <summary>Does something that ends with the runner, and that the runner's end waits for.</summary>
     private async Task<T> TrackAsync<T>(Func<CancellationToken, Task<T>> operation, CancellationToken cancellationToken)
     {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposal.Token);
-        Task<T> task = operation(either.Token);
-        _running.TryAdd(task, 0);
         try
         {
-            return await task.ConfigureAwait(false);
+            return await _running.Add(operation(either.Token)).ConfigureAwait(false);
         }
         catch (Exception ex) when (cancellationToken.IsCancellationRequested && ex is OperationCanceledException or RpcException)
         {
@@ -261,13 +261,8 @@ public sealed class RemoteContainerRunner : IContainerRunner
         {
             throw new ObjectDisposedException(nameof(RemoteContainerRunner), "the runner was disposed while the function ran");
         }
-        finally
-        {
-            _running.TryRemove(task, out _);
-        }
     }
 
-    /// <summary>A call came to nothing.</summary>
     private sealed class CallFailedException(RpcException failure, bool sent) : Exception(failure.Message, failure)
     {
         public RpcException Failure => failure;

@@ -21,9 +21,6 @@ internal enum RetryScope
 /// <summary>Says what a call that failed means to its caller.</summary>
 internal static class RemoteErrors
 {
-    /// <param name="failure">What the call failed with.</param>
-    /// <param name="sent">Whether anything of the request may have left.</param>
-    /// <param name="servers">The servers, as they were named.</param>
     public static (XfnException Error, RetryScope Scope) From(RpcException failure, bool sent, string servers)
     {
         if (WireErrors.FromRpc(failure.Status, failure.Trailers) is { } told)
@@ -77,9 +74,8 @@ internal static class RemoteErrors
         }
     }
 
-    /// <summary>The time for a run has passed.</summary>
     public static ServerUnavailableException TooLate(RpcException failure, bool sent, string servers) =>
-        new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (PullTimeAllowance) have passed. Raise either.", failure);
+        new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (option PullTimeAllowance) have passed. Raise either.", failure);
 
     /// <summary>Whether there was no connection yet. A request that a server had refused before may have been sent by then, but not taken.</summary>
     private static bool IsOfConnecting(Exception? cause) => cause is HttpRequestException

@@ -16,7 +16,7 @@ internal enum ServerAddressKind
 /// <param name="Text">As it was written.</param>
 internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
 {
-    private const string Expected = "expected unix:PATH, unix-abstract:NAME, http://HOST:PORT, https://HOST:PORT or dns:///HOST:PORT";
+    private const string Expected = "expected unix:PATH, unix-abstract:NAME (or @NAME), http://HOST:PORT, https://HOST:PORT or dns:///HOST:PORT";
 
     /// <summary>The socket; only of kind <see cref="ServerAddressKind.Unix"/>.</summary>
     public UnixDomainSocketEndPoint? Socket { get; private init; }
@@ -30,26 +30,40 @@ internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
     /// <exception cref="ArgumentException">It is none.</exception>
     public static ServerAddress Parse(string? text)
     {
-        (string scheme, string rest) = (text ?? "").Split(':', 2) is [var before, var after] ? (before, after) : ("", "");
+        text ??= "";
+        (string scheme, string rest) = text.Split(':', 2) is [var before, var after] ? (before, after) : ("", "");
         return scheme.ToLowerInvariant() switch
         {
-            // An empty authority may stand before a path, as in any URI.
-            "unix" => Unix(text!, rest.StartsWith("///", StringComparison.Ordinal) ? rest[2..] : rest),
-            "unix-abstract" => Unix(text!, "\0" + rest),
-            "http" => Tcp(ServerAddressKind.Http, text!, text!),
-            "https" => Tcp(ServerAddressKind.Https, text!, text!),
-            "dns" when rest.StartsWith("///", StringComparison.Ordinal) => Tcp(ServerAddressKind.Dns, text!, "http:" + rest[1..]),
+            "unix" or "unix-abstract" => Unix(text),
+            _ when text.StartsWith('@') => Unix(text),
+            "http" => Tcp(ServerAddressKind.Http, text, text),
+            "https" => Tcp(ServerAddressKind.Https, text, text),
+            "dns" when rest.StartsWith("///", StringComparison.Ordinal) => Tcp(ServerAddressKind.Dns, text, "http:" + rest[1..]),
             _ => throw new ArgumentException($"cannot use server address '{text}': {Expected}."),
         };
     }
 
-    private static ServerAddress Unix(string text, string path)
+    /// <summary>What the kernel calls the Unix socket of an address, a server's or a client's: <c>PATH</c> or <c>unix:PATH</c>, <c>@NAME</c> or <c>unix-abstract:NAME</c>.</summary>
+    /// <returns>The path; or NUL and a name in the abstract namespace; null where it names none.</returns>
+    public static string? SocketName(string address)
     {
-        if (path.Length == 0 || path == "\0")
-            throw new ArgumentException($"cannot use server address '{text}': it names no socket; {Expected}.");
+        const StringComparison anyCase = StringComparison.OrdinalIgnoreCase;
+
+        // An empty authority may stand before a path, as in any URI.
+        string name = address.StartsWith('@') ? '\0' + address[1..]
+            : address.StartsWith("unix-abstract:", anyCase) ? '\0' + address["unix-abstract:".Length..]
+            : address.StartsWith("unix:///", anyCase) ? address["unix://".Length..]
+            : address.StartsWith("unix:", anyCase) ? address["unix:".Length..]
+            : address;
+        return name is "" or "\0" || address.Contains('\0') ? null : name;
+    }
+
+    private static ServerAddress Unix(string text)
+    {
+        string name = SocketName(text) ?? throw new ArgumentException($"cannot use server address '{text}': it names no socket; {Expected}.");
         try
         {
-            return new ServerAddress(ServerAddressKind.Unix, text) { Socket = new UnixDomainSocketEndPoint(path) };
+            return new ServerAddress(ServerAddressKind.Unix, text) { Socket = new UnixDomainSocketEndPoint(name) };
         }
         catch (ArgumentOutOfRangeException ex)
         {

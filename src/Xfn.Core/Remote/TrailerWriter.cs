@@ -13,10 +13,8 @@ internal sealed class TrailerWriter(int budget)
     /// <summary>The bytes of one header at most, well below what is usual as a limit for one; what is longer goes into several of one name.</summary>
     private const int ChunkBytes = 6 << 10;
 
-    /// <summary>What has been added.</summary>
     public Metadata Trailers { get; } = [];
 
-    /// <summary>What is left.</summary>
     public int Left { get; private set; } = budget;
 
     /// <summary>Adds text of printable ASCII; leaves it out when it does not fit.</summary>

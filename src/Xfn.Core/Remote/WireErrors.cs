@@ -42,8 +42,6 @@ internal static class WireErrors
     }
 
     /// <summary>The error that a server told.</summary>
-    /// <param name="status">The status.</param>
-    /// <param name="trailers">The metadata beside it.</param>
     /// <returns>The error; null when it is no runner's: the connection's, a proxy's, or that of a server of another make.</returns>
     public static XfnException? FromRpc(Status status, Metadata trailers)
     {

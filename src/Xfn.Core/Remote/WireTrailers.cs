@@ -25,18 +25,12 @@ internal static class WireTrailers
     private const string Times = "xfn-times";
     private const string PeakMemory = "xfn-peak-memory-bytes";
 
-    /// <summary>How many bytes of trailers a client takes.</summary>
-    /// <param name="request">The request's metadata.</param>
     public static int BudgetOf(Metadata request) => ReadBudget(request.GetValue(AcceptedBytes));
 
-    /// <summary>Likewise.</summary>
     /// <param name="accepted">What the request says of <see cref="AcceptedBytes"/>; null for nothing.</param>
     public static int ReadBudget(string? accepted) =>
         int.TryParse(accepted, NumberStyles.None, CultureInfo.InvariantCulture, out int bytes) ? Math.Clamp(bytes, DefaultBytes, MostBytes) : DefaultBytes;
 
-    /// <summary>The trailers of a function that succeeded.</summary>
-    /// <param name="response">Its response.</param>
-    /// <param name="budget">The most bytes, see <see cref="BudgetOf"/>.</param>
     public static Metadata Of(RunFunctionResponse response, int budget = DefaultBytes)
     {
         var writer = new TrailerWriter(budget);

@@ -11,6 +11,7 @@ internal sealed class AddressTests : ServedFixture
     [TestCase("")]
     [TestCase("unix:")]
     [TestCase("unix-abstract:")]
+    [TestCase("@")]
     [TestCase("tcp://127.0.0.1:1")]
     [TestCase("http://127.0.0.1")]
     [TestCase("http://127.0.0.1:1/path")]
@@ -38,11 +39,15 @@ internal sealed class AddressTests : ServedFixture
         Assert.That(Text((await Call("unix://" + server.Address).RunFunctionAsync(Request("uri"), token)).Output), Is.EqualTo("uri"));
     }
 
-    [Test, CancelAfter(30_000)]
-    public async Task A_server_answers_at_a_name_in_the_abstract_namespace(CancellationToken token)
+    [TestCase("@"), TestCase("unix-abstract:")]
+    [CancelAfter(30_000)]
+    public async Task A_server_answers_at_a_name_in_the_abstract_namespace_however_both_sides_write_it(string written, CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", $"@xfn-test/{Guid.NewGuid():N}.sock");
-        Assert.That(Text((await Call(server).RunFunctionAsync(Request("abstract"), token)).Output), Is.EqualTo("abstract"));
+        string name = $"xfn-test/{Guid.NewGuid():N}.sock";
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", written + name);
+        Assert.That(server.Address, Is.EqualTo("@" + name));
+        foreach (string address in new[] { "@" + name, "unix-abstract:" + name })
+            Assert.That(Text((await Call(address).RunFunctionAsync(Request("abstract"), token)).Output), Is.EqualTo("abstract"), address);
     }
 
     [Test, CancelAfter(30_000)]

@@ -1,13 +1,14 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Xfn.Core.Remote;
 
 namespace Xfn.Core.Server;
 
 /// <summary>Where a server listens.</summary>
 /// <param name="EndPoint">The address.</param>
-/// <param name="Text">As the user wrote it.</param>
-internal sealed record ServerAddress(EndPoint EndPoint, string Text)
+/// <param name="Text">As users write it: a path, <c>@NAME</c>, or <c>HOST:PORT</c>.</param>
+internal sealed record ListenAddress(EndPoint EndPoint, string Text)
 {
     /// <summary>What the kernel takes for the name of a socket, the final zero of a path included.</summary>
     private const int LongestName = 108;
@@ -21,27 +22,27 @@ internal sealed record ServerAddress(EndPoint EndPoint, string Text)
     public bool IsLocal => EndPoint is not IPEndPoint tcp || IPAddress.IsLoopback(tcp.Address);
 
     /// <exception cref="ArgumentException">It is no address.</exception>
-    public static ServerAddress Parse(string network, string address)
+    public static ListenAddress Parse(string network, string address)
     {
         ArgumentNullException.ThrowIfNull(network);
         ArgumentException.ThrowIfNullOrEmpty(address);
         return network switch
         {
             "unix" => ParseUnix(address),
-            "tcp" => new ServerAddress(ParseTcp(address), address),
+            "tcp" => new ListenAddress(ParseTcp(address), address),
             _ => throw new ArgumentException($"cannot listen on network '{network}': expected unix or tcp.", nameof(network)),
         };
     }
 
-    private static ServerAddress ParseUnix(string address)
+    private static ListenAddress ParseUnix(string address)
     {
-        bool isAbstract = address[0] == '@';
-        if (address.Contains('\0') || address == "@")
-            throw new ArgumentException($"cannot listen on '{address.Replace('\0', '?')}': expected a path, or '@' and a name.", nameof(address));
-        string name = isAbstract ? "\0" + address[1..] : Path.GetFullPath(address);
+        string name = ServerAddress.SocketName(address)
+            ?? throw new ArgumentException($"cannot listen on '{address.Replace('\0', '?')}': expected a path, or '@' and a name.", nameof(address));
+        bool isAbstract = name[0] == '\0';
+        name = isAbstract ? name : Path.GetFullPath(name);
         int length = Encoding.UTF8.GetByteCount(name);
         return length + (isAbstract ? 0 : 1) <= LongestName
-            ? new ServerAddress(new UnixDomainSocketEndPoint(name), isAbstract ? address : name)
+            ? new ListenAddress(new UnixDomainSocketEndPoint(name), isAbstract ? '@' + name[1..] : name)
             : throw new ArgumentException($"cannot listen on '{address}': the name has {length} bytes, and {LongestName - 1} is the most. Use a shorter one.", nameof(address));
     }
 
