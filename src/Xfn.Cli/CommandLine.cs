@@ -75,7 +75,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
 
     private int Fail(string message)
     {
-        LineLogger.Write(Error, $"xfn: error: {OptionNames.In(message)}");
+        LineLogger.Write(Error, $"xfn: error: {message}");
         return ExitStatus.CannotRun;
     }
 }

@@ -27,7 +27,6 @@ internal sealed class GlobalOptions(TextWriter error)
             options.WithLogger(new LineLogger(error));
     }
 
-    /// <summary>Says something that is no error.</summary>
     public void Note(string message) => LineLogger.Write(error, $"xfn: {message}");
 
     /// <summary>With --debug, says what a run took.</summary>

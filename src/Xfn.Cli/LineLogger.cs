@@ -1,9 +1,11 @@
+using System.Text;
+using System.Text.Json;
 using Microsoft.Extensions.Logging;
 
 namespace Xfn.Cli;
 
-/// <summary>Writes what the runner logs, a line a message.</summary>
-internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.Debug) : ILogger
+/// <summary>Writes what is logged, a line a message: as text, or as JSON objects for programs that collect logs.</summary>
+internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.Debug, bool json = false) : ILogger
 {
     public IDisposable? BeginScope<TState>(TState state)
         where TState : notnull => null;
@@ -14,19 +16,44 @@ internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.De
     {
         if (!IsEnabled(logLevel))
             return;
-        string cause = exception is null ? "" : $": {exception.Message}";
-        Write(writer, $"xfn: {Name(logLevel)}: {formatter(state, exception)}{cause}");
+        string message = formatter(state, exception);
+        if (json)
+            WriteLine(writer, Json(logLevel, eventId, OptionNames.In(message), state as IEnumerable<KeyValuePair<string, object?>> ?? [], exception));
+        else
+            Write(writer, $"xfn: {Name(logLevel)}: {message}{(exception is null ? "" : $": {exception.Message}")}");
     }
 
     /// <summary>Writes a message as one line, whatever is in it: an image's, a registry's or a function's words may be, and ought not to move a terminal's cursor.</summary>
     public static void Write(TextWriter writer, string message)
     {
-        string visible = string.Concat(message.Select(c => char.IsControl(c) && !char.IsWhiteSpace(c) ? '\uFFFD' : c));
+        string visible = string.Concat(OptionNames.In(message).Select(c => char.IsControl(c) && !char.IsWhiteSpace(c) ? '\uFFFD' : c));
         WriteLine(writer, string.Join(' ', visible.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
     }
 
+    private static string Json(LogLevel level, EventId eventId, string message, IEnumerable<KeyValuePair<string, object?>> state, Exception? exception)
+    {
+        using var line = new MemoryStream();
+        using (var json = new Utf8JsonWriter(line))
+        {
+            json.WriteStartObject();
+            json.WriteString("time", DateTime.UtcNow);
+            json.WriteString("level", Name(level));
+            json.WriteNumber("event", eventId.Id);
+            if (eventId.Name is not null)
+                json.WriteString("name", eventId.Name);
+            json.WriteString("message", message);
+            foreach ((string name, object? value) in state.Where(item => item.Key != "{OriginalFormat}"))
+                json.WriteString(name, value?.ToString());
+            if (exception is not null)
+                json.WriteString("error", exception.ToString());
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(line.GetBuffer(), 0, (int)line.Length);
+    }
+
     /// <summary>Writes a line. One that cannot be written, because the disk is full or its reader gone, is no reason for what it tells of to fail.</summary>
-    public static void WriteLine(TextWriter writer, string line)
+    private static void WriteLine(TextWriter writer, string line)
     {
         lock (writer)
         {
@@ -40,8 +67,7 @@ internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.De
         }
     }
 
-    /// <summary>A level, as the options write it.</summary>
-    public static string Name(LogLevel level) => level switch
+    private static string Name(LogLevel level) => level switch
     {
         LogLevel.Trace or LogLevel.Debug => "debug",
         LogLevel.Information => "info",

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using Xfn.Core;
 using Xfn.Core.Options;
 
@@ -9,12 +8,12 @@ namespace Xfn.Cli;
 internal sealed class PruneCommand : Command
 {
     private readonly RunnerOptions _runner = new();
-    private readonly Option<TimeSpan?> _maxAge = new("--max-age") { Description = "Remove images that were not used for longer, such as 720h.", HelpName = "DURATION", CustomParser = ParseAge };
+    private readonly Option<TimeSpan?> _maxAge = new("--max-age") { Description = "Remove images that were not used for longer, such as 720h.", HelpName = "DURATION", CustomParser = OptionValue.Time("age", TimeSpan.Zero) };
     private readonly Option<long?> _maxSize = new("--max-size")
     {
         Description = "Remove images, the least recently used first, until the rest takes at most this much, such as 10Gi.",
         HelpName = "SIZE",
-        CustomParser = ParseSize,
+        CustomParser = OptionValue.Size(0),
     };
 
     private readonly Option<bool> _all = new("--all")
@@ -49,21 +48,5 @@ internal sealed class PruneCommand : Command
             : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
         _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Quantity.Format(report.BytesFreed)} freed.");
         return 0;
-    }
-
-    private static TimeSpan? ParseAge(ArgumentResult result)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!Duration.TryParse(text, out TimeSpan age))
-            result.AddError($"cannot parse age '{text}': expected a duration. Write it like 30m or 720h.");
-        return age;
-    }
-
-    private static long? ParseSize(ArgumentResult result)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!Quantity.TryParse(text, out long bytes))
-            result.AddError($"cannot parse size '{text}': expected a number of bytes. Write it like 500Mi or 10Gi.");
-        return bytes;
     }
 }

@@ -1,8 +1,6 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
-using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
@@ -19,7 +17,7 @@ internal sealed class RunCommand : Command
     {
         Description = "How long the function may run, such as 500ms, 30s or 1m30s. [default: 30s]",
         HelpName = "DURATION",
-        CustomParser = ParseDuration,
+        CustomParser = OptionValue.Time("timeout", TimeSpan.FromTicks(1)),
     };
 
     private readonly Option<ImagePullPolicy> _pullPolicy = new Option<ImagePullPolicy>("--image-pull-policy")
@@ -143,13 +141,5 @@ internal sealed class RunCommand : Command
         {
             throw new IOException($"cannot read file '{file}': {e.Message}", e);
         }
-    }
-
-    private static TimeSpan? ParseDuration(ArgumentResult result)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!Duration.TryParse(text, out TimeSpan duration) || duration <= TimeSpan.Zero)
-            result.AddError($"cannot parse timeout '{text}': expected a duration above zero. Write it like 500ms, 30s or 1m30s.");
-        return duration;
     }
 }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Globalization;
 using Xfn.Core;
 
 namespace Xfn.Cli;
@@ -18,14 +17,14 @@ internal sealed class RunnerOptions
     {
         Description = "The user id that root of the container is to this machine. Only with CAP_SETUID and CAP_SETGID. [default: 2010000000]",
         HelpName = "UID",
-        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
+        CustomParser = OptionValue.Id,
     };
 
     public Option<uint?> MapRootGid { get; } = new("--map-root-gid")
     {
         Description = "Likewise the group id. [default: 2010000000]",
         HelpName = "GID",
-        CustomParser = result => ParseId(result, result.Tokens[^1].Value),
+        CustomParser = OptionValue.Id,
     };
 
     public Option<bool> OuterProc { get; } = new("--outer-proc")
@@ -42,11 +41,8 @@ internal sealed class RunnerOptions
 
     public void AddTo(Command command)
     {
-        command.Options.Add(CacheDirectory);
-        command.Options.Add(MapRootUid);
-        command.Options.Add(MapRootGid);
-        command.Options.Add(OuterProc);
-        command.Options.Add(Settings);
+        foreach (Option option in new Option[] { CacheDirectory, MapRootUid, MapRootGid, OuterProc, Settings })
+            command.Options.Add(option);
     }
 
     /// <summary>Applies what the command line says; what it does not say is the runner's to find out.</summary>
@@ -76,7 +72,6 @@ internal sealed class RunnerOptions
     /// <summary>The first of the flags for a runner of this machine that the command line has; null for none.</summary>
     public string? Given(ParseResult parsed) => new Option[] { CacheDirectory, MapRootUid, MapRootGid, OuterProc }.FirstOrDefault(o => parsed.GetResult(o) is { Implicit: false })?.Name;
 
-    /// <summary>A runner as the command line has it.</summary>
     public ContainerRunner Make(ParseResult parsed, GlobalOptions globals) => new(Read(parsed, globals));
 
     /// <summary>A runner for a command that only looks at the cache or takes from it; null where there is none, which the user is told. Such a command makes no cache, in a directory that may be any.</summary>
@@ -103,13 +98,5 @@ internal sealed class RunnerOptions
         foreach (string[] setting in settings.Where(setting => setting.Length < 2))
             result.AddError($"cannot parse option '{setting[0]}': expected NAME=VALUE. Write it like Bundle:TmpBytes=128Mi.");
         return [.. settings.Select(setting => KeyValuePair.Create(setting[0], setting.ElementAtOrDefault(1)))];
-    }
-
-    /// <summary>Reads a user's or group's id.</summary>
-    public static uint ParseId(ArgumentResult result, string text)
-    {
-        if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint id))
-            result.AddError($"cannot parse id '{text}': expected a number from 0 to {uint.MaxValue}.");
-        return id;
     }
 }

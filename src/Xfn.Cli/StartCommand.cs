@@ -3,7 +3,6 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
-using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
@@ -34,7 +33,7 @@ internal sealed class StartCommand : Command
     private readonly Option<string> _tlsKey = new("--tls-key") { Description = "The certificate's private key. PEM.", HelpName = "FILE" };
     private readonly Option<string> _tlsClientAuthority = new("--tls-client-ca") { Description = "Ask callers for certificates, signed by one of these authorities. PEM.", HelpName = "FILE" };
     private readonly Option<bool> _allowUnauthenticated = new("--allow-unauthenticated") { Description = "Serve whoever can reach an address that other machines can reach." };
-    private readonly Option<uint[]> _allowUid = new("--allow-uid") { Description = "A user, besides xfn's own and root, whose processes may call through a Unix socket. May be repeated.", HelpName = "UID", CustomParser = ParseUids };
+    private readonly Option<uint[]> _allowUid = new("--allow-uid") { Description = "A user, besides xfn's own and root, whose processes may call through a Unix socket. May be repeated.", HelpName = "UID", CustomParser = OptionValue.Ids };
     private readonly Option<bool> _allowOtherNamespaces = new("--allow-other-user-namespaces")
     {
         Description = "Serve processes of other user namespaces through a Unix socket, and those that run where xfn cannot see them.",
@@ -43,7 +42,7 @@ internal sealed class StartCommand : Command
     private readonly Option<string[]> _allowImage = new("--allow-image") { Description = "A registry, or repository and what is below it, whose images may be run. May be repeated. [default: all]", HelpName = "PREFIX" };
     private readonly Option<bool> _allowLocalImages = new("--allow-local-images") { Description = "Let callers name files of this machine: oci:PATH and the like." };
     private readonly Option<bool> _allowRunnerNetwork = new("--allow-runner-network") { Description = "Let callers give functions this machine's network." };
-    private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = result => ParseDuration(result, TimeSpan.FromTicks(1)) };
+    private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = OptionValue.Time("timeout", TimeSpan.FromTicks(1)) };
     private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
     private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
     private readonly Option<string> _defaultMemory = new("--default-memory")
@@ -56,7 +55,7 @@ internal sealed class StartCommand : Command
     {
         Description = "How many bytes the images in the cache may have; pulls beyond it prune. [default: a fifth of its disk]",
         HelpName = "SIZE",
-        CustomParser = ParseSize,
+        CustomParser = OptionValue.Size(1),
     };
 
     private readonly Option<bool> _noDefaultLimits = new("--no-default-limits") { Description = "Leave out both where they are not given." };
@@ -64,16 +63,16 @@ internal sealed class StartCommand : Command
     {
         Description = "How many bytes of inputs and answers all calls may hold together; further calls are told that xfn is busy. [default: 512Mi]",
         HelpName = "SIZE",
-        CustomParser = ParseSize,
+        CustomParser = OptionValue.Size(1),
     };
 
-    private readonly Option<int?> _maxConcurrency = new("--max-concurrency") { Description = "How many functions run at once. [default: four a processor, at least 8]", HelpName = "COUNT", CustomParser = result => ParseCount(result, 1) };
-    private readonly Option<int?> _maxQueue = new("--max-queue") { Description = "How many more may wait; callers beyond them are told that xfn is busy. [default: 10000]", HelpName = "COUNT", CustomParser = result => ParseCount(result, 0) };
+    private readonly Option<int?> _maxConcurrency = new("--max-concurrency") { Description = "How many functions run at once. [default: four a processor, at least 8]", HelpName = "COUNT", CustomParser = OptionValue.Count(1) };
+    private readonly Option<int?> _maxQueue = new("--max-queue") { Description = "How many more may wait; callers beyond them are told that xfn is busy. [default: 10000]", HelpName = "COUNT", CustomParser = OptionValue.Count(0) };
     private readonly Option<TimeSpan?> _drainTime = new("--drain-time")
     {
         Description = "How long running functions may go on after SIGTERM. A second one does not wait. [default: 30s]",
         HelpName = "DURATION",
-        CustomParser = result => ParseDuration(result, TimeSpan.Zero),
+        CustomParser = OptionValue.Time("time", TimeSpan.Zero),
     };
 
     private readonly Option<KeyValuePair<string, int>[]> _prepare = new("--prepare")
@@ -117,7 +116,7 @@ internal sealed class StartCommand : Command
             "error" => LogLevel.Error,
             _ => LogLevel.Information,
         };
-        ILogger logger = parsed.GetValue(_logFormat) == "json" ? new JsonLogger(_error, level) : new LineLogger(_error, level);
+        var logger = new LineLogger(_error, level, json: parsed.GetValue(_logFormat) == "json");
         ContainerRunnerOptions runner = ReadRunner(parsed).WithLogger(logger);
         ContainerRunnerServerOptions server = ReadServer(parsed);
         server.Logger = logger;
@@ -125,7 +124,6 @@ internal sealed class StartCommand : Command
         return 0;
     }
 
-    /// <summary>How the command line wants the runner.</summary>
     internal ContainerRunnerOptions ReadRunner(ParseResult parsed)
     {
         var options = new ContainerRunnerOptions();
@@ -138,7 +136,6 @@ internal sealed class StartCommand : Command
         return options;
     }
 
-    /// <summary>How the command line wants it served.</summary>
     internal ContainerRunnerServerOptions ReadServer(ParseResult parsed)
     {
         (string? certificate, string? key) = (parsed.GetValue(_tlsCertificate), parsed.GetValue(_tlsKey));
@@ -180,31 +177,5 @@ internal sealed class StartCommand : Command
         }
 
         return [.. images];
-    }
-
-    private static int? ParseCount(ArgumentResult result, int least)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) || count < least)
-            result.AddError($"cannot parse count '{text}': expected a number from {least} to {int.MaxValue}.");
-        return count;
-    }
-
-    private static long? ParseSize(ArgumentResult result)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!Quantity.TryParse(text, out long bytes) || bytes <= 0)
-            result.AddError($"cannot parse size '{text}': expected a number of bytes above 0. Write it like 500Mi or 10Gi.");
-        return bytes;
-    }
-
-    private static uint[] ParseUids(ArgumentResult result) => [.. result.Tokens.Select(token => RunnerOptions.ParseId(result, token.Value))];
-
-    private static TimeSpan? ParseDuration(ArgumentResult result, TimeSpan least)
-    {
-        string text = result.Tokens[^1].Value;
-        if (!Duration.TryParse(text, out TimeSpan duration) || duration < least)
-            result.AddError($"cannot parse '{text}': expected a duration{(least > TimeSpan.Zero ? " above zero" : "")}. Write it like 500ms, 30s or 1m30s.");
-        return duration;
     }
 }

@@ -35,13 +35,13 @@ internal static partial class ServerLog
     [LoggerMessage(108, LogLevel.Error, "A call failed.")]
     public static partial void CallFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(113, LogLevel.Information, "A function whose caller asks for no memory limit has {Bytes} bytes. Set another (DefaultMemoryBytes, --default-memory).")]
+    [LoggerMessage(113, LogLevel.Information, "A function whose caller asks for no memory limit has {Bytes} bytes. Set another (option DefaultMemoryBytes).")]
     public static partial void DefaultMemory(ILogger logger, long bytes);
 
     [LoggerMessage(114, LogLevel.Warning, "A function whose caller asks for no memory limit has none: {Reason}")]
     public static partial void NoDefaultMemory(ILogger logger, string reason);
 
-    [LoggerMessage(115, LogLevel.Information, "The cache is pruned behind pulls that take it beyond {Bytes} bytes. Set another limit (CacheLimit, --cache-limit).")]
+    [LoggerMessage(115, LogLevel.Information, "The cache is pruned behind pulls that take it beyond {Bytes} bytes. Set another limit (option CacheLimit).")]
     public static partial void DefaultCacheLimit(ILogger logger, long bytes);
 
     [LoggerMessage(111, LogLevel.Information, "The files of certificates have changed; connections made from now on use what they hold.")]

@@ -186,7 +186,7 @@ internal sealed class CacheTests : RunnerFixture
             {
                 var error = await Assert.CatchAsync<XfnException>(() => EchoAsync(runner, image, token: token));
                 Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
-                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain("No space left").IgnoreCase.And.Contain("WithCacheDir"));
+                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain("No space left").IgnoreCase.And.Contain("option CacheDirectory"));
             }
 
             Assert.That(await EchoAsync(runner, small, token: token), Is.EqualTo("in"));
@@ -258,7 +258,7 @@ internal sealed class CacheTests : RunnerFixture
         try
         {
             var error = Assert.Throws<ContainerEnvironmentException>(() => new ContainerRunner(o => o.WithCacheDir(cache)))!;
-            Assert.That(error.Message, Does.Contain($"'{cache}'").And.Contain(Ways.IsRoot ? "Read-only" : "denied").And.Contain("WithCacheDir"));
+            Assert.That(error.Message, Does.Contain($"'{cache}'").And.Contain(Ways.IsRoot ? "Read-only" : "denied").And.Contain("option CacheDirectory"));
         }
         finally
         {
@@ -292,7 +292,7 @@ internal sealed class CacheTests : RunnerFixture
             {
                 var error = await Assert.CatchAsync<XfnException>(() => write());
                 Assert.That(error, Is.InstanceOf<ContainerEnvironmentException>(), error!.ToString());
-                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain(Ways.IsRoot ? "Read-only file system" : "denied").And.Contain("WithCacheDir"));
+                Assert.That(error!.Message, Does.Contain($"'{Cache}'").And.Contain(Ways.IsRoot ? "Read-only file system" : "denied").And.Contain("option CacheDirectory"));
             }
 
             Assert.That(await EchoAsync(runner, image, token: token), Is.EqualTo("in"));

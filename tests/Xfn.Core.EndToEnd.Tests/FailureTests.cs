@@ -102,7 +102,7 @@ internal sealed class FailureTests : RunnerFixture
     {
         var error = (await Assert.ThrowsAsync<OutputLimitExceededException>(() => RunShellAsync(script, configure: o => o.MaxStdioBytes = 1 << 20, token: token)))!;
         Assert.That(error.LimitBytes, Is.EqualTo(1 << 20));
-        Assert.That(error.Message, Does.Contain("ContainerRunnerOptions.MaxStdioBytes"));
+        Assert.That(error.Message, Does.Contain("option MaxStdioBytes"));
     }
 
     [Test, CancelAfter(60_000)]
@@ -210,14 +210,14 @@ internal sealed class FailureTests : RunnerFixture
         File.SetUnixFileMode(runtime, (UnixFileMode)0b111_101_101);
         await Assert.ThatAsync(
             () => RunShellAsync("true", configure: o => o.WithRuntime(runtime), token: token),
-            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(runtime).And.Message.Contains("WithRuntime"));
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains(runtime).And.Message.Contains("option Runtime"));
     }
 
     [Test, CancelAfter(60_000)]
     public async Task A_missing_spark_is_told(CancellationToken token) =>
         await Assert.ThatAsync(
             () => RunShellAsync("true", configure: o => o.SparkPath = "/no/such/spark", token: token),
-            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("ContainerRunnerOptions.SparkPath"));
+            Throws.InstanceOf<ContainerEnvironmentException>().With.Message.Contains("/no/such/spark").And.Message.Contains("option SparkPath"));
 
     [Test, CancelAfter(60_000)]
     public async Task A_spark_that_is_no_program_is_told(CancellationToken token)

@@ -74,7 +74,7 @@ internal sealed class HostConditionTests : RunnerFixture
         else
         {
             Assert.That(result.ExitCode, Is.EqualTo(125), result.Output);
-            Assert.That(result.Error, Does.Contain("no_new_privs").And.Contain("SetUID(false)"));
+            Assert.That(result.Error, Does.Contain("no_new_privs").And.Contain("(--option IdMapping=Self)"));
         }
     }
 

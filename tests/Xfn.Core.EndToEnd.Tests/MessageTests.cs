@@ -10,7 +10,7 @@ internal sealed class MessageTests : RunnerFixture
     /// <summary>No type of .NET's or ours, no exception's usual words, no place in code.</summary>
     private const string DotNet = @"System\.|Microsoft\.|Xfn\.Core\.\w|Object reference|SharpCompress|deserializ|JsonElement|BytePositionInLine|\bnull reference|Exception\b|\(Parameter '|   at ";
 
-    private const string LibraryMember = @"\bWith[A-Z]\w+|PruneAsync|PrepareOptions";
+    private const string LibraryMember = @"\bWith[A-Z]\w+|PruneAsync|PrepareOptions|SetUID|[( ]option [A-Z]";
 
     private const string CommandLineOption = @"(?<![\w-])--(cache-dir|map-root|outer-proc|registry|timeout|memory|cpu|max-|image-pull-policy|network-policy)";
 

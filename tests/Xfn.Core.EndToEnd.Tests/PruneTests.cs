@@ -124,7 +124,7 @@ internal sealed class PruneTests : RunnerFixture
         await runner.DisposeAsync();
         string[] warnings = [.. log.Lines.Where(line => line.StartsWith("Warning: ", StringComparison.Ordinal))];
         Assert.That(warnings, Has.Length.EqualTo(2), string.Join('\n', warnings));
-        Assert.That(warnings[0], Does.StartWith($"Warning: Image {large} ").And.Contain("1048576").And.Contain("ContainerRunnerOptions.CacheLimit"));
+        Assert.That(warnings[0], Does.StartWith($"Warning: Image {large} ").And.Contain("1048576").And.Contain("option CacheLimit"));
         Assert.That(warnings[1], Does.StartWith($"Warning: Image {other} "));
     }
 

@@ -58,7 +58,7 @@ internal sealed class RuntimeTests : RunnerFixture
 
         Assert.That(Text((await RunAsync("crun")).Output), Is.EqualTo("1\n"));
         var error = (await Assert.ThrowsAsync<ContainerEnvironmentException>(() => RunAsync(null)))!;
-        Assert.That(error.Message, Does.Contain("xfn-spark does not know mounts of the type 'ramfs'").And.Contain("(WithRuntime)"));
+        Assert.That(error.Message, Does.Contain("xfn-spark does not know mounts of the type 'ramfs'").And.Contain("(option Runtime)"));
         Assert.That(error.Stage, Is.EqualTo(RunStage.Bundle));
     }
 
@@ -75,13 +75,13 @@ internal sealed class RuntimeTests : RunnerFixture
     public void Without_a_runtime_a_seccomp_profile_that_is_not_compiled_is_refused_when_the_runner_is_made() =>
         Assert.That(
             () => NewRunner(o => o.WithRuntime(null).Bundle = new() { SeccompProfile = """{"defaultAction":"SCMP_ACT_ALLOW"}"""u8.ToArray() }),
-            Throws.ArgumentException.With.Message.Contains("SeccompProfile").And.Message.Contains("(BundleOptions.SeccompFilter)").And.Message.Contains("(WithRuntime)"));
+            Throws.ArgumentException.With.Message.Contains("SeccompProfile").And.Message.Contains("(option Bundle:SeccompFilter)").And.Message.Contains("(option Runtime)"));
 
     [Test, CancelAfter(60_000)]
     public async Task With_a_runtime_nothing_is_prepared(CancellationToken token) =>
         await Assert.ThatAsync(
             () => NewRunner(o => o.WithRuntime("crun")).PrepareAsync(new RunFunctionRequest { Image = Write(TestImage.Shell("true")) }, cancellationToken: token),
-            Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("'crun'").And.Message.Contains("(WithRuntime)"));
+            Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("'crun'").And.Message.Contains("(option Runtime)"));
 
     /// <summary>Runs a function where there is no crun that could be executed.</summary>
     [Test, CancelAfter(60_000)]

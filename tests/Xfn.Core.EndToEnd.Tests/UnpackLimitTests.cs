@@ -128,7 +128,7 @@ internal sealed class UnpackLimitTests : RunnerFixture
     {
         var error = (await Assert.ThrowsAsync<InvalidImageException>(() => RunAsync(image, limits, token)))!;
         Assert.That(error.Stage, Is.EqualTo(RunStage.Unpack), error.Message);
-        foreach (string part in because.Append("UnpackLimits."))
+        foreach (string part in because.Append("UnpackLimits:"))
             Assert.That(error.Message, Does.Contain(part));
     }
 }

@@ -47,8 +47,11 @@ public class CommandLineTests
         _runner.Verify(runner => runner.DisposeAsync());
     }
 
-    [TestCase("cannot use it. Choose another (WithCacheDir).", "cannot use it. Choose another (--cache-dir).")]
-    [TestCase("it has too many entries. Raise the limit (UnpackLimits.MaxLayerEntries).", "it has too many entries. Raise the limit (--option UnpackLimits:MaxLayerEntries).")]
+    [TestCase("cannot use it. Choose another (option CacheDirectory).", "cannot use it. Choose another (--cache-dir).")]
+    [TestCase("it has too many entries. Raise the limit (option UnpackLimits:MaxLayerEntries).", "it has too many entries. Raise the limit (--option UnpackLimits:MaxLayerEntries).")]
+    [TestCase("cannot use it. Map the caller alone (option IdMapping=Self), or other ids (option RootUid, option RootGid).",
+        "cannot use it. Map the caller alone (--option IdMapping=Self), or other ids (--map-root-uid, --map-root-gid).")]
+    [TestCase("cannot use option CacheDirectory '': it is empty.", "cannot use --cache-dir '': it is empty.")]
     [CancelAfter(60_000)]
     public async Task A_message_names_the_options_of_the_command_line(string message, string said, CancellationToken token)
     {
@@ -124,14 +127,22 @@ public class CommandLineTests
         Assert.That(_error.ToString(), Is.EqualTo("xfn: error: cannot use it.\n"));
     }
 
-    [TestCase("text"), TestCase("json")]
-    public void A_line_of_the_log_that_cannot_be_written_fails_nothing(string format)
+    [Test]
+    public void A_line_of_the_log_that_cannot_be_written_fails_nothing([Values] bool json)
     {
         var full = new Mock<TextWriter>();
         full.Setup(writer => writer.WriteLine(It.IsAny<string>())).Throws(new IOException("No space left on device"));
-        ILogger logger = format == "json" ? new JsonLogger(full.Object, LogLevel.Debug) : new LineLogger(full.Object);
+        var logger = new LineLogger(full.Object, json: json);
         Assert.That(() => logger.Log(LogLevel.Information, default, "anything", null, (text, _) => text), Throws.Nothing);
         full.Verify(writer => writer.WriteLine(It.Is<string>(line => line.Contains("anything"))), Times.Once);
+    }
+
+    [Test]
+    public void The_log_names_the_options_of_the_command_line([Values] bool json)
+    {
+        using var log = new StringWriter();
+        new LineLogger(log, json: json).Log(LogLevel.Warning, default, "Raise the limit (option CacheLimit).", null, (text, _) => text);
+        Assert.That(log.ToString(), Does.Contain("Raise the limit (--cache-limit)."));
     }
 
     [TestCase("cannot read file '/nope':", "run", "fn", "/nope")]

@@ -38,7 +38,7 @@ internal sealed class PreparedImagesTests : ServerFixture
     {
         ContainerRunner runner = NewRunner(o => o.WithRuntime("crun"));
         var policy = RequestPolicy.From(new ContainerRunnerServiceOptions(), runner);
-        Assert.That(() => new PreparedImages(runner, [KeyValuePair.Create("image", 1)], policy, NullLogger.Instance), Throws.ArgumentException.With.Message.Contains("(WithRuntime)"));
+        Assert.That(() => new PreparedImages(runner, [KeyValuePair.Create("image", 1)], policy, NullLogger.Instance), Throws.ArgumentException.With.Message.Contains("(option Runtime)"));
     }
 
     /// <summary>A part of the host's own that is not ready yet, and says so by an exception of its own.</summary>

@@ -36,13 +36,13 @@ internal sealed class PeerCheck
         int pid = MemoryMarshal.Read<int>(credentials);
         uint uid = MemoryMarshal.Read<uint>(credentials[4..]);
         if (!_uids.Contains(uid))
-            return $"process {pid} is user {uid}'s, who may not call. Allow the user (AllowedUids).";
+            return $"process {pid} is user {uid}'s, who may not call. Allow the user (option AllowedUids).";
         if (!_ownUserNamespace)
             return null;
         return NamespaceOf(connection, pid, out bool hasEnded) switch
         {
             null when hasEnded => $"process {pid} of user {uid} has ended, and what it was can no longer be known.",
-            null => $"the user namespace of process {pid} of user {uid} cannot be read, so it may be a container's. Run it beside the server, or do without this check (RequireOwnUserNamespace).",
+            null => $"the user namespace of process {pid} of user {uid} cannot be read, so it may be a container's. Run it beside the server, or do without this check (option RequireOwnUserNamespace).",
             { } other when other != _namespace => $"process {pid} of user {uid} is in another user namespace, as a container is.",
             _ => null,
         };

@@ -47,7 +47,6 @@ internal sealed class FunctionServiceSetup(RequestPolicy policy) : IConfigureOpt
     /// <summary>What a request may have besides its input.</summary>
     private const int EnvelopeBytes = 64 << 10;
 
-    /// <summary>The most bytes of a request.</summary>
     public static int MostBytes(RequestPolicy policy) => (int)Math.Min(policy.MaxInputBytes + EnvelopeBytes, Array.MaxLength);
 
     public void Configure(GrpcServiceOptions<FunctionService> options)

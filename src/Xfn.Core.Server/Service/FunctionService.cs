@@ -1,6 +1,5 @@
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Remote;
 
 using Protocol = Xfn.Core.Remote.Protocol;
@@ -10,10 +9,8 @@ namespace Xfn.Core.Server;
 /// <summary>Answers calls with runs.</summary>
 internal sealed class FunctionService(IContainerRunner runner, RequestPolicy policy, RunGate gate, ILogger logger)
 {
-    // What the runner's options are called is no caller's concern: they are set where the server is.
     private readonly ServerPaths _paths = ServerPaths.Of(runner);
 
-    /// <summary>Runs a function for a caller.</summary>
     /// <exception cref="RpcException">It failed; the status and its trailers say how.</exception>
     public async Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call)
     {
@@ -39,7 +36,7 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
         catch (XfnException ex)
         {
             ServerLog.RunFailed(logger, ex.Stage, ex.GetType().Name, ex.Message);
-            throw WireErrors.ToRpc(ex, budget, RemedyWords.Of(_paths.Hide(ex.Message), static _ => null, "on the server"));
+            throw WireErrors.ToRpc(ex, budget, _paths.Hide(ex.Message).Replace("(option ", "(the server's option ", StringComparison.Ordinal));
         }
         catch (RefusedRequestException ex)
         {

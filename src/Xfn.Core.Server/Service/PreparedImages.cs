@@ -24,13 +24,12 @@ internal sealed class PreparedImages : IContainerRunner
     {
         (_runner, _logger) = (runner, logger);
         if (runner.Settings.Options.Runtime is { } runtime && images.Any())
-            throw new ArgumentException($"cannot prepare images with OCI runtime '{runtime}': only xfn-spark prepares containers. Name no runtime (WithRuntime), or prepare none.", nameof(images));
+            throw new ArgumentException($"cannot prepare images with OCI runtime '{runtime}': only xfn-spark prepares containers. Name no runtime (option Runtime), or prepare none.", nameof(images));
         _wanted = [.. images.Select(image => (Apply(image.Key, policy), image.Value))];
         _functions = new PreparedFunction?[_wanted.Length];
         _work = Task.WhenAll(Enumerable.Range(0, _wanted.Length).Select(PrepareAsync));
     }
 
-    /// <inheritdoc/>
     public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
         for (int i = 0; i < _wanted.Length; i++)
@@ -42,11 +41,9 @@ internal sealed class PreparedImages : IContainerRunner
         return _runner.RunFunctionAsync(request, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default) =>
         _runner.RunFunctionAsync(request, streams, cancellationToken);
 
-    /// <summary>Ends what is prepared.</summary>
     public async ValueTask DisposeAsync()
     {
         await _disposal.CancelAsync().ConfigureAwait(false);

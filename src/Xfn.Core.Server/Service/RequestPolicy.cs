@@ -15,8 +15,6 @@ internal sealed class RequestPolicy
     private readonly string[] _allowedImages;
     private readonly CgroupLimits _most;
 
-    /// <param name="options">The options, checked and copied.</param>
-    /// <param name="runner">What runs the functions.</param>
     /// <exception cref="ArgumentException">An option makes no sense.</exception>
     public RequestPolicy(ContainerRunnerServiceOptions options, IContainerRunner runner)
     {

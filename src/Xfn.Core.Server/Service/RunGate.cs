@@ -12,7 +12,6 @@ internal sealed class RunGate : IDisposable
     /// <summary>Cancelled when calls in progress have to end.</summary>
     public CancellationToken Killed => _killed.Token;
 
-    /// <summary>How many calls are in progress.</summary>
     public int Calls => Volatile.Read(ref _calls);
 
     /// <summary>Lets a call in.</summary>
@@ -51,7 +50,6 @@ internal sealed class RunGate : IDisposable
         return _empty.Task;
     }
 
-    /// <summary>Ends the calls in progress.</summary>
     public Task KillAsync() => _killed.CancelAsync();
 
     public void Dispose() => _killed.Dispose();

@@ -75,7 +75,7 @@ internal static class Volumes
         {
             throw new SparkException(
                 SparkFailureKind.Image,
-                $"cannot copy what it has in volume '/{volume}': that is more than {bytes} bytes. Raise the limit (BundleOptions.VolumeBytes)",
+                $"cannot copy what it has in volume '/{volume}': that is more than {bytes} bytes. Raise the limit (option Bundle:VolumeBytes)",
                 ex.Failure.Errno);
         }
     }

@@ -102,7 +102,7 @@ internal sealed class TarReader(TarInput input)
 
     /// <summary>A limit that is an option of the runner.</summary>
     public SparkException OverLimit(string found, string option) =>
-        Refused(SparkFailureKind.Limit, $"{found}. If it is to be trusted, raise the limit (UnpackLimits.{option})");
+        Refused(SparkFailureKind.Limit, $"{found}. If it is to be trusted, raise the limit (option UnpackLimits:{option})");
 
     private SparkException Truncated() => Malformed("the archive is cut off");
 

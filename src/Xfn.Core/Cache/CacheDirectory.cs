@@ -303,13 +303,13 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>What to do about an error number of the system.</summary>
     public static string RemedyFor(int errno) => errno switch
     {
-        NoSpace or OverQuota => "Free space there (xfn prune, PruneAsync), limit the cache (ContainerRunnerOptions.CacheLimit), or choose a directory on a larger file system (WithCacheDir).",
-        ReadOnly => "Mount its file system writable, or choose another directory (WithCacheDir).",
-        _ => "See that it is this user's and on a sound file system, or choose another (WithCacheDir).",
+        NoSpace or OverQuota => "Free space there, prune the cache, limit it (option CacheLimit), or choose a directory on a larger file system (option CacheDirectory).",
+        ReadOnly => "Mount its file system writable, or choose another directory (option CacheDirectory).",
+        _ => "See that it is this user's and on a sound file system, or choose another (option CacheDirectory).",
     };
 
     private static ContainerEnvironmentException Unusable(string name, string found, Exception cause) => new(
         RunStage.Validate,
-        $"cannot use cache directory '{name}': {found.TrimEnd('.')}.{(cause is UntrustedPathException ? "" : " Choose one that this user may write (WithCacheDir), on a file system with space left.")}",
+        $"cannot use cache directory '{name}': {found.TrimEnd('.')}.{(cause is UntrustedPathException ? "" : " Choose one that this user may write (option CacheDirectory), on a file system with space left.")}",
         cause);
 }

@@ -11,7 +11,7 @@ internal sealed record DefaultCache(string Directory, string Origin, string? War
 {
     private const string CacheHome = "XDG_CACHE_HOME";
     private const string RuntimeDirectory = "XDG_RUNTIME_DIR";
-    private const string Remedy = "Set XDG_CACHE_HOME to an absolute path that this user may write, or choose a directory (WithCacheDir, --cache-dir).";
+    private const string Remedy = "Set XDG_CACHE_HOME to an absolute path that this user may write, or choose a directory (option CacheDirectory).";
 
     /// <summary>The one of this process.</summary>
     public static DefaultCache Find() => OperatingSystem.IsLinux()

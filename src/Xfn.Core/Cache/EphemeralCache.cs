@@ -38,7 +38,7 @@ internal sealed class EphemeralCache : IDisposable
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
             throw new ContainerEnvironmentException(
-                RunStage.Validate, $"cannot make an ephemeral cache in '{parent}': {ex.Message.TrimEnd('.')}. Name a directory that this user may write (WithEphemeralCache, or TMPDIR).", ex);
+                RunStage.Validate, $"cannot make an ephemeral cache in '{parent}': {ex.Message.TrimEnd('.')}. Name a directory that this user may write (option EphemeralCacheParent, or TMPDIR).", ex);
         }
     }
 

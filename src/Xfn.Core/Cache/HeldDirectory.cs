@@ -49,7 +49,7 @@ internal sealed class HeldDirectory : IDisposable
         {
             throw new UntrustedPathException(
                 $"it belongs to user {step.Owner} with mode {Octal(step.Mode)}, expected user {Posix.EffectiveUserId} and no right to write for others, who could plant files in it",
-                "Choose another (WithCacheDir), or mend owner and mode.");
+                "Choose another (option CacheDirectory), or mend owner and mode.");
         }
     }
 
@@ -97,10 +97,10 @@ internal sealed class HeldDirectory : IDisposable
                 if (step.Kind == UnixFileKind.Directory)
                     continue;
                 if (step.Kind != UnixFileKind.Link)
-                    throw new UntrustedPathException($"'{child}' is {(step.Kind == UnixFileKind.Regular ? "a file" : "no directory")}", "Name a directory (WithCacheDir).");
+                    throw new UntrustedPathException($"'{child}' is {(step.Kind == UnixFileKind.Regular ? "a file" : "no directory")}", "Name a directory (option CacheDirectory).");
                 step.CheckOwner(system);
                 if (++links > MostLinks)
-                    throw new UntrustedPathException($"'{child}' is one link too many", "Choose a directory with fewer links on its path (WithCacheDir).");
+                    throw new UntrustedPathException($"'{child}' is one link too many", "Choose a directory with fewer links on its path (option CacheDirectory).");
                 string target = Posix.ReadLink(handle, child);
                 way.Pop().Handle.Dispose();
                 while (System.IO.Path.IsPathRooted(target) && way.Count > 1)
@@ -155,7 +155,7 @@ internal sealed class HeldDirectory : IDisposable
                 return;
             throw new UntrustedPathException(
                 $"'{Path}' is a {(Kind == UnixFileKind.Link ? "link" : "directory")} of user {Owner}, who could put another directory in the cache's place",
-                "Choose one on whose path everything belongs to this user or root (WithCacheDir), or have the path changed so.");
+                "Choose one on whose path everything belongs to this user or root (option CacheDirectory), or have the path changed so.");
         }
 
         /// <summary>Refuses a directory in which another user could put another thing in the place of the next one.</summary>
@@ -166,7 +166,7 @@ internal sealed class HeldDirectory : IDisposable
                 return;
             throw new UntrustedPathException(
                 $"others than its owner may write to '{Path}' (group {Group}, mode {Octal(Mode)}), and could put another directory in the cache's place",
-                $"Take that right away (chmod go-w '{Path}'), or choose another directory (WithCacheDir).");
+                $"Take that right away (chmod go-w '{Path}'), or choose another directory (option CacheDirectory).");
         }
 
         /// <summary>Whether the group is one that only the caller is in, as many systems give one to each user.</summary>

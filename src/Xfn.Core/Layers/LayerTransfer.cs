@@ -87,7 +87,7 @@ internal static class LayerTransfer
     }
 
     public static InvalidImageException OverLimit(string what, string found, string option) =>
-        new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (UnpackLimits.{option}).");
+        new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (option UnpackLimits:{option}).");
 
     /// <summary>Passes the decompressed layer on, to its end or until who gets it takes no more.</summary>
     /// <returns>The digest of what was decompressed.</returns>

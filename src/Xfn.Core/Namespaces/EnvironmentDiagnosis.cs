@@ -7,7 +7,6 @@ namespace Xfn.Core.Namespaces;
 /// <param name="Remedy">Sentences: what to do about it.</param>
 internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
 {
-    /// <summary>The error of a run.</summary>
     /// <param name="stage">Where the run was.</param>
     /// <param name="attempt">What could not be done: <c>make a user namespace</c>.</param>
     public ContainerEnvironmentException ToException(RunStage stage, string attempt) => new(stage, $"cannot {attempt}: {Found}. {Remedy}");
@@ -51,20 +50,16 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
     public static EnvironmentDiagnosis OfUtilLinux(string found) => new(found, "Install util-linux 2.36 or newer (Debian 11, Ubuntu 22.04, RHEL 9 have it), and put it in PATH before busybox.");
 
     /// <summary>Why a fresh /proc could not be mounted in new namespaces.</summary>
-    /// <param name="error">What the system said.</param>
-    /// <param name="files">The system's files; its own by default.</param>
     public static EnvironmentDiagnosis OfProc(string error, SystemFiles? files = null)
     {
         string[] over = [.. MountsOverProc(files ?? new SystemFiles())];
         return over.Length == 0
             ? new($"the kernel refuses a fresh /proc: {error}", "See whether a security module (SELinux, AppArmor) forbids it.")
             : new($"/proc is masked, as containers have it ({over.Length} mounts over it, the first at {over[0]}), and the kernel refuses a fresh one then",
-                "Unmask it: docker run --security-opt systempaths=unconfined, in Kubernetes procMount: Unmasked with hostUsers: false. Or let functions see the outer /proc, which shows them that container's processes (BundleOptions.OuterProc).");
+                "Unmask it: docker run --security-opt systempaths=unconfined, in Kubernetes procMount: Unmasked with hostUsers: false. Or let functions see the outer /proc, which shows them that container's processes (option Bundle:OuterProc).");
     }
 
     /// <summary>Why overlayfs cannot be mounted in a user namespace.</summary>
-    /// <param name="error">What the system said.</param>
-    /// <param name="files">The system's files; its own by default.</param>
     public static EnvironmentDiagnosis OfOverlay(string error, SystemFiles? files = null)
     {
         files ??= new SystemFiles();

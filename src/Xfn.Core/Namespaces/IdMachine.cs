@@ -39,9 +39,6 @@ internal sealed class IdMachine(SystemFiles files, SystemUser user)
 
     /// <summary>Ids that nobody has, users and groups alike, and that this process's user namespace has; null when
     /// there are not so many.</summary>
-    /// <param name="first">Where to begin.</param>
-    /// <param name="last">Where to end.</param>
-    /// <param name="count">How many.</param>
     public IdSpan? FindFree(uint first, uint last, uint count)
     {
         IdKind[] kinds = [IdKind.User, IdKind.Group];

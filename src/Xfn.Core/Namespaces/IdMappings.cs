@@ -59,18 +59,17 @@ internal static class IdMappings
 
     private static readonly IdKind[] Kinds = [IdKind.User, IdKind.Group];
 
-    /// <summary>Decides.</summary>
     public static IdMappingDecision Decide(IdMappingWish wish, IdMachine machine)
     {
         if (wish.Method == IdMappingMethod.Self)
-            return OwnId(machine, new("only the caller's own id shall be mapped", "Leave it to the runner how ids are mapped (SetUID)."));
+            return OwnId(machine, new("only the caller's own id shall be mapped", "Leave it to the runner how ids are mapped (option IdMapping)."));
         if (wish.Method != IdMappingMethod.SubordinateIds && machine.Status.CanMapIds)
             return WithCapabilities(wish, machine);
         if (wish.Method == IdMappingMethod.Capabilities)
         {
             return Refuse(
                 "ids shall be mapped with capabilities, and this process lacks CAP_SETUID or CAP_SETGID",
-                "Run as root, give this process both (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID), or leave it to the runner how ids are mapped (SetUID).");
+                "Run as root, give this process both (systemd: AmbientCapabilities=CAP_SETUID CAP_SETGID), or leave it to the runner how ids are mapped (option IdMapping).");
         }
 
         return WithSubordinateIds(wish, machine);
@@ -96,7 +95,7 @@ internal static class IdMappings
             if (root is { } id && IdSpan.Among([new IdSpan(id, 1)], machine.Namespace(kind)).Count == 0)
                 return Refuse(
                     $"root shall be {(kind == IdKind.User ? "user" : "group")} id {id}, and this process's user namespace has the {IdRemedies.Name(kind)} {IdSpan.Show(machine.Namespace(kind))} only",
-                    "Leave the choice of ids to the runner (MapToRoot), or give the container around this process more ids.");
+                    "Leave the choice of ids to the runner (option RootUid, option RootGid), or give the container around this process more ids.");
         }
 
         IReadOnlyList<IdSpan> uids = Choose(machine, IdKind.User, wish.RootUid), gids = Choose(machine, IdKind.Group, wish.RootGid);
@@ -113,7 +112,7 @@ internal static class IdMappings
         {
             shared.Add(new(
                 $"the images in cache '{wish.CacheDirectory}' were unpacked with ids from {FormerRoot} on, which useradd gives to users as well, so functions still get those",
-                $"To have them get {IdSpan.Show(uids)}, remove those images once (xfn prune --max-size=0, PruneAsync)."));
+                $"To have them get {IdSpan.Show(uids)}, remove those images once: prune the cache to 0 bytes."));
             mapping = former;
         }
 
@@ -190,7 +189,7 @@ internal static class IdMappings
             lacking.Add(new(
                 $"functions get {Show(mapping)}: images with higher ids cannot be unpacked",
                 mapping.Method == IdMappingMethod.SubordinateIds ? IdRemedies.MoreSubordinateIds(machine, Enough)
-                : wish.RootUid is not null || wish.RootGid is not null ? "Leave the choice of ids to the runner (MapToRoot), or give the container around this process more ids."
+                : wish.RootUid is not null || wish.RootGid is not null ? "Leave the choice of ids to the runner (option RootUid, option RootGid), or give the container around this process more ids."
                 : IdRemedies.ForContainer(machine, Kinds.First(kind => IdSpan.Total(OutsideOf(mapping, kind)) < Enough))));
         }
 
@@ -243,7 +242,7 @@ internal static class IdMappings
             yield return new(
                 $"functions get {IdRemedies.Name(kind)} that others have too, who may then signal them or change their files: {whose}",
                 mapping.Method == IdMappingMethod.SubordinateIds ? $"As root: see in {machine.Subordinate(kind).Path} that each user's ids are nobody else's."
-                : machine.FindFree(DefaultRoot, int.MaxValue, Enough) is { } free ? $"Map ids that nobody has, from {free.First} on (MapToRoot), or give the others new ones."
+                : machine.FindFree(DefaultRoot, int.MaxValue, Enough) is { } free ? $"Map ids that nobody has, from {free.First} on (option RootUid, option RootGid), or give the others new ones."
                 : IsComplete(machine.Namespace(kind)) ? "Give the others new ones." : IdRemedies.ForContainer(machine, kind));
         }
     }
@@ -292,10 +291,10 @@ internal static class IdMappings
         {
             if (machine.Status.NoNewPrivileges)
                 return new("this process may gain no privileges (no_new_privs), so newuidmap cannot work",
-                    "Start it without NoNewPrivileges=yes, or without the container's allowPrivilegeEscalation: false; or map the caller alone with SetUID(false).");
+                    "Start it without NoNewPrivileges=yes, or without the container's allowPrivilegeEscalation: false; or map the caller alone (option IdMapping=Self).");
             return Programs.Select(p => Executables.Find(p)!).FirstOrDefault(path => !CanElevate(path, machine.Files)) is { } broken
                 ? new($"{broken} is neither setuid root nor has it file capabilities, or its mount has nosuid",
-                    $"As root: chmod u+s {broken}, or reinstall its package; or map the caller alone with SetUID(false).")
+                    $"As root: chmod u+s {broken}, or reinstall its package; or map the caller alone (option IdMapping=Self).")
                 : null;
         }
 

@@ -12,17 +12,13 @@ internal static class IdRemedies
     private const uint LastFree = IdMappings.DefaultRoot - 1;
 
     /// <summary>What to do so that an id of an image is mapped.</summary>
-    /// <param name="mapping">The mapping that lacks it.</param>
-    /// <param name="kind">What kind of id it is.</param>
-    /// <param name="id">The id, inside.</param>
-    /// <param name="machine">The machine; this one by default.</param>
     public static string ForHigher(IdMapping mapping, IdKind kind, uint id, IdMachine? machine = null)
     {
         machine ??= new IdMachine();
         if (mapping.Method == IdMappingMethod.Capabilities)
         {
             return IdMappings.IsComplete(machine.Namespace(kind)) && id < IdMappings.DefaultCount
-                ? $"Map ids from {IdMappings.DefaultRoot} on, of which {IdMappings.DefaultCount} are mapped (MapToRoot)."
+                ? $"Map ids from {IdMappings.DefaultRoot} on, of which {IdMappings.DefaultCount} are mapped (option RootUid, option RootGid)."
                 : IdMappings.IsComplete(machine.Namespace(kind)) ? $"Use a lower id in the image, {IdMappings.DefaultCount - 1} at most."
                 : ForContainer(machine, kind);
         }
@@ -30,7 +26,7 @@ internal static class IdRemedies
         if (mapping.IsSingle)
         {
             IdMappingDecision most = IdMappings.Decide(new IdMappingWish(), machine);
-            return most.Mapping is { IsSingle: false } ? "Leave out SetUID(false): this process may map many ids." : (most.Refusal ?? most.Lacking[0]).Remedy;
+            return most.Mapping is { IsSingle: false } ? "Let the runner map many ids, as this process may (option IdMapping)." : (most.Refusal ?? most.Lacking[0]).Remedy;
         }
 
         // As many group ids as user ids: who has a high user id mostly has the group of the same number.
@@ -38,8 +34,6 @@ internal static class IdRemedies
     }
 
     /// <summary>How root gives the user more subordinate ids.</summary>
-    /// <param name="machine">The machine.</param>
-    /// <param name="wanted">How many user ids, and how many group ids, there shall be.</param>
     public static string MoreSubordinateIds(IdMachine machine, uint wanted)
     {
         uint LackingOf(IdKind kind) => (uint)(wanted - Math.Min(wanted, IdSpan.Total(IdSpan.Among(machine.Subordinate(kind).Granted, machine.Namespace(kind)))));

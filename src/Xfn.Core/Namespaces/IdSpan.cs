@@ -38,8 +38,6 @@ internal readonly record struct IdSpan(uint First, uint Count)
         others.Aggregate((IReadOnlyList<IdSpan>)[.. ids], (left, o) => [.. left.SelectMany(s => Cut(s, o))]);
 
     /// <summary>The last ones of some ordered ids.</summary>
-    /// <param name="ids">The ids.</param>
-    /// <param name="count">How many at most.</param>
     public static IReadOnlyList<IdSpan> TakeLast(IReadOnlyList<IdSpan> ids, uint count)
     {
         var taken = new List<IdSpan>();
@@ -55,7 +53,6 @@ internal readonly record struct IdSpan(uint First, uint Count)
         return taken;
     }
 
-    /// <summary>How many ids there are in all.</summary>
     public static ulong Total(IEnumerable<IdSpan> ids) => ids.Aggregate(0UL, (sum, s) => sum + s.Count);
 
     /// <summary>For messages: <c>0-999, 5000</c>.</summary>

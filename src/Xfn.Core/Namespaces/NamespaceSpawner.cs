@@ -83,7 +83,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 throw new ContainerEnvironmentException(
                     RunStage.Spawn,
                     $"cannot map ids '{Lines(mapping.Uids).TrimEnd()}' into a user namespace: {ex.Message}. Choose ids that this process's own user namespace has "
-                    + "(MapToRoot), or SetUID(false) to map the caller alone.",
+                    + "(option RootUid, option RootGid), or map the caller alone (option IdMapping=Self).",
                     ex);
             }
         }
@@ -158,7 +158,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 throw new ContainerEnvironmentException(
                     RunStage.Spawn,
                     $"cannot map subordinate ids with {helper}: {said.Trim()}. Check the caller's lines in /etc/subuid and /etc/subgid and that {helper} may change ids "
-                    + "(Debian: apt-get install uidmap), or map the caller alone with SetUID(false).");
+                    + "(Debian: apt-get install uidmap), or map the caller alone (option IdMapping=Self).");
             }
         }
     }

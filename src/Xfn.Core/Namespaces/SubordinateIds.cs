@@ -22,7 +22,6 @@ internal sealed class SubordinateIds
 {
     private SubordinateIds(string path) => Path = path;
 
-    /// <summary>The file.</summary>
     public string Path { get; }
 
     /// <summary>What is granted to the user, in the order of the lines, each id once.</summary>
@@ -38,16 +37,11 @@ internal sealed class SubordinateIds
     /// <summary>What is granted to others: their names, with the line, and the ids.</summary>
     public IReadOnlyList<(string Owner, IdSpan Ids)> OfOthers { get; private init; } = [];
 
-    /// <summary>Whether the file is there.</summary>
     public bool Exists { get; private init; }
 
     /// <summary>Whether a line can be added behind the last one as it is.</summary>
     public bool EndsWithNewLine { get; private init; }
 
-    /// <summary>Reads a file.</summary>
-    /// <param name="files">The system's files.</param>
-    /// <param name="kind">Which file.</param>
-    /// <param name="user">The user whose lines are wanted.</param>
     public static SubordinateIds Read(SystemFiles files, IdKind kind, SystemUser user)
     {
         string path = kind == IdKind.User ? "/etc/subuid" : "/etc/subgid";

@@ -62,7 +62,7 @@ internal static class RegistryErrors
     {
         RefusedUrlException r => (r.Message, "Ask the registry's operator, or use another registry."),
         TimeoutException t => (t.Message, "Check the network, or try again later."),
-        UntrustedCertificateException u => (u.Message, "Add its certificate authority (RegistryOptions.CertificateAuthoritiesFile, CA_BUNDLE_PATH, certs.d), or correct the host's name."),
+        UntrustedCertificateException u => (u.Message, "Add its certificate authority (option Registry:CertificateAuthoritiesFile, CA_BUNDLE_PATH, certs.d), or correct the host's name."),
         AuthenticationException or CryptographicException when WantsCertificate(e) =>
             ("it wants this machine's certificate, and takes none or not the one that it was shown", "Put client.cert and client.key into certs.d/HOST:PORT below /etc/containers or ~/.config/containers."),
         AuthenticationException a => ("the TLS handshake failed: " + a.Message.TrimEnd('.'), NoTls),

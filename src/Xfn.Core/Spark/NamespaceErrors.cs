@@ -22,7 +22,7 @@ internal static class NamespaceErrors
         if (said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUtilLinux(said).ToException(stage, "make a user namespace");
         if (said.Contains("failed to execute", StringComparison.Ordinal))
-            return new ContainerEnvironmentException(stage, $"cannot run xfn-spark: {said}. Have the cache directory on a file system from which programs may be executed (WithCacheDir), and see that xfn-spark is of this machine's architecture.");
+            return new ContainerEnvironmentException(stage, $"cannot run xfn-spark: {said}. Have the cache directory on a file system from which programs may be executed (option CacheDirectory), and see that xfn-spark is of this machine's architecture.");
         return new ContainerEnvironmentException(stage, said.Length > 0 ? $"cannot run xfn-spark: {said}." : "cannot run xfn-spark: it ended without an answer; was it killed?");
     }
 
@@ -33,7 +33,7 @@ internal static class NamespaceErrors
         {
             SparkFailureKind.Proc => EnvironmentDiagnosis.OfProc(failure.Message),
             SparkFailureKind.Overlay or SparkFailureKind.NoOverlay => EnvironmentDiagnosis.OfOverlay(failure.Message),
-            SparkFailureKind.NoRuntime => new(failure.Message, "Check the path and the mode of the OCI runtime (WithRuntime)."),
+            SparkFailureKind.NoRuntime => new(failure.Message, "Check the path and the mode of the OCI runtime (option Runtime)."),
             _ => new(failure.Message, ""),
         };
         return new ContainerEnvironmentException(stage, $"{failure.Message}. {(diagnosis.Found == failure.Message ? "" : diagnosis.Found + ". ")}{diagnosis.Remedy}".TrimEnd(), cause);

@@ -29,7 +29,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
-            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (ContainerRunnerOptions.SparkPath).");
+            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (option SparkPath).");
         byte[] content;
         try
         {
@@ -37,7 +37,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (ContainerRunnerOptions.SparkPath).", ex);
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (option SparkPath).", ex);
         }
 
         string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
@@ -73,7 +73,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         {
             throw new ContainerEnvironmentException(
                 RunStage.Spawn,
-                $"cannot write xfn-spark to '{cache.Named(cache.Bin)}': {cache.Named(ex.Message)} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (WithCacheDir).",
+                $"cannot write xfn-spark to '{cache.Named(cache.Bin)}': {cache.Named(ex.Message)} See that the cache directory can be written, or have this version of Xfn.Core fill it before it is made read-only (option CacheDirectory).",
                 ex);
         }
     }

@@ -153,9 +153,9 @@ internal sealed class ParityTests : ServedFixture
         Exception? failedHere = await CatchAsync(RunAsync(local, r => here = r)), failedThere = await CatchAsync(RunAsync(remote, r => there = r));
         Assert.That(failedHere is null, Is.EqualTo(failedThere is null), failedThere?.ToString());
 
-        // What a run takes differs from run to run. A caller is not told of members of the library, but that the remedy is the server's.
+        // What a run takes differs from run to run. A caller is told that an option is the server's.
         AssertSame(failedHere, failedThere, nameof(FunctionFailedException.Statistics), nameof(Exception.Message));
-        Assert.That(failedThere?.Message, Is.EqualTo(failedHere?.Message.Replace("(ContainerRunnerOptions.MaxStdioBytes)", "(on the server)", StringComparison.Ordinal)));
+        Assert.That(failedThere?.Message, Is.EqualTo(failedHere?.Message.Replace("(option MaxStdioBytes)", "(the server's option MaxStdioBytes)", StringComparison.Ordinal)));
         AssertSame(here, there, nameof(RunFunctionResponse.Statistics));
         RunStatistics? took = there?.Statistics ?? (failedThere as FunctionFailedException)?.Statistics;
         if (took is not null)

@@ -35,7 +35,7 @@ internal sealed class LimitTests
         SparkFailure failure = sandbox.Refusal(archive, Request);
         Assert.That(failure.Kind, Is.EqualTo(SparkFailureKind.Limit));
         string value = (option switch { "MaxLayerBytes" => Request.MaxBytes, "MaxLayerEntries" => Request.MaxEntries, "MaxDepth" => Request.MaxDepth, _ => Request.MaxPathBytes }).ToString(CultureInfo.InvariantCulture);
-        Assert.That(failure.Message, Does.Contain(option).And.Contain(value).And.Contain("UnpackLimits."));
+        Assert.That(failure.Message, Does.Contain(option).And.Contain(value).And.Contain("UnpackLimits:"));
         Assert.That(long.Parse(Tool.Run("du", "-s", "-B1", sandbox.Root).Split('\t')[0], CultureInfo.InvariantCulture), Is.LessThanOrEqualTo(Request.MaxBytes), "what was written");
     }
 

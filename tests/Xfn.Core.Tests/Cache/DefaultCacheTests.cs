@@ -35,8 +35,8 @@ internal sealed class DefaultCacheTests
     public void A_relative_path_counts_for_nothing_and_that_is_told()
     {
         Assert.That(Find(home: _scratch, cache: "cache"), Is.EqualTo(($"{_scratch}/.cache/xfn", true)));
-        Assert.That(Warning(_scratch, "cache"), Does.Contain("XDG_CACHE_HOME is 'cache'").And.Contain("absolute").And.Contain("WithCacheDir"));
-        Assert.That(Warning("/nonexistent", null), Does.Contain("HOME is '/nonexistent'").And.Contain("WithCacheDir"));
+        Assert.That(Warning(_scratch, "cache"), Does.Contain("XDG_CACHE_HOME is 'cache'").And.Contain("absolute").And.Contain("option CacheDirectory"));
+        Assert.That(Warning("/nonexistent", null), Does.Contain("HOME is '/nonexistent'").And.Contain("option CacheDirectory"));
         Assert.That(Find(home: _scratch, cache: ""), Is.EqualTo(($"{_scratch}/.cache/xfn", false)), "empty is as if it were not set");
     }
 

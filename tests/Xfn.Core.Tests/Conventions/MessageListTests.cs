@@ -1,10 +1,10 @@
 using System.Text;
-using Xfn.Cli;
+using System.Text.RegularExpressions;
 
 namespace Xfn.Core.Tests.Conventions;
 
 /// <summary>docs/troubleshooting.md lists the messages that the source has.</summary>
-internal sealed class MessageListTests
+internal sealed partial class MessageListTests
 {
     private const string Update = "XFN_UPDATE_DOCS";
     private const string Document = "docs/troubleshooting.md";
@@ -33,6 +33,27 @@ internal sealed class MessageListTests
     [TestCase("""if (text.StartsWith("cannot mount", StringComparison.Ordinal))""")]
     [TestCase("""/// <summary>To follow "cannot read X: ".</summary>""")]
     public void What_is_no_message_is_not(string code) => Assert.That(SourceMessage.In(new SourceFile("Xfn.Core", "Runs", code)), Is.Empty);
+
+    /// <summary>Whoever reads a message may have set the option in code, in a configuration or on a command line: it has one name in all three.</summary>
+    [Test]
+    public void A_text_names_options_by_their_names_and_no_members_of_the_library()
+    {
+        string[] texts = [.. SourceTree.Code(SourceTree.Root()).SelectMany(file => file.Code.Split('\n')).Where(line => !line.TrimStart().StartsWith("//", StringComparison.Ordinal) && line.Contains('"'))];
+        Assert.That(texts.Where(text => Member().IsMatch(text)), Is.Empty);
+
+        HashSet<string> known = [.. Names(typeof(ContainerRunnerOptions)), .. Names(typeof(RemoteContainerRunnerOptions)), "AllowUnauthenticatedClients", "AllowedUids", "RequireOwnUserNamespace"];
+        Assert.That(texts.SelectMany(text => Option().Matches(text)).Select(option => option.Groups["name"].Value).Distinct(), Is.SubsetOf(known).And.Not.Empty);
+    }
+
+    private static IEnumerable<string> Names(Type options) => options.GetProperties().SelectMany(property =>
+        property.PropertyType.Namespace == "Xfn.Core" && property.PropertyType.Name is nameof(BundleOptions) or nameof(RegistryOptions) or nameof(UnpackLimits)
+            ? Names(property.PropertyType).Select(name => $"{property.Name}:{name}") : [property.Name]);
+
+    [GeneratedRegex(@"""[^""]*(?:(?<!nameof)\((?:With[A-Z]|\w+Options\.)\w+[),]|\bSetUID\b|MapToRoot|PruneAsync)[^""]*""", RegexOptions.CultureInvariant)]
+    private static partial Regex Member();
+
+    [GeneratedRegex(@"\(option (?<name>[A-Z][\w:]*)\b(?!:\{)", RegexOptions.CultureInvariant)]
+    private static partial Regex Option();
 
     /// <summary>The document with the messages between its marks: <c>&lt;!-- messages: GROUP --></c> and <c>&lt;!-- end --></c>.</summary>
     private static string WithMessages(string document, IReadOnlyList<SourceMessage> messages)
@@ -86,9 +107,6 @@ internal sealed class MessageListTests
             (string found, string remedy) = Split(same.Key);
             string[] thrown = [.. same.Select(m => m.Thrown).OfType<string>().Distinct().Order(StringComparer.Ordinal)];
             string line = $"- `{found}`{(remedy.Length > 0 ? " " : "")}{Plain(remedy)}{(thrown.Length > 0 ? $" *{string.Join(", ", thrown)}*" : "")}";
-            string onTheCommandLine = Split(OptionNames.In(same.Key)).Remedy;
-            if (onTheCommandLine != remedy)
-                line += $" On the command line: {Plain(onTheCommandLine)}";
             Wrap(line, list);
         }
 

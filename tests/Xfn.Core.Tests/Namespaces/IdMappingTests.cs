@@ -67,17 +67,17 @@ public class IdMappingTests
     {
         IdMappingDecision decision = Decide(Capable, null, new() { RootUid = uid, RootGid = gid, CacheDirectory = "/cache", HasLayers = m => m.Key == "100000+65536-100000+65536" });
         Assert.That(decision.Mapping!.Key, Is.EqualTo(key));
-        Assert.That(decision.Shared.Select(s => s.Remedy), (uid ?? gid) is null ? Has.Exactly(1).Contains("PruneAsync") : Is.Empty);
+        Assert.That(decision.Shared.Select(s => s.Remedy), (uid ?? gid) is null ? Has.Exactly(1).Contains("prune the cache") : Is.Empty);
     }
 
     [Test]
     public void A_cache_that_has_moved_on_stays_there() =>
         Assert.That(Decide(Capable, null, new() { HasLayers = _ => true }).Mapping!.Uids[0].Outside, Is.EqualTo(IdMappings.DefaultRoot));
 
-    [TestCase("/etc/subuid", "bob:2010065000:1000", "2010065000-2010065999, subordinate ids of 'bob' (/etc/subuid, line 1)", "from 2010066000 on (MapToRoot)")]
-    [TestCase("/etc/subgid", "\nbob:2100000000:400000000", "2100000000-2147483647, subordinate ids of 'bob' (/etc/subgid, line 2)", "from 2010000000 on (MapToRoot)")]
-    [TestCase("/etc/passwd", "eve:x:2010000007:100::/:/bin/sh", "2010000007, user 'eve' (/etc/passwd)", "from 2010000008 on (MapToRoot)")]
-    [TestCase("/etc/passwd", "eve:x:7:2010000007::/:/bin/sh", "2010000007, the group of user 'eve' (/etc/passwd)", "from 2010000008 on (MapToRoot)")]
+    [TestCase("/etc/subuid", "bob:2010065000:1000", "2010065000-2010065999, subordinate ids of 'bob' (/etc/subuid, line 1)", "from 2010066000 on (option RootUid, option RootGid)")]
+    [TestCase("/etc/subgid", "\nbob:2100000000:400000000", "2100000000-2147483647, subordinate ids of 'bob' (/etc/subgid, line 2)", "from 2010000000 on (option RootUid, option RootGid)")]
+    [TestCase("/etc/passwd", "eve:x:2010000007:100::/:/bin/sh", "2010000007, user 'eve' (/etc/passwd)", "from 2010000008 on (option RootUid, option RootGid)")]
+    [TestCase("/etc/passwd", "eve:x:7:2010000007::/:/bin/sh", "2010000007, the group of user 'eve' (/etc/passwd)", "from 2010000008 on (option RootUid, option RootGid)")]
     public void Ids_that_others_have_too_are_told_and_nothing_moves(string file, string content, string found, string remedy)
     {
         _system.Put(file, content + "\n");
@@ -165,7 +165,7 @@ public class IdMappingTests
         var machine = new IdMachine(_system.Files, new(1000, "alice"));
         Assert.That(IdRemedies.ForHigher(few, IdKind.User, 3_000_000, machine), Is.EqualTo("As root: usermod --add-subuids 165536-3100000 --add-subgids 165536-3100000 alice."));
         IdMapping chosen = Decide(Capable, null, new() { RootUid = 200_000, RootGid = 200_000 }).Mapping!;
-        Assert.That(IdRemedies.ForHigher(chosen, IdKind.User, 3_000_000, machine), Does.Contain("from 2010000000 on").And.Contain("(MapToRoot)"));
+        Assert.That(IdRemedies.ForHigher(chosen, IdKind.User, 3_000_000, machine), Does.Contain("from 2010000000 on").And.Contain("(option RootUid, option RootGid)"));
         Assert.That(IdRemedies.ForHigher(chosen, IdKind.User, 200_000_000, machine), Does.Contain("a lower id in the image, 137483647 at most"));
     }
 
