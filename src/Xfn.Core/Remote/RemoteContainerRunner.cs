@@ -2,9 +2,9 @@ using System.Globalization;
 using System.Text;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Xfn.Core.Interop;
 using Xfn.Core.Pipes;
 using Xfn.Core.Remote;
-using Xfn.Core.Runs;
 using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient;
 
 namespace Xfn.Core;
