@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
+using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 

@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
+using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
