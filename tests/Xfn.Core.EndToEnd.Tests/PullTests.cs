@@ -67,14 +67,14 @@ internal sealed class PullTests : RunnerFixture
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))));
         TestRunner runner = NewRunner();
-        using Process? process = otherProcess ? Xfn("pull", "--cache-dir", Cache, registry.Image) : null;
-        Task<CachedImage>? pull = otherProcess ? null : runner.PullAsync(registry.Image, cancellationToken: token);
+        Task pull = otherProcess
+            ? Tool.RunAsync(HostProcess.Xfn, ["pull", "--cache-dir", Cache, registry.Image], token)
+            : runner.PullAsync(registry.Image, cancellationToken: token);
         await registry.SentAsync(256 << 10, token);
 
         var progress = new Recorder();
         await runner.PullAsync(registry.Image, null, progress, token);
-        if (pull is not null)
-            await pull;
+        await pull;
         PullProgress[] reports = [.. progress.Reports.Where(r => r.TotalBytes > 2 << 20)];
         Assert.That(reports.Last(), Is.EqualTo(new PullProgress(reports[0].Layer, PullPhase.Done, reports[0].TotalBytes, reports[0].TotalBytes)).UsingPropertiesComparer());
         PullProgress[] waited = reports[..^1];
@@ -82,22 +82,20 @@ internal sealed class PullTests : RunnerFixture
         Assert.That(waited.Select(r => r.Bytes), Is.Ordered.And.All.LessThanOrEqualTo(reports[0].TotalBytes));
         Assert.That(waited.Count(r => r.Bytes > 0), Is.GreaterThan(4), string.Join('\n', waited.AsEnumerable()));
         Assert.That(registry.Fetches.Values, Is.All.EqualTo(1));
-        if (process is not null)
-            await process.WaitForExitAsync(token);
     }
 
     [Test, CancelAfter(60_000)]
     public async Task How_far_a_puller_was_that_died_is_not_believed(CancellationToken token)
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", Random()))));
-        using Process process = Xfn("pull", "--cache-dir", Cache, registry.Image);
+        using Process process = Tool.Start(HostProcess.Xfn, ["pull", "--cache-dir", Cache, registry.Image]);
         await registry.SentAsync(1 << 20, token);
 
         // What was sent need not have been read yet.
         while (Directory.GetFiles(Path.Combine(Cache, "locks")).Max(f => new FileInfo(f).Length) == 0)
             await Task.Delay(5, token);
         process.Kill();
-        await process.WaitForExitAsync(token);
+        await Tool.EndAsync(process, token);
 
         long before = registry.Sent;
         Task<CachedImage> pull = NewRunner().PullAsync(registry.Image, cancellationToken: token);
@@ -110,9 +108,6 @@ internal sealed class PullTests : RunnerFixture
         Assert.That(waited[0].Bytes, Is.LessThan(1 << 20));
         Assert.That(Directory.GetFiles(Path.Combine(Cache, "locks")).Select(f => new FileInfo(f).Length), Is.All.Zero);
     }
-
-    private static Process Xfn(params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(HostProcess.Xfn, arguments) { RedirectStandardOutput = true })!;
 
     private static byte[] Random()
     {

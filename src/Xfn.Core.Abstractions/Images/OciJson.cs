@@ -95,13 +95,8 @@ internal sealed class WordsJsonConverter : JsonConverter<IReadOnlyList<string>>
         return words;
     }
 
-    public override void Write(Utf8JsonWriter writer, IReadOnlyList<string> value, JsonSerializerOptions options)
-    {
-        writer.WriteStartArray();
-        foreach (string word in value)
-            writer.WriteStringValue(word);
-        writer.WriteEndArray();
-    }
+    public override void Write(Utf8JsonWriter writer, IReadOnlyList<string> value, JsonSerializerOptions options) =>
+        JsonSerializer.Serialize(writer, value, OciJsonContext.Default.IReadOnlyListString);
 }
 
 /// <summary>Source-generated (de)serialization of the OCI image documents.</summary>

@@ -54,27 +54,23 @@ internal static class FileLock
 
     private static FileStream? Try(string path, FileMode mode, FileAccess access, FileShare share)
     {
+        FileStream? held = null;
         try
         {
-            var held = new FileStream(path, mode, access, share, bufferSize: 0);
-            try
-            {
-                // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
-                if (Posix.TryLock(held.SafeFileHandle, path, share == FileShare.Read) && Posix.IsFileAt(held.SafeFileHandle, path))
-                    return held;
-            }
-            catch
-            {
-                held.Dispose();
-                throw;
-            }
+            held = new FileStream(path, mode, access, share, bufferSize: 0);
 
+            // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
+            if (Posix.TryLock(held.SafeFileHandle, path, share == FileShare.Read) && Posix.IsFileAt(held.SafeFileHandle, path))
+                return held;
             held.Dispose();
             return null;
         }
-        catch (IOException ex) when (ex.HResult == WouldBlock)
+        catch (Exception ex)
         {
-            return null;
+            held?.Dispose();
+            if (ex is IOException { HResult: WouldBlock })
+                return null;
+            throw;
         }
     }
 }

@@ -21,36 +21,23 @@ internal sealed class CacheRemover(SparkLauncher sparks)
         int layers = 0;
         long bytes = 0;
         ContainerEnvironmentException? refused = null;
-        IdMapping[] mappings = [sparks.Mapping, .. cache.ListStores().Select(store => MappingOf(Path.GetFileName(store))).OfType<IdMapping>().Where(m => m.Key != sparks.Mapping.Key)];
-        foreach (string store in cache.ListStores())
-        {
-            IdMapping[] likely = [.. mappings.OrderBy(m => m.Key == Path.GetFileName(store) ? 0 : 1)];
-            foreach (string directory in Directory.GetDirectories(store).SelectMany(Directory.GetDirectories))
-            {
-                if (await RemoveOneAsync(directory, likely).ConfigureAwait(false))
-                    layers += LayerNames.IsFlattened(Path.GetFileName(directory)) ? 0 : 1;
-            }
-        }
-
-        foreach (string directory in cache.ListAllIncoming())
-            await RemoveOneAsync(directory, mappings).ConfigureAwait(false);
-        if (refused is not null)
-            throw refused;
-        return new RemovedLayers(layers, bytes + cache.Remove());
-
-        async Task<bool> RemoveOneAsync(string directory, IEnumerable<IdMapping> likely)
+        string[] stores = cache.ListStores();
+        IdMapping[] mappings = [sparks.Mapping, .. stores.Select(store => MappingOf(Path.GetFileName(store))).OfType<IdMapping>().Where(m => m.Key != sparks.Mapping.Key)];
+        foreach (string directory in stores.SelectMany(Directory.GetDirectories).SelectMany(Directory.GetDirectories).Concat(cache.ListAllIncoming()).ToArray())
         {
             try
             {
-                bytes += await RemoveAsync(cache, directory, likely).ConfigureAwait(false);
-                return true;
+                // Most likely it has the ids of the mapping that its store is named after.
+                bytes += await RemoveAsync(cache, directory, mappings.OrderBy(m => directory.Contains($"/{m.Key}/", StringComparison.Ordinal) ? 0 : 1)).ConfigureAwait(false);
+                layers += Path.GetFileName(Path.GetDirectoryName(directory)) == "layers" ? 1 : 0;
             }
             catch (ContainerEnvironmentException ex)
             {
                 refused ??= ex;
-                return false;
             }
         }
+
+        return refused is null ? new RemovedLayers(layers, bytes + cache.Remove()) : throw refused;
     }
 
     private async Task<long> RemoveAsync(CacheDirectory cache, string directory, IEnumerable<IdMapping> mappings)

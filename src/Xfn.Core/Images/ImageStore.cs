@@ -99,7 +99,17 @@ internal sealed class ImageStore(CacheDirectory cache, ILogger logger)
         }
     }
 
-    public void WriteUserFiles(Digest manifest, UserFiles files) => cache.Write(UserFilesPath(manifest), files.ToJson());
+    public void TryWriteUserFiles(Digest manifest, UserFiles files)
+    {
+        try
+        {
+            cache.Write(UserFilesPath(manifest), files.ToJson());
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            // A cache that is full or cannot be written: the next process reads them again.
+        }
+    }
 
     private string UserFilesPath(Digest manifest) => BlobPath(manifest) + ".users";
 

@@ -1,12 +1,13 @@
 using System.Buffers;
 using System.Security.Cryptography;
 using System.Text.Json;
+using Xfn.Core.Cache;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
 /// <summary>An image's <c>/etc/passwd</c> and <c>/etc/group</c>, each empty where the image has none, and the JSON in
-/// which
-/// the cache keeps them.</summary>
+/// which the cache keeps them.</summary>
 internal sealed record UserFiles(ReadOnlyMemory<byte> Passwd, ReadOnlyMemory<byte> Group)
 {
     // JSON of another version is not used, and written anew.
@@ -51,4 +52,36 @@ internal sealed record UserFiles(ReadOnlyMemory<byte> Passwd, ReadOnlyMemory<byt
     }
 
     private string Hash() => Convert.ToHexStringLower(SHA256.HashData([.. Passwd.Span, .. Group.Span]));
+}
+
+/// <summary>Reads an image's <c>/etc/passwd</c> and <c>/etc/group</c>: once, inside its root, where no link leads out
+/// of it.</summary>
+internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, SparkLauncher sparks)
+{
+    private const int MaxBytes = 10 << 20;
+
+    private static readonly string[] Paths = ["/etc/passwd", "/etc/group"];
+
+    public async Task<StoredImage> CompleteAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    {
+        UserFiles files = store.ReadUserFiles(image.ManifestDigest) ?? await ReadAsync(reference, image, cancellationToken).ConfigureAwait(false);
+        return image with { Passwd = files.Passwd, Group = files.Group, HasUserFiles = true };
+    }
+
+    private async Task<UserFiles> ReadAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken)
+    {
+        // What this spark does is read; it needs no directory but one to stand in.
+        var request = new SparkReadFiles(new SparkLayers(".", image.LowerDirectories), Paths, MaxBytes);
+        try
+        {
+            SparkFiles read = await sparks.AskAsync<SparkFiles>(RunStage.Bundle, cache.Store, request, null, cancellationToken).ConfigureAwait(false);
+            var files = new UserFiles(read.Contents[0], read.Contents[1]);
+            store.TryWriteUserFiles(image.ManifestDigest, files);
+            return files;
+        }
+        catch (ContainerEnvironmentException ex) when (ex.InnerException is SparkFailedException { Failure: { Kind: SparkFailureKind.Image } failure })
+        {
+            throw new InvalidImageException(RunStage.Bundle, $"cannot look up the user of image '{reference}': {failure.Message}.", ex.InnerException);
+        }
+    }
 }

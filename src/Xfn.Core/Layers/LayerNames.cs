@@ -4,8 +4,7 @@ using System.Text;
 namespace Xfn.Core.Layers;
 
 /// <summary>The names of directories in the store: a layer's is its DiffID or its ChainID, and that of an image's
-/// layers
-/// flattened is their ChainID and what they were flattened for.</summary>
+/// layers flattened is their ChainID and what they were flattened for.</summary>
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid">image-spec,
 /// Layer ChainID</see>.</remarks>
 internal static class LayerNames

@@ -5,8 +5,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Layers;
 
 /// <summary>Brings an image's layers into the store: each blob once, however many want it, and only when size, digest
-/// and
-/// DiffID hold.</summary>
+/// and DiffID hold.</summary>
 internal sealed class LayerPuller(IImageFetcher fetcher, LayerStore store, CacheDirectory cache, SparkLauncher sparks, UnpackLimits limits, TimeProvider time)
 {
     private readonly ConcurrentDictionary<string, LayerPull> _pulling = new();
@@ -106,9 +105,8 @@ internal sealed class LayerPuller(IImageFetcher fetcher, LayerStore store, Cache
     }
 
     /// <summary>Pulls a layer that perhaps others of this process want as well: they share the one pull, and when
-    /// whoever began it
-    /// gives up another begins anew. What it proves and why it fails is another's matter where their images differ: a
-    /// DiffID is only claimed, and credentials are each caller's own.</summary>
+    /// whoever began it gives up another begins anew. What it proves and why it fails is another's matter where their
+    /// images differ: a DiffID is only claimed, and credentials are each caller's own.</summary>
     private async Task<StoredLayer> PullOnceAsync(LayerSource source, string id, string[]? below, CancellationToken cancellationToken)
     {
         while (true)

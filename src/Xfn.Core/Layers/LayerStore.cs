@@ -8,8 +8,7 @@ namespace Xfn.Core.Layers;
 
 /// <summary>Unpacked layers, each in a directory of its own that appears when, and only when, it is whole.</summary>
 /// <remarks>A layer is kept under its DiffID. One that needs those below it (it links to their files, or lacks entries
-/// for
-/// their directories) can mean different things above different layers, and is kept under its ChainID.</remarks>
+/// for their directories) can mean different things above different layers, and is kept under its ChainID.</remarks>
 internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, TimeProvider time, ILogger logger)
 {
     private const string RecordName = "layer.json";
@@ -17,15 +16,17 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
 
     private static readonly TimeSpan SweepPause = TimeSpan.FromMilliseconds(200);
 
+    // What this boot of the machine is called; null when the system does not say.
+    private static readonly string? Boot = ReadBoot();
+
     private readonly string _layers = Path.Combine(cache.Store, "layers");
-    private readonly LayerFlusher _flusher = new(cache, logger);
+    private readonly BackgroundTasks _flushes = new();
 
     /// <summary>When a layer last came or went.</summary>
     public DateTime LastChange => Directory.GetLastWriteTimeUtc(_layers);
 
     /// <summary>A layer of an image, if the cache has it and the image's blob is known to be it: a DiffID is only
-    /// claimed,
-    /// and one who claims another's must not get its files.</summary>
+    /// claimed, and one who claims another's must not get its files.</summary>
     public StoredLayer? Find(IReadOnlyList<Descriptor> blobs, IReadOnlyList<Digest> diffIds, int index) =>
         (Find(LayerNames.Of(diffIds[index])) is { } own && own.IsKnownAbove(diffIds, index) ? own : Find(LayerNames.OfChain(diffIds, index))) is { } layer
         && layer.IsOf(blobs[index]) ? layer : null;
@@ -73,7 +74,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         string incoming = cache.NewIncoming();
         try
         {
-            LayerRecord record = await make(incoming).ConfigureAwait(false) with { Boot = LayerFlusher.Boot };
+            LayerRecord record = await make(incoming).ConfigureAwait(false) with { Boot = Boot };
             await PublishAsync(incoming, id, record).ConfigureAwait(false);
             return new StoredLayer(id, record);
         }
@@ -91,11 +92,19 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         return new StoredLayer(id, record);
     }
 
-    /// <summary>Sees to it that layers are on disk some time, and are marked so then.</summary>
-    public void Flush(IEnumerable<StoredLayer> layers) => _flusher.Begin(layers, MarkDurableAsync);
+    /// <summary>Has layers on disk some time, and marks them so then: by one call for the whole file system, since to
+    /// wait for each of thousands of files takes a hundred times as long.</summary>
+    public void Flush(IEnumerable<StoredLayer> layers)
+    {
+        string[] ids = [.. layers.Where(l => l.Record.Boot is not null).Select(l => l.Id)];
+
+        // For some seconds on a slow disk, and the call cannot be cancelled.
+        if (ids.Length > 0)
+            _flushes.Add(Task.Factory.StartNew(() => FlushAsync(ids), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap());
+    }
 
     /// <summary>Waits until what was pulled is on disk.</summary>
-    public Task FinishAsync() => _flusher.FinishAsync();
+    public Task FinishAsync() => _flushes.WaitAsync();
 
     /// <summary>Removes layers that no image wants.</summary>
     /// <param name="ids">The layers.</param>
@@ -229,13 +238,36 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         }
     }
 
-    private async Task MarkDurableAsync(string id)
+    private async Task FlushAsync(string[] ids)
     {
-        using FileStream held = await LockAsync(id, null, CancellationToken.None).ConfigureAwait(false);
-        if (Find(id) is { Record.Boot: not null } layer)
-            Update(id, layer.Record with { Boot = null });
-        else if (!Directory.Exists(DirectoryOf(id)))
-            File.Delete(held.Name);
+        try
+        {
+            Posix.SyncFileSystem(cache.Store);
+            foreach (string id in ids)
+            {
+                using FileStream held = await LockAsync(id, null, CancellationToken.None).ConfigureAwait(false);
+                if (Find(id) is { Record.Boot: not null } layer)
+                    Update(id, layer.Record with { Boot = null });
+                else if (!Directory.Exists(DirectoryOf(id)))
+                    File.Delete(held.Name);
+            }
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            RunnerLog.NotSynced(logger, cache.Name, ex);
+        }
+    }
+
+    private static string? ReadBoot()
+    {
+        try
+        {
+            return File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim() is { Length: > 0 } boot ? boot : null;
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     private LayerRecord? Read(string id)
@@ -243,7 +275,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         try
         {
             // What was not known to be on disk when the machine went down may lack files, or have empty ones.
-            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == LayerFlusher.Boot) ? record : null;
+            return LayerRecord.FromJson(File.ReadAllBytes(RecordOf(DirectoryOf(id)))) is { } record && (record.Boot is null || record.Boot == Boot) ? record : null;
         }
         catch (Exception ex) when (ex is FileNotFoundException or DirectoryNotFoundException)
         {

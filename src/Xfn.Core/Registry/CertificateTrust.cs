@@ -67,10 +67,8 @@ internal sealed class CertificateTrust
     }
 
     /// <summary>Whether what the other side shows was issued by some authorities, and no others, for a usage. With
-    /// <paramref name="isAnyRoot"/>
-    /// those count too that are below a root, or are what is shown itself: so Go has it, and with it docker and podman.
-    /// All else about the
-    /// chain must be right.</summary>
+    /// <paramref name="isAnyRoot"/> those count too that are below a root, or are what is shown itself: so Go has it,
+    /// and with it docker and podman. All else about the chain must be right.</summary>
     public static bool IsTrusted(X509Certificate2 shown, X509Chain? sent, X509Certificate2Collection authorities, string usage, bool isAnyRoot)
     {
         using var chain = new X509Chain { ChainPolicy = NoDownloads };

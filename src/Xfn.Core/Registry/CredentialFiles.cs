@@ -8,14 +8,12 @@ using Xfn.Core.Sources;
 namespace Xfn.Core.Registry;
 
 /// <summary>Credentials from the configuration of docker and podman, at all its usual places.</summary>
-/// <remarks>
-/// The variable DOCKER_AUTH_CONFIG, which holds what a file would hold, comes first. Of the files, REGISTRY_AUTH_FILE,
-/// when set, is the only one, as for skopeo and podman. Else, the first that knows the registry:
+/// <remarks>The variable DOCKER_AUTH_CONFIG, which holds what a file would hold, comes first. Of the files,
+/// REGISTRY_AUTH_FILE, when set, is the only one, as for skopeo and podman. Else, the first that knows the registry:
 /// <c>$DOCKER_CONFIG/config.json</c>, <c>$XDG_RUNTIME_DIR/containers/auth.json</c> (without the variable, below
 /// <c>/run/containers/UID</c>), <c>$XDG_CONFIG_HOME/containers/auth.json</c>, <c>~/.config/containers/auth.json</c>,
 /// <c>~/.docker/config.json</c>, <c>~/.dockercfg</c>. Within a file, a helper for the registry comes before the helper
-/// for all, and that before what the file itself holds.
-/// </remarks>
+/// for all, and that before what the file itself holds.</remarks>
 internal sealed class CredentialFiles(RegistryOptions options)
 {
     private const int FileLimit = 1024 * 1024;
@@ -170,16 +168,12 @@ internal sealed class CredentialFiles(RegistryOptions options)
     private (CredentialHelper Program, string ServerUrl)? Helper(CredentialFile file, string registry)
     {
         string[] names = Names(registry);
-        foreach (string name in names)
-        {
-            foreach ((string key, string? own) in file.CredHelpers ?? [])
-            {
-                if (IsNamed(key, name, ""))
-                    return string.IsNullOrEmpty(own) ? null : (new CredentialHelper(own, Variable("PATH"), options.HelperTimeout), name);
-            }
-        }
-
-        return file.CredsStore is { Length: > 0 } store ? (new CredentialHelper(store, Variable("PATH"), options.HelperTimeout), names[0]) : null;
+        (string? suffix, string serverUrl) = (
+            from name in names
+            from helper in file.CredHelpers ?? []
+            where IsNamed(helper.Key, name, "")
+            select (helper.Value, name)).FirstOrDefault((file.CredsStore, names[0]));
+        return string.IsNullOrEmpty(suffix) ? null : (new CredentialHelper(suffix, Variable("PATH"), options.HelperTimeout), serverUrl);
     }
 
     /// <summary>The entry of the longest name that the repository lies below, and whether there was any. One that is
@@ -205,8 +199,8 @@ internal sealed class CredentialFiles(RegistryOptions options)
     }
 
     /// <summary>What an entry says; null when it has no credentials, as docker leaves it for a registry whose
-    /// credentials a
-    /// helper keeps. Where it has both, <c>auth</c> counts and not the user's name, as for docker.</summary>
+    /// credentials a helper keeps. Where it has both, <c>auth</c> counts and not the user's name, as for
+    /// docker.</summary>
     private static ImagePullAuth? Meant(ImagePullAuth? entry) =>
         string.IsNullOrEmpty(entry?.Auth + entry?.Username + entry?.IdentityToken + entry?.RegistryToken) ? null
         : string.IsNullOrEmpty(entry!.Auth) ? entry

@@ -3,9 +3,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace Xfn.Core.Registry;
 
 /// <summary>What a registry's own directory holds: in <c>*.crt</c> authorities that are trusted for it, and in
-/// <c>NAME.cert</c> with <c>NAME.key</c>
-/// certificates by which this machine shows who it is. The stamp tells this state of the directory from
-/// others.</summary>
+/// <c>NAME.cert</c> with <c>NAME.key</c> certificates by which this machine shows who it is. The stamp tells this state
+/// of the directory from others.</summary>
 internal sealed record HostCertificates(string Stamp, X509Certificate2Collection Authorities, IReadOnlyList<HostCertificates.Client> Clients)
 {
     /// <summary>A certificate with its key, and those that lead from it to its authority.</summary>

@@ -124,8 +124,7 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
     }
 
     /// <summary>A URL with its path and query as they are written: the framework spells some escapes otherwise, and a
-    /// signature may be of the letters. Null for a relative one, or one that
-    /// must be escaped first.</summary>
+    /// signature may be of the letters. Null for a relative one, or one that must be escaped first.</summary>
     private static Uri? AsWritten(string location)
     {
         string text = location.Split('#')[0];

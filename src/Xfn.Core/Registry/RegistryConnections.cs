@@ -6,12 +6,11 @@ namespace Xfn.Core.Registry;
 
 /// <summary>Sends one message over connections that are allowed for it: those of a registry that a reference or an option
 /// names, and others for hosts that registries send us to.</summary>
-/// <remarks>
-/// A host that a registry names, in a redirect or as its token server, must not be one that only this machine or its network can reach, unless the
-/// registry itself sits there: else any image reference could make this machine ask its neighbours. The check is made on the very address that is
-/// connected to, because a name may resolve differently the next time; and such connections have pools of their own, so that none that was
-/// opened by other rules is used again.
-/// </remarks>
+/// <remarks>A host that a registry names, in a redirect or as its token server, must not be one that only this machine
+/// or its network can reach, unless the registry itself sits there: else any image reference could make this machine
+/// ask its neighbours. The check is made on the very address that is connected to, because a name may resolve
+/// differently the next time; and such connections have pools of their own, so that none that was opened by other rules
+/// is used again.</remarks>
 internal sealed class RegistryConnections : HttpMessageHandler
 {
     /// <summary>What is said of an answer that is malformed.</summary>

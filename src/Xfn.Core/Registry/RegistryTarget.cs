@@ -3,8 +3,7 @@ using System.Net;
 namespace Xfn.Core.Registry;
 
 /// <summary>What is asked for, and of whom: an image's manifest, where the blob is empty, or one of its blobs, of its
-/// registry or of a mirror; and
-/// the credentials that came with the request, null for the runner's own.</summary>
+/// registry or of a mirror; and the credentials that came with the request, null for the runner's own.</summary>
 internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference Image, Digest Blob, ImagePullAuth? Auth)
 {
     public static readonly HttpRequestOptionsKey<RegistryTarget> Key = new("xfn.target");

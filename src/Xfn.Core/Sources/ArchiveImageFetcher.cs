@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 
 namespace Xfn.Core.Sources;
 
@@ -8,8 +9,7 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
 {
     private const int MaxKept = 8;
 
-    private readonly Lock _lock = new();
-    private readonly Dictionary<string, (long Length, DateTime Written, ArchiveIndex Index)> _kept = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, (long Length, DateTime Written, ArchiveIndex Index)> _kept = new(StringComparer.Ordinal);
 
     /// <inheritdoc/>
     public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
@@ -106,20 +106,12 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
         if (!file.Exists && Directory.Exists(path))
             throw new UnreadableArchiveException($"it is a directory, not an archive. If it is a layout, write oci:{path}");
         (long length, DateTime written) = (file.Length, file.LastWriteTimeUtc);
-        lock (_lock)
-        {
-            if (_kept.TryGetValue(path, out (long Length, DateTime Written, ArchiveIndex Index) kept) && (kept.Length, kept.Written) == (length, written))
-                return kept.Index;
-        }
-
+        if (_kept.TryGetValue(path, out (long Length, DateTime Written, ArchiveIndex Index) kept) && (kept.Length, kept.Written) == (length, written))
+            return kept.Index;
         ArchiveIndex index = await ArchiveIndex.ReadAsync(path, cancellationToken).ConfigureAwait(false);
-        lock (_lock)
-        {
-            if (_kept.Count >= MaxKept)
-                _kept.Clear();
-            _kept[path] = (length, written, index);
-        }
-
+        if (_kept.Count >= MaxKept)
+            _kept.Clear();
+        _kept[path] = (length, written, index);
         return index;
     }
 
