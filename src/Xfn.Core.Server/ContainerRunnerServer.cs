@@ -16,8 +16,10 @@ using Xfn.Core.Server;
 
 namespace Xfn.Core;
 
-/// <summary>A runner that is served by gRPC, as <c>apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService</c>.</summary>
-/// <remarks>Through a Unix socket only processes of the server's user and of root may call, and those of <see cref="ContainerRunnerServerOptions.AllowedUids"/>.</remarks>
+/// <summary>Serves a runner by gRPC, as
+/// <c>apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService</c>.</summary>
+/// <remarks>Through a Unix socket only processes of the server's user, of root, and of
+/// <see cref="ContainerRunnerServerOptions.AllowedUids"/> may call.</remarks>
 public sealed class ContainerRunnerServer : IAsyncDisposable
 {
     /// <summary>How long connections may take to close when no call is in progress.</summary>
@@ -40,16 +42,17 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, TlsSetup? tls, SocketFile? file, PreparedImages? prepared, string address) =>
         (_application, _gate, _health, _options, _tls, _file, _prepared, Address) = (application, gate, health, options, tls, file, prepared, address);
 
-    /// <summary>Where it listens: a path, <c>@</c> and a name, or <c>HOST:PORT</c> with the port that was chosen where 0 was asked for.</summary>
+    /// <summary>The address that it listens on: a path, <c>@</c> and a name, or <c>HOST:PORT</c>. Where port 0 was asked
+    /// for, this is the port that was chosen.</summary>
     public string Address { get; }
 
     /// <summary>Serves a runner.</summary>
-    /// <param name="runner">What runs the functions. It is not disposed.</param>
+    /// <param name="runner">Runs the functions. It is not disposed.</param>
     /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
-    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for <c>tcp</c> <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing
-    /// for all addresses as the host.</param>
-    /// <param name="options">How it is served; the defaults when null.</param>
-    /// <param name="cancellationToken">Gives up starting.</param>
+    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for <c>tcp</c>
+    /// <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing for all addresses as the host.</param>
+    /// <param name="options">How it is served. Null, the default, for the defaults.</param>
+    /// <param name="cancellationToken">Ends the start.</param>
     /// <returns>The server, which listens.</returns>
     /// <exception cref="ArgumentException">The network, the address or an option makes no sense; the message names it.</exception>
     /// <exception cref="InvalidOperationException">Anybody could call: the address can be reached from other machines, and callers need not prove who they are.</exception>
@@ -101,8 +104,10 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Takes no more calls, lets those in progress end, kills after <see cref="ContainerRunnerServerOptions.DrainTime"/> those that have not, and stops listening.</summary>
-    /// <param name="cancellationToken">Kills them at once. The task ends in good order all the same.</param>
+    /// <summary>Takes no more calls, and waits for those in progress. After
+    /// <see cref="ContainerRunnerServerOptions.DrainTime"/> it kills the functions of those that have not ended. Then it
+    /// stops listening.</summary>
+    /// <param name="cancellationToken">Kills the functions at once. The task ends in good order all the same.</param>
     public async Task StopAsync(CancellationToken cancellationToken = default)
     {
         Task stopping;
@@ -114,7 +119,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         await stopping.ConfigureAwait(false);
     }
 
-    /// <summary>Stops at once: what runs is killed.</summary>
+    /// <summary>Stops at once. Functions that run are killed.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)

@@ -8,8 +8,10 @@ namespace Xfn.Core;
 /// <content>The cache, apart from runs.</content>
 public sealed partial class ContainerRunner
 {
-    /// <summary>Whether a runner has made its cache in a directory. To make a runner makes one: who only wants to look at a cache, or to prune it, asks before.</summary>
-    /// <param name="directory">The directory; it need not exist.</param>
+    /// <summary>Whether a directory is the cache of runners. The constructor makes a cache where there is none, so a
+    /// program that only looks at a cache, or prunes it, calls this first.</summary>
+    /// <param name="directory">The directory. It need not exist.</param>
+    /// <returns>False also for a directory that does not exist.</returns>
     public static bool IsCacheDirectory(string directory)
     {
         ArgumentNullException.ThrowIfNull(directory);
@@ -18,11 +20,14 @@ public sealed partial class ContainerRunner
 
     /// <summary>Pulls an image without running it.</summary>
     /// <param name="image">The image, as docker names it.</param>
-    /// <param name="config">When the registry is asked, and with which credentials. By default it is asked (<see cref="ImagePullPolicy.Always"/>).</param>
-    /// <param name="progress">Told of each layer that the cache lacks. It is called from several threads, and must not take long.</param>
+    /// <param name="config">When the registry is asked, and with which credentials. Null, the default, for
+    /// <see cref="ImagePullPolicy.Always"/> with the runner's own credentials.</param>
+    /// <param name="progress">Gets reports of each layer that the cache lacks. It is called from several threads, and must
+    /// not take long. Null, the default, for none.</param>
     /// <param name="cancellationToken">Ends the pull.</param>
     /// <returns>The image in the cache.</returns>
-    /// <exception cref="XfnException">The image cannot be pulled; <see cref="XfnException.Stage"/> and the derived type say where and why.</exception>
+    /// <exception cref="XfnException">The image cannot be pulled. <see cref="XfnException.Stage"/> and the derived type
+    /// say where and why.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public Task<CachedImage> PullAsync(
         string image, ImagePullConfig? config = null, IProgress<PullProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -40,18 +45,20 @@ public sealed partial class ContainerRunner
             cancellationToken);
     }
 
-    /// <summary>Lists the images of the cache, by reference; one that has several is listed with each.</summary>
+    /// <summary>Lists the images of the cache, one entry for each reference.</summary>
     /// <param name="cancellationToken">Ends the listing.</param>
+    /// <returns>The images. An image with several references is listed with each.</returns>
     /// <exception cref="XfnException">The cache cannot be read.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) =>
         OperateAsync(token => Task.Run(_catalog.List, token), cancellationToken);
 
-    /// <summary>Removes from the cache what is old, what is too much, and what no image refers to; never what a run or a pull of any process uses, nor what containers are prepared of. What this
-    /// runner's runs leave behind their answers is waited for first, so that they use nothing any more.</summary>
-    /// <param name="options">What to remove.</param>
-    /// <param name="cancellationToken">Ends the pruning; what is removed by then stays so.</param>
-    /// <returns>What was removed.</returns>
+    /// <summary>Removes images that are old or too many, and everything that no image refers to. Keeps what a run, a pull
+    /// or a prepared function of any process uses. Waits first until the runs of this runner that have answered are
+    /// cleared up.</summary>
+    /// <param name="options">The limits.</param>
+    /// <param name="cancellationToken">Ends the pruning. What was removed by then is gone.</param>
+    /// <returns>A count of what was removed.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A limit is negative.</exception>
     /// <exception cref="XfnException">The cache cannot be read or written.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
@@ -74,12 +81,14 @@ public sealed partial class ContainerRunner
             cancellationToken);
     }
 
-    /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of other mappings of ids, and the directory itself where nothing else is
-    /// in it and its parent may be written. Nobody but this runner may be using the cache.</summary>
-    /// <param name="cancellationToken">Looked at before anything is begun; what was begun is done to its end.</param>
-    /// <returns>What was removed.</returns>
-    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was removed, and this runner goes on. Or layers belong to ids
-    /// that this user does not have: the other layers are gone, and the runner has ended.</exception>
+    /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of other
+    /// mappings of ids. The directory goes too where nothing else is in it and its parent may be written. No other runner
+    /// may be using the cache.</summary>
+    /// <param name="cancellationToken">Cancels before anything is begun. Later it has no effect.</param>
+    /// <returns>A count of what was removed.</returns>
+    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was
+    /// removed, and this runner goes on. Or layers belong to ids that this user does not have: the other layers are gone,
+    /// and the runner has ended.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default)
     {

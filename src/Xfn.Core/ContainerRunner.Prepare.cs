@@ -9,14 +9,16 @@ public sealed partial class ContainerRunner
     private readonly ConcurrentDictionary<PreparedFunction, byte> _prepared = new();
 
     /// <summary>Pulls an image, and keeps containers of it ready for runs to come.</summary>
-    /// <param name="request">What will be run, and how; its input is each run's own and must be empty here. With the policy <see cref="ImagePullPolicy.Always"/> each run asks whether the
-    /// reference has moved, and containers of an image that is not the newest any more are replaced.</param>
-    /// <param name="options">How many containers wait, and for how long.</param>
+    /// <param name="request">The image, and how to run it. Its input must be empty: each run has its own. With the policy
+    /// <see cref="ImagePullPolicy.Always"/> each run asks whether the reference has moved, and containers of an image that
+    /// is not the newest any more are replaced.</param>
+    /// <param name="options">How many containers wait, and for how long. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Ends the preparation.</param>
     /// <returns>The function, when all its containers wait. It ends with the runner, or when it is disposed.</returns>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
-    /// <exception cref="InvalidRequestException">The runner has an OCI runtime of its own (<see cref="ContainerRunnerOptions.WithRuntime"/>): only xfn-spark prepares containers.</exception>
-    /// <exception cref="XfnException">The function cannot be run so; the error is that of a run.</exception>
+    /// <exception cref="InvalidRequestException">The runner has an OCI runtime of its own
+    /// (<see cref="ContainerRunnerOptions.WithRuntime"/>): only xfn-spark prepares containers.</exception>
+    /// <exception cref="XfnException">The function cannot be run so. The error is that of a run.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default)
     {

@@ -16,11 +16,11 @@ namespace Xfn.Core;
 /// <remarks>Make one and keep it: it is safe for concurrent use, and what it learns about images serves all later runs.</remarks>
 public sealed partial class ContainerRunner : IContainerRunner
 {
-    /// <summary>How many user ids a container has at least, where this process may map as many: what images need. All
-    /// that are granted in /etc/subuid are mapped, and root maps more.</summary>
+    /// <summary>The number of user ids that a container has at least, where this process may map as many. Images need
+    /// them. All that are granted in /etc/subuid are mapped, and root maps more.</summary>
     public const uint UserNamespaceUIDs = 65536;
 
-    /// <summary>How many group ids a container has at least, likewise.</summary>
+    /// <summary>The number of group ids that a container has at least, where this process may map as many.</summary>
     public const uint UserNamespaceGIDs = 65536;
 
     private static readonly TimeSpan ReadyNamespaceIdleTime = TimeSpan.FromSeconds(30);

@@ -3,14 +3,15 @@ using System.Diagnostics.Metrics;
 
 namespace Xfn.Core;
 
-/// <summary>The names of what runners tell OpenTelemetry, or whoever else listens to .NET's activities and meters. A program that does not listen pays nothing.</summary>
+/// <summary>The names of a runner's activities and measurements, for OpenTelemetry and other listeners. A program that
+/// does not listen pays nothing.</summary>
 /// <remarks>docs/telemetry.md lists the spans, the instruments and their attributes.</remarks>
 public static class XfnTelemetry
 {
-    /// <summary>The activity source: a span for each run, with a child for each of its stages.</summary>
+    /// <summary>The name of the activity source. It has a span for each run, with a child for each of its stages.</summary>
     public const string SourceName = "Xfn.Core";
 
-    /// <summary>The meter.</summary>
+    /// <summary>The name of the meter.</summary>
     public const string MeterName = "Xfn.Core";
 
     private static readonly string? Version = typeof(XfnTelemetry).Assembly.GetName().Version?.ToString(3);

@@ -2,7 +2,8 @@ using Xfn.Core.Diagnostics;
 
 namespace Xfn.Core;
 
-/// <summary>What <see cref="ContainerRunner.PruneAsync"/> removes. With neither limit, only what no image refers to.</summary>
+/// <summary>What <see cref="ContainerRunner.PruneAsync"/> keeps. With neither limit it removes only what no image refers
+/// to.</summary>
 public sealed class PruneOptions
 {
     /// <summary>Gets or sets how long ago an image may have been used to be kept. At least 0; null, the default, for no such
@@ -22,16 +23,16 @@ public sealed class PruneOptions
     }
 }
 
-/// <summary>What was removed from the cache.</summary>
+/// <summary>A count of what was removed from the cache.</summary>
 public sealed class PruneReport
 {
-    /// <summary>How many images; those of which the cache had a part only do not count.</summary>
+    /// <summary>The number of images. Those of which the cache had only a part do not count.</summary>
     public required int ImagesRemoved { get; init; }
 
-    /// <summary>How many layers: those that no remaining image has.</summary>
+    /// <summary>The number of layers: those that no remaining image has.</summary>
     public required int LayersRemoved { get; init; }
 
-    /// <summary>How many bytes of the disk are free again, counted by blocks as <c>du</c> does: of layers, of what is known of images, of old versions' xfn-spark, and of what processes left
-    /// that were killed.</summary>
+    /// <summary>The bytes of the disk that are free again, counted by blocks as <c>du</c> does: of layers, of the data
+    /// about images, of old versions of xfn-spark, and of what killed processes left.</summary>
     public required long BytesFreed { get; init; }
 }

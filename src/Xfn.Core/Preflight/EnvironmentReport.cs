@@ -1,35 +1,35 @@
 namespace Xfn.Core;
 
-/// <summary>What was found when this machine was asked whether it can run functions.</summary>
+/// <summary>Whether this machine can run functions, with the reasons.</summary>
 public sealed class EnvironmentReport
 {
-    /// <summary>Each thing that was looked at, the most fundamental first.</summary>
+    /// <summary>The checks that were made, the most fundamental first.</summary>
     public required IReadOnlyList<EnvironmentCheck> Checks { get; init; }
 
     /// <summary>Whether functions can be run: no check failed. There may be warnings.</summary>
     public bool CanRun => Checks.All(c => c.Status != EnvironmentStatus.Failed);
 }
 
-/// <summary>One thing that running functions needs or is better for.</summary>
+/// <summary>A check of one thing that runs need, or are better for.</summary>
 public sealed class EnvironmentCheck
 {
-    /// <summary>What was looked at, in a few words.</summary>
+    /// <summary>The name of the thing that was checked.</summary>
     public required string Name { get; init; }
 
-    /// <summary>How it is.</summary>
+    /// <summary>How the check ended.</summary>
     public required EnvironmentStatus Status { get; init; }
 
-    /// <summary>What was found.</summary>
+    /// <summary>What the check found.</summary>
     public required string Found { get; init; }
 
-    /// <summary>What was wanted.</summary>
+    /// <summary>What runs need.</summary>
     public required string Wanted { get; init; }
 
-    /// <summary>How to get from the one to the other; empty when <see cref="Status"/> is <see cref="EnvironmentStatus.Ok"/>.</summary>
+    /// <summary>What to do about the difference. Empty when <see cref="Status"/> is <see cref="EnvironmentStatus.Ok"/>.</summary>
     public string Remedy { get; init; } = "";
 }
 
-/// <summary>How a check ended.</summary>
+/// <summary>The outcome of a check.</summary>
 public enum EnvironmentStatus
 {
     /// <summary>As wanted.</summary>

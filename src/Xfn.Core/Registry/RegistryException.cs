@@ -3,8 +3,9 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core;
 
-/// <summary>What went wrong with a request to a registry, for programs: the <see cref="Exception.InnerException"/> of the error that says what to do
-/// about it. <see cref="HttpRequestException.StatusCode"/> is what was answered, null when nothing was.</summary>
+/// <summary>A request to a registry that failed. It is the <see cref="Exception.InnerException"/> of an
+/// <see cref="XfnException"/>, which says what to do about it. <see cref="HttpRequestException.StatusCode"/> is the
+/// answer's status, or null when there was none.</summary>
 public sealed class RegistryException : HttpRequestException
 {
     internal RegistryException(HttpRequestMessage request, HttpStatusCode? status = null, string? errorCode = null, Exception? cause = null)
@@ -17,20 +18,22 @@ public sealed class RegistryException : HttpRequestException
         Attempts = AttemptsOf(request);
     }
 
-    /// <summary>How it was asked for: GET, HEAD or POST.</summary>
+    /// <summary>The method of the request: GET, HEAD or POST.</summary>
     public HttpMethod Method { get; }
 
-    /// <summary>What was asked for: a URL of the registry, of a mirror, or of a token server. Without its query, which may hold secrets.</summary>
+    /// <summary>The URL of the request, at the registry, a mirror, or a token server. Its query is left out, because it
+    /// may hold secrets.</summary>
     public Uri Url { get; }
 
-    /// <summary>The host, and port if any, that answered or that could not be reached: the URL's, or one that it led to.</summary>
+    /// <summary>The host, with its port if any, that answered or could not be reached: the URL's, or one that it led
+    /// to.</summary>
     public string Host { get; }
 
     /// <summary>The code of the first error in the answer, such as <c>MANIFEST_UNKNOWN</c>; null where there is none.</summary>
     /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">distribution-spec, Error Codes</see>. Registries have others of their own.</remarks>
     public string? ErrorCode { get; }
 
-    /// <summary>How often it was tried; 1 or more.</summary>
+    /// <summary>How often the request was sent. At least 1.</summary>
     public int Attempts { get; }
 
     private static Uri UrlOf(HttpRequestMessage request) => new(request.RequestUri!.GetLeftPart(UriPartial.Path));

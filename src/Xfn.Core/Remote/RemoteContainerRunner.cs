@@ -9,9 +9,10 @@ using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.Conta
 
 namespace Xfn.Core;
 
-/// <summary>Has functions run by an xfn server, or by a fleet of them: as <see cref="ContainerRunner"/>, on other machines.</summary>
-/// <remarks>Answers and errors are those of a local runner, except that of what a failed function wrote to stdout only a few kilobytes come along, and errors of the connection are
-/// <see cref="ServerUnavailableException"/>. Make one and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
+/// <summary>Runs functions on an xfn server, or on a fleet of servers.</summary>
+/// <remarks>Answers and errors are those of a local runner, with two differences: the error of a failed function has only a
+/// few kilobytes of its stdout, and errors of the connection are <see cref="ServerUnavailableException"/>. Make one runner
+/// and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
 public sealed class RemoteContainerRunner : IContainerRunner
 {
     /// <summary>The answer of a server's health service (<see href="https://github.com/grpc/grpc/blob/master/doc/health-checking.md">grpc.health.v1</see>) that takes runs: one field. The request is empty.</summary>
@@ -32,8 +33,9 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private int _disposed;
 
     /// <summary>Makes a runner. Nothing is connected yet.</summary>
-    /// <param name="address">The server, as <see cref="RemoteContainerRunnerOptions.Addresses"/> has it; several are separated by commas.</param>
-    /// <param name="configure">Sets further options.</param>
+    /// <param name="address">The server, as <see cref="RemoteContainerRunnerOptions.Addresses"/> writes it; or several,
+    /// with commas between them.</param>
+    /// <param name="configure">Sets further options. Null, the default, for none.</param>
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
     public RemoteContainerRunner(string address, Action<RemoteContainerRunnerOptions>? configure = null)
         : this(Configured(address, configure))
@@ -53,7 +55,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     }
 
     /// <inheritdoc/>
-    /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
+    /// <exception cref="ServerUnavailableException">No server answered.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
         Remote.Protocol.RunFunctionRequest message = WireMessages.ToMessage(request);
@@ -62,11 +64,13 @@ public sealed class RemoteContainerRunner : IContainerRunner
         return await TrackAsync(token => OfferAsync(message, TimeoutOf(request), token), cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Runs a function once. A server has the whole input before it starts a function, and its client the whole output when it has ended: both are held in memory, and
-    /// <see cref="RemoteContainerRunnerOptions.MaxStdioBytes"/> applies to them. Of stderr its tail is passed on.</summary>
-    /// <remarks>The timeout is the server's. When it has answered, only <paramref name="cancellationToken"/> ends the writing to the streams.</remarks>
+    /// <summary>Runs a function once. The server has the whole input before it starts the function, and this runner gets
+    /// the whole output after its end. Both are held in memory, up to
+    /// <see cref="RemoteContainerRunnerOptions.MaxStdioBytes"/>. Only the tail of stderr is passed on.</summary>
+    /// <remarks>The timeout is the server's. When it has answered, only <paramref name="cancellationToken"/> ends the
+    /// writing to the streams.</remarks>
     /// <inheritdoc/>
-    /// <exception cref="ServerUnavailableException">There was no answer of a server's.</exception>
+    /// <exception cref="ServerUnavailableException">No server answered.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
@@ -104,7 +108,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
 
     /// <summary>Asks a server whether it takes runs, by gRPC's health service. Of several servers one is asked.</summary>
     /// <param name="cancellationToken">Ends the asking.</param>
-    /// <returns>Whether it said so. True, too, for a server that has no health service but answers.</returns>
+    /// <returns>Whether it takes runs. True also for a server that answers and has no health service.</returns>
     /// <exception cref="ServerUnavailableException">No server can be reached.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<bool> IsServingAsync(CancellationToken cancellationToken = default)
@@ -130,7 +134,8 @@ public sealed class RemoteContainerRunner : IContainerRunner
             cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Cancels what runs, and waits until the calls have ended; the servers kill the functions. Runs after it throw <see cref="ObjectDisposedException"/>.</summary>
+    /// <summary>Cancels the runs that go on, and waits until the calls have ended. The servers kill the functions. Runs
+    /// after it throw <see cref="ObjectDisposedException"/>.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)

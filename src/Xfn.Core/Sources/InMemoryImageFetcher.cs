@@ -3,9 +3,10 @@ using System.Formats.Tar;
 using System.Runtime.InteropServices;
 namespace Xfn.Core;
 
-/// <summary>Fetches from memory: a registry for tests, that holds what it was given.</summary>
-/// <remarks>Safe for concurrent use. What is added under a name replaces what the name stood for.</remarks>
-/// <param name="defaultRegistry">The registry meant in names without one: what the runner's option says, when it says other than the default.</param>
+/// <summary>Fetches images from memory: a registry for tests.</summary>
+/// <remarks>Safe for concurrent use. An image that is added under a name replaces the one of that name.</remarks>
+/// <param name="defaultRegistry">The registry of names without one. Give that of the runner
+/// (<see cref="ContainerRunnerOptions.DefaultRegistry"/>) where it is not the default.</param>
 public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference.DefaultRegistry) : IImageFetcher
 {
     private readonly ConcurrentDictionary<Digest, ReadOnlyMemory<byte>> _blobs = [];
@@ -15,7 +16,7 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
     /// <summary>Adds an image: its layers, a configuration for this machine's platform, and a manifest.</summary>
     /// <param name="name">The image's reference.</param>
     /// <param name="config">How it wants to be run.</param>
-    /// <param name="layers">Uncompressed tar archives, the base first; see <see cref="Layer"/>.</param>
+    /// <param name="layers">Uncompressed tar archives, the base first (<see cref="Layer"/>).</param>
     /// <returns>The manifest's digest.</returns>
     /// <exception cref="FormatException">The name is no reference.</exception>
     public Digest AddImage(string name, ImageExecutionConfig config, params IReadOnlyList<ReadOnlyMemory<byte>> layers)
@@ -33,7 +34,7 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
     }
 
     /// <summary>Adds a configuration or a layer.</summary>
-    /// <param name="mediaType">What it is; see <see cref="MediaTypes"/>.</param>
+    /// <param name="mediaType">Its media type (<see cref="MediaTypes"/>).</param>
     /// <param name="content">Its bytes. Not copied.</param>
     /// <returns>Its descriptor, for a manifest.</returns>
     public Descriptor AddBlob(string mediaType, ReadOnlyMemory<byte> content)
@@ -44,8 +45,8 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
     }
 
     /// <summary>Adds a manifest or an index.</summary>
-    /// <param name="name">The image's reference; null for one that only an index names.</param>
-    /// <param name="mediaType">What it is; see <see cref="MediaTypes"/>.</param>
+    /// <param name="name">The image's reference. Null for a manifest that only an index names.</param>
+    /// <param name="mediaType">Its media type (<see cref="MediaTypes"/>).</param>
     /// <param name="content">Its bytes. Not copied.</param>
     /// <returns>Its digest.</returns>
     /// <exception cref="FormatException">The name is no reference.</exception>
@@ -60,7 +61,7 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
 
     /// <summary>Makes a layer of files.</summary>
     /// <param name="files">The files, in the order in which they are to be written.</param>
-    /// <returns>An uncompressed tar archive; the same for the same files.</returns>
+    /// <returns>An uncompressed tar archive, which is the same for the same files.</returns>
     public static ReadOnlyMemory<byte> Layer(params IEnumerable<LayerFile> files)
     {
         ArgumentNullException.ThrowIfNull(files);
