@@ -3,16 +3,18 @@ using System.Buffers;
 namespace Xfn.Core.Conformance;
 
 /// <summary>Tries whether a fetcher keeps the contract of <see cref="IImageFetcher"/>.</summary>
-/// <remarks>Link this file into a test project with any test framework, and assert that nothing is found:
+/// <remarks>
+/// <para>Link this file into a test project with any test framework, and assert that nothing is found:</para>
 /// <code>
 /// &lt;Compile Include="…/tests/Conformance/FetcherConformance.cs" /&gt;
 ///
 /// [Test, CancelAfter(60_000)]
 /// public async Task My_fetcher_keeps_the_contract(CancellationToken token) =>
-///     Assert.That(await FetcherConformance.FindFaultsAsync(new MyFetcher(), "registry.example.org/image:v1", token),
-/// Is.Empty); </code>
-/// The fetcher must have the image, and must not have one of the tag <c>xfn-conformance-none</c>. All of the image's
-/// blobs are read, several times: a small one will do.</remarks>
+///     Assert.That(await FetcherConformance.FindFaultsAsync(new MyFetcher(), "registry.example.org/image:v1", token), Is.Empty);
+/// </code>
+/// <para>The fetcher must have the image, and must not have one of the tag <c>xfn-conformance-none</c>. All blobs of the
+/// image are read, several times: a small one will do.</para>
+/// </remarks>
 public static class FetcherConformance
 {
     private const string NoTag = "xfn-conformance-none";

@@ -7,20 +7,22 @@ namespace Xfn.Core.Conformance;
 
 /// <summary>Tries whether a spawner keeps the contract of <see cref="INamespaceSpawner"/>, with a shell script in place
 /// of xfn-spark.</summary>
-/// <remarks>Link this file into a test project with any test framework, and assert that nothing is found:
+/// <remarks>
+/// <para>Link this file into a test project with any test framework, and assert that nothing is found:</para>
 /// <code>
 /// &lt;Compile Include="…/tests/Conformance/SpawnerConformance.cs" /&gt;
 ///
 /// [Test, CancelAfter(60_000)]
-/// public async Task My_spawner_keeps_the_contract(CancellationToken token)
-/// {
-///     var self = new IdMapping { Uids = [new(0, MyUserId, 1)], Gids = [new(0, MyGroupId, 1)], Method =
-/// IdMappingMethod.Self };     Assert.That(await SpawnerConformance.FindFaultsAsync(new MySpawner(), self, token),
-/// Is.Empty); }
+/// public async Task My_spawner_keeps_the_contract(CancellationToken token) =>
+///     Assert.That(await SpawnerConformance.FindFaultsAsync(new MySpawner(), MyMapping, cancellationToken: token), Is.Empty);
 /// </code>
-/// What it cannot try from inside one process is the end of the program when its caller is killed. Test that with a
-/// program that spawns, and is killed. It needs <c>/bin/sh</c>,
-/// <c>readlink</c> and <c>sleep</c>.</remarks>
+/// <para>A mapping that every user may set has the user's own id, as <c>id -u</c> says, and <c>id -g</c>:</para>
+/// <code>
+/// new IdMapping { Uids = [new IdRange(0, 1000, 1)], Gids = [new IdRange(0, 1000, 1)], Method = IdMappingMethod.Self }
+/// </code>
+/// <para>It cannot try from inside one process whether the program ends when its caller is killed. Test that with a program
+/// that spawns, and is killed. It needs <c>/bin/sh</c>, <c>readlink</c>, <c>tr</c> and <c>sleep</c>.</para>
+/// </remarks>
 public sealed class SpawnerConformance
 {
     private const string Canary = "XFN_CONFORMANCE";
@@ -35,6 +37,7 @@ public sealed class SpawnerConformance
         echo "inner $$"
         echo "directory $(readlink /proc/$pid/cwd)"
         echo "executable $(readlink /proc/$pid/exe)"
+        echo "inherited $(readlink /proc/$pid/fd/3)"
         for name in user mnt pid net ipc uts cgroup; do echo "$name $(readlink /proc/$pid/ns/$name)"; done
         for fd in /proc/$pid/fd/*; do echo "descriptor ${fd##*/}"; readlink $fd || echo "closed ${fd##*/}"; done
         while read -r name value; do echo "$name $value"; done </proc/$pid/status
@@ -61,10 +64,10 @@ public sealed class SpawnerConformance
     /// <summary>Tries a spawner.</summary>
     /// <param name="spawner">The spawner.</param>
     /// <param name="mapping">Ids that this process may map.</param>
-    /// <param name="cancellationToken">Ends the trial.</param>
     /// <param name="patience">How long any one thing may take. Null, the default, for 20 seconds.</param>
+    /// <param name="cancellationToken">Ends the trial.</param>
     /// <returns>Each promise that was not kept, as a sentence. Empty when all were.</returns>
-    public static async Task<IReadOnlyList<string>> FindFaultsAsync(INamespaceSpawner spawner, IdMapping mapping, CancellationToken cancellationToken = default, TimeSpan? patience = null)
+    public static async Task<IReadOnlyList<string>> FindFaultsAsync(INamespaceSpawner spawner, IdMapping mapping, TimeSpan? patience = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(spawner);
         ArgumentNullException.ThrowIfNull(mapping);
@@ -185,8 +188,12 @@ public sealed class SpawnerConformance
         string[] descriptors = [.. said["descriptor"].Except(said.GetValueOrDefault("closed", [])).Except(Inheritable())];
         if (!descriptors.Order().SequenceEqual(["0", "1", "2", $"{NamespaceRequest.ExecutableDescriptor}"]))
             _faults.Add($"The program has the descriptors {string.Join(", ", descriptors)}, expected 0, 1, 2 and {NamespaceRequest.ExecutableDescriptor}.");
-        if (!said["executable"][0].StartsWith(Path.Combine(request.WorkingDirectory, "program"), StringComparison.Ordinal))
-            _faults.Add($"The program is '{said["executable"][0]}', and not the open file of the request.");
+        foreach ((string name, string what) in new[] { ("executable", "The program"), ("inherited", $"Descriptor {NamespaceRequest.ExecutableDescriptor} of the program") })
+        {
+            if (!said[name][0].StartsWith(Path.Combine(request.WorkingDirectory, "program"), StringComparison.Ordinal))
+                _faults.Add($"{what} is '{said[name][0]}', and not the open file of the request.");
+        }
+
         string[] environment = said["environment"][0].Split('\u0001', StringSplitOptions.RemoveEmptyEntries);
         string[] callers = [.. environment.Where(e => e.Split('=', 2) is [not "PATH", var value] pair && Environment.GetEnvironmentVariable(pair[0]) == value)];
         if (callers.Length > 0)

@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using Xfn.Core.EndToEnd.Tests.Support;
-using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
