@@ -1,6 +1,6 @@
 namespace Xfn.Core.Interop;
 
-/// <summary>What the kernel numbers in its own way on arm64, as <see cref="X64"/> has it for x86-64.</summary>
+/// <summary>What the kernel numbers in its own way on arm64, as <c>X64</c> has it for x86-64.</summary>
 internal static class Arm64
 {
     public const int O_DIRECTORY = 0x4000;

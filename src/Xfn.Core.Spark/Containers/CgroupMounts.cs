@@ -21,13 +21,8 @@ internal static class CgroupMounts
     /// <param name="lines">Of /proc/PID/cgroup: <c>NUMBER:CONTROLLER[,CONTROLLER…]:PATH</c>.</param>
     private static List<string> Hierarchies(IEnumerable<string> lines)
     {
-        var hierarchies = new List<string>();
-        foreach (string line in lines)
-        {
-            if (line.Split(':', 3) is [_, var controllers, _] && controllers.Split(',').Intersect(Shown).Any())
-                hierarchies.Add(controllers);
-        }
-
+        List<string> hierarchies = [.. lines.Select(line => line.Split(':', 3)).Where(fields => fields.Length == 3)
+            .Select(fields => fields[1]).Where(controllers => controllers.Split(',').Intersect(Shown).Any())];
         return hierarchies.Exists(controllers => controllers.Split(',').Any(name => name is "memory" or "cpu")) ? hierarchies : [];
     }
 

@@ -197,31 +197,19 @@ internal sealed class TarReader(TarInput input)
         _padding = 0;
     }
 
-    private TarEntryKind KindOf(byte type)
+    private TarEntryKind KindOf(byte type) => type switch
     {
-        switch (type)
-        {
-            // v7 has no directories: a name that ends in a slash is one. Later writers kept to that.
-            case 0 or (byte)'0' or (byte)'7':
-                return !Entry.Name.Span.IsEmpty && Entry.Name.Span[^1] == '/' ? TarEntryKind.Directory : TarEntryKind.File;
-            case (byte)'S':
-                return TarEntryKind.File;
-            case (byte)'1':
-                return TarEntryKind.HardLink;
-            case (byte)'2':
-                return TarEntryKind.SymbolicLink;
-            case (byte)'3':
-                return TarEntryKind.CharacterDevice;
-            case (byte)'4':
-                return TarEntryKind.BlockDevice;
-            case (byte)'5':
-                return TarEntryKind.Directory;
-            case (byte)'6':
-                return TarEntryKind.Fifo;
-            default:
-                throw Malformed($"its type '{ByteText.Show([type])}' is not one that layers have");
-        }
-    }
+        // v7 has no directories: a name that ends in a slash is one. Later writers kept to that.
+        0 or (byte)'0' or (byte)'7' => Entry.Name.Span is [.., (byte)'/'] ? TarEntryKind.Directory : TarEntryKind.File,
+        (byte)'S' => TarEntryKind.File,
+        (byte)'1' => TarEntryKind.HardLink,
+        (byte)'2' => TarEntryKind.SymbolicLink,
+        (byte)'3' => TarEntryKind.CharacterDevice,
+        (byte)'4' => TarEntryKind.BlockDevice,
+        (byte)'5' => TarEntryKind.Directory,
+        (byte)'6' => TarEntryKind.Fifo,
+        _ => throw Malformed($"its type '{ByteText.Show([type])}' is not one that layers have"),
+    };
 
     private void ApplyRecords(ref long size, ref long uid, ref long gid)
     {
