@@ -53,7 +53,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
     public Task<FileStream> LockAsync(string id, Action? onHeld, CancellationToken cancellationToken) => FileLock.TakeAsync(LockOf(id), time, onHeld, cancellationToken);
 
     /// <summary>Gives what has a name, after making it where it is not there. One process does so at a time.</summary>
-    /// <inheritdoc cref="MakeLockedAsync"/>
     public async Task<StoredLayer> MakeAsync(string id, Func<string, Task<LayerRecord>> make, CancellationToken cancellationToken)
     {
         if (Find(id) is { } found)
@@ -66,9 +65,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         return made;
     }
 
-    /// <summary>Makes what is to have a name, whose lock the caller has.</summary>
-    /// <param name="id">The name.</param>
-    /// <param name="make">Makes <c>fs</c> in a directory.</param>
+    /// <summary>Makes <c>fs</c> in a directory that is to have a name, whose lock the caller has.</summary>
     public async Task<StoredLayer> MakeLockedAsync(string id, Func<string, Task<LayerRecord>> make)
     {
         string incoming = cache.NewIncoming();

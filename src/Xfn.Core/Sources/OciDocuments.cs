@@ -8,10 +8,6 @@ internal static class OciDocuments
     /// <summary>Whether a document is an index, and not a manifest, by what it holds. A document that could be read as
     /// both, or calls itself something else than its source or its descriptor does, is refused: two readers might each
     /// see another image (CVE-2021-41190).</summary>
-    /// <param name="reference">The image.</param>
-    /// <param name="fetched">The document.</param>
-    /// <param name="descriptor">What the index says of it that led to it; null for one that was asked for by
-    /// name.</param>
     public static bool IsIndex(ImageReference reference, FetchedManifest fetched, Descriptor? descriptor = null)
     {
         string? mediaType = null;
