@@ -1,11 +1,13 @@
 namespace Xfn.Core.Spark;
 
-// What the runner and xfn-spark say to each other, over the spark's stdin and stdout. A message is a frame (SparkFrame). The order:
+// What the runner and xfn-spark say to each other, over the spark's stdin and stdout. A message is a frame (SparkFrame).
+// The order:
 //
-//   spark  → Hello                  it runs in its namespaces and has made its pipes
-//   runner → Run | Unpack | …       the ids are mapped, the cgroup is set: do this
-//   spark  → …                      what the operation reports
-//   spark  → Done… | Failed         and it exits
+//   spark  → Hello                   it runs in its namespaces and has made its pipes
+//   runner → Run | Unpack | …        the ids are mapped, the cgroup is set: do this
+//   spark  → Started                 of a run: the function runs, or waits at its gate
+//   runner → Signal                  of a run: send the function a signal
+//   spark  → Exited | Unpacked | …   what came of it; or Failure; and spark exits
 //
 // The end of the spark's stdin means that the runner is gone.
 

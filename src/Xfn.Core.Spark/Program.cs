@@ -1,7 +1,7 @@
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 using Xfn.Core.Spark.Containers;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;

@@ -12,7 +12,7 @@ using Xfn.Core.Remote;
 using Xfn.Core.Server;
 using Xfn.Core.Sources;
 using Xfn.Core.Spark;
-using spark::Xfn.Core.Spark.Interop;
+using spark::Xfn.Core.Spark.Channel;
 using Metadata = Grpc.Core.Metadata;
 
 namespace Xfn.Core.Fuzzing;

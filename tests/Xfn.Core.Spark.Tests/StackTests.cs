@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests;

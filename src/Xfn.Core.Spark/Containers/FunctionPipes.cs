@@ -1,5 +1,5 @@
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Containers;
 

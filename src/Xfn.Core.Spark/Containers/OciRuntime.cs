@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Containers;

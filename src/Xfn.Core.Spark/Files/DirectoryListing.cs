@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Files;
 

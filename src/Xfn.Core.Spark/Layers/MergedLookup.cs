@@ -1,6 +1,6 @@
 using System.Text;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Layers;
 

@@ -1,5 +1,5 @@
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Mounts;
 
@@ -8,27 +8,18 @@ internal sealed class ScratchTmpfs
 {
     private const string Options = "mode=0755,size=64m,nr_inodes=16k";
 
-    /// <summary>Directories that about every distribution has and that the mapped root may walk to. The first that does not hide the runtime is mounted over.</summary>
+    /// <summary>Directories that about every distribution has and that the mapped root may walk to. The first that does
+    /// not hide the runtime is mounted over.</summary>
     private static readonly string[] Places = ["/run", "/tmp", "/mnt", "/media", "/srv", "/var/tmp", "/home"];
 
     private readonly string _root;
 
     private ScratchTmpfs(string root) => _root = root;
 
-    /// <summary>Mounts it, and what programs in this namespace need to see instead of the machine's.</summary>
+    /// <summary>Mounts it.</summary>
     /// <param name="runtime">The OCI runtime, which must stay visible; empty when none is used.</param>
-    /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
-    public static ScratchTmpfs Mount(string runtime, bool outerProc)
+    public static ScratchTmpfs Mount(string runtime = "")
     {
-        // The machine's /proc names processes by ids of another PID namespace, and shows them all.
-        if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
-            throw SparkException.FromErrno("cannot mount a fresh /proc", Libc.Errno, SparkFailureKind.Proc);
-
-        // crun runs on a pure hierarchy only; where versions 1 and 2 are mixed, the second is below the first.
-        if (runtime.Length > 0 && Libc.FileSystemType("/sys/fs/cgroup") != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType("/sys/fs/cgroup/unified") == Libc.CGROUP2_SUPER_MAGIC
-            && Libc.mount("/sys/fs/cgroup/unified", "/sys/fs/cgroup", null, Libc.MS_BIND, null) != 0)
-            throw SparkException.FromErrno("cannot bind /sys/fs/cgroup/unified over /sys/fs/cgroup");
-
         string root = Array.Find(Places, place => Directory.Exists(place) && !runtime.StartsWith(place + "/", StringComparison.Ordinal))
             ?? throw new SparkException(SparkFailureKind.Environment, $"cannot mount a scratch file system: none of {string.Join(", ", Places)} is a directory");
         if (Libc.mount("xfn", root, "tmpfs", Libc.MS_NOSUID | Libc.MS_NODEV, Options) != 0)

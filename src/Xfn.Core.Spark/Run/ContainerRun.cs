@@ -1,5 +1,5 @@
 using Xfn.Core.Spark.Containers;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Run;
@@ -15,7 +15,10 @@ internal static class ContainerRun
 
         Identity.BecomeRoot(run.Root.Layers.StoreDirectory);
         HostMounts.MakeReadOnly(run.OuterProc);
-        ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime, run.OuterProc);
+        HostMounts.MountProc(run.OuterProc);
+        if (run.Runtime.Length > 0)
+            HostMounts.ShowPureCgroups();
+        ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime);
         IReadOnlyList<SparkRootFile> unplaced = run.Root.Files;
         if (run.FlattenedDirectory.Length > 0)
         {

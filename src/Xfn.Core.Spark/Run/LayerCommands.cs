@@ -1,6 +1,6 @@
 using System.Text;
 using Xfn.Core.Spark.Files;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Layers;
 using Xfn.Core.Spark.Mounts;
 
@@ -39,7 +39,8 @@ internal static class LayerCommands
         int here = Directories.Open(".");
         Identity.BecomeRoot(request.Root.Layers.StoreDirectory);
         var tree = new MountPointTree(request.Root);
-        ScratchTmpfs scratch = ScratchTmpfs.Mount("", outerProc: true);
+        HostMounts.MountProc(outerProc: true);
+        ScratchTmpfs scratch = ScratchTmpfs.Mount();
         int files = Directories.Make(here, Files);
         int bottom = tree.MakeBottom(scratch) is { } path ? Directories.Open(path) : -1;
         LayerFlattener.Flatten([.. OpenLayers(request.Root.Layers), Directories.Open(tree.Make(scratch))], files, bottom);
@@ -63,7 +64,8 @@ internal static class LayerCommands
         try
         {
             var tree = new MountPointTree(new SparkRoot { Layers = layers });
-            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount("", outerProc: true), "rootfs", tree));
+            HostMounts.MountProc(outerProc: true);
+            return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount(), "rootfs", tree));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)
         {

@@ -1,4 +1,4 @@
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Tar;
 

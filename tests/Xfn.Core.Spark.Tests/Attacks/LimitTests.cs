@@ -1,5 +1,5 @@
 using System.Globalization;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests.Attacks;

@@ -1,5 +1,5 @@
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Spark.Interop;
+using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Tests.Support;

@@ -1,6 +1,6 @@
 using Xfn.Core.Interop;
 
-namespace Xfn.Core.Spark.Interop;
+namespace Xfn.Core.Spark.Channel;
 
 /// <summary>What the runner is told when an operation fails.</summary>
 internal sealed class SparkException(SparkFailureKind kind, string message, int errno = 0, uint id = 0) : Exception(message)

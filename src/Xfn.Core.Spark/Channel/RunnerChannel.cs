@@ -1,6 +1,6 @@
 using Xfn.Core.Interop;
 
-namespace Xfn.Core.Spark.Interop;
+namespace Xfn.Core.Spark.Channel;
 
 /// <summary>The messages from and to the runner, over stdin and stdout. Reads exactly a message at a time: what follows one may be a layer.</summary>
 internal static unsafe class RunnerChannel
