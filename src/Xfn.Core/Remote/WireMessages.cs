@@ -138,7 +138,7 @@ internal static class WireMessages
     }
 
     private static InvalidRequestException Undefined<T>(object? value, string name)
-        where T : struct, System.Enum => new($"cannot use {name} '{value}': expected one of {string.Join(", ", System.Enum.GetNames<T>())}.");
+        where T : struct, System.Enum => new InvalidRequestException($"cannot use {name} '{value}': expected one of {string.Join(", ", System.Enum.GetNames<T>())}.");
 
     private static ResourceLimits FromMessage(Protocol.ResourceLimits? limits) => new()
     {
