@@ -12,7 +12,8 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
     /// <summary>Maps the service <c>apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService</c>.</summary>
     /// <param name="endpoints">The application.</param>
     /// <returns>The endpoint, for the application's conventions: authorization, hosts.</returns>
-    /// <exception cref="InvalidOperationException"><see cref="ContainerRunnerGrpcServiceCollectionExtensions.AddContainerRunnerGrpc(IServiceCollection, Action{ContainerRunnerServiceOptions})"/> was not called, or no <see cref="IContainerRunner"/> was registered.</exception>
+    /// <exception cref="InvalidOperationException"><c>AddContainerRunnerGrpc</c> was not called, or no
+    /// <see cref="IContainerRunner"/> was registered.</exception>
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
     public static IEndpointConventionBuilder MapContainerRunner(this IEndpointRouteBuilder endpoints)
     {
@@ -21,7 +22,7 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
         if (services.GetService<RunGate>() is null)
         {
             throw new InvalidOperationException(
-                $"cannot map the container runner: its services are missing. Call {nameof(ContainerRunnerGrpcServiceCollectionExtensions.AddContainerRunnerGrpc)} on the application's services.");
+                "cannot map the container runner: its services are missing. Call AddContainerRunnerGrpc on the application's services.");
         }
 
         // Now, and not with the first call: a wrong option ought to stop the application.
@@ -29,6 +30,7 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
         RequestPolicy policy = services.GetRequiredService<RequestPolicy>();
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(ContainerRunnerGrpcServiceCollectionExtensions.LogCategory);
         policy.Tell(policy.GiveDefaults(services.GetRequiredService<IContainerRunner>()), logger);
-        return CallShare.Count(endpoints.MapGrpcService<FunctionService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, FunctionServiceSetup.MostBytes(policy), areRuns: true);
+        return CallShare.Count(
+            endpoints.MapGrpcService<FunctionService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, FunctionServiceSetup.MostBytes(policy), areRuns: true);
     }
 }

@@ -15,9 +15,15 @@ namespace Xfn.Core.Conformance;
 /// <para>The fetcher must have the image, and must not have one of the tag <c>xfn-conformance-none</c>. All blobs of the
 /// image are read, several times: a small one will do.</para>
 /// </remarks>
-public static class FetcherConformance
+public sealed class FetcherConformance
 {
     private const string NoTag = "xfn-conformance-none";
+
+    private readonly IImageFetcher _fetcher;
+    private readonly CancellationToken _cancellationToken;
+    private readonly List<string> _faults = [];
+
+    private FetcherConformance(IImageFetcher fetcher, CancellationToken cancellationToken) => (_fetcher, _cancellationToken) = (fetcher, cancellationToken);
 
     /// <summary>Tries a fetcher with one of its images.</summary>
     /// <param name="fetcher">The fetcher.</param>
@@ -27,125 +33,131 @@ public static class FetcherConformance
     public static async Task<IReadOnlyList<string>> FindFaultsAsync(IImageFetcher fetcher, string image, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(fetcher);
-        var faults = new List<string>();
-        ImageReference reference = ImageReference.Parse(image);
-        FetchedManifest? first = await FetchAsync(fetcher, reference, new FetchContext(), faults, cancellationToken);
-        if (first is null)
-            return faults;
-        if (first.IsNotModified)
-            return [.. faults, "FetchManifestAsync answered NotModified to who knows no digest."];
-        Digest digest = CheckManifest(first, faults);
-        await CheckNamesAsync(fetcher, reference, first, digest, faults, cancellationToken);
-        CheckSource(fetcher, reference, digest, faults);
-        await CheckContentAsync(fetcher, reference, first, faults, cancellationToken);
-        return faults;
+        var trial = new FetcherConformance(fetcher, cancellationToken);
+        await trial.CheckAsync(ImageReference.Parse(image));
+        return trial._faults;
     }
 
-    private static Digest CheckManifest(FetchedManifest fetched, List<string> faults)
+    private async Task CheckAsync(ImageReference reference)
+    {
+        if (await FetchAsync(reference, new FetchContext()) is not { } first)
+            return;
+        if (first.IsNotModified)
+        {
+            _faults.Add("FetchManifestAsync answered NotModified to who knows no digest.");
+            return;
+        }
+
+        Digest digest = CheckManifest(first);
+        await CheckNamesAsync(reference, first, digest);
+        CheckSource(reference, digest);
+        await CheckContentAsync(reference, first);
+    }
+
+    private Digest CheckManifest(FetchedManifest fetched)
     {
         Digest digest = Digest.Compute(fetched.Content.Span);
         if (fetched.Digest is { IsEmpty: false, Algorithm: "sha256" } stated && stated != digest)
-            faults.Add($"FetchManifestAsync says that the document's digest is {stated}, and it is {digest}.");
+            _faults.Add($"FetchManifestAsync says that the document's digest is {stated}, and it is {digest}.");
         return digest;
     }
 
-    private static async Task CheckNamesAsync(IImageFetcher fetcher, ImageReference reference, FetchedManifest first, Digest digest, List<string> faults, CancellationToken cancellationToken)
+    private async Task CheckNamesAsync(ImageReference reference, FetchedManifest first, Digest digest)
     {
-        FetchedManifest? again = await FetchAsync(fetcher, reference, new FetchContext(), faults, cancellationToken);
+        FetchedManifest? again = await FetchAsync(reference, new FetchContext());
         if (again is not null && !IsSame(again, first))
-            faults.Add("FetchManifestAsync gave other bytes the second time. (Or the tag was moved meanwhile.)");
-        FetchedManifest? known = await FetchAsync(fetcher, reference, new FetchContext { KnownDigest = digest }, faults, cancellationToken);
+            _faults.Add("FetchManifestAsync gave other bytes the second time. (Or the tag was moved meanwhile.)");
+        FetchedManifest? known = await FetchAsync(reference, new FetchContext { KnownDigest = digest });
         if (known is not null && (known.IsNotModified ? known.Digest != digest : !IsSame(known, first)))
-            faults.Add("FetchManifestAsync gave neither NotModified with the known digest nor the same document to who knows its digest.");
-        FetchedManifest? other = await FetchAsync(fetcher, reference, new FetchContext { KnownDigest = Digest.Compute("another"u8) }, faults, cancellationToken);
+            _faults.Add("FetchManifestAsync gave neither NotModified with the known digest nor the same document to who knows its digest.");
+        FetchedManifest? other = await FetchAsync(reference, new FetchContext { KnownDigest = Digest.Compute("another"u8) });
         if (other is not null && !IsSame(other, first))
-            faults.Add("FetchManifestAsync did not give the document to who knows the digest of another.");
-        FetchedManifest? pinned = await FetchAsync(fetcher, reference.WithDigest(digest), new FetchContext(), faults, cancellationToken);
+            _faults.Add("FetchManifestAsync did not give the document to who knows the digest of another.");
+        FetchedManifest? pinned = await FetchAsync(reference.WithDigest(digest), new FetchContext());
         if (pinned is not null && !IsSame(pinned, first))
-            faults.Add("FetchManifestAsync gave another document by the digest than by the tag.");
+            _faults.Add("FetchManifestAsync gave another document by the digest than by the tag.");
 
         string untagged = reference.ToString()[..^(reference.Tag is { } tag ? tag.Length + 1 : 0)];
-        await MustThrowAsync($"a tag that does not exist ({NoTag})", async () => await fetcher.FetchManifestAsync(ImageReference.Parse($"{untagged}:{NoTag}"), new FetchContext(), cancellationToken));
-        await MustThrowAsync(
-            "a digest that does not exist", async () => await fetcher.FetchManifestAsync(reference.WithDigest(Digest.Compute("no document"u8)), new FetchContext(), cancellationToken));
+        await MustThrowAsync($"a tag that does not exist ({NoTag})", ImageReference.Parse($"{untagged}:{NoTag}"));
+        await MustThrowAsync("a digest that does not exist", reference.WithDigest(Digest.Compute("no document"u8)));
 
-        async Task MustThrowAsync(string what, Func<Task> fetch)
+        async Task MustThrowAsync(string what, ImageReference missing)
         {
             try
             {
-                await fetch();
-                faults.Add($"FetchManifestAsync did not throw for {what}.");
+                await _fetcher.FetchManifestAsync(missing, new FetchContext(), _cancellationToken);
+                _faults.Add($"FetchManifestAsync did not throw for {what}.");
             }
             catch (ImageNotFoundException)
             {
             }
             catch (Exception ex) when (ex is not OperationCanceledException)
             {
-                faults.Add($"FetchManifestAsync threw {ex.GetType().Name} for {what}, not ImageNotFoundException: {ex.Message}");
+                _faults.Add($"FetchManifestAsync threw {ex.GetType().Name} for {what}, not ImageNotFoundException: {ex.Message}");
             }
         }
     }
 
-    private static void CheckSource(IImageFetcher fetcher, ImageReference reference, Digest digest, List<string> faults)
+    private void CheckSource(ImageReference reference, Digest digest)
     {
         try
         {
-            if (fetcher.SourceOf(reference) != fetcher.SourceOf(reference))
-                faults.Add("SourceOf gave two names for one reference.");
-            _ = fetcher.SourceOf(reference.WithDigest(digest));
-            _ = fetcher.IsStable(reference) | fetcher.IsStable(reference.WithDigest(digest));
+            if (_fetcher.SourceOf(reference) != _fetcher.SourceOf(reference))
+                _faults.Add("SourceOf gave two names for one reference.");
+            _ = _fetcher.SourceOf(reference.WithDigest(digest));
+            _ = _fetcher.IsStable(reference) | _fetcher.IsStable(reference.WithDigest(digest));
         }
         catch (Exception ex)
         {
-            faults.Add($"SourceOf or IsStable threw {ex.GetType().Name}: {ex.Message}");
+            _faults.Add($"SourceOf or IsStable threw {ex.GetType().Name}: {ex.Message}");
         }
     }
 
     /// <summary>The configuration and the layers of the image, or of the first one of an index.</summary>
-    private static async Task CheckContentAsync(IImageFetcher fetcher, ImageReference reference, FetchedManifest fetched, List<string> faults, CancellationToken cancellationToken)
+    private async Task CheckContentAsync(ImageReference reference, FetchedManifest fetched)
     {
         if (fetched.MediaType is MediaTypes.OciIndex or MediaTypes.DockerManifestList || !fetched.Content.Span.IndexOf("\"manifests\""u8).Equals(-1))
         {
             Descriptor child = OciJson.ParseIndex(fetched.Content.Span).Manifests[0];
-            if (await FetchAsync(fetcher, reference.WithDigest(child.Digest), new FetchContext(), faults, cancellationToken) is not { } manifest)
+            if (await FetchAsync(reference.WithDigest(child.Digest), new FetchContext()) is not { } manifest)
                 return;
             if (manifest.Content.Length != child.Size || Digest.Compute(manifest.Content.Span) != child.Digest)
-                faults.Add($"FetchManifestAsync gave another document for {child.Digest}, which the index names.");
-            await CheckContentAsync(fetcher, reference, manifest, faults, cancellationToken);
+                _faults.Add($"FetchManifestAsync gave another document for {child.Digest}, which the index names.");
+            await CheckContentAsync(reference, manifest);
             return;
         }
 
         ImageManifest image = OciJson.ParseManifest(fetched.Content.Span);
         foreach (Descriptor blob in image.Layers.Prepend(image.Config).DistinctBy(b => b.Digest))
-            await CheckBlobAsync(fetcher, reference, blob, faults, cancellationToken);
+            await CheckBlobAsync(reference, blob);
     }
 
-    private static async Task CheckBlobAsync(IImageFetcher fetcher, ImageReference reference, Descriptor blob, List<string> faults, CancellationToken cancellationToken)
+    private async Task CheckBlobAsync(ImageReference reference, Descriptor blob)
     {
         // At once, as runs do that share a layer.
         byte[]?[] whole = await Task.WhenAll(Enumerable.Range(0, 2).Select(_ => ReadAsync(0)));
         if (whole is not [{ } content, { } second])
             return;
         if (content.Length != blob.Size)
-            faults.Add($"OpenBlobAsync gave {content.Length} bytes of blob {blob.Digest}, which has {blob.Size}.");
+            _faults.Add($"OpenBlobAsync gave {content.Length} bytes of blob {blob.Digest}, which has {blob.Size}.");
         else if (blob.Digest.Algorithm == "sha256" && Digest.Compute(content) != blob.Digest)
-            faults.Add($"OpenBlobAsync gave other bytes than those of blob {blob.Digest}: their digest is {Digest.Compute(content)}.");
+            _faults.Add($"OpenBlobAsync gave other bytes than those of blob {blob.Digest}: their digest is {Digest.Compute(content)}.");
         if (!content.AsSpan().SequenceEqual(second))
-            faults.Add($"OpenBlobAsync gave blob {blob.Digest} differently to two readers at once.");
+            _faults.Add($"OpenBlobAsync gave blob {blob.Digest} differently to two readers at once.");
         foreach (long offset in new[] { 1, blob.Size / 2, blob.Size }.Where(o => o > 0 && o <= content.Length).Distinct())
         {
             if (await ReadAsync(offset) is { } rest && !rest.AsSpan().SequenceEqual(content.AsSpan((int)offset)))
-                faults.Add($"OpenBlobAsync did not begin blob {blob.Digest} at offset {offset}. (What cannot begin there throws NotSupportedException.)");
+                _faults.Add($"OpenBlobAsync did not begin blob {blob.Digest} at offset {offset}. (What cannot begin there throws NotSupportedException.)");
         }
 
         async Task<byte[]?> ReadAsync(long offset)
         {
             try
             {
-                await using Stream stream = await fetcher.OpenBlobAsync(reference, blob, offset, new FetchContext(), cancellationToken);
+                await using Stream stream = await _fetcher.OpenBlobAsync(reference, blob, offset, new FetchContext(), _cancellationToken);
                 using var bytes = new MemoryStream();
                 byte[] buffer = ArrayPool<byte>.Shared.Rent(1 << 16);
-                while (bytes.Length <= blob.Size && await stream.ReadAsync(buffer, cancellationToken) is > 0 and int count)
+                while (bytes.Length <= blob.Size && await stream.ReadAsync(buffer, _cancellationToken) is > 0 and int count)
                     bytes.Write(buffer, 0, count);
                 ArrayPool<byte>.Shared.Return(buffer);
                 return bytes.ToArray();
@@ -156,24 +168,24 @@ public static class FetcherConformance
             }
             catch (Exception ex) when (ex is not OperationCanceledException)
             {
-                faults.Add($"OpenBlobAsync, or reading, threw {ex.GetType().Name} for blob {blob.Digest} from offset {offset}: {ex.Message}");
+                _faults.Add($"OpenBlobAsync, or reading, threw {ex.GetType().Name} for blob {blob.Digest} from offset {offset}: {ex.Message}");
                 return null;
             }
         }
     }
 
-    private static async Task<FetchedManifest?> FetchAsync(IImageFetcher fetcher, ImageReference reference, FetchContext context, List<string> faults, CancellationToken cancellationToken)
+    private async Task<FetchedManifest?> FetchAsync(ImageReference reference, FetchContext context)
     {
         try
         {
-            FetchedManifest? fetched = await fetcher.FetchManifestAsync(reference, context, cancellationToken);
+            FetchedManifest? fetched = await _fetcher.FetchManifestAsync(reference, context, _cancellationToken);
             if (fetched is null)
-                faults.Add($"FetchManifestAsync returned null for '{reference}'.");
+                _faults.Add($"FetchManifestAsync returned null for '{reference}'.");
             return fetched;
         }
         catch (Exception ex) when (ex is not OperationCanceledException)
         {
-            faults.Add($"FetchManifestAsync threw {ex.GetType().Name} for '{reference}': {ex.Message}");
+            _faults.Add($"FetchManifestAsync threw {ex.GetType().Name} for '{reference}': {ex.Message}");
             return null;
         }
     }

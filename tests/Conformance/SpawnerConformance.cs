@@ -27,6 +27,8 @@ public sealed class SpawnerConformance
 {
     private const string Canary = "XFN_CONFORMANCE";
 
+    private static readonly char[] Blanks = [' ', '\t'];
+
     /// <summary>Says what it finds around it, in lines of a name and a value; then waits for a line, and says what its
     /// ids are; then waits for the end of stdin.</summary>
     private const string Script = """
@@ -67,7 +69,8 @@ public sealed class SpawnerConformance
     /// <param name="patience">How long any one thing may take. Null, the default, for 20 seconds.</param>
     /// <param name="cancellationToken">Ends the trial.</param>
     /// <returns>Each promise that was not kept, as a sentence. Empty when all were.</returns>
-    public static async Task<IReadOnlyList<string>> FindFaultsAsync(INamespaceSpawner spawner, IdMapping mapping, TimeSpan? patience = null, CancellationToken cancellationToken = default)
+    public static async Task<IReadOnlyList<string>> FindFaultsAsync(
+        INamespaceSpawner spawner, IdMapping mapping, TimeSpan? patience = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(spawner);
         ArgumentNullException.ThrowIfNull(mapping);
@@ -148,7 +151,7 @@ public sealed class SpawnerConformance
             _faults.Add("DisposeAsync did not wait for the program's end.");
         if (said is not null)
         {
-            // Before its ids are mapped a program may be killed by way of what waits for it, so the kernel may need a moment.
+            // Before its ids are mapped a program may be killed by way of its parent, so the kernel may need a moment.
             int processId = int.Parse(said["pid"][0], CultureInfo.InvariantCulture);
             for (long begun = Stopwatch.GetTimestamp(); IsAlive(processId); await Task.Delay(1, _cancellationToken))
             {
@@ -181,14 +184,14 @@ public sealed class SpawnerConformance
                 _faults.Add($"The program is not in the caller's {name} namespace.");
         }
 
-        string all = ((1UL << (int.Parse(File.ReadAllText("/proc/sys/kernel/cap_last_cap"), CultureInfo.InvariantCulture) + 1)) - 1).ToString("x16", CultureInfo.InvariantCulture);
-        Expect(said, "CapEff:", [all], "all capabilities");
+        int lastCapability = int.Parse(File.ReadAllText("/proc/sys/kernel/cap_last_cap"), CultureInfo.InvariantCulture);
+        Expect(said, "CapEff:", [$"{(1UL << (lastCapability + 1)) - 1:x16}"], "all capabilities");
         Expect(said, "SigBlk:", [new string('0', 16)], "no signal blocked");
         Expect(said, "SigIgn:", [new string('0', 16)], "no signal ignored");
         string[] descriptors = [.. said["descriptor"].Except(said.GetValueOrDefault("closed", [])).Except(Inheritable())];
         if (!descriptors.Order().SequenceEqual(["0", "1", "2", $"{NamespaceRequest.ExecutableDescriptor}"]))
             _faults.Add($"The program has the descriptors {string.Join(", ", descriptors)}, expected 0, 1, 2 and {NamespaceRequest.ExecutableDescriptor}.");
-        foreach ((string name, string what) in new[] { ("executable", "The program"), ("inherited", $"Descriptor {NamespaceRequest.ExecutableDescriptor} of the program") })
+        foreach ((string name, string what) in new[] { ("executable", "The program"), ("inherited", "Descriptor 3 of the program") })
         {
             if (!said[name][0].StartsWith(Path.Combine(request.WorkingDirectory, "program"), StringComparison.Ordinal))
                 _faults.Add($"{what} is '{said[name][0]}', and not the open file of the request.");
@@ -202,7 +205,7 @@ public sealed class SpawnerConformance
 
     private void Expect(Dictionary<string, List<string>> said, string name, IEnumerable<string> expected, string what)
     {
-        string[] found = [.. said.GetValueOrDefault(name, []).Select(text => string.Join(' ', text.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries)))];
+        string[] found = [.. said.GetValueOrDefault(name, []).Select(text => string.Join(' ', text.Split(Blanks, StringSplitOptions.RemoveEmptyEntries)))];
         if (!found.SequenceEqual(expected))
             _faults.Add($"The program does not have {what}: expected '{string.Join("; ", expected)}', found '{string.Join("; ", found)}'.");
     }
@@ -232,7 +235,7 @@ public sealed class SpawnerConformance
                 continue;
             }
 
-            string[] parts = Encoding.UTF8.GetString([.. line]).Split((char[])[' ', '\t'], 2);
+            string[] parts = Encoding.UTF8.GetString([.. line]).Split(Blanks, 2);
             line.Clear();
             if (!said.TryGetValue(parts[0], out List<string>? values))
                 said[parts[0]] = values = [];
@@ -254,12 +257,16 @@ public sealed class SpawnerConformance
         }
     }
 
-    /// <summary>The descriptors beyond 3 that this process itself was left by its parent, and leaves to whatever it starts: .NET opens none of the kind.</summary>
+    /// <summary>The descriptors beyond 3 that this process inherited, and that every program it starts inherits: .NET opens
+    /// none of the kind.</summary>
     private static IEnumerable<string> Inheritable()
     {
         const int closeOnExec = 0x80000;
-        return Directory.GetFiles("/proc/self/fdinfo").Where(info => int.Parse(Path.GetFileName(info), CultureInfo.InvariantCulture) > NamespaceRequest.ExecutableDescriptor
-            && FlagsOf(info) is { } flags && (flags & closeOnExec) == 0).Select(info => Path.GetFileName(info));
+        return from info in Directory.GetFiles("/proc/self/fdinfo")
+               let number = Path.GetFileName(info)
+               where int.Parse(number, CultureInfo.InvariantCulture) > NamespaceRequest.ExecutableDescriptor
+               where FlagsOf(info) is { } flags && (flags & closeOnExec) == 0
+               select number;
 
         static int? FlagsOf(string info)
         {
@@ -277,8 +284,11 @@ public sealed class SpawnerConformance
 
     private static string OwnNamespace(string name) => new FileInfo($"/proc/self/ns/{name}").LinkTarget!;
 
-    private static int[] ChildrenOf(string processId) =>
-        [.. File.ReadAllText($"/proc/{processId}/task/{processId}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
+    private static int[] ChildrenOf(string processId)
+    {
+        string ids = File.ReadAllText($"/proc/{processId}/task/{processId}/children");
+        return [.. ids.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
+    }
 
     private static bool IsAlive(int processId)
     {

@@ -4,7 +4,8 @@ using Xfn.Core.Runs;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Our own spawner and fetchers keep the contracts that extenders must keep, and what tries them finds those that do not.</summary>
+/// <summary>Our own spawner and fetchers keep the contracts that extenders must keep, and the trials find those that do
+/// not.</summary>
 internal sealed class ConformanceTests : RunnerFixture
 {
     // For what must come to nothing.
@@ -19,7 +20,8 @@ internal sealed class ConformanceTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_spawner_that_hands_on_what_is_the_callers_is_found_out(CancellationToken token) => Assert.That(
         await SpawnerConformance.FindFaultsAsync(new PlainSpawner(), Mapping, cancellationToken: token),
-        Has.Some.Contains("XFN_CONFORMANCE=of the caller").And.Some.StartsWith("The program is '/").And.Some.StartsWith("Descriptor 3 of the program is '").And.Some.Contains("no signal ignored")
+        Has.Some.Contains("XFN_CONFORMANCE=of the caller").And.Some.StartsWith("The program is '/").And.Some.StartsWith("Descriptor 3 of the program is '")
+            .And.Some.Contains("no signal ignored")
             .And.Some.Contains("all capabilities").And.Some.Contains("the user ids of the mapping"));
 
     [TestCase("arguments", "The program does not have the arguments: expected 'zero one', found 'zero two'.")]
@@ -73,7 +75,8 @@ internal sealed class ConformanceTests : RunnerFixture
     private static InMemoryImageFetcher InMemory()
     {
         var images = new InMemoryImageFetcher();
-        images.AddImage("registry.example.org/fn:v1", new ImageExecutionConfig { Entrypoint = ["/fn"] }, InMemoryImageFetcher.Layer(new LayerFile("fn") { Content = "#!/bin/sh\n"u8.ToArray() }));
+        ReadOnlyMemory<byte> layer = InMemoryImageFetcher.Layer(new LayerFile("fn") { Content = "#!/bin/sh\n"u8.ToArray() });
+        images.AddImage("registry.example.org/fn:v1", new ImageExecutionConfig { Entrypoint = ["/fn"] }, layer);
         return images;
     }
 
