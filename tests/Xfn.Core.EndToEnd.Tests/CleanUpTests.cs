@@ -13,7 +13,7 @@ internal sealed class CleanUpTests : RunnerFixture
     {
         TestRunner runner = NewRunner();
         string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("more", "more")));
-        for (int i = 0; i < 30; i++)
+        for (int i = 0; i < Effort.Rounds(30); i++)
         {
             await EchoAsync(runner, image, token);
             PruneReport report = await runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);

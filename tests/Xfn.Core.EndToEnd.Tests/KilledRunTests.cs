@@ -1,3 +1,5 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>A run that had to be killed tells as much as one that ended by itself: what it used, and the last it said.</summary>
@@ -35,11 +37,11 @@ internal sealed class KilledRunTests : RunnerFixture
         TestRunner runner = NewRunner(o => o.MaxConcurrency = 4);
         string image = Write(TestImage.Shell("sleep 1000"));
         await runner.PullAsync(image, cancellationToken: token);
-        await Task.WhenAll(Enumerable.Range(0, 120).Select(async i =>
+        await Task.WhenAll(Enumerable.Range(0, Effort.Rounds(120)).Select(async i =>
         {
             // From the start of the run, which may have had to wait for a place.
             using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
-            await using var stdin = new CancelOnRead(source, TimeSpan.FromMilliseconds(i / 3));
+            await using var stdin = new CancelOnRead(source, TimeSpan.FromMilliseconds(i % 40));
             await Assert.CatchAsync<OperationCanceledException>(() => runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = stdin }, source.Token));
         }));
     }

@@ -183,7 +183,7 @@ internal sealed class RunTests : RunnerFixture
     }
 
     [TestCase(140)]
-    [TestCase(256)]
+    [TestCase(256, Category = Ways.InOne)]
     [CancelAfter(120_000)]
     public async Task Images_of_many_layers_run(int layers, CancellationToken token)
     {

@@ -26,6 +26,8 @@ internal sealed class BoundedHost : IAsyncDisposable
         return new BoundedHost(process, manager, bounds);
     }
 
+    public void Terminate() => Signals.Send(_process.Id, Signals.Terminate);
+
     public Task<ToolResult> EndAsync(CancellationToken token) => Tool.EndAsync(_process, token);
 
     public async ValueTask DisposeAsync()
