@@ -34,14 +34,19 @@ internal sealed class CacheFaultTests : RunnerFixture
         var random = new Random(LongMode.Seed);
         int begun = 0;
         int rounds = Effort.Rounds(6);
-
-        // How long a pull takes differs on a busy machine, and one that had not begun or was over shows nothing.
-        for (int round = 0; round < rounds || (begun <= rounds / 10 && round < rounds * 3); round++)
+        for (int round = 0; round < rounds; round++)
         {
             await using (var pruner = new ContainerRunner(o => o.WithCacheDir(Cache)))
                 await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
             using Process process = Pull(reference);
-            await Task.Delay(took * (0.4 + (0.6 * random.NextDouble())), token);
+
+            // The first as soon as it pulls, others some time later, and every third at any moment of the process: how
+            // long it takes until it pulls differs on a busy machine.
+            bool anyMoment = round % 3 == 2;
+            while (!anyMoment && !process.HasExited && !IsPulling())
+                await Task.Delay(1, token);
+            if (round > 0)
+                await Task.Delay(took * random.NextDouble() * (anyMoment ? 1 : 0.5), token);
             process.Kill();
             await Tool.EndAsync(process, token);
 
@@ -56,7 +61,7 @@ internal sealed class CacheFaultTests : RunnerFixture
                 await runner.PruneAsync(new PruneOptions(), token);
         }
 
-        Assert.That(begun, Is.GreaterThan(rounds / 10), "hardly one was killed while it pulled");
+        Assert.That(begun, Is.Positive, "none was killed while it pulled");
     }
 
     [Test, CancelAfter(120_000)]
@@ -208,6 +213,20 @@ internal sealed class CacheFaultTests : RunnerFixture
         await next.DisposeAsync();
         string[] left = Directory.GetFiles(Cache, "*.tmp", SearchOption.AllDirectories);
         Assert.That(left.Select(f => f.Split('.')[^3]), Is.EqualTo(Enumerable.Repeat(living, files.Length)));
+    }
+
+    /// <summary>Whether some layer is being unpacked.</summary>
+    private bool IsPulling()
+    {
+        try
+        {
+            return Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(session => Directory.GetDirectories(session).Length > 0);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // It was cleared in this moment.
+            return false;
+        }
     }
 
     private Process Pull(string image) => Tool.Start(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image]);

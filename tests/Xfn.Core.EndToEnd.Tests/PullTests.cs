@@ -29,7 +29,7 @@ internal sealed class PullTests : RunnerFixture
             Assert.That(layer.Count(r => r.Phase == PullPhase.Done), Is.EqualTo(1));
         }
 
-        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }));
+        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }).UsingPropertiesComparer());
         RunFunctionResponse response = await runner.RunFunctionAsync(
             new RunFunctionRequest { Image = image, Input = "in"u8.ToArray(), ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } }, token);
         Assert.That((Text(response.Output), response.Statistics.ImageDigest), Is.EqualTo(("in", pulled.Digest)));
