@@ -10,6 +10,8 @@ passed=0 failed=0 skipped=0
 lanes=${XFN_TEST_LANES:-2}
 # The programs that run: process id, then name and beginning.
 declare -A running=() begun=()
+# Who stops the script stops them.
+trap '[ ${#running[@]} -eq 0 ] || kill "${!running[@]}" 2>/dev/null; exit 130' INT TERM
 
 # What every test program and all that it starts has in its environment, and this script has not: so what a program
 # leaves behind is found.
