@@ -11,7 +11,7 @@ try
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
     const int executable = 3;
     _ = Libc.close(executable);
-    Identity.NameProcess("xfn-spark\0"u8);
+    SparkNamespace.NameProcess("xfn-spark\0"u8);
 
     // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
     Libc.signal(Libc.SIGCHLD, 0);

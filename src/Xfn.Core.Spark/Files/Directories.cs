@@ -44,4 +44,11 @@ internal static class Directories
             throw SparkException.FromErrno("cannot look at the root directory");
         SetModeAndOwner(to, status.Permissions, status.Uid, status.Gid);
     }
+
+    /// <summary>Whether a directory of a layer hides what lies below it.</summary>
+    public static bool IsOpaque(int fd)
+    {
+        Span<byte> value = stackalloc byte[1];
+        return Libc.fgetxattr(fd, "user.overlay.opaque"u8, value, 1) == 1 && value[0] == 'y';
+    }
 }

@@ -35,7 +35,7 @@ internal sealed class LayerFlattener
         if (bottomFd >= 0)
             flattener.Add(bottomFd);
         int first = layerFds.Count - 1;
-        while (first > 0 && !IsOpaque(layerFds[first]))
+        while (first > 0 && !Directories.IsOpaque(layerFds[first]))
             first--;
         foreach (int layer in layerFds.Skip(first))
             flattener.Add(layer);
@@ -127,16 +127,9 @@ internal sealed class LayerFlattener
             throw SparkException.FromErrno($"cannot link '{ByteText.Show(first)}'");
     }
 
-    /// <summary>Whether a directory of a layer hides what lies below it.</summary>
-    public static bool IsOpaque(int fd)
-    {
-        Span<byte> value = stackalloc byte[1];
-        return Libc.fgetxattr(fd, "user.overlay.opaque"u8, value, 1) == 1 && value[0] == 'y';
-    }
-
     private static bool IsOpaque(int parent, ReadOnlySpan<byte> name)
     {
         using Descriptor fd = Libc.OpenDirectory(parent, name);
-        return fd >= 0 ? IsOpaque(fd) : throw SparkException.FromErrno($"cannot open directory '{ByteText.ShowName(name)}' of a layer");
+        return fd >= 0 ? Directories.IsOpaque(fd) : throw SparkException.FromErrno($"cannot open directory '{ByteText.ShowName(name)}' of a layer");
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 
 namespace Xfn.Core.Spark.Layers;
 
@@ -102,7 +103,7 @@ internal sealed class MergedLookup(IReadOnlyList<int> layerFds)
             if (fd < 0 && Libc.Errno is (Libc.ENOTDIR or Libc.ELOOP))
                 break; // Something else stands there: a whiteout, a file, a link.
             directories.Add(fd >= 0 ? fd : throw SparkException.FromErrno("cannot open a directory of a layer"));
-            if (LayerFlattener.IsOpaque(fd))
+            if (Directories.IsOpaque(fd))
                 break;
         }
 

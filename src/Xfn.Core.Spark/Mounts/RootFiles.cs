@@ -29,7 +29,7 @@ internal static class RootFiles
 
             // Opened by way of its descriptor, so it is the file that was found.
             byte[] image = files[i].FollowsImage ? ImageDirectory.Read(Libc.open(targetPath, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC)) : [];
-            Write(source, image, files[i].Content.Span);
+            ScratchTmpfs.WriteFile(source, image, files[i].Content.Span);
             if (Libc.mount(source, targetPath, null, Libc.MS_BIND, null) != 0)
                 throw SparkException.FromErrno($"cannot mount '{files[i].Path}' in the root");
             if (writable)
@@ -41,20 +41,6 @@ internal static class RootFiles
             if (Libc.mount("xfn", $"/proc/self/fd/{(int)mounted}", null, flags, null) != 0)
                 throw SparkException.FromErrno($"cannot make '{files[i].Path}' read-only");
         }
-    }
-
-    /// <summary>Writes a file: what the image has in its place, and what is to come behind it.</summary>
-    public static void Write(string path, ReadOnlySpan<byte> image, ReadOnlySpan<byte> content)
-    {
-        int fd = Libc.open(path, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
-        if (fd < 0)
-            throw SparkException.FromErrno($"cannot make '{path}'");
-        using var file = new Microsoft.Win32.SafeHandles.SafeFileHandle(fd, ownsHandle: true);
-        long offset = image.Length;
-        RandomAccess.Write(file, image, 0);
-        if (offset > 0 && image[^1] != '\n')
-            RandomAccess.Write(file, "\n"u8, offset++);
-        RandomAccess.Write(file, content, offset);
     }
 
     /// <summary>Opens a path of the root.</summary>

@@ -50,4 +50,18 @@ internal sealed class ScratchTmpfs
             throw SparkException.FromErrno($"cannot make directory '{path}'");
         return path;
     }
+
+    /// <summary>Writes a file: what the image has in its place, and what is to come behind it.</summary>
+    public static void WriteFile(string path, ReadOnlySpan<byte> image, ReadOnlySpan<byte> content)
+    {
+        int fd = Libc.open(path, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_CLOEXEC, 0b110_100_100);
+        if (fd < 0)
+            throw SparkException.FromErrno($"cannot make '{path}'");
+        using var file = new Microsoft.Win32.SafeHandles.SafeFileHandle(fd, ownsHandle: true);
+        long offset = image.Length;
+        RandomAccess.Write(file, image, 0);
+        if (offset > 0 && image[^1] != '\n')
+            RandomAccess.Write(file, "\n"u8, offset++);
+        RandomAccess.Write(file, content, offset);
+    }
 }

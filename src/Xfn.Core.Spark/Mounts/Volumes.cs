@@ -18,8 +18,6 @@ internal static class Volumes
     /// <param name="bytes">How much may be written in all of them together.</param>
     public static void Mount(ScratchTmpfs scratch, string root, IReadOnlyList<string> volumes, long bytes)
     {
-        if (volumes.Count == 0)
-            return;
         string writable = scratch.MountWritable(Name, bytes);
         using Descriptor rootFd = Directories.Open(root);
 

@@ -13,11 +13,11 @@ internal static class ContainerRun
     {
         pipes.CloseRunner();
 
-        Identity.BecomeRoot(run.Root.Layers.StoreDirectory);
-        HostMounts.MakeReadOnly(run.OuterProc);
-        HostMounts.MountProc(run.OuterProc);
+        SparkNamespace.BecomeRoot(run.Root.Layers.StoreDirectory);
+        SparkNamespace.MakeMachineReadOnly(run.OuterProc);
+        SparkNamespace.MountProc(run.OuterProc);
         if (run.Runtime.Length > 0)
-            HostMounts.ShowPureCgroups();
+            SparkNamespace.ShowPureCgroups();
         ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime);
         IReadOnlyList<SparkRootFile> unplaced = run.Root.Files;
         if (run.FlattenedDirectory.Length > 0)
@@ -31,9 +31,11 @@ internal static class ContainerRun
             unplaced = tree.Unplaced;
         }
 
-        RootFiles.Bind(scratch, scratch[Root], unplaced, writable: run.WritableRootBytes > 0);
-        Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
-        NamespaceLimits.Set(run.OuterProc);
+        if (unplaced.Count > 0)
+            RootFiles.Bind(scratch, scratch[Root], unplaced, writable: run.WritableRootBytes > 0);
+        if (run.Volumes.Count > 0)
+            Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
+        SparkNamespace.SetLimits(run.OuterProc);
 
         StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, scratch["gate"]) : null;
         StartedContainer container = run.Container.IsEmpty

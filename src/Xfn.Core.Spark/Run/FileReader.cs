@@ -23,7 +23,7 @@ internal static class FileReader
 
     private static MergedLookup Enter(SparkLayers layers)
     {
-        Identity.BecomeRoot(layers.StoreDirectory);
+        SparkNamespace.BecomeRoot(layers.StoreDirectory);
         return new MergedLookup([.. layers.Directories.Select(layer => Directories.Open(layer))]);
     }
 

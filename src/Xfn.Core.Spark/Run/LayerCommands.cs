@@ -19,7 +19,7 @@ internal static class LayerCommands
     {
         int here = Directories.Open(".");
         bool hasLower = request.Lower.Directories.Count > 0;
-        Identity.BecomeRoot(hasLower ? request.Lower.StoreDirectory : null);
+        SparkNamespace.BecomeRoot(hasLower ? request.Lower.StoreDirectory : null);
         int files = Directories.Make(here, Files);
         int lower = hasLower ? OpenBelow(here, request.Lower) : -1;
         try
@@ -37,9 +37,9 @@ internal static class LayerCommands
     public static SparkFlattened Flatten(SparkFlatten request)
     {
         int here = Directories.Open(".");
-        Identity.BecomeRoot(request.Root.Layers.StoreDirectory);
+        SparkNamespace.BecomeRoot(request.Root.Layers.StoreDirectory);
         var tree = new MountPointTree(request.Root);
-        HostMounts.MountProc(outerProc: true);
+        SparkNamespace.MountProc(outerProc: true);
         ScratchTmpfs scratch = ScratchTmpfs.Mount();
         int files = Directories.Make(here, Files);
         int bottom = tree.MakeBottom(scratch) is { } path ? Directories.Open(path) : -1;
@@ -52,7 +52,7 @@ internal static class LayerCommands
     /// <summary>Removes a tree.</summary>
     public static SparkRemoved Remove(SparkRemove request)
     {
-        Identity.BecomeRoot();
+        SparkNamespace.BecomeRoot();
         int here = Directories.Open(".");
         return new SparkRemoved(
             TreeRemover.Remove(here, Encoding.UTF8.GetBytes(Below)) + TreeRemover.Remove(here, Encoding.UTF8.GetBytes(request.Name)));
@@ -64,7 +64,7 @@ internal static class LayerCommands
         try
         {
             var tree = new MountPointTree(new SparkRoot { Layers = layers });
-            HostMounts.MountProc(outerProc: true);
+            SparkNamespace.MountProc(outerProc: true);
             return Directories.Open(RootFileSystem.Mount(ScratchTmpfs.Mount(), "rootfs", tree));
         }
         catch (SparkException ex) when (ex.Failure.Kind == SparkFailureKind.NoOverlay)

@@ -26,7 +26,6 @@ internal sealed class ImageProvider(
         XfnTelemetry.CountLookup(leased.FromCache);
         try
         {
-            puller.CheckLimits(reference, leased.Image.Layers);
             if (!leased.Image.HasUserFiles)
             {
                 StoredImage image = await users.CompleteAsync(reference, leased.Image, cancellationToken).ConfigureAwait(false);
@@ -81,7 +80,7 @@ internal sealed class ImageProvider(
         ImageLease? lease = resolved is null ? null : await leases.LeaseAsync(resolved.Manifest, cancellationToken).ConfigureAwait(false);
         try
         {
-            StoredImage? cached = resolved is null ? null : Load(resolved.Manifest);
+            StoredImage? cached = resolved is null ? null : Load(reference, resolved.Manifest);
             if (cached is not null && !resolver.Asks(reference, config))
                 return new LeasedImage(cached, true, lease!, resolved!);
             if (config.PullPolicy == ImagePullPolicy.Never)
@@ -99,7 +98,7 @@ internal sealed class ImageProvider(
             // The manifest is there before any layer is looked for: who prunes looks at the manifests after it took a layer away, and gives it back when one wants it.
             if (!manifest.IsEmpty)
                 store.WriteBlob(current.Manifest, manifest.Span);
-            StoredImage? unchanged = Load(current.Manifest);
+            StoredImage? unchanged = Load(reference, current.Manifest);
             StoredImage image = unchanged ?? await PullAsync(reference, current.Manifest, context, progress, cancellationToken).ConfigureAwait(false);
             if (unchanged is null || current != resolved)
                 references.Write(reference, current);
@@ -126,7 +125,7 @@ internal sealed class ImageProvider(
     }
 
     /// <summary>An image of the cache; null when a part of it is missing.</summary>
-    private StoredImage? Load(Digest manifestDigest)
+    private StoredImage? Load(ImageReference reference, Digest manifestDigest)
     {
         if (_known.TryGetValue(manifestDigest, out StoredImage? known) && IsWhole(known))
             return known;
@@ -141,7 +140,7 @@ internal sealed class ImageProvider(
             if (manifest.Layers.Count != config.RootFs.DiffIds.Count)
                 return null;
             StoredLayer[] stored = [.. manifest.Layers.Select((_, i) => layers.Find(manifest.Layers, config.RootFs.DiffIds, i)).OfType<StoredLayer>()];
-            return stored.Length == manifest.Layers.Count ? Assemble(manifestDigest, config, stored) : null;
+            return stored.Length == manifest.Layers.Count ? Assemble(reference, manifestDigest, config, stored) : null;
         }
         catch (JsonException)
         {
@@ -166,10 +165,10 @@ internal sealed class ImageProvider(
         if (cached is null)
             store.WriteBlob(manifest.Config.Digest, content);
         IReadOnlyList<StoredLayer> stored = await puller.PullAsync(reference, manifest.Layers, config.RootFs.DiffIds, context, progress, cancellationToken).ConfigureAwait(false);
-        return Assemble(manifestDigest, config, stored);
+        return Assemble(reference, manifestDigest, config, stored);
     }
 
-    private StoredImage Assemble(Digest manifestDigest, ImageConfig config, IReadOnlyList<StoredLayer> baseFirst)
+    private StoredImage Assemble(ImageReference reference, Digest manifestDigest, ImageConfig config, IReadOnlyList<StoredLayer> baseFirst)
     {
         var image = new StoredImage
         {
@@ -178,6 +177,7 @@ internal sealed class ImageProvider(
             Layers = [.. StoredLayer.VisibleLayers(baseFirst)],
             HasUserFiles = !bundles.NeedsUserFiles(config),
         };
+        puller.CheckLimits(reference, image.Layers);
         if (_known.Count >= MostKnown)
             _known.Clear();
         return _known.GetOrAdd(manifestDigest, image);

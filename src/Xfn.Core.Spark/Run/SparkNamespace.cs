@@ -1,0 +1,117 @@
+using Xfn.Core.Interop;
+using Xfn.Core.Spark.Channel;
+
+namespace Xfn.Core.Spark.Run;
+
+/// <summary>This spark in its namespaces: what it is called, what it is, and what is held back from a function in them.</summary>
+internal static unsafe class SparkNamespace
+{
+    /// <param name="name">What this process is called in listings, ended by a zero.</param>
+    public static void NameProcess(ReadOnlySpan<byte> name)
+    {
+        const int setName = 15;
+        fixed (byte* bytes = name)
+            _ = Libc.prctl(setName, (nint)bytes);
+    }
+
+    /// <summary>Turns this process, whose ids the namespace did not know when it started, into the namespace's root.</summary>
+    /// <param name="directory">The working directory to take before, since the directories above may be the caller's
+    /// alone; null for that which it has.</param>
+    public static void BecomeRoot(string? directory = null)
+    {
+        if (directory is not null && Libc.chdir(directory) != 0)
+            throw SparkException.FromErrno($"cannot enter '{directory}'");
+
+        // Where one id is mapped the kernel denies setgroups; the caller's groups then stay, and mean nothing inside.
+        if (Libc.setgroups(0, null) != 0 && Libc.Errno != Libc.EPERM)
+            throw SparkException.FromErrno("cannot drop supplementary groups");
+        if (Libc.setresgid(0, 0, 0) != 0)
+            throw SparkException.FromErrno("cannot become group 0 of the user namespace");
+        if (Libc.setresuid(0, 0, 0) != 0)
+            throw SparkException.FromErrno("cannot become user 0 of the user namespace");
+        _ = Libc.umask(0);
+    }
+
+    /// <summary>Makes the machine's file systems read-only, for this namespace and those made of it. Nothing of the machine is written to
+    /// in a run. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this
+    /// executable as its own, and could else open it to write where its file is the caller's.</summary>
+    /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
+    public static void MakeMachineReadOnly(bool outerProc)
+    {
+        var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
+
+        // Before Linux 5.12 there is no such call; there the kernel lets nobody write to what is being executed, as it
+        // does again since 6.13.
+        if (Change("/", recursive: true, &attributes) != 0 && Libc.Errno != Libc.ENOSYS)
+            throw SparkException.FromErrno("cannot make the machine's file systems read-only for the function");
+        if (!outerProc)
+            return;
+        attributes = new Libc.MountAttributes { Clear = (ulong)Libc.MOUNT_ATTR_RDONLY };
+
+        // One that was read-only before stays so.
+        _ = Change("/proc", recursive: false, &attributes);
+    }
+
+    /// <summary>Mounts a fresh /proc. The machine's names processes by ids of another PID namespace, and shows them all.</summary>
+    /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
+    public static void MountProc(bool outerProc)
+    {
+        if (Libc.mount("proc", "/proc", "proc", Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC, null) != 0 && !outerProc)
+            throw SparkException.FromErrno("cannot mount a fresh /proc", Libc.Errno, SparkFailureKind.Proc);
+    }
+
+    /// <summary>Binds cgroup version 2 over /sys/fs/cgroup where versions 1 and 2 are mixed, and the second is below the
+    /// first: crun runs on a pure hierarchy only.</summary>
+    public static void ShowPureCgroups()
+    {
+        const string Cgroups = "/sys/fs/cgroup", Unified = "/sys/fs/cgroup/unified";
+        if (Libc.FileSystemType(Cgroups) != Libc.CGROUP2_SUPER_MAGIC && Libc.FileSystemType(Unified) == Libc.CGROUP2_SUPER_MAGIC
+            && Libc.mount(Unified, Cgroups, null, Libc.MS_BIND, null) != 0)
+        {
+            throw SparkException.FromErrno($"cannot bind {Unified} over {Cgroups}");
+        }
+    }
+
+    /// <summary>Limits what a function may take of that of which the kernel grants each user a number: limits of the
+    /// run's own user namespace, in <c>/proc/sys/user</c>.</summary>
+    /// <remarks>What is taken inside counts for the user who made the namespace too, which is the runner's: without limits
+    /// here one function takes all that this user has.</remarks>
+    public static void SetLimits(bool outerProc)
+    {
+        // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
+        Limit("user_namespaces", "0"u8, outerProc);
+        Limit("time_namespaces", "0"u8, outerProc);
+
+        // The run's own, where one id is mapped this spark's, and some to spare for a runtime. Nobody inside has the capability to make another; this holds whatever the filter is.
+        Limit("cgroup_namespaces", "4"u8, outerProc);
+        Limit("ipc_namespaces", "4"u8, outerProc);
+        Limit("mnt_namespaces", "4"u8, outerProc);
+        Limit("net_namespaces", "4"u8, outerProc);
+        Limit("pid_namespaces", "4"u8, outerProc);
+        Limit("uts_namespaces", "4"u8, outerProc);
+
+        // A user has 128 on most machines, and programs use one or two.
+        Limit("inotify_instances", "16"u8, outerProc);
+        Limit("inotify_watches", "8192"u8, outerProc);
+        Limit("fanotify_groups", "16"u8, outerProc);
+        Limit("fanotify_marks", "8192"u8, outerProc);
+    }
+
+    private static nint Change(string path, bool recursive, Libc.MountAttributes* attributes)
+    {
+        fixed (byte* name = System.Text.Encoding.UTF8.GetBytes(path + '\0'))
+            return Libc.syscall(Libc.SYS_mount_setattr, Libc.AT_FDCWD, (nint)name, recursive ? Libc.AT_RECURSIVE : 0, (nint)attributes, sizeof(Libc.MountAttributes));
+    }
+
+    private static void Limit(string name, ReadOnlySpan<byte> most, bool outerProc)
+    {
+        using Descriptor file = Libc.open($"/proc/sys/user/max_{name}", Libc.O_WRONLY | Libc.O_CLOEXEC);
+        fixed (byte* value = most)
+        {
+            // An older kernel does not count some of them. A container engine has the outer /proc/sys read-only, for good; the seccomp profile remains there.
+            bool done = file < 0 ? Libc.Errno == Libc.ENOENT : Libc.write(file, value, (nuint)most.Length) == most.Length;
+            if (!done && !outerProc)
+                throw SparkException.FromErrno($"cannot limit the {name.Replace('_', ' ')} that a function may have");
+        }
+    }
+}
