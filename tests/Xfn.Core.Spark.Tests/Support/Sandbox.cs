@@ -1,5 +1,4 @@
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Interop;
 using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Layers;

@@ -3,7 +3,6 @@ using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xfn.Core.Cache;
 using Xfn.Core.Layers;
-using Xfn.Core.Namespaces;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Tests.Layers;
