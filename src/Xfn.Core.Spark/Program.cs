@@ -4,8 +4,8 @@ using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Run;
 
-// PID 1 of a user, mount and PID namespace that the runner made. `xfn-spark run` makes a function's pipes and runs one container;
-// `xfn-spark prepare` does so up to the function's execution, and waits for its release; `xfn-spark work` does one piece of work on the store. See SparkMessages.cs for what is said.
+// PID 1 of a user, mount and PID namespace. `xfn-spark run` makes a function's pipes and runs one container; `prepare`
+// waits for a release before it executes the function; `work` does one job on the store. See SparkMessages.cs.
 try
 {
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
@@ -13,7 +13,7 @@ try
     _ = Libc.close(executable);
     SparkNamespace.NameProcess("xfn-spark\0"u8);
 
-    // The runner may ignore SIGCHLD, and that is inherited: children would then be reaped by nobody, and never waited for.
+    // The runner may ignore SIGCHLD, and that is inherited: no child could then be waited for.
     Libc.signal(Libc.SIGCHLD, 0);
     FunctionPipes? pipes = args is ["run" or "prepare"] ? new FunctionPipes(args[0] == "prepare") : null;
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);

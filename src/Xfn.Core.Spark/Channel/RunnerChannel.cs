@@ -2,7 +2,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Channel;
 
-/// <summary>The messages from and to the runner, over stdin and stdout. Reads exactly a message at a time: what follows one may be a layer.</summary>
+/// <summary>Messages from and to the runner (stdin, stdout). Reads no byte behind one: a layer may follow.</summary>
 internal static unsafe class RunnerChannel
 {
     public const int InputFd = 0;

@@ -15,7 +15,7 @@ internal sealed class SparkException(SparkFailureKind kind, string message, int 
         _ => SparkFailureKind.Environment,
     };
 
-    /// <summary>A refusal by the system, with its own words behind what was tried: <c>cannot mount overlay: Operation not permitted</c>.</summary>
+    /// <summary>A refusal by the system, in its words: <c>cannot mount overlay: Operation not permitted</c>.</summary>
     public static SparkException FromErrno(string tried) => FromErrno(tried, Libc.Errno);
 
     /// <inheritdoc cref="FromErrno(string)"/>

@@ -19,18 +19,18 @@ internal sealed unsafe class ChildProcess
             throw SparkException.FromErrno($"cannot watch process {pid}");
     }
 
-    /// <summary>Starts a program with clean signals, an environment of its own, and no descriptors but the standard streams.</summary>
+    /// <summary>Starts a program with clean signals, its own environment, and only the standard streams.</summary>
     public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
     {
         int error = PosixSpawn.Start(path, arguments, environment, "/", stdio, inherited: -1, closeOthers: true, out int pid);
         return error == 0 ? new ChildProcess(pid) : throw SparkException.FromErrno($"cannot execute '{path}'", error, SparkFailureKind.NoRuntime);
     }
 
-    /// <summary>To be called when a container goes on by itself: whatever can be done before its end is done now, for its caller waits for what comes after it.</summary>
+    /// <summary>Does while the container runs what its caller would else wait for after its end.</summary>
     public void Follow()
     {
-        // The kernel takes a process's namespaces apart before it closes the process's pipes: it unmounts, and waits for grace periods of RCU. Those that are held here go
-        // with this process, behind the caller's back. Without any of them that takes longer, and no more.
+        // The kernel takes a process's namespaces apart before it closes its pipes: it unmounts, and waits for RCU
+        // grace periods. Those held here go with this process, behind the caller's back. Without one that takes longer.
         string directory = $"/proc/{VisibleId()}";
         foreach (string name in (ReadOnlySpan<string>)["mnt", "net", "ipc", "uts", "cgroup"])
             _ = Libc.open($"{directory}/ns/{name}", Libc.O_RDONLY | Libc.O_CLOEXEC);
@@ -54,7 +54,7 @@ internal sealed unsafe class ChildProcess
         return new ChildExit(status, used);
     }
 
-    /// <summary>Waits for the child's end, and meanwhile does what the runner says. Ends this process when the runner is gone: nothing of a run may outlive it.</summary>
+    /// <summary>Waits for the child's end, and passes signals on. Ends the whole run when the runner is gone.</summary>
     public void WaitForEnd()
     {
         while (!RunnerChannel.WaitFor(_pidfd, "the container"))
@@ -67,15 +67,15 @@ internal sealed unsafe class ChildProcess
     }
 
     /// <summary>How a container ended.</summary>
-    /// <remarks>It stays a zombie: the kernel takes longer to bury it than all else takes here, and does so when this process ends.</remarks>
+    /// <remarks>It stays a zombie: the kernel takes long to bury it, and does so when this process ends.</remarks>
     public ChildExit ReadExit()
     {
         Libc.RUsage used;
         Libc.ChildInfo info;
         while (Libc.syscall(Processor.SYS_waitid, Libc.P_PIDFD, _pidfd, (nint)(&info), Libc.WEXITED | Libc.WNOWAIT, (nint)(&used)) != 0)
         {
-            // crun that detaches leaves by way of a process of its own, which may still be there and be the container's parent. It is a child of ours, as every orphan here is,
-            // and when it has ended the container is one too, and may be the one that is met here.
+            // When crun detaches, a process of its own may still be the container's parent. It is our child, as every
+            // orphan here is. When it has ended, the container is one too, and may be the one that is met here.
             int status = 0, ended = 0;
             if (Libc.Errno == Libc.ECHILD && (ended = Libc.wait4(-1, &status, 0, &used)) == _pid)
                 return new ChildExit(status, used);
@@ -86,7 +86,7 @@ internal sealed unsafe class ChildProcess
         return new ChildExit(info.HasExited ? info.Status << 8 : info.Status, used);
     }
 
-    /// <summary>Whether a child that is followed has executed a program since it was forked. The kernel keeps that as a flag, which no program can change.</summary>
+    /// <summary>Whether a followed child has executed a program. No program can change the kernel's flag.</summary>
     public bool HasExecuted()
     {
         const int flagsField = 6, forkedNotExecuted = 0x40;
@@ -102,7 +102,7 @@ internal sealed unsafe class ChildProcess
             : throw new SparkException(SparkFailureKind.Environment, "cannot read the container's state: is /proc mounted?");
     }
 
-    /// <summary>What /proc calls it: it may be one that has another number for it, which the descriptor knows.</summary>
+    /// <summary>Its number in /proc, which may be another PID namespace's; the descriptor knows it.</summary>
     private int VisibleId()
     {
         Span<byte> buffer = stackalloc byte[1024];
@@ -121,7 +121,7 @@ internal sealed unsafe class ChildProcess
 
 /// <summary>A container that goes on by itself.</summary>
 /// <param name="Process">Its first process, a child of this spark.</param>
-/// <param name="IsExecuted">Whether it is known to have come as far as executing its program; else it has to be looked for at its end.</param>
+/// <param name="IsExecuted">Whether it is known to have executed its program; else look at its end.</param>
 /// <param name="SetupMicroseconds">The processor time of that process that was not the function's.</param>
 internal readonly record struct StartedContainer(ChildProcess Process, bool IsExecuted, long SetupMicroseconds);
 

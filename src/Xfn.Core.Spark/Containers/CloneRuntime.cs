@@ -6,13 +6,14 @@ using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>Makes a container without any other program: one clone(2) with all namespaces, whose child does what a runtime does and executes the function.</summary>
+/// <summary>Makes a container with no other program: clone(2) with all namespaces; the child does the rest.</summary>
 internal sealed unsafe class CloneRuntime(SparkContainer container)
 {
     private const nuint StackBytes = 256 << 10;
     private const int InstructionBytes = 8;
 
-    // What the runtime specification asks for besides a bundle's mounts (config-linux.md, Default Devices and Default Filesystems; runtime-linux.md, Dev symbolic links).
+    // The runtime specification asks for these besides a bundle's mounts: config-linux.md, Default Devices and
+    // Default Filesystems; runtime-linux.md, Dev symbolic links.
     private static readonly string[] Devices = ["null", "zero", "full", "tty", "random", "urandom"];
 
     private static readonly string[] Links =
@@ -21,7 +22,7 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
     /// <summary>Starts the container's first process.</summary>
     /// <param name="root">The root's path. It is a mount.</param>
     /// <param name="pipes">The function's pipes.</param>
-    /// <param name="gate">What the process waits at before it is the function; null when it is the function at once.</param>
+    /// <param name="gate">Where the process waits before it is the function; null for no wait.</param>
     /// <exception cref="SparkException">The container cannot be made, or its program cannot be executed.</exception>
     public StartedContainer Start(string root, FunctionPipes pipes, StartGate? gate)
     {

@@ -5,9 +5,10 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>A container's first process, from clone(2) on until it is the function.</summary>
-/// <remarks>It is a child that shares this process's memory, on a stack of its own, while the thread that made it stands still (as vfork(2) has it): so it starts in no time, and can
-/// be written in C#. But it is not of the .NET runtime's making: nothing here may allocate, throw, or call what does, and no other thread may need the collector meanwhile; spark has none that does.
-/// It goes step by step, and the first that fails ends it, with <see cref="ContainerPlan.Stage"/> and its company telling why. Its order is crun's.</remarks>
+/// <remarks>The child shares this process's memory, on a stack of its own, while the thread that made it stands still
+/// (as with vfork(2)): so it starts in no time, and can be C#. But the .NET runtime did not make it. Nothing here may
+/// allocate, throw, or call what does, and no other thread may need the collector; spark has none that does. The steps
+/// have crun's order. The first that fails ends it; <see cref="ContainerPlan.Stage"/> and others tell why.</remarks>
 internal static unsafe class ContainerInit
 {
     private const int FirstCapability = 0, LastCapability = 63;
@@ -224,7 +225,7 @@ internal static unsafe class ContainerInit
         int error = Libc.ENOENT;
         for (byte** path = plan->Programs; *path is not null; path++)
         {
-            // Asked with the effective ids, as the kernel will when it executes; a directory may be executable too, and is no program.
+            // By the effective ids, as the kernel does when it executes. A directory can be executable, but not run.
             if (VforkLibc.faccessat(Libc.AT_FDCWD, *path, executable, Libc.AT_EACCESS) != 0)
             {
                 error = VforkLibc.Error == Libc.ENOENT || VforkLibc.Error == Libc.ENOTDIR ? error : VforkLibc.Error;

@@ -2,8 +2,8 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>The mounts of a container, made by its first process: see <see cref="ContainerInit"/> for what may be done here.</summary>
-/// <remarks>Every path is opened inside the root, and mounted on by its descriptor, so whatever links an image has, nothing outside is reached.</remarks>
+/// <summary>A container's mounts. Its first process makes them, by the rules of <see cref="ContainerInit"/>.</summary>
+/// <remarks>Each path is opened inside the root, and mounted on by its descriptor: no link leads out.</remarks>
 internal static unsafe class ContainerMounts
 {
     private const int PathBytes = 32;
@@ -107,7 +107,7 @@ internal static unsafe class ContainerMounts
         return done;
     }
 
-    /// <summary>Binds the machine's devices into /dev, as no device can be made in a user namespace, and makes the links that belong there.</summary>
+    /// <summary>Binds the machine's devices into /dev (a user namespace can make none), and makes its links.</summary>
     private static bool MakeDevices(ContainerPlan* plan, int root)
     {
         byte* source = stackalloc byte[PathBytes];
@@ -138,7 +138,7 @@ internal static unsafe class ContainerMounts
         }
     }
 
-    /// <summary>Covers a directory with an empty one, anything else with /dev/null. What is not there, or not for this namespace to see, needs no cover.</summary>
+    /// <summary>Covers a directory with an empty one, all else with /dev/null. Skips what cannot be seen.</summary>
     /// <param name="plan">The plan.</param>
     /// <param name="root">The root.</param>
     /// <param name="masked">The path.</param>
@@ -198,7 +198,7 @@ internal static unsafe class ContainerMounts
         }
     }
 
-    /// <summary>Opens a path as a program in the root would find it: links are followed, but never out of the root.</summary>
+    /// <summary>Opens a path as a program in the root would: links are followed, but never out of it.</summary>
     private static int Open(int root, byte* path, int flags = 0)
     {
         var how = new Libc.OpenHow { Flags = (ulong)(Libc.O_PATH | Libc.O_CLOEXEC | flags), Resolve = Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_MAGICLINKS };

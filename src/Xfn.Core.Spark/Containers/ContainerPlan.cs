@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>What a container's first process is to do between clone(2) and execve(2), in memory that no collector moves, and how far it has come.</summary>
+/// <summary>The first process's work between clone(2) and execve(2), and its state. No collector moves it.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ContainerPlan
 {
@@ -48,7 +48,8 @@ internal unsafe struct ContainerPlan
     public int Stdout;
     public int Stderr;
 
-    /// <summary>The descriptors of a gate (<see cref="StartGate"/>): the <see cref="GateStub"/>, the pipe that releases it, that by which it tells its state. -1 where there is none.</summary>
+    /// <summary>The descriptors of a gate (<see cref="StartGate"/>): the <see cref="GateStub"/>, the pipe that releases
+    /// it, the pipe by which it tells its state; -1 for none.</summary>
     public int Stub;
     public int Release;
     public int Status;
@@ -95,7 +96,7 @@ internal unsafe struct MountStep
     /// <summary>Whether it is a file that is bound, to a file.</summary>
     public bool IsFile;
 
-    /// <summary>Whether it is made read-only when all mounts have been made: there may be mount points to make in it.</summary>
+    /// <summary>Whether it becomes read-only last: mount points may have to be made in it before.</summary>
     public bool IsReadOnlyInTheEnd;
 }
 
@@ -136,7 +137,7 @@ internal enum ContainerStage
     Execute,
 }
 
-/// <summary>Lays texts and lists out in native memory. Nothing is freed: a spark makes one container and ends.</summary>
+/// <summary>Writes texts and lists to native memory. Nothing is freed: a spark makes one container and ends.</summary>
 internal static unsafe class NativeText
 {
     public static byte* Of(string text) => (byte*)Marshal.StringToCoTaskMemUTF8(text);

@@ -4,7 +4,7 @@ using Xfn.Core.Spark.Channel;
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>A function's pipes, both ends of each.</summary>
-/// <param name="prepare">Whether there is one more, by which the runner says when the function is to be executed.</param>
+/// <param name="prepare">Whether there is one more, by which the runner says when to execute the function.</param>
 internal sealed unsafe class FunctionPipes(bool prepare)
 {
     private readonly Pipe? _release = prepare ? Pipe.Make() : null;
@@ -24,7 +24,7 @@ internal sealed unsafe class FunctionPipes(bool prepare)
     /// <summary>The end that the runner opens for itself; -1 where there is no gate.</summary>
     public int RunnerRelease => _release?.Write ?? -1;
 
-    /// <summary>To be called when the runner has opened its ends: that of stdin has an end only when nobody else holds it.</summary>
+    /// <summary>Call it when the runner has opened its ends: stdin ends only when nobody else holds its end.</summary>
     public void CloseRunner()
     {
         Close(Runner);
@@ -48,7 +48,7 @@ internal sealed unsafe class FunctionPipes(bool prepare)
         {
             int* ends = stackalloc int[2];
 
-            // Everybody may open it who can name it: a function that is not root opens /dev/stdin anew, and the pipe may be another user's.
+            // Open to all who can name it: a function that is not root reopens /dev/stdin, perhaps another user's pipe.
             if (Libc.pipe2(ends, Libc.O_CLOEXEC) != 0 || Libc.fchmod(ends[0], 0b110_110_110) != 0)
                 throw SparkException.FromErrno("cannot make a pipe");
             return new Pipe(ends[0], ends[1]);

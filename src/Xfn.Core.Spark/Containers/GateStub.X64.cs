@@ -1,9 +1,9 @@
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>The program that a gate becomes for as long as it waits: one thread, two pages. The kernel would else stop the .NET runtime's threads and free its memory when the function is
-/// executed, which its caller waits for.</summary>
-/// <remarks>For Linux on x86-64, in machine code, for NativeAOT makes no program without a runtime. Its arguments are a name for itself, the path of what it is to execute, and
-/// the arguments of that; its environment is that of it as well. It speaks by the descriptors of <see cref="StartGate"/>.</remarks>
+/// <summary>The program that a gate is while it waits: one thread, two pages. Else the kernel would stop the .NET
+/// runtime's threads and free its memory when it executes the function, and the caller would wait for that.</summary>
+/// <remarks>For Linux on x86-64, in machine code: NativeAOT makes no program without a runtime. Its arguments are a
+/// name, a path to execute, and arguments; it hands its environment on. It talks to <see cref="StartGate"/>.</remarks>
 internal static class GateStub
 {
     public static ReadOnlySpan<byte> Image =>
@@ -31,7 +31,7 @@ internal static class GateStub
         0x83, 0xfb, 0x06, //                               cmp  ebx, 6
         0x76, 0xe5, //                                     jbe  next
 
-        // Ready, and the processor time used so far: getrusage(RUSAGE_SELF, rsp - 256), seconds times a million and microseconds, of user and system.
+        // Ready, with the processor time so far: getrusage(RUSAGE_SELF, rsp - 256), user and system, in microseconds.
         0x48, 0x8d, 0xb4, 0x24, 0x00, 0xff, 0xff, 0xff, // lea  rsi, [rsp - 256]
         0x31, 0xff, //                                     xor  edi, edi
         0xb8, 0x62, 0x00, 0x00, 0x00, //                   mov  eax, SYS_getrusage

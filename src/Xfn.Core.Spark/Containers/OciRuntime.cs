@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Containers;
 
-/// <summary>An OCI runtime, such as crun: it starts the container and leaves it to this spark, which as PID 1 of its namespace becomes its parent.</summary>
+/// <summary>An OCI runtime, such as crun: it starts the container, whose parent this spark becomes as PID 1.</summary>
 internal static class OciRuntime
 {
     /// <summary>Starts the container's first process, the function.</summary>
@@ -31,7 +31,7 @@ internal static class OciRuntime
             throw new SparkException(SparkFailureKind.Runtime, said.Length > 0 ? said : $"it ended with status {exit.Code}");
         }
 
-        // It has gone by now, so its last process finds out by itself that a function cannot be executed, and says so on what was to be the function's stderr.
+        // It has gone by now. If the function cannot be executed, its last process says so on the function's stderr.
         return new StartedContainer(new ChildProcess(int.Parse(File.ReadAllText(pidFile))), IsExecuted: false, SetupMicroseconds: 0);
     }
 }

@@ -28,8 +28,8 @@ internal struct GateRecord
     public long Value;
 }
 
-/// <summary>The spark's side of a container whose function is to be executed later. Everything else has been done to its first process, which is the <see cref="GateStub"/> and waits for
-/// the runner's word to become the function.</summary>
+/// <summary>The spark's side of a container whose function is executed later. All else is done: its first process is
+/// the <see cref="GateStub"/>, which waits for the runner's word to become the function.</summary>
 internal sealed unsafe class StartGate
 {
     // The descriptors that the stub has; 3 is the stub itself.
@@ -51,7 +51,7 @@ internal sealed unsafe class StartGate
     public int Status { get; }
 
     /// <param name="release">The end of a pipe that says when.</param>
-    /// <param name="stub">A path for the <see cref="GateStub"/>. No descriptor of anonymous memory: a machine may forbid to execute it.</param>
+    /// <param name="stub">A path for the <see cref="GateStub"/>: anonymous memory may be forbidden to execute.</param>
     public static StartGate Make(int release, string stub)
     {
         int* status = stackalloc int[2];
@@ -77,7 +77,7 @@ internal sealed unsafe class StartGate
 
     /// <summary>To be called when the container has ended.</summary>
     /// <returns>The processor time that was not the function's.</returns>
-    /// <exception cref="SparkException">There was no function: it could not be executed, or it was not released.</exception>
+    /// <exception cref="SparkException">The function could not be executed, or was not released.</exception>
     public long Check()
     {
         if (Read().State != GateState.Released)
@@ -87,7 +87,7 @@ internal sealed unsafe class StartGate
             : _setupMicroseconds;
     }
 
-    /// <summary>Out of the way of the numbers that the descriptors are to have, but below 64: a table that has had more stays larger, and the function could tell by its FDSize.</summary>
+    /// <summary>Moves it above the stub's numbers but below 64: the table never shrinks, and FDSize shows it.</summary>
     private static int Move(int descriptor)
     {
         int moved = Libc.fcntl(descriptor, Libc.F_DUPFD_CLOEXEC, 16);

@@ -3,8 +3,8 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Spark.Files;
 
-/// <summary>Opens directories below a root. Every directory that unpacking writes to comes from here, and this is what confines it: the kernel resolves the path
-/// beneath the root and refuses every link on the way, so no name, and no link that an entry planted, leads out.</summary>
+/// <summary>Opens all directories that unpacking writes to, and so confines it: the kernel resolves each path beneath
+/// the root and refuses every link on the way. No name, and no link that an entry planted, leads out.</summary>
 internal static class ConfinedPath
 {
     private const ulong Resolve = Libc.RESOLVE_BENEATH | Libc.RESOLVE_NO_SYMLINKS | Libc.RESOLVE_NO_MAGICLINKS | Libc.RESOLVE_NO_XDEV;

@@ -25,7 +25,7 @@ internal sealed class DirectoryListing
         return read > 0;
     }
 
-    /// <summary>Takes the next of the names that were read, with the NUL behind it; never <c>.</c> or <c>..</c>.</summary>
+    /// <summary>Takes the next name that was read, with a NUL behind it; never <c>.</c> or <c>..</c>.</summary>
     public bool TryTake(out ReadOnlySpan<byte> terminatedName)
     {
         while (_at < _length)

@@ -119,7 +119,7 @@ internal static class ExtendedAttributes
     private const int CapabilityV2Bytes = 20;
     private const int CapabilityV3Bytes = 24;
 
-    /// <summary>The kernel takes version 2 and makes of it version 3 for the namespace's root. A version 3 names a root itself: only the container's own will do.</summary>
+    /// <summary>Takes version 2, which the kernel makes a 3, and a version 3 of the container's own root.</summary>
     private static bool TryMakeCapability(ref ReadOnlySpan<byte> value, Span<byte> buffer)
     {
         const uint revisions = 0xFF000000, v2 = 0x02000000, v3 = 0x03000000;

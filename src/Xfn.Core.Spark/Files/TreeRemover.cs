@@ -5,7 +5,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Deletes trees, however deep, whatever their modes, and never through a link.</summary>
-/// <remarks>One descriptor is open at a time: it goes down by name and up by <c>..</c>, and checks that it came to where it was before.</remarks>
+/// <remarks>One descriptor is open: it goes down by name, up by <c>..</c>, and checks where it came to.</remarks>
 internal sealed class TreeRemover
 {
     private readonly DirectoryListing _listing = new();
@@ -14,7 +14,7 @@ internal sealed class TreeRemover
     private long _bytes;
 
     /// <summary>Deletes a file, or a directory with all that is in it. It is no error when there is none.</summary>
-    /// <returns>How many bytes of the disk that gave back: those of a file that has another name elsewhere are none.</returns>
+    /// <returns>How many bytes of the disk that freed; none for a file that has another name elsewhere.</returns>
     public static long Remove(int directoryFd, ReadOnlySpan<byte> name)
     {
         byte[] terminated = [.. name, 0];
@@ -108,8 +108,7 @@ internal sealed class TreeRemover
         if (fd >= 0 || Libc.Errno != Libc.EACCES)
             return fd;
 
-        // Without capabilities even an owner may not list a directory of mode 0. It is a directory, so that chmod
-        // follows no link.
+        // Without capabilities even an owner may not list mode 0. chmod follows no link, as this is a directory.
         return Libc.Status(parent, terminated, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFDIR && Libc.fchmodat(parent, terminated, 0b111_000_000, 0) == 0
             ? Libc.OpenDirectory(parent, terminated)
             : -1;

@@ -17,7 +17,7 @@ internal sealed class UnpackWarnings
     public void Device(TarEntry entry) =>
         Add($"device '{ByteText.Show(entry.Name.Span)}' was left out: only the machine's root may make devices");
 
-    /// <summary>An extended attribute that the file does not get. One line a name, however many files have it.</summary>
+    /// <summary>An extended attribute that files do not get. One line for each name, however many files.</summary>
     public void LeftOut(ReadOnlySpan<byte> attribute, ReadOnlySpan<byte> path)
     {
         string name = ByteText.Show(attribute);

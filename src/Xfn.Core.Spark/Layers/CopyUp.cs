@@ -4,10 +4,10 @@ using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;
 
-/// <summary>Copies a file of the layers below into the layer, as overlayfs does before it makes a link: links cannot cross layers.</summary>
+/// <summary>Copies a file from the layers below, as overlayfs does for a link: links cannot cross layers.</summary>
 internal static class CopyUp
 {
-    /// <summary>Copies the file that the tree found last in the layers below; links are made to the copy, so that all names are one file, as in the image that the layer was made in.</summary>
+    /// <summary>Copies the lower file that the tree found last. Links go to the copy: names stay one file.</summary>
     /// <returns>Whether there is such a file.</returns>
     public static bool TryCopyUp(int lowerRootFd, LayerTree tree, ReadOnlySpan<byte> name, LayerSize size, TarReader reader)
     {

@@ -5,9 +5,9 @@ using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;
 
-/// <summary>Copies unpacked layers over one another into one directory, for kernels on which a user cannot mount overlayfs. What can be seen in it is what an overlay of the
-/// layers would show.</summary>
-/// <remarks>Nothing is recursive, and paths have no links: every directory is opened by <see cref="ConfinedPath"/>.</remarks>
+/// <summary>Copies unpacked layers over one another into one directory, for kernels on which a user cannot mount
+/// overlayfs. It shows what an overlay of the layers would show.</summary>
+/// <remarks>Nothing is recursive. <see cref="ConfinedPath"/> opens every directory, by a path without links.</remarks>
 internal sealed class LayerFlattener
 {
     private readonly int _targetFd;

@@ -14,9 +14,9 @@ internal enum Place
     LowerLayers,
 }
 
-/// <summary>The directories of a layer that is being unpacked: finds the one that a path names, through the links that are in the layer and those below, and
-/// makes those that are missing.</summary>
-/// <remarks>Links are followed by reading them and going on with the text, so that what comes out is a path without links; only <see cref="ConfinedPath"/> opens it.</remarks>
+/// <summary>The directories of a layer that is being unpacked. Finds the one that a path names, through the links in
+/// the layer and those below, and makes those that are missing.</summary>
+/// <remarks>Links are read and replaced by their text; only <see cref="ConfinedPath"/> opens the result.</remarks>
 internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, PendingDirectories pending, MemoryBudget budget, LayerSize size) : IDisposable
 {
     private const int MaxLinks = 40;
@@ -69,7 +69,8 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
         return fd;
     }
 
-    /// <summary>Finds a directory of this layer or of those below. The descriptor of one in the layer is open until the next call; else there is none.</summary>
+    /// <summary>Finds a directory of this layer or of those below. One in this layer has a descriptor, which is open
+    /// until the next call.</summary>
     public Place FindDirectory(ReadOnlySpan<byte> path, out int fd)
     {
         fd = -1;
@@ -98,7 +99,7 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
         return Place.Layer;
     }
 
-    /// <summary>A directory or a link was replaced: paths may lead elsewhere. Descriptors that were handed out stay open until the next call.</summary>
+    /// <summary>Forgets where paths led: something was replaced. Descriptors stay open until the next call.</summary>
     public void Forget()
     {
         _made.Invalidate();
@@ -109,7 +110,7 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
     /// <param name="path">A path without links.</param>
     public bool IsHidingLower(ReadOnlySpan<byte> path) => _opaque.ContainsAncestorOrSelf(path);
 
-    /// <summary>Lets nothing of the layers below show in a directory of this layer, whose path without links is given too.</summary>
+    /// <summary>Hides the layers below in a directory of this layer. Its path, without links, is given too.</summary>
     public void MakeOpaque(int parent, ReadOnlySpan<byte> name, ReadOnlySpan<byte> path)
     {
         // One of that path may have been opaque, and was replaced since: the mark is made anew.
@@ -208,7 +209,7 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
         return inLayer ? Place.Layer : Place.LowerLayers;
     }
 
-    /// <summary>Makes a directory where none is: with what the layers below say of it, in place of what this layer has there.</summary>
+    /// <summary>Makes a missing directory as the layers below have it, in place of what this layer has there.</summary>
     private void Make(int at, ReadOnlySpan<byte> name, ReadOnlySpan<byte> path, Place place, int lowerParent, in Libc.FileStatus status)
     {
         // Entries' own names were looked at; this can come from a link.
@@ -261,7 +262,7 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
     private static SparkException Refused(string verb, ReadOnlySpan<byte> path, int errno) =>
         new(SparkException.KindOf(errno), $"cannot {verb} '{ByteText.Show(path)}' in the layer: {Libc.Describe(errno)}", errno);
 
-    /// <summary>The directory that was opened last, and by which path: entries of one directory mostly come one after another.</summary>
+    /// <summary>The directory opened last, and its path: entries of one directory mostly follow one another.</summary>
     private sealed class Slot
     {
         private readonly GrowingBytes _path = new();

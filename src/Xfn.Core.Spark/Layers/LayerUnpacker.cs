@@ -102,7 +102,7 @@ internal sealed class LayerUnpacker : IDisposable
         };
     }
 
-    /// <summary>What the host's directory would hand on to all that is made in it: a default access list, a group.</summary>
+    /// <summary>Removes what the host's directory hands on to new files: a default access list, a group.</summary>
     private void ClearInheritance()
     {
         _ = Libc.fremovexattr(_rootFd, "system.posix_acl_default"u8);
@@ -256,8 +256,7 @@ internal sealed class LayerUnpacker : IDisposable
         ExtendedAttributes.LeaveOut(_entry, _warnings);
     }
 
-    /// <summary>Makes what the entry is, in place of what is there: of several entries of one name the last
-    /// holds.</summary>
+    /// <summary>Makes the entry in place of what is there: of several entries of one name the last holds.</summary>
     /// <returns>The descriptor of a file; 0 for anything else.</returns>
     private int Create(int parent, ReadOnlySpan<byte> name, uint mode)
     {

@@ -5,8 +5,8 @@ using Xfn.Core.Spark.Files;
 
 namespace Xfn.Core.Spark.Layers;
 
-/// <summary>Finds files in layers as an overlay of them would show them, without one: a few files are found sooner than layers are mounted, and some kernels mount none.</summary>
-/// <remarks>Every name is opened by itself, in a directory of a layer, and links are followed by going on with their text: nothing leads out of the layers.</remarks>
+/// <summary>Finds files as an overlay shows them, without one: faster for a few, and some kernels mount none.</summary>
+/// <remarks>Opens each name by itself in a layer's directory and follows links by their text: none leads out.</remarks>
 /// <param name="layerFds">The layers' directories, the uppermost first.</param>
 internal sealed class MergedLookup(IReadOnlyList<int> layerFds)
 {
@@ -27,7 +27,7 @@ internal sealed class MergedLookup(IReadOnlyList<int> layerFds)
 
     private int Open(string path, int maxLinks)
     {
-        // A directory is as many directories as there are layers that have it. Those of the way are kept, for the way back up.
+        // A directory is one in each layer that has it. Those on the way are kept, for the way back up.
         var way = new Stack<List<int>>();
         var todo = new Stack<string>(Components(path));
         int links = 0;

@@ -5,13 +5,13 @@ using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;
 
-/// <summary>Modes, owners and times of directories, which are set when all is unpacked: what comes into a directory changes its time, a directory may forbid writing,
-/// and a setgid bit or a foreign group would be inherited.</summary>
+/// <summary>Modes, owners and times of directories. They are set when all is unpacked: a new entry changes the
+/// directory's time, its mode may forbid writing, and a setgid bit or a foreign group would be inherited.</summary>
 internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
 {
     private readonly List<Record> _records = [];
 
-    /// <summary>Remembers what a directory shall have; of many for one directory the last holds. The path has no links.</summary>
+    /// <summary>Remembers what a directory shall have; the last record of one counts. The path has no links.</summary>
     public void Add(ReadOnlySpan<byte> path, in Metadata metadata)
     {
         budget.Take(path.Length + sizeof(Metadata));
@@ -54,7 +54,7 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
     private static void Apply(int parent, ReadOnlySpan<byte> name, Record record, in Libc.FileStatus status)
     {
         Metadata m = record.Metadata;
-        // Owner first: changing it clears setuid and setgid bits. chmod follows links, but this is a directory and nobody else is here.
+        // Owner first: that clears setuid and setgid bits. chmod follows links: this is none, and nobody else is here.
         bool own = status.Uid != m.Uid || status.Gid != m.Gid;
         if (own && Libc.fchownat(parent, name, m.Uid, m.Gid, Libc.AT_SYMLINK_NOFOLLOW) != 0
             || (own || status.Permissions != m.Mode) && Libc.fchmodat(parent, name, m.Mode, 0) != 0
@@ -68,7 +68,7 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
 /// <summary>Mode, owner and time.</summary>
 internal readonly record struct Metadata(uint Mode, uint Uid, uint Gid, Libc.TimeSpec Modified)
 {
-    /// <summary>What a directory gets that no entry tells of: any user may enter, and the same layer always makes the same tree.</summary>
+    /// <summary>For directories without an entry: all may enter, and a layer always makes the same tree.</summary>
     public static Metadata Implied { get; } = new(0b111_101_101, 0, 0, default);
 
     public static Metadata Of(in Libc.FileStatus status) => new(status.Permissions, status.Uid, status.Gid, status.Modified);

@@ -26,8 +26,9 @@ internal enum WhiteoutKind
     Invalid,
 }
 
-/// <summary>Writes whiteouts as overlayfs has them. They hide what the layers below have, never what this layer has, wherever in the archive they stand.</summary>
-/// <remarks>https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts, https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories</remarks>
+/// <summary>Writes overlayfs's whiteouts. They hide only the layers below, wherever the archive has them.</summary>
+/// <remarks>https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts,
+/// https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories</remarks>
 /// <param name="rootFd">The layer's directory.</param>
 /// <param name="lowerRootFd">What the layers below make together; -1 when they are not at hand.</param>
 /// <param name="isBottom">Whether there are none.</param>
@@ -112,8 +113,9 @@ internal sealed class Whiteouts(int rootFd, int lowerRootFd, bool isBottom, Laye
         tree.MakeOpaque(fd, "."u8, tree.RealPath);
     }
 
-    /// <summary>Removes whiteouts where nothing is left to hide: overlayfs does not merge a directory that only this layer shows with others, and then lists whiteouts in it as names that cannot be opened.</summary>
-    /// <returns>The directories that whiteouts are in, when the layers below are not at hand: whoever mounts the layer above others has to know that these have each of them.</returns>
+    /// <summary>Removes whiteouts where nothing is left to hide. Overlayfs does not merge a directory that only this
+    /// layer has, and then lists whiteouts in it as names that cannot be opened.</summary>
+    /// <returns>Without the layers below: directories with whiteouts, each of which those layers must have.</returns>
     public IReadOnlyList<string> RemoveGhosts()
     {
         var directories = new PathSet();

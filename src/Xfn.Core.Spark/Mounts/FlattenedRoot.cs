@@ -5,11 +5,10 @@ using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Mounts;
 
-/// <summary>Mounts an image that was flattened as one root, where the kernel lets no user namespace mount overlayfs (before Linux 5.11).</summary>
+/// <summary>Mounts a flattened image as root, where users cannot mount overlayfs (before Linux 5.11).</summary>
 internal static class FlattenedRoot
 {
-    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the
-    /// store's.</summary>
+    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system; call it in the store's directory.</summary>
     /// <param name="scratch">Where to mount it.</param>
     /// <param name="name">The root's name there.</param>
     /// <param name="directory">The flattened image, which has all mount points.</param>
@@ -27,7 +26,7 @@ internal static class FlattenedRoot
         if (Libc.mount(directory, target, null, Libc.MS_BIND, null) != 0)
             throw SparkException.FromErrno($"cannot mount the flattened image '{directory}'");
 
-        // A bind mount takes over what its source has, and what the machine's owner set there this namespace may not take away.
+        // A bind mount has its source's flags. This namespace may not clear those that the machine's owner set.
         const nuint locked = Libc.MS_NOSUID | Libc.MS_NODEV | Libc.MS_NOEXEC;
         if (Libc.statfs(target, out Libc.FileSystemStatus status) != 0)
             throw SparkException.FromErrno($"cannot look at the mount of '{target}'");

@@ -6,18 +6,17 @@ using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Mounts;
 
-/// <summary>What a root has besides the image's layers: above them mount points, below them what the image may lack.</summary>
+/// <summary>A root's parts besides the layers: mount points above, and below what the image may lack.</summary>
 internal sealed class MountPointTree(SparkRoot root)
 {
     private readonly List<SparkRootFile> _unplaced = [];
 
     public SparkRoot Root => root;
 
-    /// <summary>The files for which there was no place, since the image has something else than a directory on their
-    /// way.</summary>
+    /// <summary>The files without a place: the image has something other than a directory on their way.</summary>
     public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
 
-    /// <summary>Makes the tree above the layers. Its root is what mode and owner of the container's root are taken from.</summary>
+    /// <summary>Makes the tree above the layers. Its root gives the container's root mode and owner.</summary>
     /// <param name="scratch">Where to make it.</param>
     public string Make(ScratchTmpfs scratch)
     {
@@ -90,8 +89,8 @@ internal sealed class MountPointTree(SparkRoot root)
     /// layers: a link leads elsewhere, or a layer hides what is below it. They are made where the links lead, as docker
     /// does.</summary>
     /// <param name="rootFd">The root.</param>
-    /// <param name="targetFd">Where to make them: the tree above the layers, or the root itself. Directories on the way that the
-    /// root has keep mode and owner.</param>
+    /// <param name="targetFd">Where to make them: the tree above the layers, or the root itself. Directories on the way
+    /// that the root has keep mode and owner.</param>
     /// <returns>Whether there were any.</returns>
     public bool MakeMissing(int rootFd, int targetFd)
     {
@@ -129,10 +128,10 @@ internal sealed class MountPointTree(SparkRoot root)
         Directories.CopyModeAndOwner(existing, own);
     }
 
-    /// <summary>Whether nothing of the image is to be seen below a mount point: what is mounted there covers all of it.</summary>
+    /// <summary>Whether nothing of the image shows below a mount point: what is mounted there covers it all.</summary>
     private bool IsLeaf(string directory) => !root.MountPoints.Concat(root.FileMountPoints).Concat(root.Files.Select(file => file.Path)).Any(other => other.StartsWith(directory + '/', StringComparison.Ordinal));
 
-    /// <summary>Spares the kernel looking for a directory in every layer. Not all versions let a tmpfs have the mark, and nothing depends on it.</summary>
+    /// <summary>Spares the kernel a look into every layer. Some kernels refuse the mark on a tmpfs; no harm.</summary>
     private static void HideLower(string directory) => _ = Libc.setxattr(directory, "user.overlay.opaque", "y"u8, 1, 0);
 
     private static void Make(string top, IEnumerable<string> directories)

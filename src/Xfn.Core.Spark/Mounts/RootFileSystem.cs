@@ -11,8 +11,7 @@ namespace Xfn.Core.Spark.Mounts;
 /// an image have one layer.</remarks>
 internal static unsafe class RootFileSystem
 {
-    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system. The working directory must be the
-    /// store's.</summary>
+    /// <summary>Mounts the root at <c>NAME</c> in the scratch file system; call it in the store's directory.</summary>
     /// <param name="scratch">Where to make what is needed besides.</param>
     /// <param name="name">The root's name there.</param>
     /// <param name="tree">The layers, and what the root has besides.</param>
@@ -53,7 +52,7 @@ internal static unsafe class RootFileSystem
     /// <param name="scratch">Where to make what is needed besides.</param>
     /// <param name="links">A name in it that may be used for that.</param>
     /// <param name="lowers">The lower directories, the uppermost first.</param>
-    /// <param name="upper">A directory of a writable file system, whose <c>files</c> is the upper directory; null for none.</param>
+    /// <param name="upper">A writable directory; its <c>files</c> is the upper directory. Null for none.</param>
     /// <param name="target">Where to mount it. A link is followed.</param>
     public static void MountOverlay(ScratchTmpfs scratch, string links, List<string> lowers, string? upper, string target)
     {
@@ -77,8 +76,7 @@ internal static unsafe class RootFileSystem
             throw Refused(fs, $"cannot use '{lower}' as a layer of the root");
         }
 
-        // Without userxattr overlayfs reads marks that only the machine's root may write, and fails on deleted
-        // directories.
+        // Without userxattr overlayfs reads marks that only the machine's root writes; deleted directories then fail.
         bool configured = upper is null
             ? Configure(fs, Libc.FSCONFIG_SET_FLAG, "ro", null) == 0
             : Configure(fs, Libc.FSCONFIG_SET_STRING, "upperdir", $"{upper}/files") == 0
@@ -100,7 +98,7 @@ internal static unsafe class RootFileSystem
         return true;
     }
 
-    /// <summary>All lower directories in one option string, which the kernel cuts off after a page without a word; so each gets a name of a few characters.</summary>
+    /// <summary>Mounts by one option string. The kernel silently cuts it off after a page: names are short.</summary>
     private static void MountByOptions(string links, List<string> lowers, string? upper, string target)
     {
         for (int i = 0; i < lowers.Count; i++)
@@ -145,7 +143,7 @@ internal static unsafe class RootFileSystem
         }
     }
 
-    /// <summary>The error, with the last thing that the file system itself had to say: it keeps its messages for whoever reads its descriptor.</summary>
+    /// <summary>The error, with the file system's last message, which is read from its descriptor.</summary>
     private static SparkException Refused(int fs, string tried)
     {
         int errno = Libc.Errno;
@@ -156,7 +154,7 @@ internal static unsafe class RootFileSystem
         return Refused(tried + said, errno);
     }
 
-    /// <summary>Tells what a kernel may say that lets this namespace have no overlay, or none of such directories, from other troubles.</summary>
+    /// <summary>Tells a kernel that lets this namespace have no such overlay from other troubles.</summary>
     private static SparkException Refused(string tried, int errno) =>
         SparkException.FromErrno(tried, errno, errno is Libc.EPERM or Libc.ENODEV or Libc.EINVAL or Libc.EOPNOTSUPP ? SparkFailureKind.NoOverlay : SparkFailureKind.Overlay);
 

@@ -5,10 +5,10 @@ using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Mounts;
 
-/// <summary>Mounts in a root that is mounted already. Every path is found as a program in the root would find it: links are followed, but never out of the root.</summary>
+/// <summary>Mounts in a mounted root. Paths lead where a program there finds them, but never out of it.</summary>
 internal static class RootFiles
 {
-    /// <summary>Mounts files over those of the root. One whose way leads nowhere is left out; so are links, over which nothing can be mounted.</summary>
+    /// <summary>Mounts files over the root's. Skips paths that lead nowhere, and links, which take no mount.</summary>
     /// <param name="scratch">Where the files are made.</param>
     /// <param name="root">The root's path.</param>
     /// <param name="files">The files.</param>
@@ -48,9 +48,9 @@ internal static class RootFiles
     public static int Open(int root, string path) =>
         Libc.OpenAt2(root, Encoding.UTF8.GetBytes(path + '\0'), Libc.O_PATH | Libc.O_CLOEXEC, Libc.RESOLVE_IN_ROOT | Libc.RESOLVE_NO_MAGICLINKS);
 
-    /// <summary>Finds where a path of the root leads when what is not there counts as a directory, as docker finds it.</summary>
-    /// <returns>A path without links, relative to the root; null when something on the way is no directory, or there are too
-    /// many links.</returns>
+    /// <summary>Finds where a path leads when what is missing counts as a directory, as docker finds it.</summary>
+    /// <returns>A path without links, relative to the root; null when something on the way is no directory, or there
+    /// are too many links.</returns>
     public static string? Resolve(int root, string path)
     {
         // As many as the kernel follows.

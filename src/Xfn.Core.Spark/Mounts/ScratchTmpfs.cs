@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Mounts;
 
-/// <summary>A tmpfs of this spark's own, for all that one run needs besides the image; gone with its mount namespace.</summary>
+/// <summary>A tmpfs for all that one run needs besides the image; it goes with the spark's mount namespace.</summary>
 internal sealed class ScratchTmpfs
 {
     private const string Options = "mode=0755,size=64m,nr_inodes=16k";

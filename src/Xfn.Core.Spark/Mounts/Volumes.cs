@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Layers;
 namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>Makes directories of a read-only root writable, each with what the image has in it.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md#configvolumes">image-spec, Config.Volumes</see>.</remarks>
+/// <remarks>https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md#configvolumes</remarks>
 internal static class Volumes
 {
     private const string Name = "volumes";

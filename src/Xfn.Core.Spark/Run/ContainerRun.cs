@@ -54,7 +54,7 @@ internal static class ContainerRun
             container.Process.Follow();
         }
 
-        // When the first process of the container has ended, the kernel has ended all others of its PID namespace: the output is complete.
+        // With the first process, the kernel has ended all others of its PID namespace: the output is complete.
         container.Process.WaitForEnd();
         bool executed = container.IsExecuted || container.Process.HasExecuted();
         ChildExit exit = container.Process.ReadExit();

@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Run;
 
-/// <summary>Reads files of an image as a program in its root would see them: links are followed, but never out of the root.</summary>
+/// <summary>Reads an image's files as a program in its root would: links are followed, but never out of it.</summary>
 internal static class FileReader
 {
     public static SparkFiles Read(SparkReadFiles request)

@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Run;
 
-/// <summary>Work on the store. The working directory is the only place where this process may write; what it makes there belongs to the mapped root.</summary>
+/// <summary>Work on the store. It writes only to the working directory, and for the mapped root.</summary>
 internal static class LayerCommands
 {
     private const string Files = "fs";
@@ -58,7 +58,7 @@ internal static class LayerCommands
             TreeRemover.Remove(here, Encoding.UTF8.GetBytes(Below)) + TreeRemover.Remove(here, Encoding.UTF8.GetBytes(request.Name)));
     }
 
-    /// <summary>What the layers below make together: an overlay of them, or a copy where the kernel lets there be none.</summary>
+    /// <summary>Opens the layers below as one: an overlay, or a copy where the kernel allows none.</summary>
     private static int OpenBelow(int here, SparkLayers layers)
     {
         try

@@ -7,7 +7,7 @@ internal static class ByteText
 {
     private const int MostBytes = 512;
 
-    /// <summary>Readable on one line: what is not printable is written as <c>\xHH</c>, what is very long is shortened in the middle.</summary>
+    /// <summary>One readable line: what is not printable becomes <c>\xHH</c>, a long text loses its middle.</summary>
     public static string Show(ReadOnlySpan<byte> bytes)
     {
         var text = new StringBuilder();

@@ -1,11 +1,11 @@
 namespace Xfn.Core.Spark.Tar;
 
-/// <summary>A path below the layer's root: components with one slash between, no <c>.</c>, no <c>..</c>, none at the ends. The root is empty.</summary>
+/// <summary>A path below the layer's root, such as <c>a/b</c>: no <c>.</c>, no <c>..</c>; the root is empty.</summary>
 internal static class EntryPath
 {
     public const int MaxComponentBytes = 255;
 
-    /// <summary>Makes a path of what an archive says: absolute is relative to the root, and <c>..</c> ends at the root, before any link is looked at.</summary>
+    /// <summary>Cleans an archive's name, before any link: <c>/</c> is the root, and <c>..</c> stops there.</summary>
     public static void Clean(ReadOnlySpan<byte> name, GrowingBytes path)
     {
         path.Clear();

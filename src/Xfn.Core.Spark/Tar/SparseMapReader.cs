@@ -17,7 +17,7 @@ internal sealed class SparseMapReader(TarInput input)
 
     public bool IsSparse { get; private set; }
 
-    /// <summary>Whether the map's own record gave the file's name. What is called its path then is only for programs that do not know sparse files.</summary>
+    /// <summary>Whether the map's record names the file. Its path is then for programs without sparse files.</summary>
     public bool HasName { get; private set; }
 
     public void Clear()

@@ -38,8 +38,8 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
             if (magic.SequenceEqual("ustar\0"u8))
                 return Text(345, 155);
 
-            // GNU's own format keeps times there. But Go's writer, before 1.8, put a prefix behind GNU's magic, and images have such layers;
-            // a prefix is text that cannot be a time.
+            // GNU's own format keeps times there. But images have layers of Go's writer before 1.8, which put a prefix
+            // behind GNU's magic: text that cannot be a time.
             return magic.SequenceEqual("ustar "u8) && _block[345] != 0 && !TarNumber.TryReadField(_block.Slice(345, 12), out _) && System.Text.Ascii.IsValid(Text(345, 155))
                 ? Text(345, 155)
                 : default;
@@ -55,7 +55,7 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
 
     public bool IsZero => !_block.ContainsAnyExcept((byte)0);
 
-    /// <summary>Whether the block is a header at all: the sum of its bytes is in it. Old programs added them as signed ones.</summary>
+    /// <summary>Whether the block is a header: it has the sum of its bytes. Old programs summed signed ones.</summary>
     public bool HasValidChecksum
     {
         get
@@ -75,7 +75,7 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
         }
     }
 
-    /// <summary>Adds a block's bytes up, many at once: of what small files cost this process itself, byte by byte this was the most.</summary>
+    /// <summary>Adds many bytes at once: byte by byte, this was most of what small files cost this process.</summary>
     private static int Sum(ReadOnlySpan<byte> block)
     {
         // 32 times two bytes at most in each of the sums, which have 16 bits.

@@ -20,7 +20,7 @@ internal sealed unsafe class TarInput : IDisposable
     {
         _fd = fd;
         _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
-        // Fewer turns between the two processes. Refused where the user's pipes already take much memory, and on what is no pipe.
+        // Fewer turns between the processes. Refused where the user's pipes take much memory, and on what is no pipe.
         _ = Libc.fcntl(fd, Libc.F_SETPIPE_SZ, BufferBytes);
     }
 
@@ -29,7 +29,7 @@ internal sealed unsafe class TarInput : IDisposable
 
     public void Dispose() => NativeMemory.AlignedFree(_buffer);
 
-    /// <summary>Takes the next bytes; fewer than asked for at the end only. They stay valid until the next call.</summary>
+    /// <summary>Takes the next bytes; fewer than asked for only at the end. Valid until the next call.</summary>
     public ReadOnlySpan<byte> Take(int count)
     {
         ReadOnlySpan<byte> taken = Peek(count);

@@ -3,7 +3,8 @@ namespace Xfn.Core.Spark.Tar;
 /// <summary>Numbers as tar headers have them.</summary>
 internal static class TarNumber
 {
-    /// <summary>A header's field: octal digits that blanks may surround, or a big-endian two's complement with the topmost bit set (GNU's base-256). Blank is 0.</summary>
+    /// <summary>A header's field: octal digits that blanks may surround, or GNU's base-256, a big-endian two's
+    /// complement with the topmost bit set. Blank is 0.</summary>
     public static bool TryReadField(ReadOnlySpan<byte> field, out long value)
     {
         if ((field[0] & 0x80) != 0)
@@ -34,7 +35,7 @@ internal static class TarNumber
         return true;
     }
 
-    /// <summary>A pax record's time: <c>[-]SECONDS[.FRACTION]</c>. Beyond what 64 bits hold is the farthest they do; below a nanosecond is cut off.</summary>
+    /// <summary>A pax time, <c>[-]SECONDS[.FRACTION]</c>: limited to 64 bits, cut off below a nanosecond.</summary>
     public static bool TryReadTime(ReadOnlySpan<byte> text, out long seconds, out uint nanoseconds)
     {
         nanoseconds = 0;

@@ -5,7 +5,8 @@ namespace Xfn.Core.Spark.Tar;
 /// <summary>Reads an archive entry by entry: v7, ustar, pax and GNU's formats, as they come mixed in images.</summary>
 internal sealed class TarReader(TarInput input)
 {
-    /// <summary>The most bytes of a pax header or a long name. What is longer is made to exhaust memory; the kernel takes names of 4 KiB and attributes of 64 KiB.</summary>
+    /// <summary>The most bytes of a pax header or a long name. A longer one is made to exhaust memory: the kernel takes
+    /// names of 4 KiB and attributes of 64 KiB.</summary>
     public const int MaxExtensionBytes = 1 << 20;
 
     // Every entry reads them again: a little archive of many entries and many such records would take hours.
@@ -163,7 +164,8 @@ internal sealed class TarReader(TarInput input)
         }
         else if (entry.Kind != TarEntryKind.File && size > 0 && IsHeaderOrEnd(input.Peek(TarInput.BlockBytes)))
         {
-            // Some programs write a size without data behind it; skipping would then swallow entries, not skipping would take data for entries, or for the archive's end.
+            // Some programs write a size without data. To skip it would swallow entries; not to skip it would take data
+            // for entries, or for the archive's end.
             throw Malformed($"it has {size} bytes of data, but is none that has data, and what follows is a header or the end");
         }
     }
@@ -191,7 +193,7 @@ internal sealed class TarReader(TarInput input)
         if (!input.Skip(DataLeft))
             throw Truncated();
 
-        // An archive may end without the last padding, as it may without the two blocks of zeros: every byte of the entry is there.
+        // An archive may end without the last padding, as without the two blocks of zeros: the entry is complete.
         _ = input.Skip(_padding);
         DataLeft = 0;
         _padding = 0;
@@ -242,8 +244,7 @@ internal sealed class TarReader(TarInput input)
         }
     }
 
-    /// <summary>Takes the next record of a pax header: <c>LENGTH KEY=VALUE\n</c>, where LENGTH counts all of
-    /// it.</summary>
+    /// <summary>Takes a pax header's next record: <c>LENGTH KEY=VALUE\n</c>, where LENGTH counts all of it.</summary>
     private static bool TryTakeRecord(ReadOnlySpan<byte> records, ref int at, out Range key, out Range value)
     {
         (key, value) = (default, default);
