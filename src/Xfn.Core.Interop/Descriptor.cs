@@ -1,7 +1,6 @@
 namespace Xfn.Core.Interop;
 
-/// <summary>A file descriptor that is closed at the end of its scope, or the negative error number in its
-/// place.</summary>
+/// <summary>A file descriptor that is closed at the end of its scope; or, negative, an error number.</summary>
 internal readonly struct Descriptor(int number) : IDisposable
 {
     public static implicit operator Descriptor(int number) => new(number);

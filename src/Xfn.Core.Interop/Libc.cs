@@ -3,8 +3,7 @@ using System.Runtime.InteropServices;
 namespace Xfn.Core.Interop;
 
 /// <summary>The C library's functions, as it declares them. A file for each area of the kernel.</summary>
-/// <remarks>Names as <c>ReadOnlySpan&lt;byte&gt;</c> end with a NUL, which a literal of the language has behind
-/// it.</remarks>
+/// <remarks>Names as <c>ReadOnlySpan&lt;byte&gt;</c> end with a NUL; literals have it behind them.</remarks>
 internal static unsafe partial class Libc
 {
     public const int EPERM = 1;

@@ -47,8 +47,7 @@ internal static unsafe partial class PosixSpawn
             Fill(argv, [program, .. arguments]);
             Fill(envp, environment);
 
-            // All of them: sigfillset leaves out what the C library uses itself, and posix_spawn would hand those on as
-            // ignored.
+            // All of them: sigfillset leaves out the C library's own, which posix_spawn would hand on as ignored.
             new Span<byte>(signals, SignalSetBytes).Fill(0xff);
             error = posix_spawnattr_init(attributes);
             error = error != 0 ? error : posix_spawn_file_actions_adddup2(actions, stdio.Stdin, 0);

@@ -2,8 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace Xfn.Core.Interop;
 
-/// <summary>The C library as a container's first process calls it: at once, with nothing of the .NET runtime's in between. What the C library would do to all threads of a process
-/// (setresuid and its kin) is asked of the kernel.</summary>
+/// <summary>The C library as a container's first process calls it: at once, with nothing of the .NET runtime between.
+/// Where it would act on all threads of a process (setresuid and its kin), the kernel is called instead.</summary>
 internal static unsafe partial class VforkLibc
 {
     /// <summary>The error number of the last failed call.</summary>

@@ -2,10 +2,10 @@ namespace Xfn.Core.Spark;
 
 /// <summary>A <c>ContainerSpecification</c> in the kernel's terms, for a spark to make. Its namespaces are always new:
 /// mount, PID, IPC, UTS and cgroup.</summary>
-/// <remarks>Travels inside <see cref="SparkRun.Container"/>, written by <see cref="SparkFrame"/> as a message of its own, so that it is written once for many runs.</remarks>
+/// <remarks><see cref="SparkFrame"/> writes it once, into <see cref="SparkRun.Container"/> of many runs.</remarks>
 internal sealed record SparkContainer
 {
-    /// <summary>The function's arguments; the first is the program, looked for in <c>PATH</c> when it has no slash.</summary>
+    /// <summary>The function's arguments. The first is the program, found in <c>PATH</c> if it has no slash.</summary>
     public required IReadOnlyList<string> Arguments { get; init; }
 
     /// <summary>Its environment, <c>NAME=VALUE</c>, each name once.</summary>

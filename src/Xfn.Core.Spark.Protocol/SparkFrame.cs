@@ -3,8 +3,8 @@ using System.Text;
 
 namespace Xfn.Core.Spark;
 
-/// <summary>Writes and reads messages: a little-endian 32-bit length of what follows, a byte of kind, the fields in order. Numbers are little-endian and of 64 bits;
-/// strings (UTF-8) and bytes have their length before them, lists a count.</summary>
+/// <summary>Writes and reads messages: the length of what follows (32 bits), a byte of kind, the fields in order.
+/// Numbers are little-endian, fields of 64 bits; strings (UTF-8) and bytes follow a length, lists a count.</summary>
 /// <remarks>Each message's fields are listed once, in <see cref="Messages"/>, for both directions.</remarks>
 internal static class SparkFrame
 {
@@ -98,7 +98,7 @@ internal static class SparkFrame
 
     /// <summary>A message's frame.</summary>
     /// <param name="message">The message.</param>
-    /// <param name="buffer">Where to write it; a larger one is made where that does not do. Null for one of its own.</param>
+    /// <param name="buffer">The buffer to write it to. A new one is made where this is null or too small.</param>
     public static ReadOnlyMemory<byte> Write(object message, byte[]? buffer = null)
     {
         int kind = Array.FindIndex(Messages, m => m.Type == message.GetType());
@@ -217,7 +217,7 @@ internal static class SparkFrame
         public int Count(int? value)
         {
             long count = Number(value);
-            // An element has at least its length; a peer that was taken over must not make us reserve more than it sent.
+            // Each element has its length: a peer that was taken over must not make us reserve more than it sent.
             return Output is not null || count >= 0 && count <= _input.Length / sizeof(long)
                 ? (int)count
                 : throw new InvalidDataException($"cannot read a message between runner and spark: it announces {count} elements.");

@@ -1,7 +1,6 @@
 namespace Xfn.Core.Spark;
 
-// What the runner and xfn-spark say to each other, over the spark's stdin and stdout. A message is a frame (SparkFrame).
-// The order:
+// The messages between runner and xfn-spark, over the spark's stdin and stdout, each a frame (SparkFrame). Their order:
 //
 //   spark  → Hello                   it runs in its namespaces and has made its pipes
 //   runner → Run | Unpack | …        the ids are mapped, the cgroup is set: do this
@@ -13,10 +12,10 @@ namespace Xfn.Core.Spark;
 
 /// <summary>A spark runs, and has made its pipes.</summary>
 /// <param name="ProcessId">Its process id as the runner sees it: that of the <c>/proc</c> it was started with.</param>
-/// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 where there is no function.</param>
+/// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 without a function.</param>
 /// <param name="Stdout">Likewise.</param>
 /// <param name="Stderr">Likewise.</param>
-/// <param name="Release">The descriptor of the runner's end of the pipe that releases a prepared container; -1 where there is none.</param>
+/// <param name="Release">The runner's end of the pipe that releases a prepared container; -1 for none.</param>
 internal sealed record SparkHello(int ProcessId, int Stdin, int Stdout, int Stderr, int Release);
 
 /// <summary>What a spark failed at.</summary>
@@ -52,8 +51,7 @@ internal enum SparkFailureKind : byte
     /// <summary>A layer has a file of a group id that the mapping lacks.</summary>
     UnmappedGroup = 10,
 
-    /// <summary>The container's user may not pass a directory, or not execute a file, on the way to its
-    /// program.</summary>
+    /// <summary>The container's user may not pass a directory, or execute a file, on the way to its program.</summary>
     Unreachable = 11,
 
     /// <summary>An overlay of the layers could not be mounted for another reason.</summary>
@@ -131,16 +129,17 @@ internal sealed record SparkRun
     /// <summary>How many bytes <see cref="Volumes"/> may have together.</summary>
     public required long VolumeBytes { get; init; }
 
-    /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root. With <see cref="FlattenedDirectory"/> a copy of it takes its part of these.</summary>
+    /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root. A copy of
+    /// <see cref="FlattenedDirectory"/> counts as a part of it.</summary>
     public required long WritableRootBytes { get; init; }
 
     /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
     public required bool OuterProc { get; init; }
 
-    /// <summary>The container, a <see cref="SparkContainer"/> without its header, for the spark to make; empty where an OCI runtime makes it.</summary>
+    /// <summary>The <see cref="SparkContainer"/> that the spark makes, without header; empty for a runtime.</summary>
     public ReadOnlyMemory<byte> Container { get; init; }
 
-    /// <summary>Whether the container is to wait for its release before it executes the function. Only the spark makes such a container.</summary>
+    /// <summary>Whether the container waits for its release. Only a container that the spark makes can wait.</summary>
     public bool HasGate { get; init; }
 
     /// <summary>The absolute path of the OCI runtime that the user named; empty for none.</summary>
@@ -167,7 +166,7 @@ internal sealed record SparkExited(int ExitCode, int Signal, long CpuMicrosecond
 /// <param name="Number">The signal.</param>
 internal sealed record SparkSignal(int Number);
 
-/// <summary>Unpack the tar stream that follows, to its end or the end of stdin, into <c>fs</c> in the working directory.</summary>
+/// <summary>Unpack the tar stream that follows, to its end or stdin's, to <c>fs</c> in the working directory.</summary>
 internal sealed record SparkUnpack
 {
     /// <summary>How many bytes the layer's files may have in all, and how many they may take on disk.</summary>
@@ -182,8 +181,8 @@ internal sealed record SparkUnpack
     /// <summary>How many directories deep an entry may lie.</summary>
     public int MaxDepth { get; init; } = 2048;
 
-    /// <summary>Whether there are layers below this one in the image. A directory that the layer implies without an entry of its own then has their mode and owner,
-    /// or is a link of theirs, so that such a layer cannot be unpacked without them.</summary>
+    /// <summary>Whether the image has layers below this one. A directory without an entry of its own then has their
+    /// mode and owner, or is a link of theirs; so such a layer cannot be unpacked without them.</summary>
     public bool LayersBelow { get; init; }
 
     /// <summary>The layers below this one; only for a layer that links to their files, else none.</summary>
@@ -203,7 +202,7 @@ internal sealed record SparkUnpacked
     /// <summary>Bytes that the layer's files take on disk.</summary>
     public required long Bytes { get; init; }
 
-    /// <summary>Whether the archive has an entry for the root directory, which then decides mode and owner of the container's <c>/</c>.</summary>
+    /// <summary>Whether an entry stands for the root; the container's <c>/</c> then has its mode and owner.</summary>
     public bool HasRoot { get; init; }
 
     /// <summary>The root's mode.</summary>
@@ -215,11 +214,11 @@ internal sealed record SparkUnpacked
     /// <summary>The root's group, inside.</summary>
     public uint RootGid { get; init; }
 
-    /// <summary>Whether the layer hides everything below it. Overlayfs does not honour that on a root, so the layers below must be left out.</summary>
+    /// <summary>Whether the layer hides those below. Overlayfs ignores it on a root: they must be left out.</summary>
     public bool OpaqueRoot { get; init; }
 
-    /// <summary>Directories with whiteouts, without links, when the layers below were not at hand. Above layers that lack one of them, overlayfs would list those whiteouts as names: the layer is
-    /// to be unpacked with the layers below, which leaves such whiteouts out.</summary>
+    /// <summary>Directories with whiteouts, without links, when the layers below were not at hand. Over layers without
+    /// one, overlayfs lists its whiteouts as names: the layer must be unpacked with those, and has none then.</summary>
     public IReadOnlyList<string> WhiteoutDirectories { get; init; } = [];
 
     /// <summary>The highest user id that a file of the layer has, inside.</summary>
@@ -228,7 +227,7 @@ internal sealed record SparkUnpacked
     /// <summary>The highest group id that a file of the layer has, inside.</summary>
     public uint HighestGid { get; init; }
 
-    /// <summary>What was left out or changed, and why: at most 100 lines, the last of which says how many more there were.</summary>
+    /// <summary>Everything left out or changed, and why. At most 100 lines; the last says how many more.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 }
 
@@ -259,7 +258,7 @@ internal sealed record SparkRemove(string Name);
 /// <param name="Bytes">How many bytes of the disk that gave back.</param>
 internal sealed record SparkRemoved(long Bytes);
 
-/// <summary>Copy an image's layers over one another into <c>fs</c> in the working directory: what can be seen there is what <see cref="SparkRun"/> would mount of them.</summary>
+/// <summary>Copy layers into <c>fs</c> in the working directory, as <see cref="SparkRun"/> would mount them.</summary>
 internal sealed record SparkFlatten(SparkRoot Root);
 
 /// <summary>An image was flattened.</summary>
