@@ -3,15 +3,14 @@ using System.Buffers.Binary;
 namespace Xfn.Image;
 
 /// <summary>What the header of an ELF file says.</summary>
-/// <remarks><see href="https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html">System V ABI, ELF Header</see>.</remarks>
+/// <remarks>System V ABI, ELF Header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html</remarks>
 internal static class ElfFile
 {
     private const int MachineOffset = 18;
     private const ushort X8664 = 62;
     private const ushort AArch64 = 183;
 
-    /// <summary>Go's name of a program's architecture, as images have it; null for a file that is no ELF
-    /// file.</summary>
+    /// <summary>Go's name of a program's architecture, as images have it; null for a file that is not ELF.</summary>
     public static string? ArchitectureOf(string path)
     {
         Span<byte> header = stackalloc byte[MachineOffset + 2];

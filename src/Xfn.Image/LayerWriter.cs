@@ -11,8 +11,8 @@ internal sealed record LayerFile(string Path, string Source, bool Executable);
 /// <summary>A layer as it was written: the blob, and the digest of the uncompressed tar archive.</summary>
 internal sealed record WrittenLayer(Descriptor Descriptor, Digest DiffId);
 
-/// <summary>Writes layers that are the same bytes for the same files: sorted, owned by root, one time for all, modes by kind.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md">image-spec, Layer Filesystem Changeset</see>.</remarks>
+/// <summary>Writes the same layer for the same files: sorted, owned by root, one time for all, modes by kind.</summary>
+/// <remarks>Layer Filesystem Changeset: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md</remarks>
 internal static class LayerWriter
 {
     private const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;

@@ -4,8 +4,8 @@ using Xfn.Core;
 namespace Xfn.Image;
 
 /// <summary>A directory that holds images.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>. Every file is written
-/// under another name and renamed, so that readers find it whole or not at all.</remarks>
+/// <remarks>Every file is written under another name and renamed, so that readers find it whole or not at all. See
+/// <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">Image Layout</see>.</remarks>
 internal sealed class OciLayout
 {
     private const string Marker = "oci-layout";

@@ -5,8 +5,8 @@ namespace Xfn.Image;
 /// <summary>No image can be made; the message says of what and why.</summary>
 internal sealed class ImageWriterException(string message) : Exception(message);
 
-/// <summary>An image of a published program: below, the shared libraries it needs; above, the directory it was published to.</summary>
-/// <remarks>Two layers, because the libraries change seldom and are the same for every program of a machine: a cache keeps them once.</remarks>
+/// <summary>An image of a published program: its directory above, the shared libraries it needs below.</summary>
+/// <remarks>Two layers: a machine's programs share the libraries, which seldom change: a cache has one copy.</remarks>
 internal sealed class ProgramImage(string program)
 {
     private const string ProgramDirectory = "app";

@@ -5,8 +5,8 @@ namespace Xfn.Image;
 /// <summary>Which shared libraries a program needs, as this machine's dynamic linker finds them.</summary>
 internal static class SharedLibraries
 {
-    /// <summary>The absolute paths of the libraries that <paramref name="path"/> needs, the dynamic linker's own among them; none for a static executable.</summary>
-    /// <exception cref="ImageWriterException">A library is not there, or the program is for another machine.</exception>
+    /// <summary>Absolute paths of <paramref name="path"/>'s libraries and dynamic linker; none if static.</summary>
+    /// <exception cref="ImageWriterException">A library is missing, or the program is for another machine.</exception>
     public static IReadOnlyList<string> Of(string path)
     {
         (int status, string output, string error) = RunLdd(path);
@@ -19,7 +19,7 @@ internal static class SharedLibraries
         return [.. output.Split('\n').Select(line => ParseLine(path, line.Trim())).OfType<string>()];
     }
 
-    // NAME => PATH (ADDRESS), NAME => not found, PATH (ADDRESS) for the linker itself, NAME (ADDRESS) for what the kernel maps into every process.
+    // NAME => PATH (ADDRESS), NAME => not found, PATH (ADDRESS): the linker, NAME (ADDRESS): mapped by the kernel.
     private static string? ParseLine(string program, string line)
     {
         string[] sides = line.Split(" => ");

@@ -5,7 +5,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Xfn.Core.Interop;
 
-/// <summary>A program that this process has started. It has to be awaited to its end (<see cref="Ended"/>), for that is where it is reaped.</summary>
+/// <summary>A program that this process has started. Await its end (<see cref="Ended"/>): that reaps it.</summary>
 internal sealed class ChildProcess
 {
     private const int MaxErrorBytes = 64 << 10;
@@ -17,7 +17,7 @@ internal sealed class ChildProcess
     private int? _exitCode;
 
     /// <param name="id">Its process id.</param>
-    /// <param name="process">The process; null where the system did not keep it to be waited for, and it has ended.</param>
+    /// <param name="process">The process; null when it has ended and the system did not keep it.</param>
     /// <param name="input">Its stdin.</param>
     /// <param name="output">Its stdout.</param>
     /// <param name="errors">Its stderr.</param>
@@ -36,10 +36,11 @@ internal sealed class ChildProcess
     /// <summary>Its stdout, likewise.</summary>
     public Stream? Output { get; }
 
-    /// <summary>Ends when it has, and everything that it handed its stderr on to; gives what they wrote there, at most 64 KiB of it.</summary>
+    /// <summary>Ends when it and all that have its stderr do; gives what they wrote there, at most 64 KiB.</summary>
     public Task<string> Ended { get; }
 
-    /// <summary>Its exit status once it has ended; 128 and the signal when one ended it; null when the system did not keep it, as where this process ignores SIGCHLD.</summary>
+    /// <summary>Its exit status once it has ended; 128 and the signal when one ended it; null when the system kept
+    /// none, as where this process ignores SIGCHLD.</summary>
     public int? ExitCode
     {
         get
@@ -55,7 +56,7 @@ internal sealed class ChildProcess
     /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
     /// <param name="workingDirectory">Where it starts.</param>
     /// <param name="talks">Whether its stdin and stdout are to be pipes; else both are <c>/dev/null</c>.</param>
-    /// <param name="inherited">What it has as <see cref="NamespaceRequest.ExecutableDescriptor"/>; null for nothing.</param>
+    /// <param name="inherited">Its <see cref="NamespaceRequest.ExecutableDescriptor"/>; null for none.</param>
     /// <exception cref="Win32Exception">The system did not start it.</exception>
     /// <exception cref="IOException">There are no descriptors left.</exception>
     public static ChildProcess Start(

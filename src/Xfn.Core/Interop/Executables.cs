@@ -5,16 +5,15 @@ internal static class Executables
 {
     private const UnixFileMode AnyExecute = UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
-    // Services often have a PATH without the directories for administrators, where some distributions keep these programs.
+    // Services often have a PATH without administrators' directories, where some distributions keep these programs.
     private const string SystemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-    /// <summary>The absolute path of a program named by path, or by name to be looked up in PATH and the system's directories; null when there is none.</summary>
+    /// <summary>The absolute path of a program, given a path, or a name to look up; null when there is none.</summary>
     public static string? Find(string name) => name.Contains('/')
         ? (IsExecutable(name) ? Path.GetFullPath(name) : null)
         : Find(name, Environment.GetEnvironmentVariable("PATH")) ?? Find(name, SystemPath);
 
-    /// <summary>Looks a name up in the absolute directories of a search path: in those that are relative to where this process
-    /// happens to be, anybody may have put something.</summary>
+    /// <summary>Looks a name up in a search path's absolute directories: anybody may write to relative ones.</summary>
     public static string? Find(string name, string? searchPath) =>
         searchPath?.Split(':').Where(Path.IsPathRooted).Select(directory => Path.Combine(directory, name)).FirstOrDefault(IsExecutable);
 

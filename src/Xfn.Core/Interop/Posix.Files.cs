@@ -6,7 +6,7 @@ namespace Xfn.Core.Interop;
 /// <content>Names looked up from an open directory, and what the system says of a file.</content>
 internal static unsafe partial class Posix
 {
-    /// <summary>Opens a name of a directory, itself when it is a link, for nothing but to look at it and to go on from it; null when there is none.</summary>
+    /// <summary>Opens a directory's entry, a link itself, to look at it or go on from it; null for none.</summary>
     /// <param name="directory">The directory; null for the root.</param>
     /// <param name="name">The name.</param>
     /// <param name="path">The whole of it, for an error.</param>

@@ -7,7 +7,7 @@ namespace Xfn.Core.Interop;
 internal static unsafe partial class Posix
 {
     /// <summary>Opens a process; null when there is none of that id any more.</summary>
-    /// <exception cref="IOException">There are no descriptors left, or this kernel has none for processes (before Linux 5.3).</exception>
+    /// <exception cref="IOException">No descriptors are left, or the kernel lacks these (before Linux 5.3).</exception>
     public static SafeFileHandle? TryOpenProcess(int processId)
     {
         nint fd = Libc.syscall(Libc.SYS_pidfd_open, processId);
@@ -32,7 +32,7 @@ internal static unsafe partial class Posix
         return fd < 0 ? null : new SafeFileHandle(fd, ownsHandle: true);
     }
 
-    /// <summary>Kills a child that there is no descriptor of, and waits for it. No other process can have its id before it has been waited for.</summary>
+    /// <summary>Kills a child without a descriptor, and waits for it. Until then no other process has its id.</summary>
     public static void KillChild(int processId)
     {
         _ = kill(processId, SigKill);
@@ -43,7 +43,7 @@ internal static unsafe partial class Posix
 
     /// <summary>Waits for a child of this process, if it has ended.</summary>
     /// <param name="child">The child.</param>
-    /// <param name="exitCode">Its exit status; 128 and the signal when one ended it; null when the system kept none.</param>
+    /// <param name="exitCode">Its exit status, or 128 and the signal; null when the system kept none.</param>
     /// <returns>Whether it has ended; true also when it is no child, or has been waited for.</returns>
     public static bool TryReap(SafeFileHandle child, out int? exitCode)
     {

@@ -4,8 +4,8 @@ using Mono.Unix.Native;
 
 namespace Xfn.Core.Interop;
 
-/// <summary>The POSIX calls that .NET lacks. Failures are <see cref="IOException"/>s whose HResult is the system's error number.</summary>
-/// <remarks>The only file that uses Mono.Unix, and only what that calls in the C library directly: a program that is copied without the native helper of Mono.Unix works as well.</remarks>
+/// <summary>POSIX calls that .NET lacks. They throw <see cref="IOException"/>s with errno as HResult.</summary>
+/// <remarks>Only this file uses Mono.Unix, and not its native helper: a program copied without that works.</remarks>
 internal static unsafe partial class Posix
 {
     public const int SigKill = 9;
@@ -52,7 +52,7 @@ internal static unsafe partial class Posix
         return status.Uid;
     }
 
-    /// <summary>How many bytes of the disk a file or directory takes, itself when it is a link; 0 when there is none, or the system does not tell.</summary>
+    /// <summary>The bytes that a file, directory or link takes on disk; 0 when it is missing or unknown.</summary>
     public static long DiskBytesOf(string path) =>
         TryStatus(path, Libc.AT_SYMLINK_NOFOLLOW, out Libc.FileStatus status) == 0 ? status.DiskBytes : 0;
 
@@ -66,7 +66,7 @@ internal static unsafe partial class Posix
     public static FileIdentity? IdentityOf(SafeFileHandle file) =>
         statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status) == 0 ? IdentityOf(status) : null;
 
-    /// <summary>Owner, kind and mode of what a path names, itself when it is a link; null when there is nothing.</summary>
+    /// <summary>Owner, kind and mode of a path, of a link itself; null when there is nothing.</summary>
     /// <exception cref="IOException">The system does not tell.</exception>
     public static (uint Owner, UnixFileKind Kind, uint Mode)? LookAt(string path)
     {
@@ -86,13 +86,13 @@ internal static unsafe partial class Posix
         return (status.Uid, status.Gid, KindOf(status), status.Permissions);
     }
 
-    /// <summary>Whether there is something that is neither a file nor a directory: opening it may wait for ever.</summary>
+    /// <summary>Whether something other than a file or directory is there: to open it may take for ever.</summary>
     public static bool IsSpecialFile(string path) =>
         TryStatus(path, 0, out Libc.FileStatus status) == 0 && KindOf(status) is not (UnixFileKind.Regular or UnixFileKind.Directory);
 
     public static void Close(int fd) => _ = Syscall.close(fd);
 
-    /// <summary>Whether the caller may write a file, or make entries in a directory. False on a read-only mount, also for root.</summary>
+    /// <summary>Whether the caller may write a file or a directory. On a read-only mount, root may not.</summary>
     public static bool CanWrite(string path)
     {
         const int toWrite = 2;
@@ -102,12 +102,12 @@ internal static unsafe partial class Posix
     /// <summary>Whether a file has an extended attribute that the caller may see.</summary>
     public static bool HasAttribute(string path, string name) => getxattr(path, name, null, 0) >= 0;
 
-    /// <summary>What is free on a path's file system: bytes, and files where it counts them; null when it cannot be asked.</summary>
+    /// <summary>The free bytes of a path's file system, and files where it counts them; null if unknown.</summary>
     public static (ulong Bytes, ulong? Files)? FreeSpace(string path) => statvfs(path, out FileSystemStatus space) == 0
         ? (space.AvailableBlocks * space.FragmentBytes, space.Files == 0 ? null : space.AvailableFiles)
         : null;
 
-    /// <summary>Waits until a file's content is on disk. FileStream.Flush does so too, and tells nobody when the disk refuses.</summary>
+    /// <summary>Waits until a file's content is on disk. FileStream.Flush does not tell when the disk refuses.</summary>
     public static void SyncFile(FileStream file)
     {
         while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)

@@ -14,7 +14,7 @@ internal sealed record ProgramResult(int ExitCode, string Output, string Error);
 /// <summary>Runs programs of others to their end, within limits.</summary>
 internal static class Programs
 {
-    /// <summary>The most bytes of its output that a program may write. What it writes to stderr is cut off there.</summary>
+    /// <summary>The most bytes of output that a program may write. Its stderr is cut off there.</summary>
     public const int MaxBytes = 64 * 1024;
 
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
@@ -41,8 +41,8 @@ internal static class Programs
     /// <param name="start">The program.</param>
     /// <param name="input">Its stdin.</param>
     /// <param name="limit">How long it may take.</param>
-    /// <param name="isWhole">Tells whether it has said all that it has to say. Then its streams are not waited for, which end
-    /// with the last process that it has handed them to: that may be never. Null to wait for their ends.</param>
+    /// <param name="isWhole">Tells whether it has said all. Then its streams are not waited for, which end with the
+    /// last process that has them: that may be never. Null to wait for their ends.</param>
     /// <param name="cancellationToken">Ends the program.</param>
     /// <exception cref="Win32Exception">It cannot be started.</exception>
     /// <exception cref="TimeoutException">It did not end in time.</exception>

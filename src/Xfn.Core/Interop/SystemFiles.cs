@@ -37,7 +37,7 @@ internal sealed class SystemFiles(string root = "/")
     /// <summary>The first two numbers of <see cref="KernelRelease"/>.</summary>
     public Version KernelVersion => ParseVersion(KernelRelease) ?? new Version(0, 0);
 
-    /// <summary>The version that a text starts with, its first two or three numbers; null when there are none.</summary>
+    /// <summary>The version at the start of a text, its first two or three numbers; null for none.</summary>
     public static Version? ParseVersion(ReadOnlySpan<char> text)
     {
         int length = 0;

@@ -14,7 +14,7 @@ internal static class NamespaceErrors
     /// <param name="said">What it, or unshare before it, wrote to stderr.</param>
     public static ContainerEnvironmentException Ended(RunStage stage, string said)
     {
-        // After its greeting unshare has done its work, and can only complain that it cannot end by the same signal as its child.
+        // After its greeting, unshare has done its work; it only complains that it cannot end by its child's signal.
         if (stage != RunStage.Spawn && said.StartsWith("unshare: ", StringComparison.Ordinal))
             said = "";
         if (said.StartsWith("unshare: ", StringComparison.Ordinal) && !said.Contains("failed to execute", StringComparison.Ordinal) && !said.Contains("unrecognized option", StringComparison.Ordinal))

@@ -7,8 +7,9 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Spark;
 
 /// <summary>Finds xfn-spark, wherever the kind of host put it, and keeps a copy in the cache to run.</summary>
-/// <remarks>A restored package's files are not executable by others, and may be replaced by an update while they run; the copy is named by its content and is neither. Who uses a copy has a lock on it, so that others
-/// know when nobody does; the time of its last change is that of its last use.</remarks>
+/// <remarks>A restored package's files are not executable by others, and an update may replace them while they run; the
+/// copy, named by its content, has neither fault. Its users hold a lock on it, so that others know when nobody does.
+/// The time of its last change is that of its last use.</remarks>
 internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
 {
     private const string Prefix = "spark-";
@@ -160,7 +161,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     {
         string native = Path.Combine("runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", "xfn-spark");
 
-        // A build without a runtime identifier; a published program, single-file or native; what a self-extracting one extracts.
+        // A build without a runtime identifier; a published program, single-file or native; a self-extracting one.
         yield return Path.Combine(AppContext.BaseDirectory, native);
         yield return Path.Combine(AppContext.BaseDirectory, "xfn-spark");
         foreach (string directory in ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))

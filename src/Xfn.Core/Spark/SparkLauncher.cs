@@ -63,7 +63,7 @@ internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFi
             _executable.Result.Dispose();
     }
 
-    /// <summary>One copies it, and others wait for that. A disk that was full then may not be when the next one asks.</summary>
+    /// <summary>One copies it, and others wait. After a failure, such as a full disk, the next tries anew.</summary>
     private Task<SparkFile> ProvideAsync()
     {
         lock (_lock)

@@ -68,7 +68,7 @@ internal sealed class SparkProcess : IAsyncDisposable
                     throw;
             }
 
-            // Another thread started a process while the copy was written, which then held it open for writing until its own exec.
+            // Another thread started a process meanwhile, which held the copy open for writing until its own exec.
             await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -94,7 +94,8 @@ internal sealed class SparkProcess : IAsyncDisposable
         await _namespace.MapIdsAsync(ProcessId, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens the pipe by which a prepared container is released; null in other modes. To be called before it is told to run: it changes its ids then.</summary>
+    /// <summary>Opens the pipe that releases a prepared container; null in other modes. Call it before the spark is
+    /// told to run: it changes its ids then.</summary>
     public SafeFileHandle? OpenRelease() => ReleaseDescriptor < 0
         ? null
         : new SafeFileHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true);
@@ -151,13 +152,14 @@ internal sealed class SparkProcess : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _namespace.DisposeAsync();
 
-    /// <summary>A function starts with an OOM score of 1,000, and may go back to the least that was ever set for it by a process with CAP_SYS_RESOURCE: this one may raise that.</summary>
+    /// <summary>A function has an OOM score of 1,000, and may lower it to the least that a process with
+    /// CAP_SYS_RESOURCE ever set for it. This process may raise that.</summary>
     private void RaiseOomScore()
     {
         if (!MayLowerOomScores)
             return;
 
-        // Above other programs, below the function: a run is to end by the end of its largest process, not of the spark, which tells how that ended.
+        // Above other programs, below the function: a run is to end by its largest process, and the spark to tell how.
         const int leastScore = 500;
         int own = int.Parse(File.ReadAllText("/proc/self/oom_score_adj"), CultureInfo.InvariantCulture);
         try
