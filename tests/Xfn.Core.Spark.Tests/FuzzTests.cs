@@ -29,7 +29,8 @@ internal sealed class FuzzTests
         Fuzz(500, random => new HostileArchive(random, real).Make(), token);
     }
 
-    /// <summary>Whatever an archive is: nothing outside changes, a refusal is one of ours, it is the same the second time, and what is unpacked is within the limits and nothing that a layer may not have.</summary>
+    /// <summary>Whatever an archive is: nothing outside changes, a refusal is one of ours, all is the same the second
+    /// time, and what is unpacked is within the limits and nothing that a layer may not have.</summary>
     private static void Fuzz(int ordinary, Func<Random, byte[]> make, CancellationToken token)
     {
         int refused = 0, rounds = LongMode.Rounds(ordinary);

@@ -14,7 +14,7 @@ internal sealed class RealLayerTests
         .. Installed, "ca-certificates", "console-data", "dbus", "git", "iputils-ping", "kbd", "locales", "login", "ncurses-term", "openssh-client", "perl-base", "polkitd", "python3-minimal", "sudo", "systemd", "terminfo", "zsh-common",
     ];
 
-    /// <summary>The data archives of packages as Debian wrote them: in the long mode, or where apt's cache has some.</summary>
+    /// <summary>Data archives of packages, as Debian wrote them: in the long mode, or from apt's cache.</summary>
     [Test]
     public void Data_of_Debian_packages_unpack_as_tar_unpacks_them()
     {

@@ -6,7 +6,7 @@ namespace Xfn.Core.Spark.Tests;
 /// <summary>Paths of a root are found whatever goes on in the machine besides.</summary>
 internal sealed class RootFilesTests
 {
-    /// <summary>The kernel refuses what leads by <c>..</c> below a root while something is renamed, and asks to be asked again.</summary>
+    /// <summary>During renames the kernel refuses a path with <c>..</c> below a root, and asks for a retry.</summary>
     [Test, CancelAfter(60_000)]
     public async Task A_path_with_dots_is_found_while_files_are_renamed(CancellationToken token)
     {

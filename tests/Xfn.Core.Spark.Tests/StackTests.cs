@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Tests.Support;
 
 namespace Xfn.Core.Spark.Tests;
 
-/// <summary>Layers above one another: an overlay, a flattened directory and what umoci makes of the same image are the same.</summary>
+/// <summary>An overlay of layers, a flattened directory, and umoci's directory of the image are the same.</summary>
 [CancelAfter(120_000)]
 internal sealed class StackTests
 {

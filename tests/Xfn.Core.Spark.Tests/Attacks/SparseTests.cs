@@ -25,7 +25,7 @@ internal sealed class SparseTests
             }
         }
 
-        // pax calls the file something else for programs that do not know sparse ones: in the header, or in records where the name is long or no ASCII.
+        // pax adds a name for programs without sparse files: in the header, or in records if long or not ASCII.
         string deep = Directory.CreateDirectory(Path.Combine(source, new string('d', 120), new string('e', 120))).FullName;
         string[] names = ["hole", "h\u00f6le", new string('h', 150), Path.Combine(deep, "hole"), Path.Combine(deep, "h\u00f6le")];
         foreach (string name in names)

@@ -2,8 +2,8 @@ using System.Globalization;
 
 namespace Xfn.Core.Spark.Tests.Support;
 
-/// <summary>Archives made by chance along the grammar of the formats, where any part may be odd, wrong or at odds with another: extended headers in every order and form, sparse maps,
-/// sizes that lie, numbers in every notation, headers within data, names that lead out.</summary>
+/// <summary>Random archives by the formats' grammar, where any part may be odd, wrong or at odds with another: extended
+/// headers, sparse maps, false sizes, numbers in every notation, headers within data, names that lead out.</summary>
 /// <param name="random">What decides.</param>
 /// <param name="real">Archives that other programs wrote, for entries among the made-up ones.</param>
 internal sealed class HostileArchive(Random random, IReadOnlyList<byte[]> real)

@@ -31,7 +31,7 @@ internal static class RandomArchive
         return archive.ToArray();
     }
 
-    /// <summary>An archive that every tar unpacks alike: parents first, no name twice, no link that is followed.</summary>
+    /// <summary>An archive that every tar unpacks alike: parents first, unique names, no link to be followed.</summary>
     public static byte[] Plain(Random random, bool ascii = false)
     {
         var archive = new TarBuilder();

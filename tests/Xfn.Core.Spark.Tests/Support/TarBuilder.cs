@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Xfn.Core.Spark.Tests.Support;
 
-/// <summary>Writes archives byte by byte, right ones and wrong ones. Text stands for bytes: one Latin-1 character is one byte.</summary>
+/// <summary>Writes archives byte by byte, right and wrong ones. One Latin-1 character stands for one byte.</summary>
 internal sealed class TarBuilder
 {
     private readonly List<byte> _archive = [];

@@ -6,7 +6,7 @@ using Xfn.Core.Spark.Files;
 
 namespace Xfn.Core.Spark.Tests.Support;
 
-/// <summary>Everything that can be seen of a tree, a line a file: for comparing trees. Names are written as Latin-1, byte for byte.</summary>
+/// <summary>All that can be seen of a tree, one line a file, to compare. Names are Latin-1, byte for byte.</summary>
 internal static class TreeListing
 {
     /// <summary>Lists a tree. <c>inodes</c>: whether inode numbers count; else only which names share a file.
