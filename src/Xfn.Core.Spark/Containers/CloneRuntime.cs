@@ -166,10 +166,10 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
     }
 }
 
-/// <summary>What a container sees at /sys/fs/cgroup. Run-times size themselves by what they read there.</summary>
-/// <remarks>Where version 1 has the memory or processor controller, alone or beside version 2, version 2 shows no limits: the
-/// container gets version 1's hierarchies then, each at the place where programs look for it. In a cgroup namespace all of
-/// them show the run's own cgroup as their root. <see href="https://man7.org/linux/man-pages/man7/cgroups.7.html">cgroups(7)</see>.</remarks>
+/// <summary>The cgroups that a container sees at /sys/fs/cgroup. Run-times read there how large they may get.</summary>
+/// <remarks>Version 2 shows no limits where version 1, alone or beside it, has the memory or processor controller. The
+/// container then gets version 1's hierarchies, each at its usual place. In a cgroup namespace each has the run's own
+/// cgroup as root. <see href="https://man7.org/linux/man-pages/man7/cgroups.7.html">cgroups(7)</see>.</remarks>
 internal static class CgroupMounts
 {
     private const string Version2 = "cgroup2";
@@ -183,7 +183,7 @@ internal static class CgroupMounts
             ? mounts.SelectMany(mount => mount.Type == Version2 ? InPlaceOf(mount, hierarchies) : [mount])
             : mounts;
 
-    /// <summary>The hierarchies of version 1 that are to be seen, by their controllers; none where version 2 has what limits are made of.</summary>
+    /// <summary>The version 1 hierarchies to show, by their controllers; none where version 2 has the limits.</summary>
     /// <param name="lines">Of /proc/PID/cgroup: <c>NUMBER:CONTROLLER[,CONTROLLER…]:PATH</c>.</param>
     private static List<string> Hierarchies(IEnumerable<string> lines)
     {

@@ -141,7 +141,7 @@ internal sealed class MountPointTree(SparkRoot root)
     }
 }
 
-/// <summary>A directory of an image before its layers are mounted: of each layer that has it, what an overlay would show.</summary>
+/// <summary>A directory of an image before its layers are mounted, as an overlay would show it.</summary>
 internal sealed class ImageDirectory : IDisposable
 {
     /// <summary>The most that is read of a file.</summary>
@@ -149,7 +149,7 @@ internal sealed class ImageDirectory : IDisposable
 
     private readonly List<int> _directories = [];
 
-    /// <summary>Whether the image has something else in the directory's place, or on the way there: a link, or a file.</summary>
+    /// <summary>Whether the image has a link or a file in the directory's place, or on the way there.</summary>
     public bool IsOther { get; private set; }
 
     /// <summary>Opens a directory.</summary>
@@ -199,8 +199,7 @@ internal sealed class ImageDirectory : IDisposable
         return [];
     }
 
-    /// <summary>Reads a regular file of an image, as much as is taken of one, and closes it; nothing of anything
-    /// else.</summary>
+    /// <summary>Reads a regular file of an image, up to the limit, and closes it; nothing of anything else.</summary>
     /// <param name="fd">The file; negative for none.</param>
     public static byte[] Read(int fd)
     {

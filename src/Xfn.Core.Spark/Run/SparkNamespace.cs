@@ -3,7 +3,7 @@ using Xfn.Core.Spark.Channel;
 
 namespace Xfn.Core.Spark.Run;
 
-/// <summary>This spark in its namespaces: what it is called, what it is, and what is held back from a function in them.</summary>
+/// <summary>This spark in its namespaces: its name, its identity, and what it denies to a function in them.</summary>
 internal static unsafe class SparkNamespace
 {
     /// <param name="name">What this process is called in listings, ended by a zero.</param>
@@ -14,7 +14,7 @@ internal static unsafe class SparkNamespace
             _ = Libc.prctl(setName, (nint)bytes);
     }
 
-    /// <summary>Turns this process, whose ids the namespace did not know when it started, into the namespace's root.</summary>
+    /// <summary>Makes this process, whose ids the namespace did not know at its start, the namespace's root.</summary>
     /// <param name="directory">The working directory to take before, since the directories above may be the caller's
     /// alone; null for that which it has.</param>
     public static void BecomeRoot(string? directory = null)
@@ -32,9 +32,9 @@ internal static unsafe class SparkNamespace
         _ = Libc.umask(0);
     }
 
-    /// <summary>Makes the machine's file systems read-only, for this namespace and those made of it. Nothing of the machine is written to
-    /// in a run. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this
-    /// executable as its own, and could else open it to write where its file is the caller's.</summary>
+    /// <summary>Makes the machine's file systems read-only, for this namespace and those made of it: no run writes to
+    /// the machine. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this
+    /// executable as its own, and could else open it for writing where its file is the caller's.</summary>
     /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
     public static void MakeMachineReadOnly(bool outerProc)
     {
@@ -52,7 +52,7 @@ internal static unsafe class SparkNamespace
         _ = Change("/proc", recursive: false, &attributes);
     }
 
-    /// <summary>Mounts a fresh /proc. The machine's names processes by ids of another PID namespace, and shows them all.</summary>
+    /// <summary>Mounts a fresh /proc. The machine's has another PID namespace's ids, and shows all processes.</summary>
     /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
     public static void MountProc(bool outerProc)
     {
@@ -60,8 +60,7 @@ internal static unsafe class SparkNamespace
             throw SparkException.FromErrno("cannot mount a fresh /proc", Libc.Errno, SparkFailureKind.Proc);
     }
 
-    /// <summary>Binds cgroup version 2 over /sys/fs/cgroup where versions 1 and 2 are mixed, and the second is below the
-    /// first: crun runs on a pure hierarchy only.</summary>
+    /// <summary>Binds cgroup version 2 over /sys/fs/cgroup where it is below version 1: crun needs it pure.</summary>
     public static void ShowPureCgroups()
     {
         const string Cgroups = "/sys/fs/cgroup", Unified = "/sys/fs/cgroup/unified";
@@ -72,17 +71,17 @@ internal static unsafe class SparkNamespace
         }
     }
 
-    /// <summary>Limits what a function may take of that of which the kernel grants each user a number: limits of the
-    /// run's own user namespace, in <c>/proc/sys/user</c>.</summary>
-    /// <remarks>What is taken inside counts for the user who made the namespace too, which is the runner's: without limits
-    /// here one function takes all that this user has.</remarks>
+    /// <summary>Limits what a function may take of all that the kernel counts for each user: in the run's own user
+    /// namespace, by <c>/proc/sys/user</c>.</summary>
+    /// <remarks>It counts for the runner's user too: one function could else take all that this user has.</remarks>
     public static void SetLimits(bool outerProc)
     {
-        // A function in a namespace of its own would be root of it, with all of the kernel that is open to roots only. The runtime needs no further one.
+        // In a new one a function would be root, and reach all that the kernel opens to roots. A runtime needs none.
         Limit("user_namespaces", "0"u8, outerProc);
         Limit("time_namespaces", "0"u8, outerProc);
 
-        // The run's own, where one id is mapped this spark's, and some to spare for a runtime. Nobody inside has the capability to make another; this holds whatever the filter is.
+        // The run's own, this spark's where one id is mapped, and some to spare for a runtime. Nobody inside has the
+        // capability to make another; the limits hold whatever the seccomp filter is.
         Limit("cgroup_namespaces", "4"u8, outerProc);
         Limit("ipc_namespaces", "4"u8, outerProc);
         Limit("mnt_namespaces", "4"u8, outerProc);
@@ -108,7 +107,7 @@ internal static unsafe class SparkNamespace
         using Descriptor file = Libc.open($"/proc/sys/user/max_{name}", Libc.O_WRONLY | Libc.O_CLOEXEC);
         fixed (byte* value = most)
         {
-            // An older kernel does not count some of them. A container engine has the outer /proc/sys read-only, for good; the seccomp profile remains there.
+            // Old kernels lack some. An engine's /proc/sys is read-only for good; there the seccomp profile remains.
             bool done = file < 0 ? Libc.Errno == Libc.ENOENT : Libc.write(file, value, (nuint)most.Length) == most.Length;
             if (!done && !outerProc)
                 throw SparkException.FromErrno($"cannot limit the {name.Replace('_', ' ')} that a function may have");

@@ -107,7 +107,7 @@ internal static unsafe partial class Posix
         ? (space.AvailableBlocks * space.FragmentBytes, space.Files == 0 ? null : space.AvailableFiles)
         : null;
 
-    /// <summary>Waits until a file's content is on disk. FileStream.Flush does not tell when the disk refuses.</summary>
+    /// <summary>Waits until a file's content is on disk. FileStream.Flush does not tell if the disk refuses.</summary>
     public static void SyncFile(FileStream file)
     {
         while (Syscall.fsync((int)file.SafeFileHandle.DangerousGetHandle()) != 0)
