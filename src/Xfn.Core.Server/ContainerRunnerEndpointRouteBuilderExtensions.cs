@@ -19,7 +19,7 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(endpoints);
         IServiceProvider services = endpoints.ServiceProvider;
-        if (services.GetService<RunGate>() is null)
+        if (services.GetService<CallGate>() is null)
         {
             throw new InvalidOperationException(
                 "cannot map the container runner: its services are missing. Call AddContainerRunnerGrpc on the application's services.");

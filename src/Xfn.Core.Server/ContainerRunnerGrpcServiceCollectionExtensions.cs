@@ -29,13 +29,13 @@ public static class ContainerRunnerGrpcServiceCollectionExtensions
 
     internal static IServiceCollection AddContainerRunnerGrpc(this IServiceCollection services, Func<IServiceProvider, RequestPolicy> policy)
     {
-        services.AddSingleton<RunGate>();
+        services.AddSingleton<CallGate>();
         services.AddSingleton(provider => new CallMemory(provider.GetRequiredService<RequestPolicy>().MaxPendingInputBytes));
         services.AddSingleton(policy);
         services.AddSingleton(provider => new FunctionService(
             provider.GetRequiredService<IContainerRunner>(),
             provider.GetRequiredService<RequestPolicy>(),
-            provider.GetRequiredService<RunGate>(),
+            provider.GetRequiredService<CallGate>(),
             provider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory)));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<FunctionService>, FunctionMethods>());
         services.AddGrpc();

@@ -29,7 +29,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private const int SmallMessageBytes = 64 << 10;
 
     private readonly WebApplication _application;
-    private readonly RunGate _gate;
+    private readonly CallGate _gate;
     private readonly HealthServiceImpl _health;
     private readonly ContainerRunnerServerOptions _options;
     private readonly TlsSetup? _tls;
@@ -39,7 +39,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private Task? _stopping;
     private int _disposed;
 
-    private ContainerRunnerServer(WebApplication application, RunGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, TlsSetup? tls, SocketFile? file, PreparedImages? prepared, string address) =>
+    private ContainerRunnerServer(WebApplication application, CallGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, TlsSetup? tls, SocketFile? file, PreparedImages? prepared, string address) =>
         (_application, _gate, _health, _options, _tls, _file, _prepared, Address) = (application, gate, health, options, tls, file, prepared, address);
 
     /// <summary>The address that it listens on: a path, <c>@</c> and a name, or <c>HOST:PORT</c>. Where port 0 was asked
@@ -92,7 +92,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             string bound = where.EndPoint is IPEndPoint ? BoundTo(application) : where.Text;
             ServerLog.Serving(options.Logger, network, bound);
             policy.Tell(defaults, options.Logger);
-            return new ContainerRunnerServer(application, application.Services.GetRequiredService<RunGate>(), health, options, tls, file, prepared, bound);
+            return new ContainerRunnerServer(application, application.Services.GetRequiredService<CallGate>(), health, options, tls, file, prepared, bound);
         }
         catch
         {
@@ -115,7 +115,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
             stopping = _stopping ??= StopOnceAsync();
         if (stopping.IsCompleted)
             return;
-        using CancellationTokenRegistration now = cancellationToken.UnsafeRegister(static gate => _ = ((RunGate)gate!).KillAsync(), _gate);
+        using CancellationTokenRegistration now = cancellationToken.UnsafeRegister(static gate => _ = ((CallGate)gate!).KillAsync(), _gate);
         await stopping.ConfigureAwait(false);
     }
 

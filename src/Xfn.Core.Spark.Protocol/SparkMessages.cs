@@ -10,6 +10,19 @@ namespace Xfn.Core.Spark;
 //
 // The end of the spark's stdin means that the runner is gone.
 
+/// <summary>What a spark is started for: its argument.</summary>
+internal static class SparkMode
+{
+    /// <summary>To make a function's pipes, and run one container.</summary>
+    public const string Run = "run";
+
+    /// <summary>The same up to the function's execution, which waits for its release.</summary>
+    public const string Prepare = "prepare";
+
+    /// <summary>To do one piece of work on the store.</summary>
+    public const string Work = "work";
+}
+
 /// <summary>A spark runs, and has made its pipes.</summary>
 /// <param name="ProcessId">Its process id as the runner sees it: that of the <c>/proc</c> it was started with.</param>
 /// <param name="Stdin">The descriptor of the runner's end of the function's stdin; -1 without a function.</param>

@@ -1,7 +1,7 @@
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
-using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace. `xfn-spark run` makes a function's pipes and runs one container; `prepare`
@@ -15,7 +15,7 @@ try
 
     // The runner may ignore SIGCHLD, and that is inherited: no child could then be waited for.
     Libc.signal(Libc.SIGCHLD, 0);
-    FunctionPipes? pipes = args is ["run" or "prepare"] ? new FunctionPipes(args[0] == "prepare") : null;
+    FunctionPipes? pipes = args is [SparkMode.Run or SparkMode.Prepare] ? new FunctionPipes(args[0] == SparkMode.Prepare) : null;
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
     RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
     object? message = RunnerChannel.Receive();

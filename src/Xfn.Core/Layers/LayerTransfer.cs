@@ -37,7 +37,7 @@ internal static class LayerTransfer
     public static async Task<SparkUnpacked> UnpackAsync(
         SparkLauncher sparks, LayerSource source, string directory, string storeDirectory, string[]? below, CancellationToken cancellationToken)
     {
-        SparkProcess spark = await sparks.StartAsync("work", directory, cancellationToken).ConfigureAwait(false);
+        SparkProcess spark = await sparks.StartAsync(SparkMode.Work, directory, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
             await spark.SendAsync(
@@ -69,7 +69,7 @@ internal static class LayerTransfer
                     SparkFailureKind.NeedsParents or SparkFailureKind.Image or SparkFailureKind.Limit => Invalid(source, ex.Failure.Message, ex),
                     SparkFailureKind.UnmappedUser => Unmapped(source, spark.Mapping, IdKind.User, ex),
                     SparkFailureKind.UnmappedGroup => Unmapped(source, spark.Mapping, IdKind.Group, ex),
-                    _ => NamespaceErrors.Refused(RunStage.Unpack, ex.Failure, ex),
+                    _ => SparkErrors.Refused(RunStage.Unpack, ex.Failure, ex),
                 };
             }
 

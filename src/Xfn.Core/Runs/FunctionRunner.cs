@@ -10,7 +10,7 @@ namespace Xfn.Core.Runs;
 internal sealed class FunctionRunner(
     RunnerSettings settings, ImageProvider images, ContainerPlanner planner, ReadyPool<RunSandbox> ready, RunQueue queue, BackgroundTasks background)
 {
-    private bool _secondRun;
+    private bool _hasRun;
 
     public async Task<RunFunctionResponse> RunAsync(CheckedRequest request, RunStreams streams, PreparedContainers? prepared, CancellationToken cancellationToken)
     {
@@ -131,7 +131,7 @@ internal sealed class FunctionRunner(
                 // A program that runs one function should not pay for a second.
                 if (prepared is not null)
                     prepared.Refill();
-                else if (Interlocked.Exchange(ref _secondRun, true))
+                else if (Interlocked.Exchange(ref _hasRun, true))
                     ready.Refill();
             }
         }));

@@ -21,7 +21,7 @@ internal static class RunErrors
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
         SparkFailureKind.Unreachable => new InvalidImageException(
             RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}. In the image, let that user pass (chmod a+x), or set another user.", exception),
-        _ => NamespaceErrors.Refused(RunStage.Start, exception.Failure, exception),
+        _ => SparkErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
 
     /// <summary>A function was started and did not succeed.</summary>

@@ -64,10 +64,10 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
 internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache, IStdioPiper piper, CgroupManager cgroups, RunnerSettings settings)
 {
     /// <summary>Makes one whose function is executed as its container starts.</summary>
-    public Task<RunSandbox> StartAsync(CancellationToken cancellationToken) => StartAsync("run", cancellationToken);
+    public Task<RunSandbox> StartAsync(CancellationToken cancellationToken) => StartAsync(SparkMode.Run, cancellationToken);
 
     /// <summary>Makes one whose container can wait for its release.</summary>
-    public Task<RunSandbox> StartWithGateAsync(CancellationToken cancellationToken) => StartAsync("prepare", cancellationToken);
+    public Task<RunSandbox> StartWithGateAsync(CancellationToken cancellationToken) => StartAsync(SparkMode.Prepare, cancellationToken);
 
     private async Task<RunSandbox> StartAsync(string mode, CancellationToken cancellationToken)
     {

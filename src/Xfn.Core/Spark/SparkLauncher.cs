@@ -31,7 +31,7 @@ internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFi
     public async Task<T> AskAsync<T>(RunStage stage, string directory, object message, IdMapping? ids, CancellationToken cancellationToken)
         where T : class
     {
-        SparkProcess spark = await StartAsync("work", directory, ids ?? mapping, cancellationToken).ConfigureAwait(false);
+        SparkProcess spark = await StartAsync(SparkMode.Work, directory, ids ?? mapping, cancellationToken).ConfigureAwait(false);
         await using (spark.ConfigureAwait(false))
         {
             await spark.SendAsync(message, cancellationToken).ConfigureAwait(false);
@@ -41,7 +41,7 @@ internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFi
             }
             catch (SparkFailedException ex)
             {
-                throw NamespaceErrors.Refused(stage, ex.Failure, ex);
+                throw SparkErrors.Refused(stage, ex.Failure, ex);
             }
         }
     }

@@ -28,7 +28,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <summary>Its process id on this machine.</summary>
     public int ProcessId { get; private set; }
 
-    /// <summary>The pipes that it made for a function, in mode <c>run</c>.</summary>
+    /// <summary>The pipes that it made for a function; null in mode <c>work</c>.</summary>
     public StdioDescriptors? Stdio { get; private set; }
 
     /// <summary>The descriptor by which a prepared container is released; -1 in other modes.</summary>
@@ -43,7 +43,7 @@ internal sealed class SparkProcess : IAsyncDisposable
     /// <summary>Starts a spark and waits until it says hello.</summary>
     /// <param name="spawner">What makes its namespaces.</param>
     /// <param name="executable">xfn-spark.</param>
-    /// <param name="mode"><c>run</c> or <c>work</c>.</param>
+    /// <param name="mode">One of <see cref="SparkMode"/>.</param>
     /// <param name="workingDirectory">Where it may write, in mode <c>work</c>; else the store.</param>
     /// <param name="mapping">The ids it will have.</param>
     /// <param name="cancellationToken">Ends the start.</param>
@@ -73,7 +73,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         }
     }
 
-    private bool WasBusy => _namespace.Ended is { IsCompletedSuccessfully: true, Result: var said } && NamespaceErrors.IsBusy(said);
+    private bool WasBusy => _namespace.Ended is { IsCompletedSuccessfully: true, Result: var said } && SparkErrors.IsBusy(said);
 
     /// <summary>Waits for the hello, and gives it its ids.</summary>
     private async Task BeginAsync(CancellationToken cancellationToken)
@@ -136,7 +136,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         if (received is null)
         {
             string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
-            throw NamespaceErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
+            throw SparkErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
         }
 
         return received switch

@@ -1,7 +1,7 @@
 namespace Xfn.Core.Server;
 
 /// <summary>Counts the calls in progress, lets none in once the server stops, and knows when the last has ended.</summary>
-internal sealed class RunGate : IDisposable
+internal sealed class CallGate : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _killed = new();

@@ -3,7 +3,7 @@ using Xfn.Core.Namespaces;
 namespace Xfn.Core.Spark;
 
 /// <summary>Says what a failed namespace or spark means to the user.</summary>
-internal static class NamespaceErrors
+internal static class SparkErrors
 {
     /// <summary>Whether a program could not be executed because some process had it open for writing.</summary>
     /// <param name="said">What unshare wrote to stderr.</param>
