@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;

@@ -1,6 +1,6 @@
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;

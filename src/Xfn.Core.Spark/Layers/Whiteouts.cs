@@ -1,8 +1,8 @@
 using System.Text;
 using System.Text.Unicode;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Tar;
 
 namespace Xfn.Core.Spark.Layers;

@@ -1,7 +1,7 @@
 using System.Text;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 
 namespace Xfn.Core.Spark.Mounts;
 

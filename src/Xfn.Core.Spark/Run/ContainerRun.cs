@@ -1,5 +1,5 @@
-using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Containers;
 using Xfn.Core.Spark.Mounts;
 
 namespace Xfn.Core.Spark.Run;

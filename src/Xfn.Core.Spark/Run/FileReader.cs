@@ -1,7 +1,7 @@
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Run;

@@ -1,6 +1,6 @@
 using System.Text;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Layers;
 using Xfn.Core.Spark.Mounts;
 

@@ -1,6 +1,6 @@
 using Microsoft.Win32.SafeHandles;
-using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Channel;
+using Xfn.Core.Spark.Files;
 using Xfn.Core.Spark.Layers;
 
 namespace Xfn.Core.Spark.Tests.Support;
