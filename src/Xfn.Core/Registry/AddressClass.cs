@@ -57,7 +57,7 @@ internal static class AddressClasses
         return AddressClass.Public;
     }
 
-    /// <summary>The class of a host that is written as an address, or is <c>localhost</c>; null for another name.</summary>
+    /// <summary>The class of a host that is an address or <c>localhost</c>; null for another name.</summary>
     public static AddressClass? OfLiteral(Uri uri) =>
         IPAddress.TryParse(uri.IdnHost.Trim('[', ']'), out IPAddress? address) ? Of(address)
         : uri.IdnHost.Equals("localhost", StringComparison.OrdinalIgnoreCase) || uri.IdnHost.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase) ? AddressClass.Loopback

@@ -34,7 +34,7 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
             Uri asked = RedirectFollower.AskedOf(request);
             if (response.StatusCode == HttpStatusCode.Unauthorized && RedirectFollower.IsUpgrade(uri, asked))
             {
-                // The registry itself wants HTTPS. What it is to be shown, it is shown there at once, and nothing in the clear.
+                // The registry wants HTTPS, so it gets the credentials there at once, and none in the clear.
                 response.Dispose();
                 request.RequestUri = target.Url(Uri.UriSchemeHttps);
                 return await SendAsync(request, cancellationToken).ConfigureAwait(false);
@@ -53,8 +53,8 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
             if (response.StatusCode != HttpStatusCode.Unauthorized && !mayHaveExpired)
                 return Answer(request, response, slot);
 
-            // Once a request: what a fresh token does not open, another one will not; but a password may, where one is asked for by then. The
-            // next request begins with what the registry wants by then.
+            // Once for each request: another token opens nothing that a fresh one did not. A password may, if it is
+            // wanted by then. The next request begins with what the registry wants by then.
             Authorization? refused = used;
             bool wantsPassword = !mayHaveExpired && refused is { Challenge.IsBearer: true } && challenges is [{ IsBearer: false }, ..] && challenges.Any(c => c.IsBasic);
             try
@@ -116,8 +116,8 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
         return response;
     }
 
-    /// <summary>A host that the registry led to wants a token of its own: one is got without credentials, which were given for the registry only, and
-    /// forgotten.</summary>
+    /// <summary>Gets a token for a host that the registry led to: without credentials, which were given for the
+    /// registry only. The token is forgotten afterwards.</summary>
     private async Task<HttpResponseMessage> AnswerForeignAsync(
         HttpRequestMessage request, Challenge[] challenges, HttpResponseMessage response, RegistryTarget target, CancellationToken cancellationToken)
     {
@@ -131,7 +131,7 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
         return await base.SendAsync(foreign, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Another authorization than <paramref name="stale"/>; null when there is none. One caller of many gets it, the others wait.</summary>
+    /// <summary>An authorization other than <paramref name="stale"/>, or null. One gets it, others wait.</summary>
     private async Task<Authorization?> RefreshAsync(
         AuthorizationSlot slot, RegistryTarget target, Uri uri, Challenge[] challenges, Authorization? stale, CancellationToken cancellationToken)
     {

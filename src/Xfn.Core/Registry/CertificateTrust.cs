@@ -30,9 +30,9 @@ internal sealed class CertificateTrust
         }
     }
 
-    /// <summary>How the framework looks at what the other side shows: it asks nobody. A certificate may name URLs for the issuers
-    /// that did not come, and whoever shows it would choose whom this machine talks to. An authority of one's own seldom has a
-    /// service to ask for what it has revoked; who is not to be trusted any more gets another authority.</summary>
+    /// <summary>How the framework checks certificates: it asks nobody. A certificate may name URLs for issuers that did
+    /// not come, and whoever shows it would choose whom this machine talks to. An authority of one's own seldom has a
+    /// service that says what it revoked; to end trust, use another authority.</summary>
     public static X509ChainPolicy NoDownloads => new() { DisableCertificateDownloads = true, RevocationMode = X509RevocationMode.NoCheck };
 
     /// <summary>The TLS options of a client.</summary>

@@ -164,7 +164,7 @@ internal sealed class CredentialFiles(RegistryOptions options)
         }
     }
 
-    /// <summary>The helper to ask, and what for. Where the name of a registry's helper is empty there is none, as for docker.</summary>
+    /// <summary>The helper to ask, and what for. An empty name means that there is none, as for docker.</summary>
     private (CredentialHelper Program, string ServerUrl)? Helper(CredentialFile file, string registry)
     {
         string[] names = Names(registry);

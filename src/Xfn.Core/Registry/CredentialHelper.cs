@@ -7,10 +7,9 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>A program that keeps credentials: <c>docker-credential-NAME get</c> reads a server's URL and writes JSON.</summary>
-/// <remarks><see href="https://github.com/docker/docker-credential-helpers">The protocol</see>. The program is
-/// anybody's: how long it takes and how much it writes is bounded, and what it
-/// leaves behind is not waited for.</remarks>
+/// <summary>A program with credentials: <c>docker-credential-NAME get</c> reads a URL and writes JSON.</summary>
+/// <remarks><see href="https://github.com/docker/docker-credential-helpers">The protocol</see>. The program may be
+/// anybody's: its time and its output are limited, and nothing waits for processes that it leaves.</remarks>
 internal sealed class CredentialHelper(string suffix, string? searchPath, TimeSpan limit)
 {
     private const int QuoteLimit = 200;

@@ -18,8 +18,9 @@ internal class Dialer
 
     protected virtual Task<IPAddress[]> ResolveAsync(string host, CancellationToken cancellationToken) => Dns.GetHostAddressesAsync(host, cancellationToken);
 
-    /// <summary>A connection to the address that answers first. One that does not answer holds up the next by a moment only: a machine may have an IPv6 address and no way to others.</summary>
-    /// <remarks><see href="https://www.rfc-editor.org/rfc/rfc8305#section-5">RFC 8305, Connection Attempts</see>.</remarks>
+    /// <summary>Connects to the address that answers first. A silent one delays the next for a moment only, because a
+    /// machine may have an IPv6 address and no way to others.</summary>
+    /// <remarks><see href="https://www.rfc-editor.org/rfc/rfc8305#section-5">RFC 8305, section 5</see>.</remarks>
     public virtual async Task<(Stream Stream, IPAddress Address)> ConnectAsync(IPAddress[] addresses, int port, CancellationToken cancellationToken)
     {
         using var race = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

@@ -2,8 +2,8 @@ using System.Net;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>The environment's proxies, with the exceptions that others read in NO_PROXY and the framework does not: <c>*</c>, networks, ports, and names
-/// that stand for what is below them. Loopback is never asked through a proxy.</summary>
+/// <summary>The environment's proxies, and the exceptions in NO_PROXY that others read and the framework does not:
+/// <c>*</c>, networks, ports, and names with all below them. Loopback is never asked through a proxy.</summary>
 internal sealed class EnvironmentProxy : IWebProxy
 {
     private readonly IWebProxy _inner;

@@ -11,10 +11,10 @@ internal sealed record HostCertificates(string Stamp, X509Certificate2Collection
     public sealed record Client(X509Certificate2 Certificate, X509Certificate2Collection Chain);
 }
 
-/// <summary>Finds the directories that docker and podman read for a registry: <c>certs.d/HOST[:PORT]</c>, the first that is there.</summary>
+/// <summary>Finds docker's and podman's directory of a registry, the first <c>certs.d/HOST[:PORT]</c>.</summary>
 internal sealed class HostCertificateFiles(RegistryOptions options)
 {
-    /// <summary>The directory of a registry, and what tells its present state from others; nulls when it has none.</summary>
+    /// <summary>A registry's directory, and a stamp of its present state; nulls when it has none.</summary>
     /// <exception cref="XfnException">It cannot be read.</exception>
     public (string? Directory, string? Stamp) Find(string authority)
     {

@@ -3,7 +3,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Reads a manifest whole, so that one that breaks off is asked for again. Blobs are left to who asked for them.</summary>
+/// <summary>Reads manifests whole, so that a broken one is asked for again. Callers read blobs themselves.</summary>
 internal sealed class ManifestHandler(HttpMessageHandler inner, RegistryOptions options) : DelegatingHandler(inner)
 {
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)

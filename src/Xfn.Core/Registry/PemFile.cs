@@ -8,7 +8,7 @@ internal static class PemFile
 {
     public static X509Certificate2Collection Certificates(string path, Func<string, Exception?, Exception> error) => Parse(Use(() => File.ReadAllText(path), error), error);
 
-    /// <exception cref="ArgumentException">The file that an option names cannot be read, or holds no certificate.</exception>
+    /// <exception cref="ArgumentException">The option's file cannot be read, or holds no certificate.</exception>
     public static X509Certificate2Collection Certificates(string path, string option) => Certificates(path, Unusable(path, option));
 
     /// <summary>A certificate, and its key from a file of its own or, without one, from the same.</summary>

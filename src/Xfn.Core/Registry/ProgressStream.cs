@@ -2,7 +2,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>A response's body that must make progress while it is waited for. What the reader does between reads costs it nothing.</summary>
+/// <summary>A response body that must make progress while a read waits. Time between reads is free.</summary>
 /// <remarks>A trickle is no progress: a server that sends a byte now and then could hold a download for ever.</remarks>
 internal sealed class ProgressStream(Stream inner, IDisposable owner, TimeSpan timeout, TimeProvider time) : ForwardStream
 {

@@ -3,12 +3,12 @@ using System.Net.Http.Headers;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Follows where a request is led, to where it may be. Authorization stays with the host that it was given for.</summary>
-/// <remarks>Each hop is a message of its own, which nobody changes: connections that are still being made are judged by the
-/// message that asked for them (<see cref="RegistryConnections"/>).</remarks>
+/// <summary>Follows redirects where they may lead. Authorization stays with the host that it was given for.</summary>
+/// <remarks>Each hop is its own message, which nobody changes: a connection that is still being made is judged by the
+/// message that asked for it (<see cref="RegistryConnections"/>).</remarks>
 internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions options) : DelegatingHandler(inner)
 {
-    /// <summary>Where a request keeps the registry by whose word its URL is known; without it, the URL is the registry's own.</summary>
+    /// <summary>Where a request keeps the registry that named its URL; without it, the URL is the registry's.</summary>
     public static readonly HttpRequestOptionsKey<Uri> Origin = new("xfn.origin");
 
     /// <summary>Where a request keeps the URL that was asked last for it.</summary>
@@ -25,11 +25,11 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
     public static bool SameAuthority(Uri one, Uri other) =>
         one.Scheme == other.Scheme && one.Port == other.Port && one.IdnHost.Equals(other.IdnHost, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Whether a URL is another's by HTTPS: of the same host, both at the ports that need not be written.</summary>
+    /// <summary>Whether a URL is the HTTPS form of another: of the same host, both at default ports.</summary>
     public static bool IsUpgrade(Uri from, Uri to) => from is { Scheme: "http", IsDefaultPort: true } && to is { Scheme: "https", IsDefaultPort: true }
         && from.IdnHost.Equals(to.IdnHost, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>A request for another URL with the headers of one; with its authorization where that is for both.</summary>
+    /// <summary>Copies a request for another URL; its authorization only where both URLs may have it.</summary>
     public static HttpRequestMessage Copy(HttpRequestMessage request, Uri uri, Uri origin)
     {
         var copy = new HttpRequestMessage(request.Method, uri) { Content = request.Content };
@@ -55,7 +55,7 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
             request.Options.Set(Asked, uri);
             HttpRequestMessage hop = Copy(request, uri, origin);
 
-            // Digests are of the bytes as stored: a coding on the way would only have to be undone, within limits of its own.
+            // Digests are of stored bytes: a content coding would only have to be undone, within limits of its own.
             hop.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
             hop.Headers.TryAddWithoutValidation("User-Agent", UserAgent);
             HttpResponseMessage response = await base.SendAsync(hop, cancellationToken).ConfigureAwait(false);
@@ -78,8 +78,8 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
         }
     }
 
-    /// <remarks>What a registry leads to on its own host, outside of its API, is a store behind it, with a URL that says all. Some refuse
-    /// a request that shows more, and docker shows no more.</remarks>
+    /// <remarks>Outside of its API, a registry's own host leads to a store behind it, by a URL that says all. Some
+    /// stores refuse a request that shows more, and docker shows no more.</remarks>
     private static bool SharesAuthorization(Uri from, Uri to) =>
         (SameAuthority(from, to) || IsUpgrade(from, to)) && (IsOfApi(to) || !IsOfApi(from));
 
@@ -95,7 +95,7 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
             throw new RefusedUrlException("it leads to a host whose name cannot be written in the DNS");
     }
 
-    /// <summary>Whether a URL's host can be written as a name of the DNS. What cannot is found out only when it is asked for.</summary>
+    /// <summary>Whether the DNS can have a URL's host. .NET finds that out only when asked for it.</summary>
     private static bool HasName(Uri uri)
     {
         try

@@ -4,7 +4,7 @@ using System.Net.Security;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Sends one message over connections that are allowed for it: those of a registry that a reference or an option
+/// <summary>Sends a message over connections that are allowed for it: those of a registry that a reference or an option
 /// names, and others for hosts that registries send us to.</summary>
 /// <remarks>A host that a registry names, in a redirect or as its token server, must not be one that only this machine
 /// or its network can reach, unless the registry itself sits there: else any image reference could make this machine
@@ -100,8 +100,8 @@ internal sealed class RegistryConnections : HttpMessageHandler
         base.Dispose(disposing);
     }
 
-    /// <summary>The connections of a registry: those of all, unless it has certificates of its own. Authorities count for the hosts that it leads to as well, as for docker and podman; who this machine is
-    /// is told to the registry only.</summary>
+    /// <summary>A registry's connections: those of all, unless it has certificates of its own. Its authorities count
+    /// for the hosts that it leads to as well, as for docker and podman; only it learns who this machine is.</summary>
     private Pools PoolsOf(Uri registry)
     {
         if (_options.HttpHandler is not null || registry.Scheme != Uri.UriSchemeHttps)
@@ -127,7 +127,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         }
     }
 
-    /// <summary>Takes pools out of use. Somebody may just be about to use them, or wait for an answer; what reads a body goes on without them.</summary>
+    /// <summary>Takes pools out of use. Disposal waits, as requests may still use them; bodies need none.</summary>
     private void Retire(string authority)
     {
         if (_own.TryRemove(authority, out Pools? pools))
@@ -173,7 +173,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         Uri uri = context.InitialRequestMessage.RequestUri!;
         IPAddress[] addresses = await _dialer.FindAsync(to.Host, cancellationToken).ConfigureAwait(false);
 
-        // A proxy is connected to in the target's place. It was chosen by the operator, and what it may reach is for it to say.
+        // A proxy is connected to in the target's place. The operator chose it, and it says what it may reach.
         bool isProxy = _proxy.IsAsked(uri);
         if (allowed is { } most && !isProxy)
         {

@@ -78,7 +78,7 @@ internal static class RegistryErrors
     private static bool WantsCertificate(Exception e) => Causes(e).Any(c => c is CryptographicException
         && (c.Message.Contains("certificate required", StringComparison.OrdinalIgnoreCase) || c.Message.Contains("alert bad certificate", StringComparison.OrdinalIgnoreCase)));
 
-    /// <summary>What the registry says of its refusal. A host that it led to may have been sent a signed URL, and is not quoted.</summary>
+    /// <summary>The registry's reason for a refusal. Other hosts may repeat a signed URL, and are not quoted.</summary>
     private static async Task<ServerWords> WordsAsync(HttpRequestMessage request, HttpResponseMessage response, TimeProvider time, CancellationToken cancellationToken)
     {
         if (!RedirectFollower.SameAuthority(RedirectFollower.AskedOf(request), RegistryTarget.Of(request).Url(request.RequestUri!.Scheme)))

@@ -29,8 +29,9 @@ public sealed class RegistryException : HttpRequestException
     /// to.</summary>
     public string Host { get; }
 
-    /// <summary>The code of the first error in the answer, such as <c>MANIFEST_UNKNOWN</c>; null where there is none.</summary>
-    /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">distribution-spec, Error Codes</see>. Registries have others of their own.</remarks>
+    /// <summary>The code of the first error in the answer, such as <c>MANIFEST_UNKNOWN</c>; null for none.</summary>
+    /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">
+    /// distribution-spec, Error Codes</see>. Registries have others of their own.</remarks>
     public string? ErrorCode { get; }
 
     /// <summary>How often the request was sent. At least 1.</summary>

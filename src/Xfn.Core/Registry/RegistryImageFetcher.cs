@@ -5,8 +5,8 @@ using Xfn.Core.Sources;
 namespace Xfn.Core.Registry;
 
 /// <summary>Fetches from registries that speak the distribution protocol.</summary>
-/// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull">distribution-spec, Pull</see>. Safe for
-/// concurrent use; one is enough for a process.</remarks>
+/// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull">distribution-spec,
+/// Pull</see>. Safe for concurrent use; one is enough for a process.</remarks>
 internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
 {
     private static readonly string[] ManifestTypes =
@@ -77,9 +77,9 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             context.Interruptions).ConfigureAwait(false);
     }
 
-    /// <summary>Names the registry itself, or the mirrors that are asked before it, which may answer otherwise than it would.</summary>
+    /// <summary>Names the registry itself, or the mirrors before it, which may answer otherwise.</summary>
     /// <param name="reference">The image.</param>
-    /// <returns>Null where <see cref="RegistryOptions.HttpHandler"/> is set: only its owner knows whom it asks.</returns>
+    /// <returns>Null if <see cref="RegistryOptions.HttpHandler"/> is set: only its owner knows whom it asks.</returns>
     public string? SourceOf(ImageReference reference)
     {
         ArgumentNullException.ThrowIfNull(reference);
@@ -104,7 +104,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         ? throw new XfnException(RunStage.Resolve, $"cannot fetch image '{reference}' from a registry: it is a file or directory. Use a fetcher for '{reference.Transport}'.")
         : new RegistryEndpoint(reference.Registry, "", false);
 
-    /// <summary>Asks the mirrors in their order, then the registry. One whose blob broke off twice is asked after the others.</summary>
+    /// <summary>Asks the mirrors in order, then the registry. One whose blob broke off twice is asked last.</summary>
     private async Task<T> AskAsync<T>(RegistryTarget own, Func<RegistryTarget, Task<T>> ask, int interruptions = 0)
     {
         RegistryEndpoint[] endpoints = [.. _mirrors.GetValueOrDefault(own.Image.Registry, []), own.Endpoint];
@@ -163,7 +163,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             if (response.StatusCode is not (HttpStatusCode.OK or HttpStatusCode.PartialContent))
                 throw await RegistryErrors.StatusAsync(request, response, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
 
-            // A damaged blob can be told from a whole one only when it has come; one of another size, a web page perhaps, before.
+            // Only a whole blob shows whether it is damaged; one of another size, a web page perhaps, shows it before.
             if (target.Endpoint.IsMirror && response.Content.Headers.ContentLength is { } length && length + offset != blob.Size)
                 throw new InvalidImageException(RunStage.Pull, $"cannot use what mirror '{target.Endpoint.Authority}' has for blob '{blob.Digest}': it has {length + offset} bytes, expected {blob.Size}.");
             return await ProgressStream.OpenAsync(response.Content, response, _options, cancellationToken).ConfigureAwait(false);
@@ -175,7 +175,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         }
     }
 
-    /// <summary>Asks for a layer at its own URLs, without credentials and by the rules for hosts that others name.</summary>
+    /// <summary>Asks for a layer at its URLs, without credentials, by the rules for hosts that others name.</summary>
     private async Task<HttpResponseMessage> OpenForeignAsync(HttpRequestMessage request, Descriptor blob, HttpResponseMessage response, CancellationToken cancellationToken)
     {
         foreach (string url in blob.Urls ?? [])

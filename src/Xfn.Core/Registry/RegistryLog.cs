@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>What the fetchers tell. Hosts and paths, never a query string or a header: those may hold secrets.</summary>
+/// <summary>What fetchers log: hosts and paths, never a query string or a header, which may hold secrets.</summary>
 internal static partial class RegistryLog
 {
     [LoggerMessage(EventId = 200, Level = LogLevel.Debug, Message = "registry '{Host}' leads to host '{Target}'")]

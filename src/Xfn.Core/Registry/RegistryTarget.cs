@@ -33,7 +33,7 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
 
 /// <summary>A host that serves a registry's repositories: the registry itself, or a mirror of it.</summary>
 /// <param name="Authority">Host, and port if any.</param>
-/// <param name="Prefix">What a mirror puts before the repository's name: empty, or components with a slash at the end.</param>
+/// <param name="Prefix">What a mirror puts before a repository's name: nothing, or components and a slash.</param>
 /// <param name="IsMirror">Whether this is not the registry that the reference names.</param>
 internal sealed record RegistryEndpoint(string Authority, string Prefix, bool IsMirror)
 {

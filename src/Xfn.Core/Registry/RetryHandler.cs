@@ -6,7 +6,7 @@ using Polly.Retry;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Sends a request again that failed in passing, at growing intervals with jitter, or when the server says.</summary>
+/// <summary>Repeats requests that fail in passing, at growing intervals with jitter or when the server says.</summary>
 internal sealed class RetryHandler : DelegatingHandler
 {
     /// <summary>Where a request keeps how often it was sent.</summary>
@@ -102,7 +102,7 @@ internal sealed class RetryHandler : DelegatingHandler
         {
             switch (cause)
             {
-                // A handshake that broke off has a cause below it; one that was refused has none, and is refused the next time.
+                // A handshake that broke off has a cause below it. One that was refused has none, and fails again.
                 case UntrustedCertificateException or RefusedUrlException or AuthenticationException { InnerException: null }:
                     return false;
                 case SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData }:

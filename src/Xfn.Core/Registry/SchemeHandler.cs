@@ -7,8 +7,7 @@ using System.Security.Authentication;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>Speaks HTTPS, and HTTP to registries on loopback and to those that are listed as insecure: unless they are found
-/// to speak TLS.</summary>
+/// <summary>Speaks HTTPS; HTTP to loopback and to insecure registries, unless they are found to speak TLS.</summary>
 internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions options, Dialer dialer, EnvironmentProxy proxy) : DelegatingHandler(inner)
 {
     private const int MaxRemembered = 1024;
@@ -38,8 +37,8 @@ internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions op
                 failure = e;
             }
 
-            // What a server that speaks TLS says to plain HTTP: 400, or nothing that is HTTP. Some close the connection,
-            // some reset it, some wait.
+            // A server that speaks TLS answers plain HTTP with 400 or no HTTP at all: some close the connection, some
+            // reset it, some wait.
             if (response is not (null or { StatusCode: HttpStatusCode.BadRequest }) || !await SpeaksTlsAsync(authority, cancellationToken).ConfigureAwait(false))
             {
                 if (failure is not null)
@@ -54,7 +53,7 @@ internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions op
         return await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Whether there is a TLS handshake to be had. Whether its certificate is one to trust is for the request to find.</summary>
+    /// <summary>Whether TLS can be had. Whether to trust the certificate is for the request to find.</summary>
     private async Task<bool> SpeaksTlsAsync(string authority, CancellationToken cancellationToken)
     {
         var uri = new Uri("https://" + authority);

@@ -3,9 +3,9 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>What a server says of its refusal in its own words, as docker shows it: that a policy forbids the image, that a quota is used up.</summary>
-/// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">distribution-spec, Error Codes</see>;
-/// token servers have forms of their own.</remarks>
+/// <summary>A server's own words for a refusal, as docker shows them: a policy forbids it, a quota is used.</summary>
+/// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">
+/// distribution-spec, Error Codes</see>; token servers have forms of their own.</remarks>
 /// <param name="Quote">For behind what was answered: <c> ("…")</c>, or nothing.</param>
 /// <param name="Code">The code of the first error, such as <c>MANIFEST_UNKNOWN</c>; null where it has none.</param>
 internal sealed record ServerWords(string Quote, string? Code)
@@ -55,7 +55,7 @@ internal sealed record ServerWords(string Quote, string? Code)
 
     private static bool IsCode(string code) => code.Length is > 0 and <= 64 && code.All(c => c is '_' || char.IsAsciiLetterOrDigit(c));
 
-    /// <summary>What somebody says, for behind our own words: in one line, and not longer than a reader may bear.</summary>
+    /// <summary>Somebody's words, for behind our own: in one line, and no longer than a reader can bear.</summary>
     public static string OneLine(string said, int maxCharacters)
     {
         string line = string.Join(' ', string.Concat(said.Select(c => char.IsControl(c) ? ' ' : c)).Split(' ', StringSplitOptions.RemoveEmptyEntries));

@@ -9,8 +9,8 @@ namespace Xfn.Core.Registry;
 internal sealed record RegistryToken(string Value, TimeSpan Lifetime);
 
 /// <summary>Exchanges credentials for tokens.</summary>
-/// <remarks>As <see href="https://distribution.github.io/distribution/spec/auth/token/">token</see> and
-/// <see href="https://distribution.github.io/distribution/spec/auth/oauth/">OAuth2</see> authentication have it.</remarks>
+/// <remarks>By <see href="https://distribution.github.io/distribution/spec/auth/token/">token</see> and
+/// <see href="https://distribution.github.io/distribution/spec/auth/oauth/">OAuth2</see> authentication.</remarks>
 internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions options)
 {
     private const int TokenLimit = 64 * 1024;

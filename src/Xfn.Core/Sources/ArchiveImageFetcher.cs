@@ -2,9 +2,10 @@ using System.Collections.Concurrent;
 
 namespace Xfn.Core.Sources;
 
-/// <summary>Fetches from files that others exported: <c>oci-archive:PATH[:NAME][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c> by <c>docker save</c>;
-/// plain, or compressed with gzip, zstd, xz or bzip2.</summary>
-/// <remarks>What the file holds decides, whichever of the two it is called; of a file that is both, the one that it is called. Nothing is extracted: what is wanted is read out of the file, a compressed one from its beginning each time.</remarks>
+/// <summary>Fetches from exported files: <c>oci-archive:PATH[:NAME][@DIGEST]</c>, and <c>docker-archive:PATH[:NAME]</c>
+/// by <c>docker save</c>; plain, or compressed with gzip, zstd, xz or bzip2.</summary>
+/// <remarks>The file's content decides which of the two it is; where it is both, the name decides. Nothing is
+/// extracted: all is read out of the file, each time from its beginning if it is compressed.</remarks>
 internal sealed class ArchiveImageFetcher : IImageFetcher
 {
     private const int MaxKept = 8;
@@ -29,7 +30,7 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
             }).ConfigureAwait(false);
     }
 
-    /// <summary>Names the path itself. It is asked at each run: a file may have been written anew a moment ago, and asking costs next to nothing.</summary>
+    /// <summary>Names the path itself. Each run asks anew, which is cheap: the file may have changed.</summary>
     /// <param name="reference">The image.</param>
     public string? SourceOf(ImageReference reference) => NamedSource.Itself;
 

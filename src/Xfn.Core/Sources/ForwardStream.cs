@@ -22,7 +22,7 @@ internal abstract class ForwardStream : Stream
     public sealed override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    /// <summary>Refused where nothing is at hand: a thread that waited for the network could be one of few that the answer needs.</summary>
+    /// <summary>Refused unless data is at hand: the answer may need the thread that would wait for it.</summary>
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("cannot read synchronously what may come from a network. Use ReadAsync.");
 
     public sealed override void Flush()

@@ -5,7 +5,7 @@ namespace Xfn.Core.Sources;
 /// <summary>What a reference means in a layout.</summary>
 /// <param name="Digest">Of the manifest or index.</param>
 /// <param name="MediaType">As index.json has it; null when only the digest is known.</param>
-/// <param name="Content">The document, where it is an index that the layout has no blob of: index.json itself, or the entries of one name.</param>
+/// <param name="Content">The document, if an index without a blob: index.json, or the entries of one name.</param>
 internal readonly record struct LayoutEntry(Digest Digest, string? MediaType, byte[]? Content = null);
 
 /// <summary>Finds an image in the index.json of an OCI layout.</summary>
@@ -47,13 +47,14 @@ internal static class LayoutIndex
         return new LayoutEntry(Digest.Compute(content), MediaTypes.OciIndex, content);
     }
 
-    /// <summary>Whether two names are one image's, as docker reads them: <c>fn</c> is <c>docker.io/library/fn:latest</c>.</summary>
+    /// <summary>Whether docker reads two names as one: <c>fn</c> is <c>docker.io/library/fn:latest</c>.</summary>
     public static bool IsSame(string? name, string wanted) => name is not null
         && (name == wanted
             || (ImageReference.TryParse(name, ImageReference.DefaultRegistry, out ImageReference? one, out _)
                 && ImageReference.TryParse(wanted, ImageReference.DefaultRegistry, out ImageReference? other, out _) && one == other));
 
-    /// <summary>The entries of a name: in the specification's annotation, where docker and BuildKit write the tag alone; or in containerd's, where they write the whole.</summary>
+    /// <summary>A name's entries: by the specification's annotation, in which docker and BuildKit write only the tag,
+    /// or by containerd's, in which they write the whole name.</summary>
     private static Descriptor[] Named(ImageIndex index, string wanted)
     {
         Descriptor[] Where(Func<Descriptor, bool> predicate) => [.. index.Manifests.Where(predicate)];
@@ -63,7 +64,7 @@ internal static class LayoutIndex
         return found.Length > 0 ? found : Where(d => IsSame(Name(d, ContainerdName), wanted) || IsSame(Name(d, RefName), wanted));
     }
 
-    /// <summary>The entries that are meant where no name is given: those that have one, for signatures and the like have none; else all.</summary>
+    /// <summary>The entries meant without a name: those that have one, as signatures have none; else all.</summary>
     private static IReadOnlyList<Descriptor> Unnamed(ImageIndex index)
     {
         Descriptor[] named = [.. index.Manifests.Where(d => FullName(d) is not null)];

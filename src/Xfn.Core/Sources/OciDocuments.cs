@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Xfn.Core.Sources;
 
-/// <summary>Reads manifests, indexes and configurations of a named image, and says in its terms what is wrong with them.</summary>
+/// <summary>Reads manifests, indexes and configurations of a named image. Errors are in its terms.</summary>
 internal static class OciDocuments
 {
     /// <summary>Whether a document is an index, and not a manifest, by what it holds. A document that could be read as
@@ -136,8 +136,9 @@ internal static class OciDocuments
         }
     }
 
-    /// <summary>Whether a configuration of this type makes an image. What docker of 2016 pushed says octet-stream, and some registries made JSON or HTML of it; docker takes all of them, and so does whoever
-    /// parses the configuration, unless the manifest calls itself an artifact.</summary>
+    /// <summary>Whether this configuration type makes an image. docker of 2016 pushed octet-stream, and registries made
+    /// JSON or HTML of it. docker takes all of these, as others do unless the manifest calls itself an
+    /// artifact.</summary>
     private static bool IsImageConfig(string? type, string? artifactType) =>
         type is MediaTypes.OciConfig or MediaTypes.DockerConfig
         || string.IsNullOrEmpty(artifactType) && type is ("application/octet-stream" or "application/json" or "text/html");

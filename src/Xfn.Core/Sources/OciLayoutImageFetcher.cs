@@ -6,15 +6,16 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Sources;
 
 /// <summary>Fetches from an OCI image layout, a directory: <c>oci:PATH[:NAME][@DIGEST]</c>.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image Layout</see>.</remarks>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">image-spec, Image
+/// Layout</see>.</remarks>
 internal sealed class OciLayoutImageFetcher : IImageFetcher
 {
     private const string IndexName = "index.json";
 
-    /// <summary>More references than a program runs again and again; those of one that has more are looked up as if they were new.</summary>
+    /// <summary>More references than a program runs repeatedly. With more, they are looked up as if new.</summary>
     private const int MostKept = 256;
 
-    /// <summary>The index that a reference was last found in: runs of it ask again and again, and it has nearly always stayed as it was.</summary>
+    /// <summary>The index that a reference was last found in: many runs ask for it, and it seldom changes.</summary>
     private readonly ConcurrentDictionary<ImageReference, (byte[] Index, LayoutEntry Entry)> _found = new();
 
     /// <inheritdoc/>
@@ -38,7 +39,7 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
         return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
     }
 
-    /// <summary>Names the path itself. It is asked at each run: a file may have been written anew a moment ago, and asking costs next to nothing.</summary>
+    /// <summary>Names the path itself. Each run asks anew, which is cheap: the file may have changed.</summary>
     /// <param name="reference">The image.</param>
     public string? SourceOf(ImageReference reference) => NamedSource.Itself;
 
@@ -56,7 +57,7 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
 
     private static string BlobPath(string root, Digest digest) => Path.Combine(root, "blobs", digest.Algorithm, digest.Hex);
 
-    /// <summary>Whether a file is there and holds this. Where it cannot be read, why not is told by who reads it.</summary>
+    /// <summary>Whether a file is there and holds this. False if it cannot be read: its reader says why.</summary>
     private static bool Holds(string path, byte[] content)
     {
         byte[] buffer = ArrayPool<byte>.Shared.Rent(content.Length + 1);

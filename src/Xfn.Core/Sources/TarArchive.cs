@@ -15,7 +15,7 @@ internal readonly record struct ArchiveEntry(string Name, TarEntryType Type, str
     public bool IsFile => Type is TarEntryType.RegularFile or TarEntryType.V7RegularFile;
 }
 
-/// <summary>A file is no archive of an image, or one that cannot be read. The message says why, to follow "cannot read image X: ".</summary>
+/// <summary>A file is no archive of an image, or unreadable. Says why, after "cannot read image X: ".</summary>
 internal sealed class UnreadableArchiveException(string message, Exception? cause = null) : Exception(message, cause);
 
 /// <summary>Reads a tar file, compressed or not, from front to back. Nothing of it is ever written anywhere.</summary>
@@ -88,7 +88,7 @@ internal sealed class TarArchive : IDisposable
         }
     }
 
-    /// <summary>Whether an exception is about what a file holds: the reader and the decompressors have many words for bytes that are not theirs.</summary>
+    /// <summary>Whether an exception is about a file's content, for which decompressors throw many types.</summary>
     public static bool IsOfContent(Exception exception) => exception is not (OperationCanceledException or UnreadableArchiveException)
         && (exception is EndOfStreamException or not (IOException or UnauthorizedAccessException));
 
