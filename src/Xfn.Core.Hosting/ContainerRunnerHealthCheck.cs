@@ -4,7 +4,7 @@ using Microsoft.Extensions.Options;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Whether functions can be run: by this machine as it is set up, or by the servers. It does not throw: whoever asks is told what is wrong.</summary>
+/// <summary>Checks whether this machine, or the servers, can run functions; reports faults and never throws.</summary>
 /// <param name="host">Where the runner is; one that cannot be made is a finding, too.</param>
 /// <param name="keep">How long what was found of this machine is kept.</param>
 internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan keep) : IHealthCheck
@@ -43,7 +43,7 @@ internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan
     }
 }
 
-/// <summary>What was found of this machine, kept for a while, since finding out starts a few processes. One for each host.</summary>
+/// <summary>What was found of this machine, kept for a while, as looking costs processes. One for each host.</summary>
 internal sealed class MachineReport(IOptions<ContainerRunnerOptions> options) : IDisposable
 {
     private readonly SemaphoreSlim _one = new(1);

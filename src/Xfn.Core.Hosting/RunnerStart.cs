@@ -3,7 +3,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Makes the host's runner when the host starts: what keeps it from being made keeps the host from starting, rather than fail its first request.</summary>
+/// <summary>Makes the runner when the host starts, so that a fault fails the start and not the first request.</summary>
 internal sealed class RunnerStart<TRunner>(IServiceProvider host) : IHostedLifecycleService
     where TRunner : class, IContainerRunner
 {

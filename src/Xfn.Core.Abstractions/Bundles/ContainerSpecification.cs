@@ -155,7 +155,8 @@ public sealed class ContainerSeccomp
 
     /// <summary>The runtime specification's <c>linux.seccomp</c> object, in UTF-8 JSON. OCI runtimes compile it. Empty,
     /// the default, for none.</summary>
-    /// <remarks><see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">runtime-spec, Seccomp</see>.</remarks>
+    /// <remarks><see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">
+    /// runtime-spec, Seccomp</see>.</remarks>
     public ReadOnlyMemory<byte> Profile { get; init; }
 }
 

@@ -7,10 +7,10 @@ namespace Xfn.Core;
 /// <summary>Names an image: in a registry, by docker's rules, or in a local source.</summary>
 /// <remarks>
 /// <para><c>[docker://][HOST[:PORT]/]NAME[:TAG][@DIGEST]</c>: the first component is a host when it holds a dot or a
-/// colon, or is <c>localhost</c>; else
-/// the default registry is meant. <c>docker.io</c> is <c>index.docker.io</c>, where a name of one component lies below
-/// <c>library/</c>. Without tag and digest the tag is <c>latest</c>.
-/// <see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests">distribution-spec, Pulling manifests</see> has the grammar.</para>
+/// colon, or is <c>localhost</c>; else the default registry is meant. <c>docker.io</c> is <c>index.docker.io</c>, where
+/// a name of one component lies below <c>library/</c>. Without tag and digest the tag is <c>latest</c>.
+/// <see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests">
+/// distribution-spec, Pulling manifests</see> has the grammar.</para>
 /// <para><c>oci:PATH[:NAME][@DIGEST]</c>, <c>oci-archive:PATH[:NAME][@DIGEST]</c>, <c>docker-archive:PATH[:NAME]</c>: a
 /// directory or file of this machine. The path ends at its first colon; NAME is what the layout or archive calls the
 /// image, a tag or a whole name such as <c>localhost/fn:stable</c>.</para>

@@ -22,7 +22,7 @@ internal static class JsonFault
         if (exception is UnexpectedValueException unexpected)
             return $"{where} is not what it must be: expected {unexpected.Expected}";
 
-        // The reader's own exceptions, of a type that is not public, are about JSON as such; the serializer's about what it means.
+        // The reader's own exceptions, of an internal type, are about JSON as such; the serializer's about its meaning.
         if (exception.GetType() != typeof(JsonException) || exception.InnerException is JsonException)
             return $"it is no valid JSON (line {exception.LineNumber + 1}, byte {exception.BytePositionInLine + 1})";
         if (exception.Message.Contains(Null, StringComparison.Ordinal) || exception.InnerException?.Message.Contains(NullToken, StringComparison.Ordinal) == true)

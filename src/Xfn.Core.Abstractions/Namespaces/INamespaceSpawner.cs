@@ -73,9 +73,9 @@ public abstract class SpawnedNamespace : IAsyncDisposable
     /// <summary>The program's stdout. Its reads heed their cancellation tokens.</summary>
     public abstract Stream Output { get; }
 
-    /// <summary>Ends when the program and everything in its PID namespace has ended, and never faults. Where the program
+    /// <summary>Ends when the program and everything in its PID namespace has ended, and never faults. If the program
     /// is killed before its ids were mapped, it may end a moment sooner. Its result is the text on stderr, at most 64
-    /// KiB of it, which says why a program could not be started.</summary>
+    /// KiB, which says why a program could not be started.</summary>
     public abstract Task<string> Ended { get; }
 
     /// <summary>Maps the ids of the request (<c>uid_map</c> and <c>gid_map</c> in user_namespaces(7)), as

@@ -4,8 +4,9 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Cache;
 
 /// <summary>The directories that a runner keeps, and who may do what in them.</summary>
-/// <remarks>Everything is the caller's, except for <c>layers/ID/fs</c> and <c>flat/ID/fs</c>, which are the mapped root's: so neither a hostile layer nor a function that broke out can reach another
-/// layer, spark, or the reference map. docs/architecture.md has the table. All paths lead through the descriptor of a <see cref="HeldDirectory"/>; <see cref="Named"/> makes them readable.</remarks>
+/// <remarks>All is the caller's, except <c>layers/ID/fs</c> and <c>flat/ID/fs</c>, the mapped root's: so neither a
+/// hostile layer nor an escaped function reaches another layer, spark, or the reference map (docs/architecture.md). All
+/// paths use a <see cref="HeldDirectory"/>'s descriptor; <see cref="Named"/> makes them readable.</remarks>
 internal sealed class CacheDirectory : IDisposable
 {
     /// <summary>What the names of files end with that are not whole.</summary>
@@ -31,7 +32,7 @@ internal sealed class CacheDirectory : IDisposable
     private readonly ConcurrentDictionary<string, byte> _left = new();
 
     /// <summary>Makes what is missing.</summary>
-    /// <exception cref="ContainerEnvironmentException">The directory cannot be made, or is not the caller's alone.</exception>
+    /// <exception cref="ContainerEnvironmentException">It cannot be made, or is not the caller's alone.</exception>
     public CacheDirectory(string root, IdMapping mapping)
     {
         try
@@ -61,8 +62,8 @@ internal sealed class CacheDirectory : IDisposable
             Make(Path.Combine(Store, "layers"), Passable);
             Make(Path.Combine(Store, "flat"), Passable);
 
-            // Held as long as this process lives, whatever ends it: who gets the lock may clear the session's leftovers. One who sweeps may get it in the moment
-            // between making and locking, and then removes the file: begin again.
+            // Held until this process ends: whoever gets the lock may clear the session's leftovers. A sweeper may get
+            // it between making and locking, and then removes the file: begin again.
             while ((_sessionLock = FileLock.Try(Path.Combine(Sessions, _session))) is null)
                 _session = Guid.NewGuid().ToString("N");
             Make(Path.GetDirectoryName(Incoming)!);
@@ -121,10 +122,10 @@ internal sealed class CacheDirectory : IDisposable
 
     private string Incoming => Path.Combine(Root, "incoming", _session);
 
-    /// <summary>Says by its ordinary path what a message says by a path that leads through the cache's descriptor.</summary>
+    /// <summary>Turns the paths through the cache's descriptor in a message into ordinary paths.</summary>
     public string Named(string message) => _directory.Named(message);
 
-    /// <summary>The store, from a directory that <see cref="NewIncoming"/> made: what works there is not to need the cache's own path.</summary>
+    /// <summary>The store, seen from a <see cref="NewIncoming"/>: work there must not need the cache's path.</summary>
     public string StoreFromIncoming => Path.Combine("../../..", Path.GetRelativePath(Root, Store));
 
     /// <summary>A new directory in which a spark may write.</summary>
@@ -133,7 +134,7 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Where a directory may be moved to, of which a spark may then remove the files.</summary>
     public string NewIncomingPath() => Path.Combine(Incoming, Guid.NewGuid().ToString("N"));
 
-    /// <summary>Where a file is written before it is renamed. The name tells whose it is, so that a sweep finds what one who died had begun.</summary>
+    /// <summary>Where a file is written before its renaming. The name tells a sweep whose leftover it is.</summary>
     public string NewTemporary(string path) => $"{path}{SessionMark(_session)}{Guid.NewGuid():N}{TemporarySuffix}";
 
     /// <summary>Writes a file that is whole whenever it is there: under a temporary name, then on disk, then
@@ -170,7 +171,7 @@ internal sealed class CacheDirectory : IDisposable
     public void TryAgain() => _left.Clear();
 
     /// <summary>Clears what processes that have ended left behind.</summary>
-    /// <param name="removeIncoming">Removes a directory that <see cref="NewIncoming"/> had made, and says how many bytes that gave back; null when it cannot.</param>
+    /// <param name="removeIncoming">Removes a <see cref="NewIncoming"/>; returns bytes freed, null on failure.</param>
     /// <returns>How many bytes of the disk that gave back.</returns>
     public async Task<long> SweepAsync(Func<string, Task<long?>> removeIncoming)
     {
@@ -218,7 +219,7 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>The directories that <see cref="NewIncoming"/> has made for anyone.</summary>
     public IEnumerable<string> ListAllIncoming() => Directory.GetDirectories(Path.GetDirectoryName(Incoming)!).SelectMany(Directory.GetDirectories);
 
-    /// <summary>Removes what runners make in it; and itself, where nothing else is in it and its parent may be written. It is of no use after that.</summary>
+    /// <summary>Removes what runners make in it, and itself if empty and removable. Of no use after that.</summary>
     /// <returns>How many bytes of the disk that gave back.</returns>
     public long Remove()
     {
@@ -274,7 +275,7 @@ internal sealed class CacheDirectory : IDisposable
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
-            // Not empty: something could not be removed when its turn was. Or it may not be written any more. The next process to start sweeps it.
+            // Not empty, as something could not be removed, or no longer writable. The next process sweeps it.
             return false;
         }
     }
@@ -290,7 +291,7 @@ internal sealed class CacheDirectory : IDisposable
         return path;
     }
 
-    /// <summary>Whether images can be had from the cache but nothing can be written to it, as when it is part of a machine's or a container's read-only image.</summary>
+    /// <summary>Whether it has images but takes no writes, as in a machine's or container's read-only image.</summary>
     private bool IsReadOnly() => Directory.Exists(Path.Combine(Store, "layers")) && Directory.Exists(Sessions) && !Posix.CanWrite(Sessions);
 
     /// <summary>The error of a run to which the cache's file system refused something.</summary>

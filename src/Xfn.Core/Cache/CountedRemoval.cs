@@ -2,7 +2,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>Deletes what the caller may delete by itself, and counts what that gives back: blocks of the disk, as <c>du</c> does.</summary>
+/// <summary>Deletes what the caller can delete without a spark, and counts freed blocks as <c>du</c> does.</summary>
 internal static class CountedRemoval
 {
     /// <summary>Deletes a file, or a link; that there is none is no error.</summary>

@@ -20,7 +20,8 @@ internal sealed record DefaultCache(string Directory, string Origin, string? War
 
     /// <summary>The one of a process with this environment. The home is that by HOME or by /etc/passwd, and need not
     /// exist.</summary>
-    /// <remarks><see href="https://specifications.freedesktop.org/basedir-spec/latest/#variables">XDG Base Directory Specification</see>: what is no absolute path is to be ignored.</remarks>
+    /// <remarks><see href="https://specifications.freedesktop.org/basedir-spec/latest/#variables">XDG Base Directory
+    /// Specification</see>: what is no absolute path is to be ignored.</remarks>
     internal static DefaultCache Find(Func<string, string?> variable, uint user, string home, string temporary)
     {
         if (user == 0)

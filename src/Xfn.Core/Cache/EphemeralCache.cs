@@ -3,7 +3,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>A cache that is one runner's, and gone with it. Where that was killed, the next one of the same user below the same directory removes it.</summary>
+/// <summary>One runner's cache, gone with it. If that is killed, the user's next one beside it removes it.</summary>
 internal sealed class EphemeralCache : IDisposable
 {
     private const string OwnerName = "owner";
@@ -64,7 +64,7 @@ internal sealed class EphemeralCache : IDisposable
 
     public void Dispose() => _owner.Dispose();
 
-    /// <summary>Takes the lock that tells whose a cache is; null when somebody has it, or the cache is gone: who sweeps may find one in the moment before its maker has the lock.</summary>
+    /// <summary>Takes a cache's owner lock. Null if it is taken or the cache gone: a sweeper may be first.</summary>
     private static FileStream? TryOwn(string path)
     {
         try

@@ -2,10 +2,10 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>Locks that processes hold on files, by flock(2). The kernel releases them when their holder ends, however it ends.</summary>
-/// <remarks>.NET may skip file locking without saying so: when DOTNET_SYSTEM_IO_DISABLEFILELOCKING is set, on some network file
-/// systems, and when the system refuses a lock. Two processes could then delete each other's work, so we call flock
-/// ourselves.</remarks>
+/// <summary>Processes' locks on files, by flock(2). The kernel releases them however their holder ends.</summary>
+/// <remarks>.NET may skip file locking without saying so: when DOTNET_SYSTEM_IO_DISABLEFILELOCKING is set, on some
+/// network file systems, and when the system refuses a lock. Two processes could then delete each other's work, so we
+/// call flock ourselves.</remarks>
 internal static class FileLock
 {
     private const int WouldBlock = 11;
@@ -16,10 +16,11 @@ internal static class FileLock
     /// <summary>Takes a lock that nobody else has; null when somebody does.</summary>
     public static FileStream? Try(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
 
-    /// <summary>Takes a lock that others may take in this way too; null when somebody has it alone. The file need not be writable once it is there.</summary>
+    /// <summary>Takes a shared lock; null when somebody has it alone. An existing file may be read-only.</summary>
     public static FileStream? TryShared(string path) => Try(path, FileMode.OpenOrCreate, FileAccess.Read, FileShare.Read);
 
-    /// <summary>Takes a lock on an executable, which nobody may open for writing: not even for the lock's sake, for then it cannot be executed. Null when there is no such file, or somebody has a lock that is in the way.</summary>
+    /// <summary>Takes a lock on an executable without opening it for writing, as it could not be executed then. Null
+    /// when there is no such file, or another lock is in the way.</summary>
     public static FileStream? TryExecutable(string path, bool shared)
     {
         try
@@ -59,7 +60,7 @@ internal static class FileLock
         {
             held = new FileStream(path, mode, access, share, bufferSize: 0);
 
-            // Who had the lock may have removed the file before letting go of it. Then the next one to come locks another file of that name.
+            // Its last holder may have removed the file before it let go: the next one then locks a new file there.
             if (Posix.TryLock(held.SafeFileHandle, path, share == FileShare.Read) && Posix.IsFileAt(held.SafeFileHandle, path))
                 return held;
             held.Dispose();

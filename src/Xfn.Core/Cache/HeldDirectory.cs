@@ -4,9 +4,10 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>A directory that is held open and worked on by that, so that it stays the same one whatever becomes of its path.</summary>
-/// <remarks>Its path is walked once, name by name. No user but root and the caller may be able to lead any step of it elsewhere: every directory and link on the way is theirs, and nobody else may write to the
-/// directory, or it is sticky. docs/decisions/0044-the-cache-by-descriptor.md says why both are needed.</remarks>
+/// <summary>A directory that is used by an open descriptor: it stays the same whatever becomes of its path.</summary>
+/// <remarks>Its path is walked once, name by name. Only root and the caller may be able to lead a step elsewhere: all
+/// directories and links on the way are theirs, and nobody else may write to the directory, or it is sticky.
+/// docs/decisions/0044-the-cache-by-descriptor.md says why both are needed.</remarks>
 internal sealed class HeldDirectory : IDisposable
 {
     /// <summary>As many as the kernel follows.</summary>
@@ -28,11 +29,11 @@ internal sealed class HeldDirectory : IDisposable
     /// <summary>Its path without links, as it was when it was opened: for messages.</summary>
     public string Name { get; }
 
-    /// <summary>A path that leads to it for as long as it is held: in this process, and in a child of it until that executes a program.</summary>
+    /// <summary>A path to it while it is held: in this process, and in a child until that executes a program.</summary>
     public string Path { get; }
 
     /// <summary>Opens a directory, after making what is missing of its path.</summary>
-    /// <exception cref="UntrustedPathException">Another user could lead its path elsewhere, or it is no path of a directory.</exception>
+    /// <exception cref="UntrustedPathException">Another user could lead its path elsewhere, or it is none.</exception>
     /// <exception cref="IOException">The system refuses it.</exception>
     public static HeldDirectory Open(string path) => Walk(path, makes: true)!;
 
@@ -60,7 +61,7 @@ internal sealed class HeldDirectory : IDisposable
 
     private static HeldDirectory? Walk(string path, bool makes)
     {
-        // From the root to where the walk is; a link's ".." goes back on it, so that what was checked is all that was walked.
+        // From the root to where the walk is. A link's ".." goes back on it, so that only what was checked is walked.
         var way = new Stack<Step>();
         var rest = new Stack<string>();
         int links = 0;
@@ -148,7 +149,7 @@ internal sealed class HeldDirectory : IDisposable
         }
 
         /// <summary>Refuses a step that another user could lead elsewhere.</summary>
-        /// <param name="system">Who the root directory belongs to: root, or whoever stands for it in a user namespace without root.</param>
+        /// <param name="system">Who owns the root directory: root, or its substitute in a user namespace.</param>
         public void CheckOwner(uint system)
         {
             if (Owner == 0 || Owner == Posix.EffectiveUserId || Owner == system)
@@ -158,7 +159,7 @@ internal sealed class HeldDirectory : IDisposable
                 "Choose one on whose path everything belongs to this user or root (option CacheDirectory), or have the path changed so.");
         }
 
-        /// <summary>Refuses a directory in which another user could put another thing in the place of the next one.</summary>
+        /// <summary>Refuses a directory in which another user could replace the next one.</summary>
         public void CheckIsTrusted(uint system)
         {
             CheckOwner(system);
@@ -169,7 +170,7 @@ internal sealed class HeldDirectory : IDisposable
                 $"Take that right away (chmod go-w '{Path}'), or choose another directory (option CacheDirectory).");
         }
 
-        /// <summary>Whether the group is one that only the caller is in, as many systems give one to each user.</summary>
+        /// <summary>Whether only the caller is in the group, as many systems give one to each user.</summary>
         private bool IsOfCallerAlone()
         {
             // Where there is an access control list, the mode's group is the most that anybody in it has.

@@ -16,7 +16,7 @@ internal sealed class CacheKeeper(
     private readonly HashSet<Digest> _toldOf = [];
     private int _pruning;
 
-    /// <summary>How many bytes the layers may take; null for no limit. A server sets one, before it takes runs.</summary>
+    /// <summary>How many bytes the layers may take; null for no limit. A server sets it before any run.</summary>
     public long? Limit { get; set; }
 
     /// <summary>Sweeps and prunes behind what has just pulled or flattened an image. The image itself stays, however

@@ -60,7 +60,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
 
     private long Remove(Digest digest) => references.List()[digest].Sum(ReferenceMap.Remove) + store.RemoveBlob(digest);
 
-    /// <summary>Removes what no image refers to: configurations, documents that are damaged, references that lead nowhere, lock files.</summary>
+    /// <summary>Removes what no image refers to: configurations, damaged documents, dead references, locks.</summary>
     private long RemoveDocuments(CacheContent content, List<CatalogEntry> kept)
     {
         long bytes = 0;

@@ -13,7 +13,7 @@ internal sealed class CacheRemover(SparkLauncher sparks)
     /// <summary>Removes all of a cache that no runner uses.</summary>
     /// <param name="cache">The cache, of which only disposal is left after this.</param>
     /// <returns>How many layers were removed, and how many bytes of the disk all of it gave back.</returns>
-    /// <exception cref="ContainerEnvironmentException">Layers belong to ids that neither the caller has nor a spark of the caller's; the other layers are gone.</exception>
+    /// <exception cref="ContainerEnvironmentException">A layer's ids are not the caller's. Others are gone.</exception>
     public async Task<RemovedLayers> RemoveAsync(CacheDirectory cache)
     {
         // Where the cgroups of runners are that were killed is known here alone.

@@ -7,9 +7,10 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Images whose layers were copied over one another, where the kernel lets no user namespace mount overlayfs. Each is made once, kept beside the layers, and goes with its image.</summary>
-/// <remarks>A run needs directories of its own in the root, mount points above all. An overlay gets them from a layer of the run's; here they are part of what is kept,
-/// so that nothing is ever changed that runs may be using. Runs that need others get another copy.</remarks>
+/// <summary>Images whose layers were copied over one another, because the kernel lets no user namespace mount
+/// overlayfs. Each is made once, kept beside the layers, and removed with its image.</summary>
+/// <remarks>A run needs directories of its own in the root, mount points above all. An overlay has them in a layer of
+/// the run's; here they are in what is kept, so that it never changes in use. Other runs get another copy.</remarks>
 internal sealed class FlattenedImages(CacheDirectory cache, ImageStore store, LayerStore layers, SparkLauncher sparks, CacheKeeper keeper)
 {
     private readonly ConcurrentDictionary<string, StoredLayer> _known = new();

@@ -11,7 +11,7 @@ internal sealed class ImageProvider(
 {
     private const int MaxLayers = 256;
 
-    // More images than a program runs again and again, and longer user files than honest images have: what is not kept is read from the cache.
+    // More images than programs run repeatedly, longer user files than honest images have; the cache has the rest.
     private const int MostKnown = 1024;
     private const int MostUserFileBytes = 256 << 10;
 
@@ -61,7 +61,7 @@ internal sealed class ImageProvider(
         return newest.Image.ManifestDigest;
     }
 
-    /// <summary>Whether an image that was given lacks a layer by now; it is then looked for anew when it is next asked for.</summary>
+    /// <summary>Whether a given image has lost a layer since; the next request then looks for it anew.</summary>
     public bool IsDamaged(StoredImage image)
     {
         if (image.Layers.All(layers.Exists))
@@ -95,7 +95,7 @@ internal sealed class ImageProvider(
                 lease = await leases.LeaseAsync(current.Manifest, cancellationToken).ConfigureAwait(false);
             }
 
-            // The manifest is there before any layer is looked for: who prunes looks at the manifests after it took a layer away, and gives it back when one wants it.
+            // The manifest comes first: a pruner that took a layer reads manifests after it, and may return it.
             if (!manifest.IsEmpty)
                 store.WriteBlob(current.Manifest, manifest.Span);
             StoredImage? unchanged = Load(reference, current.Manifest);
@@ -111,8 +111,8 @@ internal sealed class ImageProvider(
         }
     }
 
-    /// <summary>Whether an image that was found still has all its layers. Who takes one away changes the directory that they are in, so that one look is enough while nothing
-    /// came or went; a change in the very instant of the last look is found when the layer cannot be mounted.</summary>
+    /// <summary>Whether a found image still has all its layers. Taking one away changes their directory, so one look is
+    /// enough while nothing came or went. A change at the instant of the last look shows at the mount.</summary>
     private bool IsWhole(StoredImage image)
     {
         DateTime changed = layers.LastChange;

@@ -8,7 +8,7 @@ namespace Xfn.Core.Images;
 /// <summary>The cache's manifests and configurations.</summary>
 internal sealed class ImageStore(CacheDirectory cache, ILogger logger)
 {
-    /// <summary>Does something in the cache; what its file system refuses is told with the directory and a remedy.</summary>
+    /// <summary>Does something in the cache. An error of its file system names the directory and a remedy.</summary>
     public async Task<T> GuardAsync<T>(Func<ValueTask<T>> operation)
     {
         try
@@ -73,15 +73,14 @@ internal sealed class ImageStore(CacheDirectory cache, ILogger logger)
     /// <returns>How many bytes of the disk that gave back.</returns>
     public long RemoveBlob(Digest digest) => CountedRemoval.RemoveFile(UserFilesPath(digest)) + CountedRemoval.RemoveFile(BlobPath(digest));
 
-    /// <summary>Removes what processes that were killed left half-written. No write lasts as long as a file must be old for that.</summary>
+    /// <summary>Removes half-written files of killed processes. They must be older than any write takes.</summary>
     /// <returns>How many bytes of the disk that gave back.</returns>
     public long RemoveTemporaries(DateTimeOffset before) => new[] { cache.Blobs, cache.References, cache.Bin }
         .SelectMany(d => new DirectoryInfo(d).GetFiles("*" + CacheDirectory.TemporarySuffix))
         .Where(file => file.LastWriteTimeUtc < before)
         .Sum(file => CountedRemoval.RemoveFile(file.FullName));
 
-    /// <summary>An image's user files, as they were read once; null when they were not, or are not there as this version writes
-    /// them.</summary>
+    /// <summary>An image's user files as once read; null if there are none in this version's format.</summary>
     public UserFiles? ReadUserFiles(Digest manifest)
     {
         try

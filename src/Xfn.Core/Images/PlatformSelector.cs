@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Xfn.Core.Images;
 
 /// <summary>Chooses from an index.</summary>
-/// <remarks>The way of containerd, which docker goes as well: <c>v1</c> is plain amd64, <c>v8</c> plain arm64, a higher variant also takes the lower ones, and an entry that names no platform has its
-/// configuration's.</remarks>
+/// <remarks>As containerd and docker do: <c>v1</c> is plain amd64, <c>v8</c> plain arm64, a higher variant takes the
+/// lower ones too, and an entry that names no platform has its configuration's.</remarks>
 internal static class PlatformSelector
 {
     /// <summary>This machine's platform, in Go's names; amd64 with the highest level that the processor has.</summary>
@@ -17,8 +17,8 @@ internal static class PlatformSelector
         var other => new Platform { Os = "linux", Architecture = other.ToString().ToLowerInvariant() },
     };
 
-    /// <summary>The entries that may hold an image for a platform, the best first: those of the platform, by their variants; then those that name none, which are indexes or are to be looked into.
-    /// Entries that say that they are artifacts come last, attestations not at all.</summary>
+    /// <summary>The entries that may hold an image for a platform, best first: those of the platform by variant, then
+    /// those of none, which are indexes or are looked into. Declared artifacts come last, attestations never.</summary>
     public static IReadOnlyList<Descriptor> Candidates(ImageIndex index, Platform platform) =>
     [
         .. index.Manifests
@@ -29,7 +29,7 @@ internal static class PlatformSelector
             .Select(c => c.Descriptor),
     ];
 
-    /// <summary>Whether an image of a configuration runs on a platform. One that does not say what it is for is taken at its word that nothing matters.</summary>
+    /// <summary>Whether an image of a configuration runs on a platform. One that names none runs on any.</summary>
     public static bool Suits(ImageConfig config, Platform platform)
     {
         Platform offered = Of(config);
@@ -55,7 +55,7 @@ internal static class PlatformSelector
     private static bool IsAttestation(Descriptor descriptor) =>
         descriptor.Platform is { Os: "unknown" } or { Architecture: "unknown" } || descriptor.Annotations?.ContainsKey("vnd.docker.reference.type") == true;
 
-    /// <summary>How many better ones there could be than a platform that is offered; -1 when it is none of those that are wanted.</summary>
+    /// <summary>How many platforms would be better than the offered one; -1 when that one is not wanted.</summary>
     private static int Rank(Platform offered, Platform wanted)
     {
         (string os, string architecture, string variant) = Normal(offered);

@@ -3,7 +3,8 @@ using System.Text;
 namespace Xfn.Core.Images;
 
 /// <summary>The level of an x86-64 processor, 1 to 4, which indexes call <c>v1</c> to <c>v4</c>.</summary>
-/// <remarks><see href="https://gitlab.com/x86-psABIs/x86-64-ABI">x86-64 psABI, Micro-Architecture Levels</see>. Linux lists a feature only where programs may use it.</remarks>
+/// <remarks><see href="https://gitlab.com/x86-psABIs/x86-64-ABI">x86-64 psABI, Micro-Architecture Levels</see>. Linux
+/// lists a feature only where programs may use it.</remarks>
 internal static class ProcessorLevel
 {
     // In Linux's names; pni is SSE3, abm LZCNT.

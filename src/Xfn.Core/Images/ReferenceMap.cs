@@ -8,7 +8,8 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Images;
 
-/// <summary>What references led to when their source was last asked: in the cache by the source's name, so that no source answers for another; here alone where the source has none.</summary>
+/// <summary>What references led to when their source was last asked. The cache has it by the source's name, so that no
+/// source answers for another; where the source has none, it is only kept here.</summary>
 internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, Platform platform)
 {
     /// <summary>More than the longest path and two digests.</summary>
@@ -36,7 +37,7 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
         byte[] content = ArrayPool<byte>.Shared.Rent(MaxBytes);
         try
         {
-            // Read anew each time, for another process may have resolved it anew. Anything but ReadWrite would make .NET lock the file.
+            // Read each time, as another process may have resolved it anew. All but ReadWrite would make .NET lock it.
             using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             return ResolvedReference.Parse(content.AsSpan(0, RandomAccess.Read(file, content.AsSpan(0, MaxBytes), 0)), HeaderOf(source));
         }
@@ -63,7 +64,7 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
         _unnamed[reference] = resolved;
     }
 
-    /// <summary>What the cache says of references, whichever source they are of, by the manifest that each leads to.</summary>
+    /// <summary>What the cache says of references of all sources, by the manifest that each leads to.</summary>
     public ILookup<Digest, StoredReference> List() => Directory.EnumerateFiles(cache.References)
         .Select(path => (Path: path, Lines: ReadLines(path)))
         .Where(r => r.Lines is [_, _, _, _] && r.Lines[0].StartsWith(ResolvedReference.FormatStart, StringComparison.Ordinal) && r.Lines[1].Contains(' ', StringComparison.Ordinal))
@@ -109,10 +110,10 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
 
 /// <summary>What a reference was resolved to.</summary>
 /// <param name="Top">The digest of the manifest or index that the source has under the reference.</param>
-/// <param name="Manifest">The digest of the manifest that was chosen; the same where there was nothing to choose.</param>
+/// <param name="Manifest">The digest of the chosen manifest; the same where there was nothing to choose.</param>
 internal sealed record ResolvedReference(Digest Top, Digest Manifest)
 {
-    /// <summary>What the first of the four lines in which one is kept begins with; the reference, and what it was resolved to, follow.</summary>
+    /// <summary>How the first of an entry's four lines begins. The reference and its result follow.</summary>
     public const string FormatStart = "xfn reference ";
 
     /// <summary>That line, where the source is the one that the reference itself names.</summary>

@@ -13,7 +13,7 @@ internal sealed record StoredImage
     /// <summary>The layers, the uppermost first, down to the first that hides all below it.</summary>
     public required IReadOnlyList<StoredLayer> Layers { get; init; }
 
-    /// <summary>The state of the directory of layers in which all of these were last found, by its <see cref="LayerStore.LastChange"/>.</summary>
+    /// <summary>The <see cref="LayerStore.LastChange"/> at which all of these were last found.</summary>
     public DateTime LayersSeen { get; set; }
 
     /// <summary>The layers' files, likewise.</summary>

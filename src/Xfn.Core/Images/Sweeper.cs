@@ -1,6 +1,7 @@
 namespace Xfn.Core.Images;
 
-/// <summary>Clears what processes left that were killed: when a runner is first used, and again at its pulls, its prunes and its end, for a process may die a moment after somebody looked.</summary>
+/// <summary>Clears what killed processes left: when a runner is first used, and again at its pulls, its prunes and its
+/// end, because a process may die a moment after the last look.</summary>
 /// <param name="sweep">Sweeps once; gives how many bytes of the disk that freed.</param>
 internal sealed class Sweeper(Func<Task<long>> sweep)
 {
@@ -8,7 +9,7 @@ internal sealed class Sweeper(Func<Task<long>> sweep)
     private Task _going = Task.CompletedTask;
     private Task<long>? _waiting;
 
-    /// <summary>Sweeps when the sweep that goes on is over: that may have looked already where there is something now.</summary>
+    /// <summary>Sweeps after the present sweep, which may have looked already where something is now.</summary>
     public Task<long> SweepAsync()
     {
         lock (_lock)

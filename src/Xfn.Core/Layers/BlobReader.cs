@@ -3,7 +3,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>A blob's bytes as they come, hashed on the way and taken up again where a connection broke. What was read counts for nothing before <see cref="VerifyAsync"/>.</summary>
+/// <summary>A blob's bytes, hashed as they come, resumed after breaks; void before <see cref="VerifyAsync"/>.</summary>
 internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : ForwardStream
 {
     // In a row: a large layer through a proxy that ends every connection after a minute comes in many parts.
@@ -38,14 +38,14 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
             }
             catch (IOException ex)
             {
-                // The connection broke: the rest is asked for, by a fetcher that has its own patience for a source that does not answer.
+                // The connection broke: ask for the rest. How long to wait for a silent source is the fetcher's matter.
                 await CloseAsync().ConfigureAwait(false);
                 if (!TryResume())
                     throw Failed(ex);
             }
             catch (Exception ex) when (ex is not XfnException && !(ex is OperationCanceledException && cancellationToken.IsCancellationRequested))
             {
-                // The fetcher may be anybody's, and fail in any way: HttpClient says of a timeout of its own that the request was cancelled.
+                // Any fetcher may fail in any way: HttpClient says of its own timeout that the request was cancelled.
                 throw Failed(ex);
             }
         }

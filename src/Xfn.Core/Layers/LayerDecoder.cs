@@ -5,7 +5,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>Undoes a layer's compression, which its first bytes tell: what media types say is often wrong, and the DiffID is compared either way.</summary>
+/// <summary>Decompresses a layer by its first bytes: media types are often wrong, and the DiffID is compared.</summary>
 internal static class LayerDecoder
 {
     private const int BufferBytes = 64 << 10;

@@ -4,7 +4,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>One pull of a layer that others wait for, and how far it is: those of this process ask it, those of others read the layer's lock file.</summary>
+/// <summary>A layer's pull that others wait for. Other processes read its progress in the layer's lock file.</summary>
 internal sealed class LayerPull : IProgress<PullProgress>
 {
     private const int FrameBytes = 3 * sizeof(long);
@@ -28,7 +28,7 @@ internal sealed class LayerPull : IProgress<PullProgress>
 
     public Task<StoredLayer> Completion => _task.Value;
 
-    /// <summary>Whether this is a pull of the same blob for the same image, with the same credentials: one that fails as the other would.</summary>
+    /// <summary>Whether this pulls the same blob for the same image and credentials, so that it fails alike.</summary>
     public bool IsOf(LayerSource source) => _source.Fetcher == source.Fetcher && _source.Reference == source.Reference && _source.Blob.Digest == source.Blob.Digest
         && _source.Context.Auth == source.Context.Auth;
 
@@ -54,7 +54,7 @@ internal sealed class LayerPull : IProgress<PullProgress>
         Tell(_source, _position, ref told);
     }
 
-    /// <summary>From now on this process pulls, and says in the lock file how far it is. What its last holder said counts no more.</summary>
+    /// <summary>Begins this process's pull. In the lock file its progress replaces the last holder's.</summary>
     public void Begin(FileStream held)
     {
         _file = held.SafeFileHandle;

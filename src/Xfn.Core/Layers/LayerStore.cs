@@ -105,8 +105,8 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
 
     /// <summary>Removes layers that no image wants.</summary>
     /// <param name="ids">The layers.</param>
-    /// <param name="wanted">Gives those of all layers that images want by now. It is asked when the layers are out of sight: whoever wanted one before that is found so,
-    /// and whoever wants one later finds it missing.</param>
+    /// <param name="wanted">Returns those of all layers that images want by now. It is called when the layers are out
+    /// of sight: who wanted one before that is found so, and who wants one later finds it missing.</param>
     /// <param name="cancellationToken">Ends the removal; what is out of sight by then is removed all the same.</param>
     public async Task<RemovedLayers> RemoveAsync(IEnumerable<string> ids, Func<IReadOnlySet<string>> wanted, CancellationToken cancellationToken)
     {
@@ -174,14 +174,14 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
     /// <returns>How many bytes of the disk that gave back.</returns>
     public Task<long> SweepAsync(CancellationToken cancellationToken) => cache.SweepAsync(directory => SweepAsync(directory, cancellationToken));
 
-    /// <summary>Removes what this process could not remove when its turn was; to be called when nothing is unpacked any more.</summary>
+    /// <summary>Removes what this process could not remove before. Call it when nothing is unpacked any more.</summary>
     public async Task ClearAsync()
     {
         foreach (string directory in cache.ListIncoming())
             await TryRemoveAsync(directory).ConfigureAwait(false);
     }
 
-    /// <summary>A spark whose runner was killed ends within moments, and may write its last while this goes on.</summary>
+    /// <summary>A spark whose runner was killed ends soon, and may write its last while this goes on.</summary>
     private async Task<long?> SweepAsync(string directory, CancellationToken cancellationToken)
     {
         for (int attempt = 1; attempt < SweepAttempts; attempt++)
@@ -199,7 +199,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         return await TryRemoveAsync(directory).ConfigureAwait(false);
     }
 
-    /// <summary>Removes a directory with a layer that nobody sees. It takes moments, and what is half removed is nobody's: it cannot be cancelled.</summary>
+    /// <summary>Removes a layer's unseen directory. Not cancellable: it is short, and half of one is no use.</summary>
     /// <returns>How many bytes of the disk that gave back; null when it cannot be removed, which is logged.</returns>
     private async Task<long?> TryRemoveAsync(string directory)
     {

@@ -18,7 +18,8 @@ internal sealed record LayerSource(IImageFetcher Fetcher, ImageReference Referen
     public void Report(PullPhase phase, long bytes) => Progress?.Report(new PullProgress(Blob.Digest, phase, Math.Min(bytes, Blob.Size), Blob.Size));
 }
 
-/// <summary>A layer can only be unpacked with those below it: it links to their files, lacks entries for directories that they have, or hides things in very many directories.</summary>
+/// <summary>A layer can only be unpacked with those below it: it links to their files, lacks entries for directories
+/// that they have, or hides things in very many directories.</summary>
 internal sealed class LayerNeedsParentsException() : Exception("the layer cannot be unpacked without those below it");
 
 /// <summary>Streams a layer once: download, digest, decompression, DiffID, a pipe to spark, files.</summary>
@@ -26,14 +27,14 @@ internal static class LayerTransfer
 {
     private const int BufferBytes = 256 << 10;
 
-    /// <summary>Unpacks into <c>fs</c> below a directory. What is there counts for nothing unless this returns.</summary>
+    /// <summary>Unpacks into <c>fs</c> below a directory. What is there is worthless until this returns.</summary>
     /// <param name="sparks">Start the one that unpacks.</param>
     /// <param name="source">The layer.</param>
     /// <param name="directory">Where to.</param>
-    /// <param name="storeDirectory">What <paramref name="below"/> starts from, as it is seen from <paramref name="directory"/>.</param>
-    /// <param name="below">The layers below it, the uppermost first, in which there may be none; null to unpack it without regard to what lies below.</param>
+    /// <param name="storeDirectory">Where <paramref name="below"/> starts, from <paramref name="directory"/>.</param>
+    /// <param name="below">The layers below it, uppermost first, if any; null to unpack without regard to them.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to what lies below.</exception>
+    /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to those below.</exception>
     public static async Task<SparkUnpacked> UnpackAsync(
         SparkLauncher sparks, LayerSource source, string directory, string storeDirectory, string[]? below, CancellationToken cancellationToken)
     {
@@ -128,7 +129,7 @@ internal static class LayerTransfer
         }
     }
 
-    /// <returns>Whether the spark still takes input; when it does not it has an answer already, an error or the end of the archive.</returns>
+    /// <returns>Whether the spark takes more input; if not, it has answered an error or the archive's end.</returns>
     private static async ValueTask<bool> TryWriteAsync(Stream input, ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
         try

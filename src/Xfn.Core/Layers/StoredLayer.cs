@@ -60,10 +60,11 @@ internal sealed record LayerRecord
 
     public bool OpaqueRoot { get; init; }
 
-    /// <summary>Directories with whiteouts that only hide what the layers below have: these must have each of the directories, or the layer shows the whiteouts as names.</summary>
+    /// <summary>Directories with whiteouts that only hide what the layers below have. Those must have each of the
+    /// directories, or the layer shows the whiteouts as names.</summary>
     public IReadOnlyList<string> WhiteoutDirectories { get; init; } = [];
 
-    /// <summary>The names of what layers make together that were found to have all of <see cref="WhiteoutDirectories"/>.</summary>
+    /// <summary>The names of joint layers found to have all of <see cref="WhiteoutDirectories"/>.</summary>
     public IReadOnlyList<string> Above { get; init; } = [];
 
     /// <summary>The highest user id that a file has, inside.</summary>
@@ -80,7 +81,7 @@ internal sealed record LayerRecord
     [JsonPropertyName("Notes")]
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
-    /// <summary>The machine's boot in which the layer was unpacked, while it is not known that all its files are on disk; null when it is.</summary>
+    /// <summary>The machine's boot in which it was unpacked; null once all its files are known to be on disk.</summary>
     public string? Boot { get; init; }
 
     /// <summary>Whether a mapping gives the files the owners that they were unpacked with.</summary>
