@@ -10,10 +10,10 @@ namespace Xfn.Core.Conformance;
 ///
 /// [Test, CancelAfter(60_000)]
 /// public async Task My_fetcher_keeps_the_contract(CancellationToken token) =>
-///     Assert.That(await FetcherConformance.FindFaultsAsync(new MyFetcher(), "registry.example.org/image:v1", token), Is.Empty);
+///     Assert.That(await FetcherConformance.FindFaultsAsync(new MyFetcher(), "example.org/image:v1", token), Is.Empty);
 /// </code>
-/// <para>The fetcher must have the image, and must not have one of the tag <c>xfn-conformance-none</c>. All blobs of the
-/// image are read, several times: a small one will do.</para>
+/// <para>The fetcher must have the image, and must not have one of the tag <c>xfn-conformance-none</c>. All blobs of
+/// the image are read, several times: a small one will do.</para>
 /// </remarks>
 public sealed class FetcherConformance
 {

@@ -14,14 +14,15 @@ namespace Xfn.Core.Conformance;
 ///
 /// [Test, CancelAfter(60_000)]
 /// public async Task My_spawner_keeps_the_contract(CancellationToken token) =>
-///     Assert.That(await SpawnerConformance.FindFaultsAsync(new MySpawner(), MyMapping, cancellationToken: token), Is.Empty);
+///     Assert.That(
+///         await SpawnerConformance.FindFaultsAsync(new MySpawner(), MyMapping, cancellationToken: token), Is.Empty);
 /// </code>
 /// <para>A mapping that every user may set has the user's own id, as <c>id -u</c> says, and <c>id -g</c>:</para>
 /// <code>
 /// new IdMapping { Uids = [new IdRange(0, 1000, 1)], Gids = [new IdRange(0, 1000, 1)], Method = IdMappingMethod.Self }
 /// </code>
-/// <para>It cannot try from inside one process whether the program ends when its caller is killed. Test that with a program
-/// that spawns, and is killed. It needs <c>/bin/sh</c>, <c>readlink</c>, <c>tr</c> and <c>sleep</c>.</para>
+/// <para>It cannot try from inside one process whether the program ends when its caller is killed. Test that with a
+/// program that spawns, and is killed. It needs <c>/bin/sh</c>, <c>readlink</c>, <c>tr</c> and <c>sleep</c>.</para>
 /// </remarks>
 public sealed class SpawnerConformance
 {
@@ -257,8 +258,8 @@ public sealed class SpawnerConformance
         }
     }
 
-    /// <summary>The descriptors beyond 3 that this process inherited, and that every program it starts inherits: .NET opens
-    /// none of the kind.</summary>
+    /// <summary>The descriptors beyond 3 that this process inherited and all its programs inherit. .NET opens
+    /// none.</summary>
     private static IEnumerable<string> Inheritable()
     {
         const int closeOnExec = 0x80000;

@@ -1,6 +1,6 @@
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>One group of rows, measured in a process of its own: its memory is the group's, and a group that fails takes no other with it.</summary>
+/// <summary>One group of rows in a process of its own: memory is the group's, and its failure ends no other.</summary>
 internal sealed class Bench
 {
     public static readonly IReadOnlyDictionary<string, Func<Bench, Task>> Groups = new Dictionary<string, Func<Bench, Task>>
@@ -30,7 +30,7 @@ internal sealed class Bench
         Images = new Images(Work);
     }
 
-    /// <summary>A directory below TMPDIR, which eng/bench.sh puts on tmpfs. Its name is short, for podman takes no long ones.</summary>
+    /// <summary>A directory in TMPDIR, which eng/bench.sh puts on tmpfs. podman takes only short names.</summary>
     public string Work { get; }
 
     public Images Images { get; }
@@ -81,7 +81,7 @@ internal sealed class Bench
     /// <summary>Measures, and makes a row of our way with each of the others.</summary>
     public Task CompareAsync(string name, int rounds, Way ours, params Way[] peers) => CompareAsync([name], rounds, [ours], peers);
 
-    /// <summary>Measures, and makes rows: of the first of our ways with each of the others, of each further one with the first of them.</summary>
+    /// <summary>Measures, and makes rows: our first way with each peer, our further ones with the first peer.</summary>
     public async Task CompareAsync(string[] names, int rounds, Way[] ours, Way[] peers)
     {
         Sample[] samples = await Measure.AlternateAsync(Rounds(rounds), Math.Clamp(rounds / 10, 1, IsQuick ? 2 : 20), [.. ours, .. peers]);

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>What a run costs where something grows: what should be flat is seen to be, what should be linear likewise.</summary>
+/// <summary>What a run costs where something grows: whether what should be flat or linear is so.</summary>
 internal static class GrowthRows
 {
     public static async Task AddCachedAsync(Bench bench)

@@ -48,7 +48,7 @@ internal sealed class Images(string work)
         JsonNode config = JsonNode.Parse(RuntimeConfigWriter.Write(built, takesFilter: true))!;
         if (ownUserNamespace)
         {
-            // Where its peers run an ordinary user has its own id as 0, and its subordinate ids as 1 to 65535: the kernel takes no range that spans both.
+            // An ordinary user's peers have its id as 0, subordinate ids as 1 to 65535: no one range may span both.
             (int first, int size) = Peers.IsRoot ? (2_010_000_000, 65_536) : (1, 65_535);
             config["linux"]!["namespaces"]!.AsArray().Add(new JsonObject { ["type"] = "user" });
             foreach (string mappings in (string[])["uidMappings", "gidMappings"])

@@ -19,10 +19,10 @@ internal sealed record Way(string Name, Func<Task> Run)
     public int Runs { get; init; } = 1;
 }
 
-/// <summary>Takes times, alternating between the ways in one run, so that the machine's moods hit all of them.</summary>
+/// <summary>Takes times, alternating between ways in one run, so that the machine's moods hit all of them.</summary>
 internal static class Measure
 {
-    /// <summary>What goes on behind an answer is not the next one's to pay for; an idle machine is what all of them get.</summary>
+    /// <summary>An answer's aftermath is not the next one's to pay for: all get an idle machine.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(15);
 
     /// <param name="rounds">How many are counted.</param>

@@ -9,7 +9,8 @@ internal static class Peers
 {
     public static readonly byte[] Input = "hello\n"u8.ToArray();
 
-    /// <summary>crun takes no hybrid cgroup hierarchy: it gets the pure one, where there are both. As an ordinary user in a user namespace that lasts, with that user's subordinate ids.</summary>
+    /// <summary>crun takes no hybrid cgroup hierarchy: where there are both, it gets the pure one. An ordinary user
+    /// runs it in a lasting user namespace with the user's subordinate ids.</summary>
     private const string Pure = "if [ -d /sys/fs/cgroup/unified ]; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi; exec \"$@\"";
 
     public static bool IsRoot => Environment.UserName == "root";
@@ -64,7 +65,7 @@ internal static class Peers
     public static string? LastLine(string errors) => errors.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault();
 }
 
-/// <summary>Runs one program again and again from a process of its own, which is where that program finds what it needs of the machine.</summary>
+/// <summary>Runs one program repeatedly from a process of its own, where that finds what it needs.</summary>
 internal sealed class PeerLoop : IAsyncDisposable
 {
     private readonly Process _process;

@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>Draws ratios as bars from the line where both are equal: to the left what is faster than its peer, to the right what is slower, each step twice as much.</summary>
+/// <summary>Draws ratios as bars: from equality, faster goes left and slower right, by a factor of 2 a step.</summary>
 internal static class Picture
 {
     private const int Names = 470;

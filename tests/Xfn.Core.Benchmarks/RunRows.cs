@@ -78,7 +78,7 @@ internal static class PreparedRows
     }
 }
 
-/// <summary>The same function in larger images: what an image holds should cost nothing once it is in the cache.</summary>
+/// <summary>The same function in larger images: what an image holds should cost nothing once it is cached.</summary>
 internal static class ImageRows
 {
     public static async Task AddAsync(Bench bench)

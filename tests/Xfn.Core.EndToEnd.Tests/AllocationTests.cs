@@ -1,11 +1,11 @@
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What runs cost the host's garbage collector. No other test runs at the same time: allocations are the process's.</summary>
+/// <summary>What runs cost the host's garbage collector. They run alone: allocations are the process's.</summary>
 [NonParallelizable, Category(Ways.InOne)]
 internal sealed class AllocationTests : RunnerFixture
 {
-    /// <summary>Twice what was measured in a release build as root (27 KiB; 34 with subordinate ids, whose two helper programs are started besides), for a debug build allocates
-    /// more and so does a .NET of another day. A bundle that is written anew, a text reader for each stream of a program, or a path for each layer would take it beyond.</summary>
+    /// <summary>Twice a release build's as root (27 KiB; 34 with subordinate ids, for two helper programs): debug
+    /// builds and later .NETs need more. A new bundle, a text reader a stream or a path a layer is beyond.</summary>
     private const double MaxKiB = 55;
 
     private const int Runs = 50;

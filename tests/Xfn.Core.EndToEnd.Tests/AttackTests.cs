@@ -5,10 +5,11 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Functions that take what the kernel shares out among users, or has once for the whole machine, with a program that stops by itself where it would do harm (Support/attack.c).</summary>
+/// <summary>Functions that take what the kernel shares among users, or has once for the whole machine. The program
+/// stops by itself where it would do harm (Support/attack.c).</summary>
 internal sealed class AttackTests : RunnerFixture
 {
-    /// <summary>What is taken, where the attacker stops by itself, the most that it may get, and the error that ends it.</summary>
+    /// <summary>What is taken, where the attacker stops by itself, the most that it may get, the final error.</summary>
     private static readonly (string Name, int Stop, int Most, string Error)[] Shares =
     [
         ("timers", 2000, 512, "EAGAIN"),
@@ -50,7 +51,7 @@ internal sealed class AttackTests : RunnerFixture
     [Test, CancelAfter(120_000)]
     public async Task Other_programs_of_the_runners_user_do_not_suffer_from_a_function_that_takes_all(CancellationToken token)
     {
-        // The attacker stops when it has more than is left to the victim; root gives its rights up, others have none to give up.
+        // The attacker stops when it has more than is left to the victim. Root gives its rights up; others have none.
         uint user = Environment.IsPrivilegedProcess ? 65534 : Posix.EffectiveUserId;
         ToolResult? victim = null;
         await AttackAsync(

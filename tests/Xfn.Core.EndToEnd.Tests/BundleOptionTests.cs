@@ -80,7 +80,7 @@ internal sealed class BundleOptionTests : RunnerFixture
         if (!Ways.HasManyIds)
             Assert.Ignore("This user's containers have one id: there is no other user in them.");
 
-        // The links lead out of the image as the host would follow them; within it they lead to nothing, or to what the image has there.
+        // By the host's rules the links lead out of the image; within it they lead to nothing, or to what it has there.
         TestImage image = TestImage.Shell("id -u").WithLayer(tar => tar.Directory("etc").Directory("own").Link("etc/passwd", "/own/passwd").Link("etc/group", "../../../etc/group-of-the-host").File("own/passwd", "worker:x:4321:0::/:/bin/sh\n"));
         image.Config = image.Config with { User = "worker" };
         Assert.That(Text((await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)).Output), Is.EqualTo("4321\n"));

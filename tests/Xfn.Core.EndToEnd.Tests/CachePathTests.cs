@@ -1,6 +1,6 @@
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>No other user can lead a cache's path elsewhere, before a runner starts or after, or have it execute a program of theirs.</summary>
+/// <summary>No other user can ever lead a cache's path elsewhere, or have it execute a program of theirs.</summary>
 internal sealed class CachePathTests : RunnerFixture
 {
     private const string Other = "4242";
@@ -54,7 +54,7 @@ internal sealed class CachePathTests : RunnerFixture
         await AssertRefusedAsync(loop, $"'{loop}' is one link too many", token);
     }
 
-    /// <summary>As when a cleaner of /tmp has removed the directory of a runner that lives long, and another user comes and makes one of that name.</summary>
+    /// <summary>As when a cleaner of /tmp removed a runner's directory, and another user makes one like it.</summary>
     [Test, CancelAfter(60_000)]
     public async Task A_directory_that_is_put_in_the_place_of_the_cache_while_the_runner_lives_is_never_looked_at(CancellationToken token)
     {

@@ -329,7 +329,7 @@ internal sealed class CacheTests : RunnerFixture
             await Task.Delay(20, token);
     }
 
-    /// <summary>What the first versions kept of an image's users: a SHA-256, and behind it a message of xfn-spark's.</summary>
+    /// <summary>What the first versions kept of an image's users: a SHA-256, then a message of xfn-spark's.</summary>
     private static byte[] FirstFormat(params string[] files)
     {
         var message = new MemoryStream();

@@ -5,7 +5,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What pruning, deletion and the end of a runner remove, at once and all of it; and what others left that were killed.</summary>
+/// <summary>What pruning, deletion and a runner's end remove, all of it at once, and what killed ones left.</summary>
 internal sealed class CleanUpTests : RunnerFixture
 {
     [Test, CancelAfter(120_000)]
@@ -265,7 +265,7 @@ internal sealed class CleanUpTests : RunnerFixture
         Assert.That(new[] { "incoming", "sessions" }.SelectMany(part => Directory.GetFileSystemEntries(Path.Combine(Cache, part))), Is.Empty);
     }
 
-    /// <summary>What an ordinary user's tools trip over: directories that nobody may enter, links, many small files.</summary>
+    /// <summary>What ordinary users' tools trip over: directories closed to all, links, many small files.</summary>
     private static TestImage Odd(string script = "cat", bool closed = true)
     {
         TestImage image = TestImage.Shell(script);

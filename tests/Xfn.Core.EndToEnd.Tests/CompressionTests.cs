@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Layers that are compressed in every way, cut off, damaged, or called something else than they are.</summary>
+/// <summary>Layers in every compression, cut off, damaged, or called something else than they are.</summary>
 [Category(Ways.InOne)]
 internal sealed class CompressionTests : RunnerFixture
 {

@@ -88,7 +88,7 @@ internal sealed class ConformanceTests : RunnerFixture
         return $"oci-archive:{path}{layout[(layout.IndexOf(directory, StringComparison.Ordinal) + directory.Length)..]}";
     }
 
-    /// <summary>Starts programs in namespaces as a script would: by their names, with all that is the caller's.</summary>
+    /// <summary>Starts programs in namespaces as a script would: by name, with all that is the caller's.</summary>
     private sealed class PlainSpawner : INamespaceSpawner
     {
         public Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)

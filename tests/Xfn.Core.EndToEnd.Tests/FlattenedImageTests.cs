@@ -1,6 +1,6 @@
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What serves where the kernel lets no user namespace mount overlayfs: one directory for each image, made once and kept.</summary>
+/// <summary>Where user namespaces can mount no overlayfs, an image has one directory, made once and kept.</summary>
 internal sealed class FlattenedImageTests : RunnerFixture
 {
     private const UnixFileMode Setuid755 = UnixFileMode.SetUser | (UnixFileMode)0b111_101_101;

@@ -3,7 +3,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Hosts that were started under odd conditions, of which functions must see nothing, or that lack what runs need.</summary>
+/// <summary>Hosts started under odd conditions, which functions must not notice, or without what runs need.</summary>
 internal sealed class HostConditionTests : RunnerFixture
 {
     private const string Look = "ls /proc/self/fd | wc -l; pwd; umask; busybox cut -d' ' -f19 /proc/self/stat; env | busybox grep -c SECRET; busybox grep -E '^Sig(Ign|Blk)' /proc/self/status | tr -s '\\t0' ' 0'; ulimit -Hn";

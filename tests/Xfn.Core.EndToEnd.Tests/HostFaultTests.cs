@@ -3,7 +3,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What goes wrong once in a host does not stay wrong, and what is left out of a request is the default.</summary>
+/// <summary>What goes wrong once in a host does not stay wrong. What a request leaves out is the default.</summary>
 internal sealed class HostFaultTests : RunnerFixture
 {
     [Test, CancelAfter(60_000)]
@@ -21,7 +21,7 @@ internal sealed class HostFaultTests : RunnerFixture
     public async Task A_runtime_that_is_installed_later_is_found(CancellationToken token)
     {
         Ways.SkipPrepared("only xfn-spark prepares containers");
-        // crun under another name: it is known by what it says. Not in the test's own directory, which the container's root may not be able to enter.
+        // crun by another name is known by what it says. Container roots may be unable to enter the test's directory.
         string directory = $"/tmp/xfn-runtime-{Guid.NewGuid():N}", runtime = Path.Combine(directory, "runtime");
         Directory.CreateDirectory(directory);
         try

@@ -2,7 +2,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>A run that had to be killed tells as much as one that ended by itself: what it used, and the last it said.</summary>
+/// <summary>A killed run tells as much as one that ended by itself: what it used, and its last output.</summary>
 internal sealed class KilledRunTests : RunnerFixture
 {
     private const string Busy = "trap '' TERM; head -c 8000000 /dev/zero | tail -c 7000000 >/dev/null; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; echo begun >&2; while :; do :; done";
@@ -89,7 +89,7 @@ internal sealed class KilledRunTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_function_that_has_stopped_itself_ends_at_its_timeout(CancellationToken token)
     {
-        // The first process of its namespace cannot be stopped from within, so it is a child that stops, and is waited for.
+        // A namespace's first process cannot be stopped from within, so a child of it stops and is waited for.
         var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
             () => RunShellAsync("sh -c 'kill -STOP $$' & wait $!; sleep 1000", timeout: TimeSpan.FromSeconds(1), token: token)))!;
         Assert.That(error.Statistics.Run, Is.LessThan(TimeSpan.FromSeconds(30)));

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>What programs of .NET, Node, Python and Java expect of a container. The run-times are this machine's, mounted read-only.</summary>
+/// <summary>What .NET, Node, Python and Java expect of a container. The run-times are mounted read-only.</summary>
 internal sealed class LanguageTests : RunnerFixture
 {
     private const string Java = "/usr/bin/java";
@@ -81,7 +81,7 @@ internal sealed class LanguageTests : RunnerFixture
         SkipWhereLimitsAreNotSeen();
         await LimitedAsync(async limits =>
         {
-            // Before its program begins, it says what it found. The heap gets a quarter of the memory, or 126 MiB of so little.
+            // It first says what it found. The heap gets a quarter of the memory, or 126 MiB of so little.
             string[] said = (await RunAsync([Java, "-Xlog:gc+init:stdout:none", "-version"], limits, token)).Split('\n');
             Assert.That(said, Has.Some.Match("^CPUs: .* 1 available$").And.Some.EqualTo("Memory: 384M").And.Some.Match("^Heap Max Capacity: 1..M$"));
         });

@@ -59,7 +59,8 @@ internal sealed class LimitTests : RunnerFixture
             },
             token);
 
-    /// <summary>Whether a limit can be set here. Where it cannot, asking for it is an error that says so, and nothing runs; root with all its capabilities always can.</summary>
+    /// <summary>Whether a limit can be set here; root with all its capabilities can set all. Elsewhere, asking for one
+    /// is an error that says so, and nothing runs.</summary>
     private async Task<bool> CanLimitAsync(ResourceLimits limits, CancellationToken token)
     {
         try

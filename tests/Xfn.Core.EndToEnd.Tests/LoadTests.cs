@@ -57,7 +57,7 @@ internal sealed class LoadTests : RunnerFixture
         Assert.That(result.Error, Does.Contain("its memory limit was reached"));
     }
 
-    /// <summary>Twenty runs answer right, and this process is scheduled when it wants to be: half of its short sleeps are no longer than a tenth of a second.</summary>
+    /// <summary>Twenty runs answer right; half of this process's short sleeps last at most 0.1 seconds.</summary>
     private static async Task AssertNeighboursAsync(TestRunner runner, string cat, CancellationToken token)
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);

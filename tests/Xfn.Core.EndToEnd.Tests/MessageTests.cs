@@ -4,7 +4,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Errors as users meet them, from the library and from the command line: each names the image, in the words of whoever says it.</summary>
+/// <summary>Errors as users of the library and the command line meet them: each names the image.</summary>
 internal sealed class MessageTests : RunnerFixture
 {
     /// <summary>No type of .NET's or ours, no exception's usual words, no place in code.</summary>

@@ -2,7 +2,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Hosts whose /proc is masked, as a container engine has it: the kernel refuses functions one of their own.</summary>
+/// <summary>Hosts with a masked /proc, as in a container: the kernel refuses functions one of their own.</summary>
 internal sealed class OuterProcTests : RunnerFixture
 {
     private const string Mask = "mount --make-rprivate / && mount --bind /dev/null /proc/interrupts && mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";

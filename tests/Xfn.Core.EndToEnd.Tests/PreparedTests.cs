@@ -4,7 +4,7 @@ namespace Xfn.Core.EndToEnd.Tests;
 
 internal sealed class PreparedTests : RunnerFixture
 {
-    /// <summary>All that a process can see of how it was started. What counts time or memory, and what the kernel numbers anew for each namespace, is left out.</summary>
+    /// <summary>What a process sees of its start, but for time, memory, and what is numbered by namespace.</summary>
     private const string Introspection = """
         cd /proc/self
         tr '\0' '\n' <cmdline; echo --; tr '\0' '\n' </proc/1/cmdline; echo --; tr '\0' '\n' </proc/1/environ; echo --; readlink /proc/1/exe /proc/1/cwd

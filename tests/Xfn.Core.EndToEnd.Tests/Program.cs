@@ -10,7 +10,7 @@ if (args is ["language", var what])
     return 0;
 }
 
-// With a command of xfn's this program is xfn, but that its runner is the tests': a host of its own for functions that are prepared, or run by a runtime.
+// With a command of xfn's, this program is xfn with the tests' runner, for prepared functions or another runtime.
 if (args is [var command, ..] && !command.StartsWith('-'))
 {
     return await new CommandLine(options =>

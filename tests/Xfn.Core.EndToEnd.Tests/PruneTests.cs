@@ -193,7 +193,7 @@ internal sealed class PruneTests : RunnerFixture
     private static async Task<string> RunAsync(TestRunner runner, string image, ImagePullConfig? config = null, CancellationToken token = default) =>
         Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, ImagePullConfig = config ?? new() }, token)).Output);
 
-    /// <summary>Prunes when the last run is torn down, which goes on behind its answer: another process may prune what this one does not use.</summary>
+    /// <summary>Prunes once the last run is torn down: another process may prune what this one does not use.</summary>
     private async Task<PruneReport> PruneUnusedAsync(TestRunner runner, PruneOptions options, CancellationToken token)
     {
         await runner.DisposeAsync();

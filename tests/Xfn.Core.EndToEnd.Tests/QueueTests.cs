@@ -101,13 +101,13 @@ internal sealed class QueueTests : RunnerFixture
         Assert.That(Text(response.Output), Is.EqualTo("done\n"));
         TimeSpan passed = Stopwatch.GetElapsedTime(begun);
 
-        // The function sleeps from some moment of the stage Start on: that it was executed is told behind its execution, and may be heard late. So the two together have all of its sleep.
+        // The function may sleep in the stage Start already, as news of its execution may be late: add the two.
         RunStatistics found = response.Statistics;
         Assert.That(found.Start + found.Run, Is.InRange(TimeSpan.FromSeconds(0.5), passed));
         Assert.That(found.Total, Is.InRange(found.Queued + found.Pull + found.Spawn + found.Start + found.Run, passed));
     }
 
-    /// <summary>A machine whose time of day is set to another year whenever it is asked for. What runs on is its monotonic clock.</summary>
+    /// <summary>A machine whose time of day is in another year at each call. Its monotonic clock runs on.</summary>
     private sealed class SetClock : TimeProvider
     {
         private int _asked;

@@ -3,7 +3,7 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>A function sees the same container whether xfn-spark makes it or crun does, and what cannot be run is told as the same.</summary>
+/// <summary>xfn-spark and crun show a function the same container, and tell the same of what cannot be run.</summary>
 internal sealed partial class RuntimeParityTests : RunnerFixture
 {
     private const string BetterKind = $"{nameof(InvalidImageException)} at {nameof(RunStage.Start)}";
@@ -263,14 +263,14 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
 
     private static bool HasMemoryVersion1 { get; } = Directory.Exists("/sys/fs/cgroup/memory");
 
-    /// <summary>Takes out what differs between any two runs, by whatever runtime: numbers of mounts, pipes, devices and namespaces.</summary>
+    /// <summary>Takes out what differs in any two runs: numbers of mounts, pipes, devices and namespaces.</summary>
     private static string Normalize(string output)
     {
         var points = new Dictionary<string, string>();
         var lines = new List<string>();
         foreach (string line in output.Split('\n'))
         {
-            // Where the memory controller is version 1's, xfn-spark shows version 1 there, with the run's limits; crun shows version 2, without any.
+            // With version 1's memory controller, xfn-spark shows that and the run's limits; crun version 2, without.
             if (HasMemoryVersion1 && line.Contains("/sys/fs/cgroup", StringComparison.Ordinal))
                 continue;
             string[] fields = line.Split(' ');
@@ -300,10 +300,11 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             // It is so for everybody who mounts it, as nobody else does.
             (_, "/sys", "sysfs") => (options, "ro"),
 
-            // xfn-spark makes all of the machine read-only for its namespace, so that root in a container cannot change a device's mode; a device is written to all the same. Other flags have no meaning for it.
+            // xfn-spark makes the machine read-only for its namespace, so that a container's root cannot change a
+            // device's mode. Devices stay writable, and other flags mean nothing for them.
             (not "/", _, "devtmpfs" or "tmpfs") when from.StartsWith('/') && (from == "/null" || point.StartsWith("/dev/", StringComparison.Ordinal)) => ("ro,relatime", own),
 
-            // What is hidden, and what is made read-only, keeps what was forbidden there: crun forgets that too, and lets the empty directory be of any size.
+            // Hidden and read-only places keep what was forbidden; crun forgets it, and bounds no directory's size.
             ("/", _, "tmpfs") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own.Replace("rw,size=0k", "ro,size=4k,nr_inodes=2,mode=755", StringComparison.Ordinal)),
             (_, _, "proc") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own),
             _ => (options, own),
@@ -328,7 +329,7 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
     [GeneratedRegex(@"^\d+ \d+ \d+:\d+ /\S* /")]
     private static partial Regex MountInfo();
 
-    // Those that hide something, which all may write to but for the mount, and those that are made for a mount below them.
+    // Those that hide something, writable but for the mount, and those that are made for a mount below them.
     [GeneratedRegex("^(/(?:sys|proc)(?:/\\S+)?|/tmp/below) drwxr(?:wxrw|-xr-)[xt] of(?= 0:0, device 0:0$)")]
     private static partial Regex SmallDirectory();
 

@@ -8,7 +8,7 @@ internal sealed class RuntimeTests : RunnerFixture
 {
     private string _directory = "";
 
-    /// <summary>Where every mapped root can reach it; the usual place for temporary files may be a user's own.</summary>
+    /// <summary>Where every mapped root can reach it; the usual temporary directory may be a user's own.</summary>
     [SetUp]
     public void MakeDirectory()
     {

@@ -5,7 +5,8 @@ using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Runs in a row, a third of which fail, each kind of failure in turn. 300, and 75 where the user is not root; <c>XFN_FUZZ_FACTOR</c> of 34, or 134, makes more than 10,000 of them.</summary>
+/// <summary>Runs in a row, of which a third fail, in each way in turn: 300, or 75 if the user is not root.
+/// <c>XFN_FUZZ_FACTOR</c> of 34, or 134, makes more than 10,000 of them.</summary>
 internal sealed class SoakTests : RunnerFixture
 {
     private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
@@ -187,7 +188,7 @@ internal sealed class SoakTests : RunnerFixture
         private readonly NamespaceSpawner _spawner = new();
         private readonly ConcurrentDictionary<SpawnedNamespace, byte> _living = new();
 
-        /// <summary>Kills them all, and waits for their end: one that waits for a run is not to be taken for one that lives.</summary>
+        /// <summary>Kills all, and waits for their end: one that waits for a run must not count as living.</summary>
         public Task<string[]> KillAllAsync() => Task.WhenAll(_living.Keys.Select(living =>
         {
             living.Kill();

@@ -56,7 +56,7 @@ internal sealed class SourceTests : RunnerFixture
         Assert.That(await RunAsync(other, name, token) + await RunAsync(memory, name, token), Is.EqualTo("othermemory"));
     }
 
-    /// <summary>docker save and containerd write the index of an image of several platforms, with those that they have.</summary>
+    /// <summary>docker save and containerd write a multi-platform image's index with what they have of it.</summary>
     [TestCase("oci", "image\n")]
     [TestCase("oci-archive", "image\n")]
     [TestCase("docker-archive", "image\n")]

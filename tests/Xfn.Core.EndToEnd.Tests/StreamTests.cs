@@ -148,7 +148,7 @@ internal sealed class StreamTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task All_that_a_function_wrote_is_taken_however_slowly_when_it_has_ended(CancellationToken token)
     {
-        // More than a pipe and a buffer hold: there is some in the pipe when the function ends, and the stream takes its time over what came before.
+        // More than pipe and buffer hold: at the end some is in the pipe, behind what the stream is slow with.
         await using var slow = new SlowStream { Delay = TimeSpan.FromMilliseconds(400) };
         await NewRunner().RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("dd if=/dev/zero bs=4096 count=48 2>/dev/null")), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(50) } },
@@ -156,7 +156,7 @@ internal sealed class StreamTests : RunnerFixture
         Assert.That(slow.Taken, Is.EqualTo(48 * 4096));
     }
 
-    /// <summary>How a stream stalls: until its token is cancelled, whatever becomes of its token, and with the thread that calls it.</summary>
+    /// <summary>How a stream stalls: until its token is cancelled, despite its token, or blocking its caller.</summary>
     public enum Stall
     {
         Heeding,

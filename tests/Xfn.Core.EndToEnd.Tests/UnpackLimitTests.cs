@@ -1,6 +1,6 @@
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Images that hold too much: refused by the limit's name, with nothing left, and other images go on.</summary>
+/// <summary>Images that hold too much are refused by the limit's name. Nothing is left; other images go on.</summary>
 [Category(Ways.InOne)]
 internal sealed class UnpackLimitTests : RunnerFixture
 {

@@ -11,7 +11,7 @@ namespace Xfn.Core.Fuzzing;
 internal sealed record FuzzLimit(TimeSpan Time, long Runs);
 
 /// <summary>Makes inputs, runs them, and keeps those whose branches were taken in a new way or number.</summary>
-/// <remarks>The counting is AFL's: a byte for each pair of branches, in classes of 1, 2, 3, 4, 8, 16, 32 and 128 times.</remarks>
+/// <remarks>Counts are AFL's: a byte for each pair of branches, in classes of 1, 2, 3, 4, 8, 16, 32 and 128.</remarks>
 internal sealed unsafe class FuzzLoop
 {
     private const int MapBytes = 1 << 16;

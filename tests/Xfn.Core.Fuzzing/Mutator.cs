@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Xfn.Core.Fuzzing;
 
-/// <summary>Changes an input by chance, in ways that parsers mind: bits, numbers, pieces twice or gone, pieces of others.</summary>
+/// <summary>Changes inputs by chance where parsers mind: bits, numbers, pieces doubled, cut, or of others.</summary>
 internal sealed class Mutator(Random random, IReadOnlyList<byte[]> corpus, int maxBytes)
 {
     private static readonly string[] Numbers =

@@ -5,7 +5,7 @@ using SharpFuzz;
 namespace Xfn.Core.Fuzzing;
 
 /// <summary>
-/// <c>xfn-fuzz TARGET SECONDS [RUNS]</c> feeds one parser with bytes made by chance, and keeps those that reach new code.
+/// <c>xfn-fuzz TARGET SECONDS [RUNS]</c> feeds a parser bytes made by chance, and keeps those that reach new code.
 /// </summary>
 /// <remarks>
 /// The first process makes a copy of the program in which the project's assemblies count their branches, and starts it.

@@ -5,7 +5,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core.Fuzzing;
 
-/// <summary>A registry that answers anything: the input is its answers, one behind another. Nothing is sent anywhere.</summary>
+/// <summary>A registry that answers anything: the input is its answers in turn. Nothing is sent anywhere.</summary>
 internal static class RegistryTarget
 {
     /// <summary>What separates answers: ASCII's record separator.</summary>

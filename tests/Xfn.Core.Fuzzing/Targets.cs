@@ -240,7 +240,7 @@ internal static class Targets
         WireMessages.FromMessage(WireMessages.ToMessage(request));
     }
 
-    /// <summary>What a server sends a client: the status, a line break, trailers as lines, an empty line, and the message.</summary>
+    /// <summary>What a server sends: the status, a line break, trailer lines, an empty line, the message.</summary>
     private static void Answer(byte[] input)
     {
         int end = Math.Max(0, input.AsSpan().IndexOf("\n\n"u8));

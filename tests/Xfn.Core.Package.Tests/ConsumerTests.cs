@@ -17,7 +17,7 @@ public class ConsumerTests
         Assert.That(answer, Is.EqualTo("from a package"));
     }
 
-    /// <summary>As when somebody copies the program and leaves what lies beside it: the runner needs no native file but spark.</summary>
+    /// <summary>As when somebody copies only the program: the runner needs no native file but spark.</summary>
     [Test]
     public async Task A_single_file_needs_nothing_beside_it_but_spark(CancellationToken token)
     {

@@ -73,7 +73,7 @@ public class PackageContentTests
             package.GetEntry("runtimes/linux-x64/native/xfn-spark")!.ExtractToFile(Path.Combine(root, "xfn-spark"));
         await Repository.RunAsync(root, "chmod", ["755", "xfn-spark"], token);
 
-        // There is no /proc to find itself in, and spark says so: in a message to the runner, by code that a dynamic program would never have come to.
+        // Spark says that it has no /proc to find itself in, by code that a dynamic program would never have reached.
         string output = await Repository.RunAsync("/", "unshare", ["--user", "--map-root-user", "chroot", root, "/xfn-spark"],
             token, expectedStatus: 1);
         Assert.That(output, Does.Contain("cannot read /proc/self"));

@@ -2,11 +2,11 @@ using Xfn.Image;
 
 namespace Xfn.Core.Package.Tests;
 
-/// <summary>What the tests of this assembly share: the packed packages in a folder feed, and an image to run, in a directory outside the repository.</summary>
+/// <summary>What these tests share, outside the repository: packed packages in a folder feed, and an image.</summary>
 [SetUpFixture]
 public sealed class Workspace
 {
-    // A version that nobody else has: a package of the same version in a cache of this machine can then not be taken for ours.
+    // A version that nobody else has, so that no package in a cache of this machine can be taken for ours.
     public static string Version { get; } = $"0.1.0-test.{Guid.NewGuid():N}";
 
     public static string Directory { get; private set; } = "";

@@ -6,7 +6,7 @@ using System.Xml.Linq;
 
 namespace Xfn.Core.Samples.Tests;
 
-/// <summary>Writes docs/options.md from the options, their documentation comments, and the command line's flags.</summary>
+/// <summary>Writes docs/options.md from the options, their comments, and the command line's flags.</summary>
 internal static partial class OptionsPage
 {
     private const int Width = 120;

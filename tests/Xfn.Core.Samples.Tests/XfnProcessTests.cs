@@ -4,7 +4,7 @@ using Xfn.Image;
 
 namespace Xfn.Core.Samples.Tests;
 
-/// <summary>The real <c>xfn</c> with real containers: what only a process has, its streams, its status and its signals.</summary>
+/// <summary>The real <c>xfn</c> with real containers: a process's streams, its status and its signals.</summary>
 [CancelAfter(120_000)]
 public class XfnProcessTests
 {
@@ -119,7 +119,7 @@ public class XfnProcessTests
     {
         using Process xfn = StartFunction("yes", "--timeout=100s");
 
-        // Until the pipe is full: xfn writes nothing more. A write that waits is not counted, however much of it fitted.
+        // Until the pipe is full and xfn writes no more. A write that waits is not counted, however much of it fitted.
         await xfn.StandardOutput.ReadLineAsync(token);
         long before = 0;
         for (int unchanged = 0; unchanged < 10; before = Written(xfn))

@@ -3,7 +3,7 @@ using Xfn.Core.Server.Tests.Support;
 
 namespace Xfn.Core.Server.Tests;
 
-/// <summary>Who may call through a Unix socket. The callers are real processes, of other users and in other namespaces.</summary>
+/// <summary>Who may call through a Unix socket. The callers are real processes of other users and namespaces.</summary>
 internal sealed class PeerTests : ServerFixture
 {
     private static readonly string[] AsNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -100,7 +100,7 @@ internal sealed class PeerTests : ServerFixture
         Assert.That(new PeerCheck([], ownUserNamespace: true) { AskProcess = _ => new PeerProcess(null, IsKnown: false) }.Refuse(connection), Is.Null, "Linux before 6.5 knows numbers only");
     }
 
-    /// <summary>How many bytes a caller gets that says nothing: a server that speaks HTTP/2 sends its settings.</summary>
+    /// <summary>How many bytes a silent caller gets: a server that speaks HTTP/2 sends its settings.</summary>
     private static Task<string> FirstBytesAsync(ContainerRunnerServer server, CancellationToken token, params string[] prefix)
     {
         const string Script = """

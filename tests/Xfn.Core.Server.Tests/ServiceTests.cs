@@ -230,7 +230,7 @@ internal sealed class ServiceTests : ServerFixture
             }
             catch (ServerUnavailableException ex)
             {
-                // ASP.NET Core ends a connection that gives up calls faster than the server is rid of them, and with it what goes on there: only what it may have begun.
+                // ASP.NET Core ends a connection that cancels calls too fast. It loses only calls that may have begun.
                 Assert.That(ex.MayHaveStarted, ex.Message);
                 lost.Add(ex.Message);
             }

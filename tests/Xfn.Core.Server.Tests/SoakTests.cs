@@ -12,7 +12,7 @@ using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server.Tests;
 
-/// <summary><c>xfn start</c> under load, with functions that fail in every way. XFN_SOAK_SECONDS says how long; 20 by default.</summary>
+/// <summary><c>xfn start</c> under load, with all kinds of failing functions, for XFN_SOAK_SECONDS or 20.</summary>
 internal sealed class SoakTests : ServerFixture
 {
     private const int Callers = 8;

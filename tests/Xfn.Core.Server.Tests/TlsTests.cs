@@ -144,7 +144,7 @@ internal sealed class TlsTests : ServerFixture
             Assert.That(() => ServeAsync(new StubRunner(), "tcp", "127.0.0.1:0", configure), Throws.ArgumentException.With.Message.Contains(named));
     }
 
-    /// <summary>A certificate names URLs for issuers that did not come. Whoever shows it would choose whom the server asks.</summary>
+    /// <summary>A certificate names URLs of absent issuers: its owner would choose whom the server asks.</summary>
     [Test, CancelAfter(60_000)]
     public async Task The_urls_in_a_callers_certificate_are_not_asked(CancellationToken token)
     {

@@ -11,7 +11,7 @@ internal sealed class DockerRegistry : IDisposable
     private readonly IPAddress _address;
     private Process _process = null!;
 
-    /// <param name="configure">Fills the registry's directory and gives more YAML: for its http section, and sections of its own.</param>
+    /// <param name="configure">Fills the registry's directory and gives YAML: for its http section, and more.</param>
     /// <param name="address">Where it listens, if not on 127.0.0.1.</param>
     /// <param name="storage">Another registry, whose images it serves.</param>
     public DockerRegistry(Func<TemporaryDirectory, (string Http, string Other)>? configure = null, IPAddress? address = null, DockerRegistry? storage = null)

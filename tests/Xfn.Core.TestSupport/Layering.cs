@@ -67,7 +67,7 @@ internal sealed partial class Layering
     // What lies in no room puts the rooms together.
     private int Rank(string room) => room.Length == 0 ? _map.Length : Array.IndexOf(_map, room);
 
-    /// <summary>The rooms that docs/architecture.md has for a project, from the first row of its table to the last.</summary>
+    /// <summary>A project's rooms in docs/architecture.md, from the first row of its table to the last.</summary>
     private static string[] Map(string project)
     {
         string[] lines = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "architecture.md"));

@@ -26,10 +26,10 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
         });
     }
 
-    /// <summary>Whether a mount is of this program's directories. Others may mount on this machine at the same time.</summary>
+    /// <summary>Whether a mount is of this program's directories: others may mount at the same time.</summary>
     private static bool IsOnesOwn(string mount) => mount.Contains(TemporaryDirectory.Prefix, StringComparison.Ordinal);
 
-    /// <summary>Whether a descriptor is such as a runner has, not an assembly's or a file of the test framework's.</summary>
+    /// <summary>Whether a descriptor is a runner's kind, not an assembly's or the test framework's.</summary>
     private static bool IsOurKind(string descriptor) => new FileInfo(descriptor).LinkTarget is { } target && (!target.StartsWith('/') || target.Contains("xfn-test"));
 
     /// <summary>All processes that descend from this one, or run a spark.</summary>

@@ -2,14 +2,14 @@ using System.Globalization;
 
 namespace Xfn.Core.TestSupport;
 
-/// <summary><c>XFN_FUZZ_FACTOR</c> multiplies the rounds of random tests (1,000 is some hours); <c>XFN_FUZZ_SEED</c> starts them elsewhere.</summary>
+/// <summary><c>XFN_FUZZ_FACTOR</c> multiplies random tests (1,000: hours); <c>XFN_FUZZ_SEED</c> seeds them.</summary>
 internal static class LongMode
 {
     public static int Seed => Number("XFN_FUZZ_SEED", 1);
 
     public static int Rounds(int ordinary) => ordinary * Number("XFN_FUZZ_FACTOR", 1);
 
-    /// <summary>One seed for each round of a test by chance, until its time is over; where rounds are multiplied there is no such time.</summary>
+    /// <summary>Seeds for a random test's rounds until its time is over; multiplied rounds have no such time.</summary>
     public static IEnumerable<int> Seeds(int ordinary, CancellationToken token)
     {
         int rounds = Rounds(ordinary);

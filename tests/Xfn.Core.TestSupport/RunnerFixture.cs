@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Xfn.Core.TestSupport;
 
-/// <summary>A runner with a cache of its own for each test, and a look around afterwards: nothing may be left.</summary>
+/// <summary>A runner with its own cache for each test, and a look around afterwards: nothing may be left.</summary>
 internal abstract class RunnerFixture
 {
     private readonly List<TestRunner> _runners = [];
@@ -74,7 +74,7 @@ internal abstract class RunnerFixture
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException && !Ways.IsRoot && Ways.HasManyIds)
         {
-            // Layers belong to mapped ids, which this user may not delete for; whoever started the tests as this user removes TMPDIR.
+            // Mapped ids own layers, which this user may not delete; who started the tests as this user removes TMPDIR.
         }
     }
 }

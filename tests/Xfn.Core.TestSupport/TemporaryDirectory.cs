@@ -3,7 +3,7 @@ namespace Xfn.Core.TestSupport;
 /// <summary>A directory that goes with the test.</summary>
 internal sealed class TemporaryDirectory : IDisposable
 {
-    /// <summary>What the names of this program's directories begin with: other test programs run at the same time.</summary>
+    /// <summary>How this program's directory names begin: other test programs run at the same time.</summary>
     public static string Prefix { get; } = $"xfn-test-{Environment.ProcessId}-";
 
     public string Path { get; } = Directory.CreateTempSubdirectory(Prefix).FullName;

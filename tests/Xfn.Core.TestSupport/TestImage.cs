@@ -31,8 +31,8 @@ internal sealed class TestImage
     /// <summary>An image with a command of its own.</summary>
     public static TestImage Command(params string[] command) => new TestImage { Config = new() { Entrypoint = command } }.WithBusybox();
 
-    /// <summary>An image whose command dies of signal 4. The first process of a PID namespace heeds no signal from within but those of its own faults: this is a program of one
-    /// undefined instruction.</summary>
+    /// <summary>An image whose command dies of signal 4. A PID namespace's first process heeds no signal from within
+    /// except for its own faults, so this is a program of one undefined instruction.</summary>
     public static TestImage Fault() => Command("/fault").WithLayer(tar => tar.File("fault", Program(0x0f, 0x0b), Mode755));
 
     /// <summary>A program of these instructions.</summary>

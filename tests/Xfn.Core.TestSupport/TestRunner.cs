@@ -1,6 +1,6 @@
 namespace Xfn.Core.TestSupport;
 
-/// <summary>A runner; where <c>XFN_TEST_PREPARED</c> is <c>1</c>, one that prepares every function before it runs it, so that the same tests hold for those.</summary>
+/// <summary>A runner. If <c>XFN_TEST_PREPARED</c> is <c>1</c>, it prepares functions before they run.</summary>
 internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
 {
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
@@ -34,7 +34,7 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
 
     public ValueTask DisposeAsync() => runner.DisposeAsync();
 
-    /// <summary>A run that found no container waiting is an ordinary one, and would show nothing of prepared ones.</summary>
+    /// <summary>A run that found no waiting container is an ordinary one, and shows nothing of prepared ones.</summary>
     private static async Task<RunFunctionResponse> WasPreparedAsync(Task<RunFunctionResponse> run)
     {
         try

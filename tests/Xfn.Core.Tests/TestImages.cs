@@ -1,6 +1,6 @@
 namespace Xfn.Core.Tests;
 
-/// <summary>A layout made by umoci, once for all tests: an image of two layers, tagged v1, and the same configured otherwise, tagged v2.</summary>
+/// <summary>A layout by umoci, once for all tests: v1, an image of two layers, and v2, configured otherwise.</summary>
 internal static class TestImages
 {
     private static readonly Lazy<TemporaryDirectory> Directory = new(Make);

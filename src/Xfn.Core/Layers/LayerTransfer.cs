@@ -31,7 +31,7 @@ internal static class LayerTransfer
     /// <param name="sparks">Start the one that unpacks.</param>
     /// <param name="source">The layer.</param>
     /// <param name="directory">Where to.</param>
-    /// <param name="storeDirectory">Where <paramref name="below"/> starts, from <paramref name="directory"/>.</param>
+    /// <param name="storeDirectory">Start of <paramref name="below"/>, seen from <paramref name="directory"/>.</param>
     /// <param name="below">The layers below it, uppermost first, if any; null to unpack without regard to them.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to those below.</exception>

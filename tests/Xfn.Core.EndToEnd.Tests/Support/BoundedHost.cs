@@ -3,7 +3,7 @@ using Xfn.Core.Cgroups;
 
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>xfn within bounds that hold should those under test fail: a cgroup of its own where that can be made, else a limit of its user's processes.</summary>
+/// <summary>xfn within bounds, should those under test fail: its own cgroup, or a limit on user processes.</summary>
 internal sealed class BoundedHost : IAsyncDisposable
 {
     private const int Processes = 1200;

@@ -19,11 +19,11 @@ internal sealed record Census(int Processes, int Mounts, int Descriptors, int Th
     /// <summary>What belongs to mapped ids cannot be looked into by every user; a layer's own directory can.</summary>
     private static EnumerationOptions Enumeration => new() { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = 0, MaxRecursionDepth = 5 };
 
-    /// <summary>Those that count against any user's quota; the kernel tells them by user: <c>UID: USAGE KEYS/INSTANTIATED OWN/MOST …</c>.</summary>
+    /// <summary>Those in users' quotas, by lines of <c>UID: USAGE KEYS/INSTANTIATED OWN/MOST …</c>.</summary>
     private static int CountKeys() => File.ReadLines("/proc/key-users")
         .Sum(line => int.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2].Split('/')[0], CultureInfo.InvariantCulture));
 
-    /// <summary>Those of the living owners of a cache: the names of the owners' files are in the cgroups' names, and where those are is in the files.</summary>
+    /// <summary>Those of a cache's living owners, by the names of the owners' files and the paths in them.</summary>
     private static int CountCgroups(string state)
     {
         if (!Directory.Exists(state))

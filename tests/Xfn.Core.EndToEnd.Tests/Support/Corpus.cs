@@ -4,11 +4,11 @@ using System.Text;
 
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>One program, packed by every builder that can be had: it says who it is, where, with what, and what it sees.</summary>
-/// <remarks>podman and buildah run in a mount namespace of their own, in which they find cgroups of one version: crun refuses machines that have both.</remarks>
+/// <summary>One program from every builder to be had: it says who it is, where, with what, what it sees.</summary>
+/// <remarks>podman and buildah run in a mount namespace with one cgroup version: crun refuses both at once.</remarks>
 internal sealed class Corpus(string directory)
 {
-    /// <summary>Names, arguments and environment without what engines add by themselves; then every file below some directories.</summary>
+    /// <summary>Names, arguments and environment, less what engines add; then all files below directories.</summary>
     public const string View = """
         b=/bin/busybox
         [ -e $b ] || b=/app/busybox
@@ -34,7 +34,7 @@ internal sealed class Corpus(string directory)
 
     private string[] Podman => ["podman", .. Storage, "--runtime-flag=cgroup-manager=disabled"];
 
-    /// <summary>What podman shows of an image, in a storage apart from that of the builders: of images with one configuration a storage keeps the last.</summary>
+    /// <summary>podman's view, in its own storage: of images with one configuration, that keeps the last.</summary>
     public async Task<string> RunByPodmanAsync(string reference, CancellationToken token) =>
         await RunAsync(["podman", .. StorageAt("storage-of-runs"), "--runtime-flag=cgroup-manager=disabled", "run", "--rm", "--quiet", reference], token);
 
@@ -136,14 +136,14 @@ internal sealed class Corpus(string directory)
             case "dotnet publish OCI" or "dotnet publish Docker":
                 return await PublishByDotnetAsync(file, builder.Split(' ')[^1], token);
             case "kaniko":
-                // The tarball of go-containerregistry: the configuration by its digest, compressed layers by theirs; and kaniko's own whiteouts, also below directories that no layer has.
+                // go-containerregistry's tarball, by digests; kaniko's whiteouts, also in directories of no layer.
                 return WriteDockerArchive(file, "kaniko", compress: true,
                     (Rootfs(), null),
                     (new LayerTar().Directory("usr/").Directory("usr/share/").File("usr/share/.wh.gone", "").Directory("own/").Directory("own/deep/").File("own/deep/.wh.ghost", "").ToArray(), null));
             case "jib":
                 return WriteDockerArchive(file, "jib", compress: true, (Rootfs(), null), (new LayerTar().Directory("/app/").Directory("/app/classes/").File("/app/classes/Main.class", "class").ToArray(), null));
             case "nix":
-                // dockerTools: layers in directories of their own, uncompressed, names that begin with ./, all files read-only and of second 1, links into the store.
+                // dockerTools: layers in directories, uncompressed; ./ names, read-only files of second 1, store links.
                 return WriteDockerArchive(file, "nix", compress: false,
                     (new LayerTar().Directory("./").Directory("./usr/", Read).Directory("./usr/store/", Read).File("./usr/store/x", "x", (UnixFileMode)0b100_100_100).Link("./app", "usr/store").ToArray(), "store"),
                     (Rootfs(), "root"));
@@ -212,7 +212,7 @@ internal sealed class Corpus(string directory)
         return $"oci:{file}:v1";
     }
 
-    /// <summary>The SDK's own containers, upon the image of the Dockerfile. It takes a base image from registries only.</summary>
+    /// <summary>The SDK's own containers, on the Dockerfile's image. Its base images must be in a registry.</summary>
     private async Task<string> PublishByDotnetAsync(string file, string format, CancellationToken token)
     {
         if (!(await RunAsync(["sh", "-c", "dotnet --list-sdks 2>/dev/null || true"], token)).StartsWith($"{Environment.Version.Major}.", StringComparison.Ordinal))

@@ -6,9 +6,9 @@ using System.Text.Json;
 
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>Images with layers that containerd's stargz snapshotter mounts before they are there: every entry is a gzip member
-/// of its own, and the last one lists them.</summary>
-/// <remarks><see href="https://github.com/containerd/stargz-snapshotter/blob/v0.16.3/docs/estargz.md">eStargz</see>.</remarks>
+/// <summary>Images with layers that containerd's stargz snapshotter mounts before they have come: every entry is a gzip
+/// member of its own, and the last one lists them. See
+/// <see href="https://github.com/containerd/stargz-snapshotter/blob/v0.16.3/docs/estargz.md">eStargz</see>.</summary>
 internal static class Estargz
 {
     /// <summary>How an archive ends: two blocks of zeros.</summary>

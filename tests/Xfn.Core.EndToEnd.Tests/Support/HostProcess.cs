@@ -3,7 +3,7 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>A host of its own for functions: xfn, started by a shell that prepares what it is to run under.</summary>
 internal static class HostProcess
 {
-    /// <summary>The program; where functions are prepared or a runtime is to be used, this one, which does as it does but for that.</summary>
+    /// <summary>xfn, or this program where functions are prepared or a runtime is used; only that differs.</summary>
     public static string Xfn => IsThisProgram ? Environment.ProcessPath! : Path.Combine(AppContext.BaseDirectory, "xfn");
 
     /// <summary>Whether the host is the test program, which needs more of everything than xfn.</summary>
@@ -14,7 +14,8 @@ internal static class HostProcess
         Tool.RunAsync("sh", ["-c", $"{preparation} && exec \"$0\" \"$@\"", Xfn, .. arguments], token);
 
     /// <summary>Runs a command in a mount namespace of its own, by a shell that mounts something before.</summary>
-    /// <remarks>Who may not mount becomes able to in a user namespace, and gives that up again: no root there, which without CAP_SETFCAP could map nobody.</remarks>
+    /// <remarks>Ordinary users mount in a user namespace and give that right up, but not as root there: without
+    /// CAP_SETFCAP that could map nobody.</remarks>
     public static Task<ToolResult> RunUnderAsync(string mounts, string[] command, CancellationToken token)
     {
         if (Ways.IsRoot)

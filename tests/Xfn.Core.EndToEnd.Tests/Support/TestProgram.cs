@@ -3,7 +3,7 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>Programs of the tests' own in C, which need nothing of the image that they run in.</summary>
 internal static class TestProgram
 {
-    /// <summary>Builds a program of the file <c>NAME.c</c> beside the tests, or takes the program <c>NAME</c> that is there already: not every machine has a compiler.</summary>
+    /// <summary>Takes <c>NAME</c> beside the tests, or builds <c>NAME.c</c>: compilers may be missing.</summary>
     public static async Task<byte[]> BuildAsync(string name, string scratch, CancellationToken token)
     {
         string ready = Path.Combine(AppContext.BaseDirectory, name), program = Path.Combine(scratch, name);

@@ -53,7 +53,7 @@ internal sealed class LifetimeTests : ServedFixture
         using var cancellation = new CancellationTokenSource(TimeSpan.FromSeconds(2));
         await Assert.ThrowsAsync<OperationCanceledException>(() => remote.RunFunctionAsync(Request(image: image), cancellation.Token));
 
-        // The one place is free again only when nothing of the run is left; the look around afterwards sees to the rest.
+        // The one place is free again only when nothing of the run is left. The look around afterwards does the rest.
         await local.DisposeAsync();
         Assert.That(token.IsCancellationRequested, Is.False);
     }

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace Xfn.Core.Server.Tests.Support;
 
-/// <summary>Attackers in a process of their own, so that neither a test's callers nor the server's figures have their work in them.</summary>
+/// <summary>Attackers in a process of their own: their work slows no caller and is in no server's figures.</summary>
 internal sealed class AttackProcess : IAsyncDisposable
 {
     private const string Beginning = "begins";

@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 
 namespace Xfn.Core.Server.Tests.Support;
 
-/// <summary>A client that is not .NET: Debian's Python with Debian's grpcio, and messages made by protoc of the description that the package carries.</summary>
+/// <summary>A client in Debian's Python and grpcio, with messages by protoc from the packaged description.</summary>
 internal static class ForeignClient
 {
     private static readonly Lazy<string> Stubs = new(Generate);

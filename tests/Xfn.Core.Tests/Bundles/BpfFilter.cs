@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 
 namespace Xfn.Core.Tests.Bundles;
 
-/// <summary>Runs a seccomp filter as the kernel would, for whichever architecture.</summary>
-/// <remarks><see href="https://www.kernel.org/doc/html/latest/networking/filter.html">Linux, BPF</see>; of its instructions, those that filters use.</remarks>
+/// <summary>Runs a seccomp filter as the kernel would, for any architecture. It has what filters use of BPF.</summary>
+/// <remarks><see href="https://www.kernel.org/doc/html/latest/networking/filter.html">Linux, BPF</see>.</remarks>
 internal sealed class BpfFilter(byte[] program, uint architecture)
 {
     public const uint Allow = 0x7fff0000;

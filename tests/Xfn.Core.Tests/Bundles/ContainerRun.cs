@@ -5,7 +5,7 @@ using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Tests.Bundles;
 
-/// <summary>Runs a container with the real crun the way a spark does: as root of new user, mount and PID namespaces, over an overlay.</summary>
+/// <summary>Runs crun as a spark does: as root of new user, mount and PID namespaces, over an overlay.</summary>
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
 internal sealed class ContainerRun : IDisposable
 {

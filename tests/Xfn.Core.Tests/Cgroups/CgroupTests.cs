@@ -136,7 +136,7 @@ public class CgroupTests : CgroupFixture
     {
         await using Cgroup cgroup = Manager.Create("wide", new CgroupLimits { CpuMilli = 4_000_000 });
         string directory = cgroup.Directories.Single();
-        // Version 1 promises a child no more than its parent has, so nothing is promised; the kernel holds it to the parent's either way.
+        // Version 1 gives a child no more than its parent has, so none is set; the kernel holds it to the parent's.
         if (File.Exists($"{directory}/cpu.shares"))
             Assert.That(ReadNumber(directory, "cpu.cfs_quota_us"), Is.EqualTo(-1));
         else

@@ -34,7 +34,7 @@ internal sealed partial class MessageListTests
     [TestCase("""/// <summary>To follow "cannot read X: ".</summary>""")]
     public void What_is_no_message_is_not(string code) => Assert.That(SourceMessage.In(new SourceFile("Xfn.Core", "Runs", code)), Is.Empty);
 
-    /// <summary>Whoever reads a message may have set the option in code, in a configuration or on a command line: it has one name in all three.</summary>
+    /// <summary>An option has one name in code, in configurations and on command lines: messages use that.</summary>
     [Test]
     public void A_text_names_options_by_their_names_and_no_members_of_the_library()
     {
@@ -55,7 +55,7 @@ internal sealed partial class MessageListTests
     [GeneratedRegex(@"\(option (?<name>[A-Z][\w:]*)\b(?!:\{)", RegexOptions.CultureInvariant)]
     private static partial Regex Option();
 
-    /// <summary>The document with the messages between its marks: <c>&lt;!-- messages: GROUP --></c> and <c>&lt;!-- end --></c>.</summary>
+    /// <summary>The document with messages from <c>&lt;!-- messages: GROUP --></c> to <c>&lt;!-- end --></c>.</summary>
     private static string WithMessages(string document, IReadOnlyList<SourceMessage> messages)
     {
         var result = new StringBuilder();

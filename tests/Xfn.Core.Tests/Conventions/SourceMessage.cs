@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace Xfn.Core.Tests.Conventions;
 
-/// <summary>A message that the source makes: a literal that begins with <c>cannot VERB</c> or <c>function '</c>.</summary>
+/// <summary>A message in the source: a literal that begins with <c>cannot VERB</c> or <c>function '</c>.</summary>
 /// <param name="Project">The project that makes it.</param>
 /// <param name="Room">The folder in the project; empty for none.</param>
 /// <param name="Thrown">The public exception that has it; null for none, or where the code makes it elsewhere.</param>
@@ -99,7 +99,7 @@ internal sealed partial record SourceMessage(string Project, string Room, string
         return [.. texts.Where(text => text.Length > 0)];
     }
 
-    /// <summary>The exception that a message is for: the one that is made in its statement, or that its method returns.</summary>
+    /// <summary>The exception that a message is for: made in its statement, or returned by its method.</summary>
     private static string? ExceptionOf(string before)
     {
         string statement = before[(before.LastIndexOf(';') + 1)..];

@@ -26,7 +26,7 @@ internal sealed class PosixTests
         Assert.That(() => Posix.LookAt("/etc/passwd/x"), Throws.InstanceOf<IOException>());
     }
 
-    /// <summary>The kernel is told which id comes next, until another process comes by that of one that has ended.</summary>
+    /// <summary>The kernel is told which id comes next, until another process gets the id of an ended one.</summary>
     [Test, CancelAfter(60_000)]
     public async Task A_signal_for_a_process_that_has_ended_does_not_reach_the_next_one_of_its_id(CancellationToken token)
     {

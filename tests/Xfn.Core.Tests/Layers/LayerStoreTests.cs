@@ -7,7 +7,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Tests.Layers;
 
-/// <summary>A layer is in the store when all of it is, under a name that says what it is; and it is somebody's who has its blob.</summary>
+/// <summary>A stored layer is whole, and named by what it is. It belongs to whoever has its blob.</summary>
 [CancelAfter(20_000)]
 internal sealed class LayerStoreTests
 {

@@ -3,7 +3,7 @@ using Xfn.Core.Pipes;
 
 namespace Xfn.Core.Tests.Pipes;
 
-/// <summary>What a function wrote is read to its last byte, and what others write to its pipe afterwards holds up nobody.</summary>
+/// <summary>All that a function wrote is read. What others write to its pipe afterwards holds up nobody.</summary>
 internal sealed class OutputReaderTests
 {
     [TestCase(1, true)]

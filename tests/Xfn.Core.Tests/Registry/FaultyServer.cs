@@ -44,7 +44,7 @@ internal sealed class ServedResponse(Stream stream)
         return Task.CompletedTask;
     }
 
-    /// <summary>Has the kernel answer with a reset: to dispose of the stream first would say a good-bye before.</summary>
+    /// <summary>Has the kernel answer with a reset: disposing of the stream first would say good-bye before.</summary>
     public static void Reset(NetworkStream stream)
     {
         stream.Socket.LingerState = new LingerOption(true, 0);

@@ -3,7 +3,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 
-/// <summary>The handlers of requests to registries, each over a stub, and what they tell programs of failures.</summary>
+/// <summary>The handlers of requests to registries, each over a stub, and what they report of failures.</summary>
 [CancelAfter(60_000)]
 public class HandlerTests
 {
@@ -19,7 +19,7 @@ public class HandlerTests
         Assert.That(request.Options.TryGetValue(RetryHandler.Attempts, out int counted) ? counted : 0, Is.EqualTo(attempts));
     }
 
-    /// <summary>A connection that is still being made is judged by the message that asked for it: nobody may change that one.</summary>
+    /// <summary>A connection being made is judged by the message that asked for it: nobody may change that.</summary>
     [Test]
     public async Task Each_hop_is_a_message_of_its_own_and_authorization_stays_at_home(CancellationToken token)
     {

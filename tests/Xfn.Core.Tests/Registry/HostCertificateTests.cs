@@ -137,7 +137,7 @@ public class HostCertificateTests
         }
     }
 
-    /// <summary>A certificate names URLs for the issuers that did not come. Whoever shows it would choose whom this machine asks.</summary>
+    /// <summary>A certificate names URLs of absent issuers: its owner would choose whom this machine asks.</summary>
     [TestCase(true)]
     [TestCase(false)]
     public void The_urls_in_a_certificate_are_not_asked(bool isAnyRoot)

@@ -48,7 +48,7 @@ public class RegistryConnectionTests
         Assert.That((await fetcher.ManifestAsync("registry.test/fn", token: token)).Digest, Is.EqualTo(FaultyRegistry.ManifestDigest));
     }
 
-    /// <summary>docker and podman trust what is in certs.d, whatever it is: Go takes each of such certificates for a root.</summary>
+    /// <summary>docker and podman trust whatever is in certs.d: Go takes each such certificate for a root.</summary>
     [TestCase("root", null)]
     [TestCase("between", null)]
     [TestCase("server", null)]

@@ -92,7 +92,7 @@ public class RegistryKindsTests
         Assert.That(registry.Requests, Has.Count.EqualTo(4 + (status == 401 ? 1 : 0)));
     }
 
-    /// <summary>Harbor asks for a password whenever a token does not suffice, whether or not it takes passwords.</summary>
+    /// <summary>Harbor asks for a password when a token does not suffice, even if it takes no passwords.</summary>
     [TestCase(true)]
     [TestCase(false)]
     public async Task A_registry_that_wants_a_password_in_the_place_of_a_token_gets_another_token_first(bool tokens, CancellationToken token)

@@ -33,7 +33,7 @@ public class RegistryRedirectTests
         Assert.That(foreign.Target, Is.EqualTo("/signed?key=abc"));
     }
 
-    /// <summary>As docker does, which shows its authorization within the API only: stores behind the registry's own name refuse a signed URL with more.</summary>
+    /// <summary>As in docker: stores behind the registry's own name refuse signed URLs with authorization.</summary>
     [TestCase("/storage/x?sig=a", false)]
     [TestCase("/v2/other/blobs/x", true)]
     public async Task Authorization_stays_within_the_api_of_its_host(string location, bool shown, CancellationToken token)

@@ -9,7 +9,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Tests.Runs;
 
-/// <summary>Every way in which a run ends, and each two of them at once, with a container that is none and a clock that is set.</summary>
+/// <summary>Every end of a run, and every two of them at once, with a fake container and a clock that is set.</summary>
 [CancelAfter(30_000)]
 internal sealed class FunctionRunTests
 {
@@ -233,7 +233,7 @@ internal sealed class FunctionRunTests
             }
         }
 
-        /// <summary>Waits for the end, and lets the clock go on meanwhile: what is killed, and streams that hang, are waited for by it.</summary>
+        /// <summary>Waits for the end, and advances the clock: kills and streams that hang wait by it.</summary>
         public async Task<Ended> EndAsync(Task<RunOutcome> outcome, CancellationToken token)
         {
             while (!outcome.IsCompleted)

@@ -8,7 +8,7 @@ public class LayoutIndexTests
     private const string Ref = "org.opencontainers.image.ref.name";
     private const string Containerd = "io.containerd.image.name";
 
-    /// <summary>By podman; by BuildKit and docker, which have the tag in the one annotation and the whole name in the other; by skopeo without a name.</summary>
+    /// <summary>By podman; by BuildKit and docker, which write tag and name apart; by skopeo without a name.</summary>
     [TestCase("localhost/fn:stable", "a")]
     [TestCase("fn", "c")]
     [TestCase("docker.io/library/fn:latest", "c")]

@@ -23,7 +23,7 @@ internal sealed class OciDocumentsTests
             Throws.InstanceOf<InvalidImageException>().With.Message.Contains(image.ToString()));
     }
 
-    /// <summary>The programs that others run images with look at the digests alone; some builders leave the type out.</summary>
+    /// <summary>Other programs that run images look at the digests alone; some builders leave the type out.</summary>
     [TestCase("\"type\":\"layers\",")]
     [TestCase("\"type\":\"\",")]
     [TestCase("")]
