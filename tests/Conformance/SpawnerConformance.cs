@@ -258,7 +258,7 @@ public sealed class SpawnerConformance
         }
     }
 
-    /// <summary>The descriptors beyond 3 that this process inherited and all its programs inherit. .NET opens
+    /// <summary>The descriptors beyond 3 that this process inherited, and its programs inherit. .NET opens
     /// none.</summary>
     private static IEnumerable<string> Inheritable()
     {

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>What a change did to one of the things that are measured: whether it differs beyond the spread of both
+/// <summary>What a change did to something measured: whether it differs beyond the spread of both
 /// measurements.</summary>
 /// <param name="What">Its table, its name, and who ran it.</param>
 /// <param name="Old">What it took before, were this machine as fast then as it is now.</param>

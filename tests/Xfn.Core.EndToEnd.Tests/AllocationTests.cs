@@ -5,7 +5,7 @@ namespace Xfn.Core.EndToEnd.Tests;
 internal sealed class AllocationTests : RunnerFixture
 {
     /// <summary>Twice a release build's as root (27 KiB; 34 with subordinate ids, for two helper programs): debug
-    /// builds and later .NETs need more. A new bundle, a text reader a stream or a path a layer is beyond.</summary>
+    /// builds and later .NETs need more. A new bundle, a text reader a stream or a path a layer goes beyond.</summary>
     private const double MaxKiB = 55;
 
     private const int Runs = 50;

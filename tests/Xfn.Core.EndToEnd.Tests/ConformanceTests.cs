@@ -4,7 +4,7 @@ using Xfn.Core.Runs;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Our own spawner and fetchers keep the contracts that extenders must keep, and the trials find those that do
+/// <summary>Our own spawner and fetchers keep the extenders' contracts, and the trials find those that do
 /// not.</summary>
 internal sealed class ConformanceTests : RunnerFixture
 {

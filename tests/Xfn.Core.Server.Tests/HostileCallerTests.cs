@@ -23,8 +23,8 @@ internal sealed class HostileCallerTests : ServerFixture
         Assert.That(await AttackAsync(1000, new ContainerRunnerServiceOptions().MaxPendingInputBytes, 40, [], token), Is.All.LessThan(1));
 
     /// <summary>Attacks a server, and asks it for its health and for runs meanwhile.</summary>
-    /// <returns>How many seconds each answer of health took; of processor time, where others kept the server from
-    /// having as much as that.</returns>
+    /// <returns>The seconds that each answer of health took, of processor time where others held up the
+    /// server.</returns>
     private async Task<double[]> AttackAsync(int connections, long pending, int seconds, string[] options, CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), ["start", "-c", Cache, .. options]);

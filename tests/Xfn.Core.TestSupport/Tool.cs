@@ -35,8 +35,7 @@ internal static class Tool
         return Process.Start(start)!;
     }
 
-    /// <summary>Ends a program's input, and waits for its output and end. One that does not end is killed with all that
-    /// it started.</summary>
+    /// <summary>Ends a program's input, and waits for output and end, or kills it with all that it started.</summary>
     public static async Task<ToolResult> EndAsync(Process process, CancellationToken token)
     {
         // The process leaves them open when it is disposed.

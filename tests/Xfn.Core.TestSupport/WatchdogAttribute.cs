@@ -137,8 +137,7 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
         Exit(Status);
     }
 
-    /// <summary>All that was started with the mark, but this process and its ancestors, which may have it
-    /// too.</summary>
+    /// <summary>All that was started with the mark, but this process and its ancestors, which may have it.</summary>
     private static IEnumerable<int> Marked(string mark)
     {
         var ancestors = new HashSet<int>();

@@ -1,6 +1,6 @@
 namespace Xfn.Core.TestSupport;
 
-/// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids, as a user
+/// <summary>The ways to run: as root, as root with two capabilities, as a user with subordinate ids or
 /// without.</summary>
 internal static class Ways
 {

@@ -137,8 +137,7 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>Where a file is written before its renaming. The name tells a sweep whose leftover it is.</summary>
     public string NewTemporary(string path) => $"{path}{SessionMark(_session)}{Guid.NewGuid():N}{TemporarySuffix}";
 
-    /// <summary>Writes a file that is whole whenever it is there: under a temporary name, then on disk, then
-    /// renamed.</summary>
+    /// <summary>Writes a file that is whole whenever it is there: under another name, to disk, renamed.</summary>
     public void Write(string path, ReadOnlySpan<byte> content)
     {
         string temporary = NewTemporary(path);

@@ -3,9 +3,9 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Cache;
 
 /// <summary>Processes' locks on files, by flock(2). The kernel releases them however their holder ends.</summary>
-/// <remarks>.NET may skip file locking without saying so: when DOTNET_SYSTEM_IO_DISABLEFILELOCKING is set, on some
-/// network file systems, and when the system refuses a lock. Two processes could then delete each other's work, so we
-/// call flock ourselves.</remarks>
+/// <remarks>.NET may skip a lock silently: when DOTNET_SYSTEM_IO_DISABLEFILELOCKING is set, on some network file
+/// systems, and when the system refuses it. Processes could delete each other's work, so we call flock
+/// ourselves.</remarks>
 internal static class FileLock
 {
     private const int WouldBlock = 11;

@@ -27,8 +27,7 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
         return new CacheContent(images, allBlobs, allLayers);
     }
 
-    /// <summary>Describes one image, which is leased so that all of it is there, without a look at the
-    /// others.</summary>
+    /// <summary>Describes one image without a look at the others. It is leased, so that all of it is there.</summary>
     public CachedImage Describe(StoredImage image, string reference)
     {
         long documents = store.SizeOfBlob(image.ManifestDigest);
@@ -88,8 +87,7 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
     }
 }
 
-/// <summary>What the cache has: images, whole or not; documents and layers of this mapping, with the bytes that they
-/// take.</summary>
+/// <summary>What the cache has: images, whole or not; this mapping's documents and layers, and their bytes.</summary>
 internal sealed record CacheContent(IReadOnlyList<CatalogEntry> Images, IReadOnlyDictionary<Digest, long> Blobs, IReadOnlyDictionary<string, long> Layers)
 {
     /// <summary>What an image takes, layers that others have too included.</summary>

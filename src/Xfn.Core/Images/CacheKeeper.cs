@@ -5,8 +5,8 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Keeps the cache clear of what dead processes left, and its layers within a limit in bytes, where there is
-/// one.</summary>
+/// <summary>Keeps the cache clear of what dead processes left, and its layers within a limit in bytes, if
+/// any.</summary>
 internal sealed class CacheKeeper(
     CachePruner pruner, CacheCatalog catalog, Sweeper sweeper, BackgroundTasks background, ILogger logger, CancellationToken cancellationToken)
 {

@@ -4,8 +4,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Removes from the cache what is old, what is too much, and what nothing refers to; never what a run
-/// leases.</summary>
+/// <summary>Removes what is old, too much, or referred to by nothing from the cache; never what a run leases.</summary>
 internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases leases, SparkBinaryCache binaries, TimeProvider time)
 {
     private static readonly TimeSpan LongestWrite = TimeSpan.FromHours(1);
@@ -40,8 +39,7 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes };
     }
 
-    /// <summary>Whether it is known which layers the leased images have; not so when the documents of one were damaged
-    /// while it runs.</summary>
+    /// <summary>Whether the leased images' layers are known; not if one's documents were damaged in its run.</summary>
     private bool LeasesAreKnown(CacheContent content)
     {
         HashSet<Digest> known = [.. content.Images.Where(i => i.HasConfig).Select(i => i.Digest)];

@@ -2,8 +2,7 @@ using Xfn.Core.Cache;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Tells all processes that share the cache which images are leased and when they were last, by a lock file
-/// for each image.</summary>
+/// <summary>Tells all processes with this cache which images are leased, and when, by a lock file for each.</summary>
 /// <remarks>A runner holds one handle of an image however many runs lease it, and none when none does.</remarks>
 internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
 {
@@ -34,8 +33,7 @@ internal sealed class ImageLeases(CacheDirectory cache, TimeProvider time)
     /// <summary>Whether anybody leases an image that has a lock file.</summary>
     public bool IsLeased(Digest image) => FileLock.IsHeld(PathOf(image));
 
-    /// <summary>When an image was last leased, to the minute; never later than now, whatever the clock has
-    /// been.</summary>
+    /// <summary>When an image was last leased, to the minute; never later than now, whatever the clock was.</summary>
     public DateTimeOffset LastUseOf(Digest image)
     {
         // The beginning of 1601 when there is no such file.

@@ -3,16 +3,14 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Images;
 
-/// <summary>Asks the fetcher what a reference means: which manifest its source has under it, for this
-/// platform.</summary>
+/// <summary>Asks the fetcher which manifest a reference means at its source, for this platform.</summary>
 internal sealed class ImageResolver(IImageFetcher fetcher, Platform platform)
 {
     private const int MaxDocumentBytes = BoundedContent.ManifestLimit;
     private const int MaxIndexDepth = 4;
     private const int MaxCandidates = 64;
 
-    /// <summary>Whether the fetcher is asked for an image that the cache holds, because it may be another by
-    /// now.</summary>
+    /// <summary>Whether the fetcher is asked for an image that the cache has: it may be another by now.</summary>
     /// <remarks>A digest means the same for ever; a path's does not say that there still is something.</remarks>
     public bool Asks(ImageReference reference, ImagePullConfig config) => config.PullPolicy switch
     {
@@ -21,7 +19,7 @@ internal sealed class ImageResolver(IImageFetcher fetcher, Platform platform)
         _ => (reference.Digest.IsEmpty || reference.IsLocal) && !fetcher.IsStable(reference),
     };
 
-    /// <summary>Whether a reference still leads to where it led; the fetcher is asked, and nothing else is looked
+    /// <summary>Whether a reference still leads to where it led, as the fetcher says; nothing else is looked
     /// at.</summary>
     public async ValueTask<bool> IsCurrentAsync(ImageReference reference, ImagePullConfig config, ResolvedReference known, CancellationToken cancellationToken)
     {
@@ -77,8 +75,7 @@ internal sealed class ImageResolver(IImageFetcher fetcher, Platform platform)
         }
     }
 
-    /// <summary>The digest that a document has, which is the one that was expected and the one that its source
-    /// says.</summary>
+    /// <summary>The digest of a document, which must be the expected one and the one that its source says.</summary>
     private static Digest Verify(ImageReference reference, FetchedManifest fetched, Digest expected)
     {
         if (fetched.Content.Length is 0 or > MaxDocumentBytes)

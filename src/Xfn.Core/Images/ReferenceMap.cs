@@ -119,7 +119,7 @@ internal sealed record ResolvedReference(Digest Top, Digest Manifest)
     /// <summary>That line, where the source is the one that the reference itself names.</summary>
     public const string Format = FormatStart + "1";
 
-    /// <summary>Reads the four lines that are kept of one, of which the first is a header; null when it is something
+    /// <summary>Reads an entry's four lines, of which the first is a header; null when they are something
     /// else.</summary>
     public static ResolvedReference? Parse(ReadOnlySpan<byte> content, string header = Format)
     {

@@ -54,8 +54,8 @@ internal sealed record UserFiles(ReadOnlyMemory<byte> Passwd, ReadOnlyMemory<byt
     private string Hash() => Convert.ToHexStringLower(SHA256.HashData([.. Passwd.Span, .. Group.Span]));
 }
 
-/// <summary>Reads an image's <c>/etc/passwd</c> and <c>/etc/group</c>: once, inside its root, where no link leads out
-/// of it.</summary>
+/// <summary>Reads an image's <c>/etc/passwd</c> and <c>/etc/group</c> once, inside its root: no link leads
+/// out.</summary>
 internal sealed class UserFileReader(CacheDirectory cache, ImageStore store, SparkLauncher sparks)
 {
     private const int MaxBytes = 10 << 20;

@@ -3,7 +3,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Layers;
 
-/// <summary>A blob's bytes, hashed as they come, resumed after breaks; worthless before <see cref="VerifyAsync"/>.</summary>
+/// <summary>A blob's bytes, hashed as they come, resumed after breaks; void before <see cref="VerifyAsync"/>.</summary>
 internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference, Descriptor blob, FetchContext context) : ForwardStream
 {
     // In a row: a large layer through a proxy that ends every connection after a minute comes in many parts.

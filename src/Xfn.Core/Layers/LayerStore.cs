@@ -222,8 +222,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
             Posix.SyncFileSystem(incoming);
         CacheDirectory.Seal(incoming);
 
-        // What stands there has no record that can be read, another version's or damaged; or its higher ids are those
-        // of another mapping.
+        // What stands there has no readable record (another version's, or damaged), or higher ids of another mapping.
         string? stale = Directory.Exists(DirectoryOf(id)) ? cache.NewIncomingPath() : null;
         if (stale is not null)
             Directory.Move(DirectoryOf(id), stale);

@@ -198,9 +198,8 @@ internal sealed class CredentialFiles(RegistryOptions options)
         }
     }
 
-    /// <summary>What an entry says; null when it has no credentials, as docker leaves it for a registry whose
-    /// credentials a helper keeps. Where it has both, <c>auth</c> counts and not the user's name, as for
-    /// docker.</summary>
+    /// <summary>What an entry says; null when it has no credentials, as docker leaves it if a helper keeps them. Where
+    /// it has both, <c>auth</c> counts and not the user's name, as for docker.</summary>
     private static ImagePullAuth? Meant(ImagePullAuth? entry) =>
         string.IsNullOrEmpty(entry?.Auth + entry?.Username + entry?.IdentityToken + entry?.RegistryToken) ? null
         : string.IsNullOrEmpty(entry!.Auth) ? entry

@@ -1,7 +1,6 @@
 namespace Xfn.Core.Registry;
 
-/// <summary>Where credentials come from: the request, the host program, then the configuration of docker and
-/// podman.</summary>
+/// <summary>Where credentials come from: the request, the host program, docker's and podman's configuration.</summary>
 /// <remarks>Whoever reads that configuration for us may fail without harm to an image that needs no credentials: a
 /// source that cannot be read is passed over with a warning.</remarks>
 internal sealed class CredentialSources(RegistryOptions options)
@@ -40,8 +39,7 @@ internal sealed class CredentialSources(RegistryOptions options)
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            // Its message may hold anything: it is for the host program's own log, and not for whoever asked for the
-            // image.
+            // Its message may hold anything: it is for the host program's log, and not for whoever asked for the image.
             RegistryLog.CallbackFailed(options.Logger, endpoint.Authority, e);
             search.Pass(place, "its callback failed");
             return false;
@@ -88,7 +86,7 @@ internal sealed class CredentialSearch
     /// <summary>Notes that a place has none, and why.</summary>
     public void Pass(string place, string found) => _places.Add($"{place} ({found})");
 
-    /// <summary>For behind what a registry answered: where credentials were looked for, in order, and what was
+    /// <summary>For behind a registry's answer: where credentials were looked for, in order, and what was
     /// there.</summary>
     public string Describe() => _places.Count == 0 ? "" : $"; credentials were looked for in {string.Join(", ", _places)}";
 }

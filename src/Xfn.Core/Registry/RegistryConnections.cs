@@ -9,8 +9,8 @@ namespace Xfn.Core.Registry;
 /// <remarks>A host that a registry names, in a redirect or as its token server, must not be one that only this machine
 /// or its network can reach, unless the registry itself sits there: else any image reference could make this machine
 /// ask its neighbours. The check is made on the very address that is connected to, because a name may resolve
-/// differently the next time; and such connections have pools of their own, so that none that was opened by other rules
-/// is used again.</remarks>
+/// differently the next time. Such connections have pools of their own, so that none opened by other rules is
+/// reused.</remarks>
 internal sealed class RegistryConnections : HttpMessageHandler
 {
     /// <summary>What is said of an answer that is malformed.</summary>

@@ -54,8 +54,7 @@ internal static class RegistryCredentials
 
     private static string? Filled(string? text) => string.IsNullOrEmpty(text) ? null : text;
 
-    /// <summary>Reads base64 of <c>USER:PASSWORD</c>: of both alphabets, padded or not, in one line or in
-    /// several.</summary>
+    /// <summary>Reads base64 of <c>USER:PASSWORD</c>: of both alphabets, padded or not, in one line or more.</summary>
     private static (string User, string Password)? Decode(string encoded)
     {
         string text = string.Concat(encoded.Where(c => !char.IsWhiteSpace(c))).TrimEnd('=').Replace('-', '+').Replace('_', '/');

@@ -37,8 +37,7 @@ internal sealed class SchemeHandler(HttpMessageHandler inner, RegistryOptions op
                 failure = e;
             }
 
-            // A server that speaks TLS answers plain HTTP with 400 or no HTTP at all: some close the connection, some
-            // reset it, some wait.
+            // A server that speaks TLS answers HTTP with 400 or no HTTP: some close the connection, reset it, or wait.
             if (response is not (null or { StatusCode: HttpStatusCode.BadRequest }) || !await SpeaksTlsAsync(authority, cancellationToken).ConfigureAwait(false))
             {
                 if (failure is not null)

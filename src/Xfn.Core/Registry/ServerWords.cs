@@ -3,7 +3,7 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Core.Registry;
 
-/// <summary>A server's own words for a refusal, as docker shows them: a policy forbids it, a quota is used.</summary>
+/// <summary>A server's own words for a refusal, as docker shows them: a policy forbids it, a quota is spent.</summary>
 /// <remarks><see href="https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes">
 /// distribution-spec, Error Codes</see>; token servers have forms of their own.</remarks>
 /// <param name="Quote">For behind what was answered: <c> ("…")</c>, or nothing.</param>
@@ -19,8 +19,7 @@ internal sealed record ServerWords(string Quote, string? Code)
     private const int MaxCharacters = 400;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
-    /// <summary>Reads the body of a refusal. Words that hold any of the secrets that the server was sent are not
-    /// repeated.</summary>
+    /// <summary>Reads the body of a refusal. Words with a secret that the server was sent are not repeated.</summary>
     public static async Task<ServerWords> ReadAsync(HttpResponseMessage response, TimeProvider time, IEnumerable<string?> secrets, CancellationToken cancellationToken)
     {
         using var patience = new CancellationTokenSource(Patience, time);

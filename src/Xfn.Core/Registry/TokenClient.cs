@@ -149,8 +149,7 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
         }
     }
 
-    /// <summary>A token is good for a while whatever its server says of that: as a number, as a text, or not at
-    /// all.</summary>
+    /// <summary>A token is good for a while whether its server says so as a number, as a text, or not.</summary>
     private static TimeSpan Lifetime(JsonElement expiresIn)
     {
         // As it is written: what a text escapes is no number, and may be no text either.

@@ -1,12 +1,11 @@
 namespace Xfn.Core;
 
 /// <summary>A file of a layer that is made in memory. Directories that lead to it need not be given.</summary>
-/// <param name="path">Where it lies in the image, with or without a slash in front. A slash at the end makes it a
+/// <param name="path">Where it lies in the image, with a leading slash or not. A final one makes it a
 /// directory.</param>
 public sealed class LayerFile(string path)
 {
-    /// <summary>Where it lies in the image, with or without a slash in front. A slash at the end makes it a
-    /// directory.</summary>
+    /// <summary>Where it lies in the image, with a leading slash or not. A final one makes it a directory.</summary>
     public string Path => path;
 
     /// <summary>Its content. Empty by default.</summary>

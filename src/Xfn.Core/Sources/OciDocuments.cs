@@ -137,8 +137,7 @@ internal static class OciDocuments
     }
 
     /// <summary>Whether this configuration type makes an image. docker of 2016 pushed octet-stream, and registries made
-    /// JSON or HTML of it. docker takes all of these, as others do unless the manifest calls itself an
-    /// artifact.</summary>
+    /// JSON or HTML of it. docker takes all; others do unless the manifest calls itself an artifact.</summary>
     private static bool IsImageConfig(string? type, string? artifactType) =>
         type is MediaTypes.OciConfig or MediaTypes.DockerConfig
         || string.IsNullOrEmpty(artifactType) && type is ("application/octet-stream" or "application/json" or "text/html");

@@ -4,8 +4,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Registry;
 
-/// <summary>What helpers do that fail, lie, or do not end. Each is a script, and the limits are the test's
-/// own.</summary>
+/// <summary>Helpers that fail, lie, or do not end. Each is a script, and the limits are the test's own.</summary>
 [CancelAfter(60_000)]
 public class CredentialHelperTests
 {

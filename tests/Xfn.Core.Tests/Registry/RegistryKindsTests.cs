@@ -61,8 +61,7 @@ public class RegistryKindsTests
         Assert.That(registry.Requests.Count(r => r.Path == "/v2/"), Is.EqualTo(1));
     }
 
-    // ECR answers 403 to a password that is over, ECR Public 400 to such a token, and neither says what it wants
-    // instead.
+    // ECR answers 403 to an old password, ECR Public 400 to such a token, and neither says what it wants instead.
     [TestCase("Basic", 403)]
     [TestCase("Basic", 401)]
     [TestCase("Bearer", 400)]
