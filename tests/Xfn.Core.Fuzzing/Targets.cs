@@ -4,7 +4,6 @@ using System.Text;
 using Google.Protobuf;
 using Grpc.Core;
 using Xfn.Core.Bundles;
-using Xfn.Core.Cgroups;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Registry;
