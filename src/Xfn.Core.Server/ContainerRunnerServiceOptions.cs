@@ -3,14 +3,16 @@ using Xfn.Core.Options;
 
 namespace Xfn.Core;
 
-/// <summary>What callers of a served runner may ask for. What they may not is refused with PermissionDenied, and the message says so.</summary>
-/// <remarks>Image references come from callers: without <see cref="AllowedImages"/> a caller makes the server speak to any
-/// host that it names. The server checks and copies the options when it is made; later changes have no effect.</remarks>
+/// <summary>What callers of a served runner may ask for. What they may not is refused with PermissionDenied, and the
+/// message says so.</summary>
+/// <remarks>Image references come from callers: without <see cref="AllowedImages"/> a caller makes the server speak to
+/// any host that it names. The server checks and copies the options when it is made; later changes have no
+/// effect.</remarks>
 public class ContainerRunnerServiceOptions
 {
-    /// <summary>Gets or sets the images that may be run: registries (<c>registry.example.org:5000</c>), or repositories and
-    /// what is below them (<c>registry.example.org/functions</c>, <c>docker.io/library/busybox</c>). Empty, the default, for
-    /// every image of every registry.</summary>
+    /// <summary>Gets or sets the images that may be run: registries (<c>registry.example.org:5000</c>), or repositories
+    /// and what is below them (<c>registry.example.org/functions</c>, <c>docker.io/library/busybox</c>). Empty, the
+    /// default, for every image of every registry.</summary>
     public IList<string> AllowedImages { get; set; } = [];
 
     /// <summary>Gets or sets whether callers may name files and directories of this machine (<c>oci:PATH</c>,
@@ -26,8 +28,8 @@ public class ContainerRunnerServiceOptions
     public ISet<ImagePullPolicy> AllowedPullPolicies { get; set; } =
         new HashSet<ImagePullPolicy> { ImagePullPolicy.IfNotPresent, ImagePullPolicy.Always, ImagePullPolicy.Never };
 
-    /// <summary>Gets or sets the longest timeout that callers may ask for. It is also the timeout of callers that ask for
-    /// none, where <see cref="RunFunctionConfig.DefaultTimeout"/> is longer. More than 0; null, the default, for no
+    /// <summary>Gets or sets the longest timeout that callers may ask for. It is also the timeout of callers that ask
+    /// for none, where <see cref="RunFunctionConfig.DefaultTimeout"/> is longer. More than 0; null, the default, for no
     /// limit.</summary>
     public TimeSpan? MaxTimeout { get; set; }
 
@@ -47,20 +49,21 @@ public class ContainerRunnerServiceOptions
     /// enforced; the log says at the start what they are, and where not. True by default.</summary>
     public bool UseDefaultLimits { get; set; } = true;
 
-    /// <summary>Gets or sets the registry of images that name none, as <c>HOST[:PORT]</c>. Null, the default, for that of a
-    /// <see cref="ContainerRunner"/>, and <see cref="ImageReference.DefaultRegistry"/> for other runners.</summary>
+    /// <summary>Gets or sets the registry of images that name none, as <c>HOST[:PORT]</c>. Null, the default, for that
+    /// of a <see cref="ContainerRunner"/>, and <see cref="ImageReference.DefaultRegistry"/> for other
+    /// runners.</summary>
     public string? DefaultRegistry { get; set; }
 
     /// <summary>Gets or sets the largest input that is taken, in bytes; larger requests get ResourceExhausted. At least
-    /// 1; null, the default, for what a <see cref="ContainerRunner"/> takes, and
-    /// 100 MiB for other runners.</summary>
+    /// 1; null, the default, for what a <see cref="ContainerRunner"/> takes, and 100 MiB for other runners.</summary>
     public long? MaxInputBytes { get; set; }
 
-    /// <summary>Gets or sets how many bytes all calls in progress may hold together. At least 1; 512 MiB by default.</summary>
-    /// <remarks>A request is counted as its bytes come, those of a compressed one as they are decompressed as well, and 32
-    /// KiB besides; an answer until its caller has taken it. Where they are too many, the largest of the requests that still
-    /// arrive gets ResourceExhausted. One call that is alone is always taken. The server itself takes up to three times as
-    /// much.</remarks>
+    /// <summary>Gets or sets how many bytes all calls in progress may hold together. At least 1; 512 MiB by
+    /// default.</summary>
+    /// <remarks>A request is counted as its bytes come, those of a compressed one as they are decompressed as well, and
+    /// 32 KiB besides; an answer until its caller has taken it. Where they are too many, the largest of the requests
+    /// that still arrive gets ResourceExhausted. One call that is alone is always taken. The server itself takes up to
+    /// three times as much.</remarks>
     public long MaxPendingInputBytes { get; set; } = 512L << 20;
 
     /// <summary>How long the bytes of a request may stay away.</summary>

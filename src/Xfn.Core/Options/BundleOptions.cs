@@ -9,15 +9,15 @@ public sealed class BundleOptions
     /// <summary>Enough for a program with threads, and too few for a fork bomb to be felt.</summary>
     internal const int DefaultProcessLimit = 256;
 
-    /// <summary>Gets or sets the size, in bytes, of a writable layer over the image's files. It lives in memory and goes
-    /// with the run. From 64 KiB to 1 TiB, or 0, the default, for a read-only root.</summary>
+    /// <summary>Gets or sets the size, in bytes, of a writable layer over the image's files. It lives in memory and
+    /// goes with the run. From 64 KiB to 1 TiB, or 0, the default, for a read-only root.</summary>
     public long WritableRootBytes { get; set; }
 
     /// <summary>Gets or sets how many bytes may be written in all volumes of the image together (<c>VOLUME</c> of a
     /// Dockerfile). From 64 KiB to 1 TiB, or 0 for volumes that cannot be written to; 1 GiB by default. Volumes live in
     /// memory and go with the run. With <see cref="WritableRootBytes"/> they are part of the root.</summary>
-    /// <remarks>What is written counts against the run's memory limit. Before Linux 5.11, and where the cache lies on an
-    /// overlay already, what the image has in its volumes is copied at each start, and counts too.</remarks>
+    /// <remarks>What is written counts against the run's memory limit. Before Linux 5.11, and where the cache lies on
+    /// an overlay already, what the image has in its volumes is copied at each start, and counts too.</remarks>
     public long VolumeBytes { get; set; } = 1 << 30;
 
     /// <summary>Gets or sets the size of <c>/tmp</c>, in bytes. It lives in memory. From 64 KiB to 1 TiB; 64 MiB by
@@ -39,12 +39,13 @@ public sealed class BundleOptions
     /// since Linux 5.14, and to which the kernel does not hold root of the machine.</remarks>
     public int? ProcessLimit { get; set; }
 
-    /// <summary>Gets or sets whether functions may see the runner's own <c>/proc</c>, read-only, where the kernel refuses
-    /// them a fresh one: in a container whose <c>/proc</c> is masked, as in a Kubernetes pod. False by default: runs fail
-    /// there, and say why.</summary>
-    /// <remarks>A function then sees the processes of that container, of other runs too: their ids, command lines and what
-    /// <c>/proc/PID/status</c> has. It sees nothing of their environment, memory or files, and can send none of them a
-    /// signal. Where the kernel allows a fresh <c>/proc</c>, a function sees only its own run's processes.</remarks>
+    /// <summary>Gets or sets whether functions may see the runner's own <c>/proc</c>, read-only, where the kernel
+    /// refuses them a fresh one: in a container whose <c>/proc</c> is masked, as in a Kubernetes pod. False by default:
+    /// runs fail there, and say why.</summary>
+    /// <remarks>A function then sees the processes of that container, of other runs too: their ids, command lines and
+    /// what <c>/proc/PID/status</c> has. It sees nothing of their environment, memory or files, and can send none of
+    /// them a signal. Where the kernel allows a fresh <c>/proc</c>, a function sees only its own run's
+    /// processes.</remarks>
     public bool OuterProc { get; set; }
 
     /// <summary>Gets or sets environment variables, by name. They win over the image's. None by default.</summary>
@@ -58,19 +59,20 @@ public sealed class BundleOptions
     /// <c>CAP_KILL</c> and <c>CAP_NET_BIND_SERVICE</c>. None by default.</summary>
     public IList<string> AddedCapabilities { get; set; } = [];
 
-    /// <summary>Gets or sets a compiled seccomp filter that replaces the default one: instructions of classic BPF, eight
-    /// bytes each and 4,096 at most, as libseccomp's <c>seccomp_export_bpf</c> writes them. It must be for this machine's
-    /// architecture. Empty, the default, for the default filter.</summary>
+    /// <summary>Gets or sets a compiled seccomp filter that replaces the default one: instructions of classic BPF,
+    /// eight bytes each and 4,096 at most, as libseccomp's <c>seccomp_export_bpf</c> writes them. It must be for this
+    /// machine's architecture. Empty, the default, for the default filter.</summary>
     /// <remarks>An OCI runtime other than crun (<see cref="ContainerRunnerOptions.Runtime"/>) takes
     /// <see cref="SeccompProfile"/> only.</remarks>
     public ReadOnlyMemory<byte> SeccompFilter { get; set; }
 
     /// <summary>Gets or sets a seccomp profile that replaces the default one: the runtime specification's
     /// <c>linux.seccomp</c> object, in UTF-8 JSON. Empty, the default, for the default profile.</summary>
-    /// <remarks>An OCI runtime compiles it in each run (<see cref="ContainerRunnerOptions.Runtime"/>), crun in about 10 ms.
-    /// Without a runtime it needs <see cref="SeccompFilter"/> beside it, which then holds. Docker's profiles, which have
-    /// conditions on capabilities and architectures, are another format and refused.
-    /// <see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">runtime-spec, Seccomp</see>.</remarks>
+    /// <remarks>An OCI runtime compiles it in each run (<see cref="ContainerRunnerOptions.Runtime"/>), crun in about 10
+    /// ms. Without a runtime it needs <see cref="SeccompFilter"/> beside it, which then holds. Docker's profiles, which
+    /// have conditions on capabilities and architectures, are another format and refused.
+    /// <see href="https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#seccomp">runtime-spec,
+    /// Seccomp</see>.</remarks>
     public ReadOnlyMemory<byte> SeccompProfile { get; set; }
 
     /// <exception cref="ArgumentNullException">A collection is null.</exception>

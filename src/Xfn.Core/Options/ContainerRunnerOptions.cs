@@ -17,18 +17,18 @@ public sealed class ContainerRunnerOptions
     /// CAP_SETUID and CAP_SETGID). From 1 to 4,294,901,759: the 65,536 ids from there on are mapped, and must be nobody
     /// else's. Null, the default, for 2,010,000,000 and all ids from there to 2,147,483,647, which useradd, systemd and
     /// sssd give to nobody.</summary>
-    /// <remarks>In a container that lacks those, the default is the last 65,536 ids that it has, or as many as it has, but
-    /// not root's own. A cache with images that an earlier version unpacked from 100,000 on keeps those ids, with a
+    /// <remarks>In a container that lacks those, the default is the last 65,536 ids that it has, or as many as it has,
+    /// but not root's own. A cache with images that an earlier version unpacked from 100,000 on keeps those ids, with a
     /// warning.</remarks>
     public uint? RootUid { get; set; }
 
-    /// <summary>Gets or sets the machine's group id that is root's group inside containers, with the range and the default
-    /// of <see cref="RootUid"/>.</summary>
+    /// <summary>Gets or sets the machine's group id that is root's group inside containers, with the range and the
+    /// default of <see cref="RootUid"/>.</summary>
     public uint? RootGid { get; set; }
 
-    /// <summary>Gets or sets how ids are mapped. Null, the default, for the most that is possible: by capabilities, else by
-    /// the caller's subordinate ids (newuidmap), else the caller's own id alone. A way that is asked for and not
-    /// possible here is an error.</summary>
+    /// <summary>Gets or sets how ids are mapped. Null, the default, for the most that is possible: by capabilities,
+    /// else by the caller's subordinate ids (newuidmap), else the caller's own id alone. A way that is asked for and
+    /// not possible here is an error.</summary>
     public IdMappingMethod? IdMapping { get; set; }
 
     /// <summary>Gets or sets the directory for images and runs. It must be the caller's, and writable by nobody else.
@@ -40,10 +40,11 @@ public sealed class ContainerRunnerOptions
     /// otherwise.</summary>
     public string? EphemeralCacheParent { get; set; }
 
-    /// <summary>Gets or sets how many bytes the cached layers may take. At least 0; null, the default, for no limit.</summary>
-    /// <remarks>When a pull exceeds it, the least recently used images are removed in the background. Images in use and the
-    /// one just pulled are kept. An image that is larger by itself is kept until another is pulled, and a warning is
-    /// logged.</remarks>
+    /// <summary>Gets or sets how many bytes the cached layers may take. At least 0; null, the default, for no
+    /// limit.</summary>
+    /// <remarks>When a pull exceeds it, the least recently used images are removed in the background. Images in use and
+    /// the one just pulled are kept. An image that is larger by itself is kept until another is pulled, and a warning
+    /// is logged.</remarks>
     public long? CacheLimit { get; set; }
 
     /// <summary>Gets or sets the memory limit, in bytes, of runs that ask for none. From 1 MiB to 4 PiB. A run fails
@@ -55,9 +56,9 @@ public sealed class ContainerRunnerOptions
     /// <see cref="ImageReference.DefaultRegistry"/> by default.</summary>
     public string DefaultRegistry { get; set; } = ImageReference.DefaultRegistry;
 
-    /// <summary>Gets or sets the platform to choose from an index, such as <c>linux/arm64</c>. Another platform's programs
-    /// run only where the kernel has an interpreter for them (binfmt_misc). Null, the default, for this machine's platform,
-    /// with the level of its processor.</summary>
+    /// <summary>Gets or sets the platform to choose from an index, such as <c>linux/arm64</c>. Another platform's
+    /// programs run only where the kernel has an interpreter for them (binfmt_misc). Null, the default, for this
+    /// machine's platform, with the level of its processor.</summary>
     public Platform? Platform { get; set; }
 
     /// <summary>Gets or sets where to log. Nowhere by default.</summary>
@@ -68,32 +69,34 @@ public sealed class ContainerRunnerOptions
     /// default, for none: xfn-spark makes them by itself, in half the time of crun.</summary>
     public string? Runtime { get; set; }
 
-    /// <summary>Gets or sets the path of xfn-spark. Null, the default, for the one that comes with the package.</summary>
+    /// <summary>Gets or sets the path of xfn-spark. Null, the default, for the one that comes with the
+    /// package.</summary>
     public string? SparkPath { get; set; }
 
     /// <summary>Gets or sets how many bytes of input, and how many of each output stream, a run may have that holds
     /// them in memory. Stderr is bounded by it in every run. From 1 to 2,147,483,591; 100 MiB by default.</summary>
     public long MaxStdioBytes { get; set; } = DefaultMaxStdioBytes;
 
-    /// <summary>Gets or sets how many runs go on at once. Others wait, in the order in which they came. At least 1; four a
-    /// processor, and 8 or more, by default.</summary>
+    /// <summary>Gets or sets how many runs go on at once. Others wait, in the order in which they came. At least 1;
+    /// four a processor, and 8 or more, by default.</summary>
     public int MaxConcurrency { get; set; } = Math.Max(8, 4 * Environment.ProcessorCount);
 
     /// <summary>Gets or sets how many runs may wait for a place before further ones fail with
     /// <see cref="RunnerBusyException"/>. At least 0; 10,000 by default.</summary>
     public int MaxQueuedRuns { get; set; } = 10_000;
 
-    /// <summary>Gets or sets how many namespaces are kept ready, each for one run to come. They cost about 3 MB of memory
-    /// each and no processor time, are made from the second run on, and end when no run has come for 30 seconds. At least
-    /// 0, for none; 2 by default.</summary>
+    /// <summary>Gets or sets how many namespaces are kept ready, each for one run to come. They cost about 3 MB of
+    /// memory each and no processor time, are made from the second run on, and end when no run has come for 30 seconds.
+    /// At least 0, for none; 2 by default.</summary>
     public int ReadyNamespaces { get; set; } = 2;
 
-    /// <summary>Gets or sets how much an image may hold when it is unpacked. The defaults of <see cref="Xfn.Core.UnpackLimits"/>
+    /// <summary>Gets or sets how much an image may hold when it is unpacked. The defaults of
+    /// <see cref="Xfn.Core.UnpackLimits"/>
     /// by default.</summary>
     public UnpackLimits UnpackLimits { get; set; } = new();
 
-    /// <summary>Gets or sets how registries are reached, where <see cref="ImageFetcher"/> is null. The logger and the clock
-    /// are the runner's. The defaults of <see cref="RegistryOptions"/> by default.</summary>
+    /// <summary>Gets or sets how registries are reached, where <see cref="ImageFetcher"/> is null. The logger and the
+    /// clock are the runner's. The defaults of <see cref="RegistryOptions"/> by default.</summary>
     public RegistryOptions Registry { get; set; } = new();
 
     /// <summary>Gets or sets what functions get, where <see cref="BundleBuilder"/> is null. The defaults of
@@ -127,8 +130,8 @@ public sealed class ContainerRunnerOptions
     }
 
     /// <summary>Sets <see cref="IdMapping"/>.</summary>
-    /// <param name="use">Whether to map many ids with CAP_SETUID and CAP_SETGID, and fail without them; otherwise only the
-    /// caller's own id is mapped, to root.</param>
+    /// <param name="use">Whether to map many ids with CAP_SETUID and CAP_SETGID, and fail without them; otherwise only
+    /// the caller's own id is mapped, to root.</param>
     public ContainerRunnerOptions SetUID(bool use)
     {
         IdMapping = use ? IdMappingMethod.Capabilities : IdMappingMethod.Self;
@@ -143,10 +146,11 @@ public sealed class ContainerRunnerOptions
         return this;
     }
 
-    /// <summary>Gives the runner a cache of its own, which is gone when the runner is disposed. When the process was killed,
-    /// the cache is removed by another such runner of the same user with the same parent, when that one is next used or
-    /// disposed.</summary>
-    /// <param name="parent">The directory to make it in, with room for the images, and where programs may be executed (no noexec); null for the temporary directory (TMPDIR, else <c>/tmp</c>).</param>
+    /// <summary>Gives the runner a cache of its own, which is gone when the runner is disposed. When the process was
+    /// killed, the cache is removed by another such runner of the same user with the same parent, when that one is next
+    /// used or disposed.</summary>
+    /// <param name="parent">The directory to make it in, with room for the images, and where programs may be executed
+    /// (no noexec); null for the temporary directory (TMPDIR, else <c>/tmp</c>).</param>
     public ContainerRunnerOptions WithEphemeralCache(string? parent = null)
     {
         EphemeralCacheParent = parent ?? Path.GetTempPath();
@@ -193,11 +197,11 @@ public sealed class ContainerRunnerOptions
 
     /// <summary>Sets options from their names and values as text, as a configuration or a command line has them.
     /// docs/options.md lists the names, and how values are written.</summary>
-    /// <param name="settings">Names, such as <c>Bundle:TmpBytes</c>, and values, such as <c>128Mi</c>. With Microsoft.Extensions.Configuration:
-    /// <c>section.AsEnumerable(makePathsRelative: true)</c>.</param>
+    /// <param name="settings">Names, such as <c>Bundle:TmpBytes</c>, and values, such as <c>128Mi</c>. With
+    /// Microsoft.Extensions.Configuration: <c>section.AsEnumerable(makePathsRelative: true)</c>.</param>
     /// <returns>These options.</returns>
-    /// <exception cref="ArgumentException">A name is no option, or a value cannot be used; the message names it. What came before
-    /// it is set.</exception>
+    /// <exception cref="ArgumentException">A name is no option, or a value cannot be used; the message names it. What
+    /// came before it is set.</exception>
     public ContainerRunnerOptions Bind(IEnumerable<KeyValuePair<string, string?>> settings)
     {
         OptionBinder.Bind(this, settings);

@@ -5,16 +5,17 @@ using System.Reflection;
 namespace Xfn.Core.Options;
 
 /// <summary>Sets options from text: from the keys and values of a configuration, or of a command line.</summary>
-/// <remarks>A key is the name of a property, as in <c>Bundle:TmpBytes</c>; a list's values have the keys <c>0</c>, <c>1</c>
-/// and so on. What is named replaces what was there, whole lists too. It works in trimmed and native programs: every class
-/// of options is named here, so that its properties are kept.</remarks>
+/// <remarks>A key is the name of a property, as in <c>Bundle:TmpBytes</c>; a list's values have the keys <c>0</c>,
+/// <c>1</c> and so on. What is named replaces what was there, whole lists too. It works in trimmed and native programs:
+/// every class of options is named here, so that its properties are kept.</remarks>
 internal static class OptionBinder
 {
     /// <summary>Sets options.</summary>
     /// <param name="options">The options.</param>
     /// <param name="settings">Keys and their values. A key without a value only has others below it.</param>
     /// <param name="path">What the keys begin with in messages.</param>
-    /// <exception cref="ArgumentException">A key is no option, or a value cannot be used; the message names the key.</exception>
+    /// <exception cref="ArgumentException">A key is no option, or a value cannot be used; the message names the
+    /// key.</exception>
     public static void Bind<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TOptions>(
         TOptions options, IEnumerable<KeyValuePair<string, string?>> settings, string path = "")
         where TOptions : class
@@ -112,7 +113,8 @@ internal static class OptionBinder
             ? index : throw Refused(item, "a list is numbered", $"Set {list.Path}:0 and so on"));
     }
 
-    /// <summary>The keys with values below another. What they are called may have colons: it is an image, or a registry with a port.</summary>
+    /// <summary>The keys with values below another. What they are called may have colons: it is an image, or a registry
+    /// with a port.</summary>
     private static IEnumerable<Setting> Leaves(Setting setting) =>
         setting.Children.SelectMany(child => child.Value is null ? Leaves(child) : Leaves(child).Prepend(child));
 

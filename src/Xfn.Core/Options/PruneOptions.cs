@@ -2,16 +2,16 @@ using Xfn.Core.Diagnostics;
 
 namespace Xfn.Core;
 
-/// <summary>What <see cref="ContainerRunner.PruneAsync"/> keeps. With neither limit it removes only what no image refers
-/// to.</summary>
+/// <summary>What <see cref="ContainerRunner.PruneAsync"/> keeps. With neither limit it removes only what no image
+/// refers to.</summary>
 public sealed class PruneOptions
 {
-    /// <summary>Gets or sets how long ago an image may have been used to be kept. At least 0; null, the default, for no such
-    /// limit. Uses are noted to the minute.</summary>
+    /// <summary>Gets or sets how long ago an image may have been used to be kept. At least 0; null, the default, for no
+    /// such limit. Uses are noted to the minute.</summary>
     public TimeSpan? MaxAge { get; set; }
 
-    /// <summary>Gets or sets how many bytes the layers of the images that remain may take together. Images are removed, the
-    /// least recently used first, until they do. At least 0; null, the default, for no such limit.</summary>
+    /// <summary>Gets or sets how many bytes the layers of the images that remain may take together. Images are removed,
+    /// the least recently used first, until they do. At least 0; null, the default, for no such limit.</summary>
     public long? MaxBytes { get; set; }
 
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
