@@ -4,7 +4,7 @@ using Xfn.Core;
 if (args is not [string image, string file])
     throw new ArgumentException("usage: Decorators IMAGE FILE");
 
-// Each part is the runner's default with something around it. The defaults get the options that the runner would give them.
+// Each part is the runner's default with something around it. The defaults get the options of the runner.
 using var source = new DefaultImageFetcher();
 var fetcher = new CountingFetcher(source);
 var spawner = new TimingSpawner(new NamespaceSpawner());

@@ -3,9 +3,8 @@ using YamlDotNet.Core.Events;
 
 namespace HelloFunction;
 
-/// <summary>A parser that refuses what could not be passed on: documents nested too deeply, for loading nodes is
-/// recursive and a stack overflow leaves no message; and an anchor that is defined twice, for the second would be
-/// written as an alias of the first.</summary>
+/// <summary>A parser that refuses what cannot be passed on: too deep documents, as a stack overflow in the recursive
+/// loader leaves no message; anchors defined twice, as the second would be written as an alias of the first.</summary>
 internal sealed class CheckedParser(IParser inner) : IParser
 {
     public const int MaxLevels = 200;

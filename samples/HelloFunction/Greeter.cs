@@ -8,8 +8,7 @@ internal static class Greeter
     private const string ResourceName = "greeting";
 
     /// <summary>Adds the desired resource and a result to the document; all else stays as it is.</summary>
-    /// <exception cref="FunctionIOException">The document lacks what the greeting is made from, or has something else
-    /// in its place.</exception>
+    /// <exception cref="FunctionIOException">A part of the greeting is missing, or is something else.</exception>
     public static void Run(FunctionIO io)
     {
         YamlMappingNode composite = io.Root.Require("observed").Require("composite").Require("resource");

@@ -55,8 +55,7 @@ internal static class Yaml
         return added;
     }
 
-    /// <summary>Sets a string. It is quoted: a resource may well be named "true" or "1.0", and must stay a
-    /// string.</summary>
+    /// <summary>Sets a string, quoted: a resource named "true" or "1.0" must stay a string.</summary>
     public static void Set(this YamlMappingNode parent, string field, string value) =>
         parent.Put(field, new YamlScalarNode(value) { Style = ScalarStyle.DoubleQuoted });
 

@@ -2,13 +2,13 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 using Xfn.Core;
 
-// An ASP.NET Core application with a runner: POST /run?image=IMAGE runs a function on the body, GET /health says whether functions can be run.
-// Options of the runner are in the section Xfn of the configuration: --Xfn:CacheDirectory=/var/cache/xfn, or Xfn__MaxConcurrency in the environment.
+// A runner in ASP.NET Core: POST /run?image=IMAGE runs a function on the body, GET /health says whether that works.
+// Its options are in the configuration's section Xfn: --Xfn:MaxConcurrency=8 or Xfn__MaxConcurrency in the environment.
 WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
 builder.Services.AddContainerRunner(builder.Configuration.GetSection("Xfn"));
 builder.Services.AddHealthChecks().AddContainerRunnerCheck();
 builder.Services.AddOpenTelemetry()
-    // A run is a child of its request, and is recorded when that is: without ASP.NET Core's own spans there would be none.
+    // A run is a child of its request, and is recorded with it: without ASP.NET Core's own spans it is not.
     .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", XfnTelemetry.SourceName).AddConsoleExporter())
     .WithMetrics(metrics => metrics.AddMeter(XfnTelemetry.MeterName).AddConsoleExporter());
 

@@ -1,13 +1,13 @@
 namespace Xfn.Cli;
 
-/// <summary>What xfn exits with when it is not the function's own status; the numbers are timeout(1)'s and the shell's.</summary>
+/// <summary>xfn's own exit statuses, besides those of functions: the numbers of timeout(1) and the shell.</summary>
 internal static class ExitStatus
 {
     public const int TimedOut = 124;
 
     public const int CannotRun = 125;
 
-    /// <summary>The function ran, but nobody reads its output any more: what a program without a handler for SIGPIPE ends with.</summary>
+    /// <summary>The function ran, but nobody reads its output any more: as of a program killed by SIGPIPE.</summary>
     public static int OutputClosed { get; } = OfSignal(13);
 
     public static int OfSignal(int signal) => 128 + signal;

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Xfn.Cli;
 
-/// <summary>Writes what is logged, a line a message: as text, or as JSON objects for programs that collect logs.</summary>
+/// <summary>Writes log messages, a line each: as text, or as JSON objects for programs that collect logs.</summary>
 internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.Debug, bool json = false) : ILogger
 {
     public IDisposable? BeginScope<TState>(TState state)
@@ -23,7 +23,7 @@ internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.De
             Write(writer, $"xfn: {Name(logLevel)}: {message}{(exception is null ? "" : $": {exception.Message}")}");
     }
 
-    /// <summary>Writes a message as one line, whatever is in it: an image's, a registry's or a function's words may be, and ought not to move a terminal's cursor.</summary>
+    /// <summary>Writes one line a message: words of an image, registry or function must not move the cursor.</summary>
     public static void Write(TextWriter writer, string message)
     {
         string visible = string.Concat(OptionNames.In(message).Select(c => char.IsControl(c) && !char.IsWhiteSpace(c) ? '\uFFFD' : c));
@@ -52,7 +52,7 @@ internal sealed class LineLogger(TextWriter writer, LogLevel least = LogLevel.De
         return Encoding.UTF8.GetString(line.GetBuffer(), 0, (int)line.Length);
     }
 
-    /// <summary>Writes a line. One that cannot be written, because the disk is full or its reader gone, is no reason for what it tells of to fail.</summary>
+    /// <summary>Writes a line. A full disk, or a reader that is gone, must not fail what the line tells of.</summary>
     private static void WriteLine(TextWriter writer, string line)
     {
         lock (writer)

@@ -1,7 +1,7 @@
 namespace Xfn.Cli;
 
-/// <summary>What an option is called here. Messages name options as docs/options.md lists them, <c>(option CacheDirectory)</c>: each has one name in code, in a configuration, and behind
-/// <c>--option</c>. Some have a flag of their own besides.</summary>
+/// <summary>Puts flags into messages. These name options as docs/options.md does, <c>(option CacheDirectory)</c>: one
+/// name in code, in a configuration and behind <c>--option</c>. Some have a flag besides.</summary>
 internal static class OptionNames
 {
     private static readonly (string Option, string Flag)[] Flags =

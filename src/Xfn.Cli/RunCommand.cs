@@ -8,7 +8,7 @@ namespace Xfn.Cli;
 /// <summary><c>xfn run IMAGE FILE</c>: runs a function once.</summary>
 internal sealed class RunCommand : Command
 {
-    /// <summary>The command line's own, which is longer than <see cref="RunFunctionConfig.DefaultTimeout"/>: a person waits for it.</summary>
+    /// <summary>Longer than <see cref="RunFunctionConfig.DefaultTimeout"/>: a person waits for it.</summary>
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
@@ -109,7 +109,7 @@ internal sealed class RunCommand : Command
     }
 
     /// <param name="parsed">The command line.</param>
-    /// <param name="registry">The registry to write into the image's reference, where it names none; null to leave that to whoever runs it.</param>
+    /// <param name="registry">The registry of an image that names none; null to leave that to whoever runs it.</param>
     private RunFunctionRequest Request(ParseResult parsed, string? registry) => new()
     {
         Image = registry is null ? parsed.GetValue(_image)! : ImageReference.Parse(parsed.GetValue(_image)!, registry).ToString(),

@@ -74,7 +74,7 @@ internal sealed class RunnerOptions
 
     public ContainerRunner Make(ParseResult parsed, GlobalOptions globals) => new(Read(parsed, globals));
 
-    /// <summary>A runner for a command that only looks at the cache or takes from it; null where there is none, which the user is told. Such a command makes no cache, in a directory that may be any.</summary>
+    /// <summary>A runner for a command that must make no cache; null, after a message, where there is none.</summary>
     public ContainerRunner? MakeForCache(ParseResult parsed, GlobalOptions globals)
     {
         ContainerRunnerOptions options = Read(parsed, globals);

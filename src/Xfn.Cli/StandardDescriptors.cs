@@ -9,8 +9,8 @@ internal static partial class StandardDescriptors
     private const int Error = 2;
     private const int GetFlags = 1; // F_GETFD
 
-    /// <summary>Takes the places of those that the caller has closed (<c>&gt;&amp;-</c>): otherwise the next file to be opened, of the cache or a socket, would become standard output. Reading finds an end there;
-    /// writing to standard output fails, and what goes to standard error is dropped. To be called before anything else opens a file.</summary>
+    /// <summary>Fills the places of closed descriptors (<c>&gt;&amp;-</c>), which the next opened file would take.
+    /// Reads find an end, writes to standard output fail, those to standard error are dropped. Call it first.</summary>
     /// <remarks>In vain where xfn is not native code: the runtime has opened files of its own before.</remarks>
     public static void Fill()
     {
@@ -25,7 +25,7 @@ internal static partial class StandardDescriptors
     /// <summary>A file that nobody needs; null where there is nothing to be opened.</summary>
     private static SafeFileHandle? Open(FileAccess access)
     {
-        // Without sharing, the file would be locked. Where /dev/null is missing or closed to this user, the program's own file has no less to take a place.
+        // Without sharing the file would be locked. Without /dev/null the program's own file does as well.
         foreach ((string path, FileAccess mode) in new[] { ("/dev/null", access), ("/proc/self/exe", FileAccess.Read) })
         {
             try

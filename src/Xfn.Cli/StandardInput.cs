@@ -2,8 +2,8 @@ using Xfn.Core.Sources;
 
 namespace Xfn.Cli;
 
-/// <summary>Standard input whose reads can be given up. A read that waits for a terminal cannot be cancelled, but it need not be waited for: the function
-/// may end without having read all, or any, of it.</summary>
+/// <summary>Standard input whose reads can be given up: a function may end without reading all of it, and a read that
+/// waits for a terminal cannot be cancelled.</summary>
 internal sealed class StandardInput : ForwardStream
 {
     private readonly Stream _console = Console.OpenStandardInput();

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Xfn.Cli;
 
-/// <summary>Standard output or error. Notices when nobody reads it any more, where <see cref="Console"/>'s streams write on into nothing, and can be given up.</summary>
+/// <summary>Standard output or error. Can be given up; unlike <see cref="Console"/> it notices a lost reader.</summary>
 internal sealed partial class StandardOutput : Stream
 {
     private const short PollError = 0x8; // POLLERR: of a pipe, that its other end is closed.

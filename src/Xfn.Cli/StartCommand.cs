@@ -7,7 +7,7 @@ using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
-/// <summary><c>xfn start</c>: serves runs by gRPC. What needs ASP.NET Core is in <see cref="Serving"/>, so that the other commands do not load it.</summary>
+/// <summary><c>xfn start</c>: serves runs by gRPC. Only <see cref="Serving"/> loads ASP.NET Core.</summary>
 internal sealed class StartCommand : Command
 {
     /// <summary>What the names of the server's own options begin with.</summary>

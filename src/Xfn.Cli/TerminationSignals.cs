@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Xfn.Cli;
 
-/// <summary>Turns the signals that ask a program to end into a cancellation, so that a run is ended and cleaned up after.</summary>
+/// <summary>Turns termination signals into a cancellation, so that a run is ended and cleaned up after.</summary>
 internal sealed class TerminationSignals : IDisposable
 {
     private const int Hangup = 1, Interrupt = 2, Terminate = 15;

@@ -42,21 +42,21 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
     private ContainerRunnerServer(WebApplication application, CallGate gate, HealthServiceImpl health, ContainerRunnerServerOptions options, TlsSetup? tls, SocketFile? file, PreparedImages? prepared, string address) =>
         (_application, _gate, _health, _options, _tls, _file, _prepared, Address) = (application, gate, health, options, tls, file, prepared, address);
 
-    /// <summary>The address that it listens on: a path, <c>@</c> and a name, or <c>HOST:PORT</c>. Where port 0 was asked
-    /// for, this is the port that was chosen.</summary>
+    /// <summary>The address that it listens on: a path, <c>@</c> and a name, or <c>HOST:PORT</c>. Where port 0 was
+    /// asked for, this is the port that was chosen.</summary>
     public string Address { get; }
 
     /// <summary>Serves a runner.</summary>
     /// <param name="runner">Runs the functions. It is not disposed.</param>
     /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
-    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for <c>tcp</c>
-    /// <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing for all addresses as the host.</param>
+    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in the abstract namespace; for <c>tcp</c>
+    /// <c>HOST:PORT</c>, where the host is an IP address, <c>localhost</c>, or empty for all addresses.</param>
     /// <param name="options">How it is served. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Ends the start.</param>
     /// <returns>The server, which listens.</returns>
-    /// <exception cref="ArgumentException">The network, the address or an option makes no sense; the message names it.</exception>
-    /// <exception cref="InvalidOperationException">Anybody could call: the address can be reached from other machines, and callers need not prove who they are.</exception>
-    /// <exception cref="IOException">The address cannot be listened on: another server does, or it is not this machine's.</exception>
+    /// <exception cref="ArgumentException">An argument or option makes no sense; the message names it.</exception>
+    /// <exception cref="InvalidOperationException">Other machines could call without proving who they are.</exception>
+    /// <exception cref="IOException">The address is taken by another server, or not this machine's.</exception>
     public static async Task<ContainerRunnerServer> StartAsync(
         IContainerRunner runner, string network, string address, ContainerRunnerServerOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -104,9 +104,8 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Takes no more calls, and waits for those in progress. After
-    /// <see cref="ContainerRunnerServerOptions.DrainTime"/> it kills the functions of those that have not ended. Then it
-    /// stops listening.</summary>
+    /// <summary>Takes no more calls, waits for those in progress, kills their functions after
+    /// <see cref="ContainerRunnerServerOptions.DrainTime"/>, and stops listening.</summary>
     /// <param name="cancellationToken">Kills the functions at once. The task ends in good order all the same.</param>
     public async Task StopAsync(CancellationToken cancellationToken = default)
     {

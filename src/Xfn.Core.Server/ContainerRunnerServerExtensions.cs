@@ -7,9 +7,8 @@ public static class ContainerRunnerServerExtensions
     /// <see cref="ContainerRunnerServerOptions.DrainTime"/>.</summary>
     /// <param name="runner">Runs the functions. It is not disposed.</param>
     /// <param name="network"><c>unix</c> or <c>tcp</c>.</param>
-    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in Linux's abstract namespace; for
-    /// <c>tcp</c> <c>HOST:PORT</c>, with an IP address, <c>localhost</c>, or nothing for all addresses as the
-    /// host.</param>
+    /// <param name="address">For <c>unix</c> a path, or <c>@</c> and a name in the abstract namespace; for <c>tcp</c>
+    /// <c>HOST:PORT</c>, where the host is an IP address, <c>localhost</c>, or empty for all addresses.</param>
     /// <param name="configure">Sets options. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Stops serving; the task then ends in good order.</param>
     /// <inheritdoc cref="ContainerRunnerServer.StartAsync" path="/exception"/>

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Passes what ASP.NET Core and gRPC log to the server's own logger, but not what callers were answered: gRPC calls that an error where it happens before a method is called, and a caller could fill the
-/// log with it.</summary>
+/// <summary>Passes what ASP.NET Core and gRPC log to the server's logger, but not errors that callers got before a
+/// method was called: a caller could fill the log with them.</summary>
 internal sealed class ForwardingLoggerProvider(ILogger logger) : ILoggerProvider, ILogger
 {
     public ILogger CreateLogger(string categoryName) => this;

@@ -15,8 +15,8 @@ internal static class KestrelSetup
     /// <summary>What a socket's file lets its owner do, and nobody else.</summary>
     private const UnixFileMode OnlyOwner = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
-    /// <summary>How many bytes are read from a connection before the others have their turn. With Kestrel's 1 MiB, which is
-    /// more than a connection may send before it is counted, a call waits behind all that all others have sent.</summary>
+    /// <summary>How many bytes are read from a connection before the others have their turn. With Kestrel's 1 MiB, more
+    /// than a connection may send before it is counted, a call waits behind all that the others sent.</summary>
     private const long TurnBytes = 16 << 10;
 
     public static void Configure(KestrelServerOptions kestrel, ListenAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
@@ -66,7 +66,7 @@ internal static class KestrelSetup
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            // The kernel gives the file the mode that the socket has; setting it afterwards would leave it open to others for a moment.
+            // The kernel gives the file the socket's mode. Set later, it would be open to others for a moment.
             using var file = new SafeFileHandle(socket.Handle, ownsHandle: false);
             File.SetUnixFileMode(file, OnlyOwner);
             socket.Bind(endPoint);

@@ -16,7 +16,7 @@ internal sealed class SocketFile : IDisposable
     private SocketFile(string path, FileStream held) => (_path, _lock) = (path, held);
 
     /// <summary>Sees that a socket can be bound at a path, and that nobody else does so meanwhile.</summary>
-    /// <exception cref="IOException">Another server listens there, or something else is there, or others may put something else there.</exception>
+    /// <exception cref="IOException">Another server or file is there, or others may put something there.</exception>
     public static SocketFile Claim(string path)
     {
         string directory = Path.GetDirectoryName(path) ?? "/";
@@ -35,7 +35,7 @@ internal sealed class SocketFile : IDisposable
         if ((owner != 0 && owner != Posix.EffectiveUserId) || ((mode & OthersMayWrite) != 0 && (mode & Sticky) == 0))
             throw new IOException($"cannot listen on '{path}': others may write its directory, and so replace the socket. Use a directory of mode 0700 that is this user's.");
 
-        // Without the lock two servers could both find a dead socket, and the one to remove it last would take the other's.
+        // Without the lock two servers could both find a dead socket, and the later one remove the other's.
         FileStream held = FileLock.Try(path + ".lock") ?? throw Taken(path);
         try
         {

@@ -4,7 +4,7 @@ using Xfn.Core.Registry;
 
 namespace Xfn.Core.Server;
 
-/// <summary>What TCP is encrypted with, and who must have signed the certificates of callers. What comes from files follows them: each connection is made with what they hold then.</summary>
+/// <summary>Certificates and authorities for TCP. Each connection gets those that the files hold then.</summary>
 internal sealed class TlsSetup : IDisposable
 {
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
@@ -59,7 +59,7 @@ internal sealed class TlsSetup : IDisposable
                 _retired.Dequeue().Setup.Dispose();
             try
             {
-                // Their bytes, and not their times: a Kubernetes secret changes behind a link, and a shake of hands costs more than reading them.
+                // Compares bytes, not times: a Kubernetes secret changes behind a link, and a handshake costs more.
                 Texts now = Read(_options);
                 if (now == _read)
                     return _current.Options;

@@ -5,7 +5,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Decides who may call through a Unix socket: an abstract one has no permissions, and one with a path has been misconfigured before.</summary>
+/// <summary>Decides who may call a Unix socket: abstract ones have no permissions, paths may have wrong ones.</summary>
 internal sealed class PeerCheck
 {
     private const int SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERPIDFD = 77;
@@ -83,7 +83,7 @@ internal sealed class PeerCheck
         }
         catch (SocketException ex)
         {
-            // A kernel before Linux 6.5 does not know the question. One that does has no descriptor of a process that has been reaped, whose number may be another's by now.
+            // Linux before 6.5 lacks the option. Else the process has been reaped, and its id may be another's.
             return new PeerProcess(null, IsKnown: ex.SocketErrorCode != SocketError.ProtocolOption);
         }
     }

@@ -1,6 +1,6 @@
 namespace Xfn.Core.Server;
 
-/// <summary>Counts the calls in progress, lets none in once the server stops, and knows when the last has ended.</summary>
+/// <summary>Counts calls in progress, lets none in once the server stops, and knows when the last has ended.</summary>
 internal sealed class CallGate : IDisposable
 {
     private readonly Lock _lock = new();

@@ -1,8 +1,8 @@
 namespace Xfn.Core.Server;
 
-/// <summary>Counts what the calls in progress hold in memory together: their requests as the bytes come, and their answers until callers have taken them.</summary>
-/// <remarks>Where all have too much, the call that holds most of those whose request still arrives is turned away, and among equals the oldest. So whoever sends a large request and never ends it
-/// stands in nobody's way for long, and a small call gets in also when the memory is full.</remarks>
+/// <summary>Counts the memory of calls in progress: requests as they come, answers until they are taken.</summary>
+/// <remarks>When it is full, the largest call whose request still arrives is turned away, among equals the oldest. So
+/// large requests that never end block nobody for long, and small calls get in even then.</remarks>
 internal sealed class CallMemory(long mostBytes)
 {
     // What was turned away is freed a moment later. It may be so much of the whole at once.
@@ -15,7 +15,7 @@ internal sealed class CallMemory(long mostBytes)
     private long _bytes;
     private long _leaving;
 
-    /// <summary>Counts a call that has begun. Where there is no memory for it, it finds that it has been turned away when it reads its request.</summary>
+    /// <summary>Counts a call that has begun. One without memory is turned away as it reads its request.</summary>
     public void Enter(CallShare share, long bytes)
     {
         lock (_lock)

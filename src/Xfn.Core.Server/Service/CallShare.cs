@@ -31,7 +31,7 @@ internal sealed class CallShare
     /// <summary>How many bytes it holds. <see cref="CallMemory"/>'s to change.</summary>
     public long Bytes { get; set; }
 
-    /// <summary>Where it stands among those whose request arrives; null when it has. <see cref="CallMemory"/>'s to change.</summary>
+    /// <summary>Its place while its request arrives, else null. Only <see cref="CallMemory"/> sets it.</summary>
     public LinkedListNode<CallShare>? Place { get; set; }
 
     /// <summary>Whether it has to end. <see cref="CallMemory"/>'s to change.</summary>
@@ -42,7 +42,7 @@ internal sealed class CallShare
     /// <param name="memory">What counts them.</param>
     /// <param name="patience">How long the bytes of a request may stay away.</param>
     /// <param name="mostBytes">The most bytes of a message.</param>
-    /// <param name="areRuns">Whether they ask for runs, which say when the request has arrived (<see cref="Arrive"/>).</param>
+    /// <param name="areRuns">Whether they are runs: these say when the request is whole (<see cref="Arrive"/>).</param>
     public static TBuilder Count<TBuilder>(TBuilder endpoints, CallMemory memory, TimeSpan patience, long mostBytes, bool areRuns)
         where TBuilder : IEndpointConventionBuilder
     {
@@ -93,7 +93,7 @@ internal sealed class CallShare
             if (_ended)
                 return;
 
-            // Who reads its request finds that. Who has read it and goes on is one that watches the health, and hears nothing else.
+            // A call that reads finds that. One that has read all watches the health, and learns it only so.
             if (_body is { IsAtEnd: false } body)
                 body.CancelPendingRead();
             else if (!_isRun)

@@ -6,20 +6,21 @@ using Grpc.Core;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Where a compressed message lies in a request's body: behind a byte that says so and four that say how long it is.</summary>
+/// <summary>A compressed message in a request's body: behind one byte that says so and four for its length.</summary>
 /// <param name="Length">How many bytes it has, compressed.</param>
-/// <remarks>gRPC's own decompression knows no bound and does not yield; see <see href="https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md">its protocol</see>.</remarks>
+/// <remarks>gRPC's own decompression knows no bound and does not yield; see
+/// <see href="https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md">its protocol</see>.</remarks>
 internal readonly record struct CompressedMessage(long Length)
 {
     private const int HeaderBytes = 5;
     private const int ChunkBytes = 64 << 10;
 
-    // Where more callers send what takes long to decompress, they wait for each other, and not the rest of the server for them.
+    // Callers whose messages take long to decompress wait for each other; the rest of the server does not wait.
     private static readonly SemaphoreSlim Places = new(Math.Max(1, Environment.ProcessorCount / 2));
 
     public long End => HeaderBytes + Length;
 
-    /// <summary>The compressed message that begins with a buffer; null when the message is not compressed, or cannot be told yet.</summary>
+    /// <summary>The compressed message at the start of a buffer; null when it is none, or not known yet.</summary>
     public static CompressedMessage? At(in ReadOnlySequence<byte> buffer)
     {
         if (buffer.Length < HeaderBytes)

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Xfn.Core.Server;
 
-/// <summary>The body of a request: its bytes are counted as they come, a compressed message is decompressed within bounds, and a body whose bytes stop coming is ended.</summary>
+/// <summary>A request's body: counted as it comes, decompressed within bounds, ended when no bytes come.</summary>
 /// <remarks>gRPC reads a message at a time from it, always from the message's first byte on.</remarks>
 internal sealed class CountedBody(PipeReader body, CallShare share, TimeSpan patience) : PipeReader, IRequestBodyPipeFeature, IAsyncDisposable
 {
@@ -81,7 +81,7 @@ internal sealed class CountedBody(PipeReader body, CallShare share, TimeSpan pat
         }
         catch (Exception)
         {
-            // ASP.NET Core throws here what the call ended by: that its connection broke, or its caller gave up. Nobody reads any more, and this is not the place to tell.
+            // The call ended: its connection broke or its caller gave up. Nobody reads any more or is to be told.
         }
     }
 
@@ -89,7 +89,7 @@ internal sealed class CountedBody(PipeReader body, CallShare share, TimeSpan pat
 
     public override ValueTask CompleteAsync(Exception? exception = null) => body.CompleteAsync(exception);
 
-    /// <summary>Ends the looking; the body is its owner's. A look that went on would end the read of the call that gets the body next.</summary>
+    /// <summary>Ends the timer, which would end reads of the body's next call. The body is its owner's.</summary>
     public ValueTask DisposeAsync() => _timer?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     private ReadResult Count(ReadResult result)

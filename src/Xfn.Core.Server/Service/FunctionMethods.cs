@@ -8,7 +8,7 @@ using Protocol = Xfn.Core.Remote.Protocol;
 namespace Xfn.Core.Server;
 
 /// <summary>Tells ASP.NET Core the one method of <see cref="FunctionService"/>.</summary>
-/// <remarks>By hand, because generated code answers a message that cannot be parsed with Unknown, and that is the caller's mistake.</remarks>
+/// <remarks>Generated code would answer Unknown to a message that cannot be parsed: the caller's mistake.</remarks>
 internal sealed class FunctionMethods : IServiceMethodProvider<FunctionService>
 {
     private static readonly Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> RunFunction = new(

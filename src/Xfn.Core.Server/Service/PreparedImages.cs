@@ -2,8 +2,8 @@ using Microsoft.Extensions.Logging;
 
 namespace Xfn.Core.Server;
 
-/// <summary>A runner, with functions that are kept prepared: runs of them that ask for no limits or network of their own go to these.</summary>
-/// <remarks>They are prepared behind the server's start, and again where that failed: a registry that is away for a while is no reason not to serve.</remarks>
+/// <summary>A runner with prepared functions: they get runs that ask for no limits or network of their own.</summary>
+/// <remarks>They are prepared after the server's start, and again when that fails: a registry may be away.</remarks>
 internal sealed class PreparedImages : IContainerRunner
 {
     private static readonly TimeSpan RetryTime = TimeSpan.FromSeconds(30);
@@ -19,7 +19,7 @@ internal sealed class PreparedImages : IContainerRunner
     /// <param name="images">The images, and how many containers of each wait.</param>
     /// <param name="policy">What callers may ask for.</param>
     /// <param name="logger">Told of what cannot be prepared.</param>
-    /// <exception cref="ArgumentException">An image is no image's name or may not be run, or the runner prepares nothing.</exception>
+    /// <exception cref="ArgumentException">An image is misnamed or refused, or the runner prepares nothing.</exception>
     public PreparedImages(ContainerRunner runner, IEnumerable<KeyValuePair<string, int>> images, RequestPolicy policy, ILogger logger)
     {
         (_runner, _logger) = (runner, logger);
@@ -88,7 +88,7 @@ internal sealed class PreparedImages : IContainerRunner
             }
             catch (Exception ex) when (!_disposal.IsCancellationRequested && ex is not ObjectDisposedException)
             {
-                // Whatever it was, a part of the host's own included: it may have passed by then, and somebody is to know until it has.
+                // Whatever it was, also in a part of the host's own: it may pass, and somebody must know until then.
                 ServerLog.NotPrepared(_logger, _wanted[i].Request.Image, RetryTime, ex);
                 await Task.Delay(RetryTime, _runner.Settings.Options.TimeProvider, _disposal.Token).ConfigureAwait(false);
             }
