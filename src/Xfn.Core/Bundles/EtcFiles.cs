@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>The files in which programs look up their own name, localhost, name servers and mounts. Images leave them out, or have those of the machine they were built on.</summary>
+/// <summary>Files for host names, name servers and mounts. Images lack them, or have the build machine's.</summary>
 internal static class EtcFiles
 {
     private const string Hosts = "/etc/hosts";
@@ -14,7 +14,7 @@ internal static class EtcFiles
 
     /// <summary>The files of a container.</summary>
     /// <param name="hostname">The container's host name.</param>
-    /// <param name="ownNetwork">Whether it has a network of its own; else the machine's names and name servers are its too.</param>
+    /// <param name="ownNetwork">Whether its network is its own; else names and name servers are the machine's.</param>
     public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork)
     {
         byte[] hosts = Encoding.UTF8.GetBytes($"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n");

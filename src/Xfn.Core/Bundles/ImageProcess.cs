@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>What an image's configuration says about the process: its arguments, environment, working directory and host name.</summary>
+/// <summary>The process of an image's configuration: arguments, environment, working directory, host name.</summary>
 internal static class ImageProcess
 {
     public const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -10,13 +10,13 @@ internal static class ImageProcess
     /// <summary>The kernel's MAX_ARG_STRLEN, its NUL included.</summary>
     private const int MaxStringBytes = 128 << 10;
 
-    /// <summary>execve takes a quarter of the stack limit (8 MiB), half of which is left to shells that add to it.</summary>
+    /// <summary>execve takes a quarter of the stack limit (8 MiB). Half of that is left for shells to add to.</summary>
     private const int MaxTotalBytes = 1 << 20;
 
     public static IReadOnlyList<string> Arguments(BundleContext context)
     {
         ImageExecutionConfig? config = context.Image.Config;
-        // An entrypoint of one empty word is docker's way to have none. JSON may hold null where the specification has a string.
+        // One empty word is docker's way to have no entrypoint. JSON may hold null where a string belongs.
         IReadOnlyList<string> entrypoint = config?.Entrypoint is null or [""] ? [] : config.Entrypoint;
         string?[] arguments = [.. entrypoint, .. config?.Cmd ?? []];
         if (arguments.Length == 0)
@@ -28,7 +28,7 @@ internal static class ImageProcess
         return arguments!;
     }
 
-    /// <summary>A default PATH, HOME and HOSTNAME, as docker gives them, the image's variables, then those of the options; the last of a name wins.</summary>
+    /// <summary>PATH, HOME and HOSTNAME as docker's, the image's variables, then the options'; the last wins.</summary>
     public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IEnumerable<KeyValuePair<string, string>> added, string home, string hostname)
     {
         // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
@@ -66,7 +66,7 @@ internal static class ImageProcess
     /// <summary>The working directory: absolute, without empty components, <c>.</c> and <c>..</c>.</summary>
     public static string WorkingDirectory(BundleContext context) => AbsolutePath(context, context.Image.Config?.WorkingDir ?? "", "its working directory");
 
-    /// <summary>A path of an image from its root on, without dots, as docker reads it: nothing leads above the root.</summary>
+    /// <summary>An image's path from the root on, without dots. As for docker, nothing leads above the root.</summary>
     /// <exception cref="InvalidImageException">It holds NUL, or is longer than the kernel takes.</exception>
     public static string AbsolutePath(BundleContext context, string path, string noun)
     {

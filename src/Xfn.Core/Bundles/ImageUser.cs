@@ -10,7 +10,7 @@ namespace Xfn.Core.Bundles;
 /// <param name="Home">Its home directory.</param>
 internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> Groups, string Home)
 {
-    /// <summary>Whether resolving a configuration's user takes the image's <c>/etc/passwd</c> or <c>/etc/group</c>.</summary>
+    /// <summary>Whether resolving the user takes the image's <c>/etc/passwd</c> or <c>/etc/group</c>.</summary>
     public static bool NeedsFiles(ImageExecutionConfig? config)
     {
         (string user, string? group) = Split(config?.User);
@@ -19,8 +19,8 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
             || user.Length > 0 && (group is null || !(config?.Env ?? []).Any(e => e?.StartsWith("HOME=", StringComparison.Ordinal) == true));
     }
 
-    /// <summary>Resolves the configuration's <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or <c>user:gid</c>, as docker does: an empty part is as if it were not there, and
-    /// blanks around the whole are no part of it.</summary>
+    /// <summary>Resolves <c>user</c>, <c>uid</c>, <c>user:group</c>, <c>uid:gid</c>, <c>uid:group</c> or
+    /// <c>user:gid</c> as docker does: it ignores an empty part, and blanks around the whole.</summary>
     public static ImageUser Resolve(BundleContext context)
     {
         string text = context.Image.Config?.User ?? "";
@@ -69,7 +69,7 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
 
     /// <param name="context">Where the groups' file is.</param>
     /// <param name="text">For messages.</param>
-    /// <param name="gid">The primary group. It is always among the groups: a process that lacks it there could shed what a file forbids its group.</param>
+    /// <param name="gid">The primary group, always included. Else a process could shed what files forbid it.</param>
     /// <param name="name">The user whose supplementary groups are wanted; null for none.</param>
     private static SortedSet<uint> FindGroups(BundleContext context, string text, uint gid, string? name)
     {
@@ -101,7 +101,7 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
         throw new ContainerEnvironmentException(RunStage.Bundle, $"cannot run image '{context.Reference}' as {kind} {id}: {found}. {remedy}");
     }
 
-    /// <summary>Digits are a number and nothing else, whatever names the image has: out of range they must not become a name, nor wrap to root.</summary>
+    /// <summary>Digits are only ever a number. Out of range they must not become a name, or wrap to root.</summary>
     private static bool IsNumber(string text) => text.Length > 0 && text.AsSpan().IndexOfAnyExceptInRange('0', '9') < 0;
 
     private static bool IsName(string text) =>

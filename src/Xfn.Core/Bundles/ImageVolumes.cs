@@ -1,7 +1,7 @@
 namespace Xfn.Core.Bundles;
 
-/// <summary>The directories that an image says its program writes to.</summary>
-/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties">image-spec, Volumes</see>.</remarks>
+/// <summary>The directories that an image says its program writes to: image-spec,
+/// <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties">Volumes</see>.</summary>
 internal static class ImageVolumes
 {
     /// <summary>Where every function has a file system of its own already.</summary>
@@ -10,13 +10,12 @@ internal static class ImageVolumes
     /// <summary>More than any program needs. Each takes two mounts.</summary>
     private const int Most = 256;
 
-    /// <summary>The most characters of all their paths together. Each directory above a volume is made by its own path, so deep
-    /// ones cost the square of their length.</summary>
+    /// <summary>The most characters of their paths together: deep ones cost the square of their length.</summary>
     private const int MostCharacters = 16 << 10;
 
-    /// <summary>The volumes that are to be made, as absolute paths. Left out are the root itself, and those that the caller's
-    /// mounts or every function's own file systems are in place of.</summary>
-    /// <exception cref="InvalidImageException">There are too many, their paths are too long, or one is no path.</exception>
+    /// <summary>The volumes to make, as absolute paths: not the root, nor those that the caller's mounts or every
+    /// function's own file systems replace.</summary>
+    /// <exception cref="InvalidImageException">They are too many, their paths too long, or one is no path.</exception>
     public static IReadOnlyList<string> Of(BundleContext context, BundleOptions options)
     {
         if (context.Image.Config?.Volumes is not { Count: > 0 } declared || options.VolumeBytes == 0 || options.WritableRootBytes > 0)

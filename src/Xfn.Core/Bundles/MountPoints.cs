@@ -1,6 +1,6 @@
 namespace Xfn.Core.Bundles;
 
-/// <summary>What the root must hold for a container to be made in it, each once and parents first, relative to the root.</summary>
+/// <summary>Paths that a root must hold for a container, relative to it: each once, parents first.</summary>
 internal sealed class MountPoints
 {
     private readonly List<string> _directories = [];

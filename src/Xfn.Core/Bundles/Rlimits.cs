@@ -5,11 +5,11 @@ namespace Xfn.Core.Bundles;
 /// <summary>The limits of setrlimit(2) that the default bundles have.</summary>
 internal static class Rlimits
 {
-    /// <summary>Whether the limit of processes means one run's: kernels before 5.14 count a user's on the whole machine, all runs' together.</summary>
+    /// <summary>Whether the limit of processes is for one run: before Linux 5.14 it is for all of a user's.</summary>
     public static bool CountsProcessesByNamespace => OperatingSystem.IsLinux() && Environment.OSVersion.Version >= new Version(5, 14);
 
-    /// <summary>The limits of every function, none above what this process may itself have: without privileges on the machine a hard limit cannot be raised,
-    /// and the runtime would fail.</summary>
+    /// <summary>The limits of every function, none above what this process may itself have: without privileges on the
+    /// machine a hard limit cannot be raised, and the runtime would fail.</summary>
     /// <param name="hardLimits">From <see cref="ReadHardLimits"/>.</param>
     /// <param name="processes">How many processes and threads; null to leave that limit out.</param>
     public static IReadOnlyList<Rlimit> All(IReadOnlyDictionary<string, ulong> hardLimits, int? processes)
@@ -23,7 +23,7 @@ internal static class Rlimits
             Limit("RLIMIT_FSIZE", 4UL << 30),
             Limit("RLIMIT_MEMLOCK", 64 << 10),
             Limit("RLIMIT_MSGQUEUE", 0),
-            // Timers too. The kernel counts them for the runner's user as well, of whom other programs need some: the C library changes the ids of all threads by such signals.
+            // Timers too. The runner's user shares the count and needs some: libc changes threads' ids by signals.
             Limit("RLIMIT_SIGPENDING", 512),
             Limit("RLIMIT_RTPRIO", 0),
             Limit("RLIMIT_NICE", 0),

@@ -3,8 +3,8 @@ using Xfn.Core.Bundles;
 namespace Xfn.Core;
 
 /// <summary>Describes the container of a function: the default.</summary>
-/// <remarks>Functions get no capabilities, cannot gain privileges, are filtered by seccomp, see a /proc and /sys of their own, and may write to <c>/tmp</c>,
-/// <c>/dev/shm</c>, <c>/dev</c> and the image's volumes only. Wrap it to change what it gives.</remarks>
+/// <remarks>Functions have no capabilities, gain no privileges, have a seccomp filter, their own /proc and /sys, and
+/// write only to <c>/tmp</c>, <c>/dev/shm</c>, <c>/dev</c> and the image's volumes. Wrap it to change that.</remarks>
 public sealed class RuntimeBundleBuilder : IBundleBuilder
 {
     private readonly BundleOptions _options;
@@ -33,7 +33,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         _limits = Rlimits.All(Rlimits.ReadHardLimits(File.ReadAllText("/proc/self/limits")), processes);
     }
 
-    /// <summary>Whether an image's user can only be resolved with its <c>/etc/passwd</c> and <c>/etc/group</c>.</summary>
+    /// <summary>Whether resolving an image's user takes its <c>/etc/passwd</c> and <c>/etc/group</c>.</summary>
     /// <inheritdoc path="/param"/>
     public bool NeedsUserFiles(ImageConfig image)
     {
@@ -41,7 +41,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         return ImageUser.NeedsFiles(image.Config);
     }
 
-    /// <summary>Whether nothing of this machine goes into the container that may be another at the next run: no mounted files, no name servers.</summary>
+    /// <summary>Whether the container has nothing of this machine that may change: mounts or name servers.</summary>
     /// <inheritdoc path="/param"/>
     public bool IsStable(BundleContext context)
     {

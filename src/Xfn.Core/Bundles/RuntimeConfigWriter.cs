@@ -5,8 +5,8 @@ using System.Text.Json.Nodes;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>Writes <c>config.json</c> for an OCI runtime that is started as root of a user namespace, with cgroups left to the caller.</summary>
-/// <remarks><see href="https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md">runtime-spec, Configuration</see>.</remarks>
+/// <summary>Writes <see href="https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md">config.json</see>
+/// for an OCI runtime that is started as root of a user namespace, with cgroups left to the caller.</summary>
 internal static class RuntimeConfigWriter
 {
     private const string FilterAnnotation = "run.oci.seccomp_bpf_data";
@@ -14,7 +14,7 @@ internal static class RuntimeConfigWriter
     /// <summary>Writes a container's configuration. Its root is mounted at <c>rootfs</c>.</summary>
     /// <param name="container">The container.</param>
     /// <param name="takesFilter">Whether the runtime takes a compiled seccomp filter, as crun does since 0.18.</param>
-    /// <exception cref="ContainerEnvironmentException">There is a seccomp filter, and the runtime takes a profile only.</exception>
+    /// <exception cref="ContainerEnvironmentException">The runtime takes a seccomp profile, not the filter.</exception>
     public static byte[] Write(ContainerSpecification container, bool takesFilter)
     {
         bool hasFilter = takesFilter && container.Seccomp is { Filter.IsEmpty: false };
@@ -53,7 +53,7 @@ internal static class RuntimeConfigWriter
             },
             ["rlimits"] = Array(process.Rlimits.Select(limit => new JsonObject { ["type"] = limit.Type, ["soft"] = limit.Soft, ["hard"] = limit.Hard })),
 
-            // Inheritable too: the kernel makes a capability ambient only if it is that, and without it a user other than root has none after execve.
+            // Only inheritable ones can be ambient, without which a user other than root has none after execve.
             ["capabilities"] = new JsonObject(((string[])["bounding", "effective", "inheritable", "permitted", "ambient"])
                 .Select(set => KeyValuePair.Create(set, (JsonNode?)Strings(process.Capabilities)))),
         };
@@ -62,7 +62,7 @@ internal static class RuntimeConfigWriter
         return json;
     }
 
-    /// <summary>Neither a user namespace nor resources: the runtime is started in the one, and the host has set the others.</summary>
+    /// <summary>No user namespace, since the runtime starts in it; no resources, since the host has set them.</summary>
     private static JsonObject Linux(ContainerSpecification container, bool hasFilter)
     {
         string[] namespaces = [.. (string[])["pid", "ipc", "uts", "mount", "cgroup"], .. container.OwnNetwork ? (string[])["network"] : []];
@@ -74,7 +74,7 @@ internal static class RuntimeConfigWriter
             ["readonlyPaths"] = Strings(container.ReadOnlyPaths),
         };
 
-        // A runtime that passes over the annotation must not run a function without a filter: this profile refuses every call.
+        // A runtime that ignores the annotation must not run without a filter: this profile refuses every call.
         if (hasFilter)
             json["seccomp"] = new JsonObject { ["defaultAction"] = "SCMP_ACT_ERRNO" };
         else if (container.Seccomp is { Profile.IsEmpty: false } seccomp)

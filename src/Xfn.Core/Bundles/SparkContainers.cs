@@ -3,7 +3,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>Puts a container into the kernel's terms, for xfn-spark. What xfn-spark does not know is an error: nothing is passed over.</summary>
+/// <summary>Puts a container into the kernel's terms for xfn-spark. Anything unknown is an error.</summary>
 internal static class SparkContainers
 {
     public const int InstructionBytes = 8;
@@ -15,7 +15,7 @@ internal static class SparkContainers
 
     private static readonly FrozenSet<string> _types = new[] { "proc", "tmpfs", "devpts", "mqueue", "sysfs", "cgroup", "bind" }.ToFrozenSet();
 
-    /// <summary>mount(2)'s flags by mount(8)'s words. Everything is private here, so the words of propagation that say so are no flags.</summary>
+    /// <summary>mount(2)'s flags by mount(8)'s words. All is private here: words that say so are no flags.</summary>
     private static readonly FrozenDictionary<string, ulong> _flags = new Dictionary<string, ulong>
     {
         ["ro"] = 1, ["nosuid"] = 2, ["nodev"] = 4, ["noexec"] = 8, ["sync"] = 0x10, ["noatime"] = 0x400, ["nodiratime"] = 0x800, ["bind"] = Bind, ["rbind"] = 0x5000,
@@ -38,7 +38,7 @@ internal static class SparkContainers
         "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE");
 
     /// <summary>Says what xfn-spark is to make.</summary>
-    /// <exception cref="ContainerEnvironmentException">xfn-spark does not know something, or it makes no sense; the message names it.</exception>
+    /// <exception cref="ContainerEnvironmentException">The message names something unknown or senseless.</exception>
     public static SparkContainer From(ContainerSpecification container)
     {
         ContainerProcess process = container.Process;
@@ -103,7 +103,7 @@ internal static class SparkContainers
         {
             "bind" => new SparkMount(mount.Destination, "", mount.Source, flags, ""),
 
-            // What the specification calls cgroup is the unified hierarchy where there is one, and whoever wrote it saw to that.
+            // The specification's cgroup is the unified hierarchy, if there is one; whoever wrote it saw to that.
             "cgroup" => new SparkMount(mount.Destination, "cgroup2", "cgroup2", flags, ""),
             var type => new SparkMount(mount.Destination, type, Text(mount.Source), flags, string.Join(',', data)),
         };

@@ -5,12 +5,12 @@ internal static class StandardMounts
 {
     /// <summary>What every function has, in the order of mounting.</summary>
     /// <param name="options">Sizes.</param>
-    /// <param name="cgroups">Whether there is a unified hierarchy: of the older ones crun would bind the machine's, other runs' groups and all.</param>
+    /// <param name="cgroups">Whether the hierarchy is unified: of older ones crun would bind all runs' groups.</param>
     /// <param name="sysfs">Whether the kernel mounts a fresh sysfs.</param>
     /// <param name="groups">How many group ids there are: group 5 is the terminals'.</param>
     public static IEnumerable<ContainerMount> Of(BundleOptions options, bool cgroups, bool sysfs, ulong groups)
     {
-        // The outer one read-only: where functions run as the caller's own user they could set what that user may of its other processes.
+        // Read-only: functions that run as the caller's own user could else set things of its other processes.
         yield return options.OuterProc
             ? Mount("/proc", "bind", "/proc", "rbind", "nosuid", "noexec", "nodev", "ro", "rprivate")
             : Mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev");

@@ -2,11 +2,11 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>Tells beforehand whether the kernel mounts a fresh sysfs for root of a user namespace: only if one is there already, whole and as writable.</summary>
-/// <remarks>In a container or a pod, /sys is read-only or covered in part, and the fresh one is refused. Runtimes then bind the outer one, in silence.</remarks>
+/// <summary>Tells whether a user namespace may mount sysfs: only if one is there, whole and as writable.</summary>
+/// <remarks>In containers /sys is read-only or covered in part. Runtimes then bind the outer one, in silence.</remarks>
 internal static class SysfsVisibility
 {
-    /// <summary>Directories that the kernel keeps empty for others to be mounted on; what lies there covers nothing.</summary>
+    /// <summary>Directories that the kernel keeps empty for mounts; a mount there covers nothing.</summary>
     private static readonly string[] EmptyDirectories =
     [
         "/firmware/efi/efivars", "/fs/bpf", "/fs/cgroup", "/fs/fuse/connections", "/fs/pstore", "/fs/resctrl", "/fs/selinux", "/fs/smackfs",

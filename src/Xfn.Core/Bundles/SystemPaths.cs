@@ -5,7 +5,7 @@ internal static class SystemPaths
 {
     private const string Processors = "/sys/devices/system/cpu";
 
-    /// <summary>The union of what moby, containerd and podman hide: the machine's hardware, keys, timers and power meters.</summary>
+    /// <summary>All that moby, containerd or podman hide: hardware, keys, timers and power meters.</summary>
     public static readonly IReadOnlyList<string> MaskedInProc =
     [
         "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",

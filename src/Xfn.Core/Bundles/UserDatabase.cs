@@ -61,7 +61,7 @@ internal static class UserDatabase
         return gids;
     }
 
-    /// <summary>The next line, without its end, be it LF or CRLF; comments and NIS's <c>+</c> and <c>-</c> lines are passed over.</summary>
+    /// <summary>The next line, without LF or CRLF; skips comments and NIS's <c>+</c> and <c>-</c> lines.</summary>
     private static bool TryReadLine(ref ReadOnlySpan<byte> text, out ReadOnlySpan<byte> line)
     {
         while (!text.IsEmpty)

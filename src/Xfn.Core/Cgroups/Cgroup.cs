@@ -1,10 +1,10 @@
 namespace Xfn.Core.Cgroups;
 
-/// <summary>The cgroup of one run: a directory in each hierarchy that its limits need; none when they need none.</summary>
+/// <summary>A run's cgroup: a directory in each hierarchy that its limits need; none when they need none.</summary>
 /// <remarks>For one thread at a time, except <see cref="Kill"/>. Disposal kills what is in it and removes it.</remarks>
 internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time) : IAsyncDisposable
 {
-    // Dying processes keep a cgroup busy for as long as their memory takes to be freed: microseconds, or seconds for gigabytes.
+    // Dying processes keep a cgroup busy until their memory is freed: microseconds, or seconds for gigabytes.
     private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan OutOfMemoryPeriod = TimeSpan.FromMilliseconds(50);
 
@@ -17,8 +17,8 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     /// <summary>The directories, one for each hierarchy used.</summary>
     public IEnumerable<string> Directories => _groups.Select(p => p.Directory);
 
-    /// <summary>Sets limits where there were none: a cgroup may be made before it is known what its run may use. Processes that were added get them too.</summary>
-    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    /// <summary>Sets limits of a cgroup that was made before they were known, also for processes in it.</summary>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced here.</exception>
     public void Apply(CgroupLimits limits)
     {
         _required |= limits.Required;
@@ -57,7 +57,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     }
 
     /// <summary>Moves a process in, with all its threads; what it starts from then on is in it too.</summary>
-    /// <remarks>Takes the kernel some 10 ms when no process was moved in the last 10: it waits for an RCU grace period. Do it ahead of need.</remarks>
+    /// <remarks>Takes some 10 ms if none was moved in the last 10: an RCU grace period. Do it ahead of need.</remarks>
     /// <exception cref="XfnException">The process has ended, or may not be moved.</exception>
     public void Add(int processId)
     {
@@ -87,8 +87,8 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         return usage;
     }
 
-    /// <summary>Ends with true when the kernel has killed one process for want of memory and may have left others alive, for the caller to kill; with false when
-    /// that cannot happen: without a memory limit, and on version 2, whose kernel kills all of them by itself.</summary>
+    /// <summary>Ends with true when the kernel has killed one process for want of memory; the caller kills the others.
+    /// Ends with false without a memory limit, and on version 2, where the kernel kills all.</summary>
     /// <param name="cancellationToken">Ends the watch.</param>
     public async Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken)
     {

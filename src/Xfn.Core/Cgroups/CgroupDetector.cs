@@ -97,7 +97,7 @@ internal static class CgroupDetector
         if (writable && IsOurs(own))
             return Base(own, "");
 
-        // Root's own subtree, next to systemd's slices, as other container engines have theirs. The root cgroup alone has no cgroup.type.
+        // Root's own subtree, as other container engines have theirs. The root cgroup alone has no cgroup.type.
         if (!File.Exists($"{mount.MountPoint}/cgroup.type") && IsWritable(mount.MountPoint))
             return Base(mount.MountPoint, ", since this program's own cgroup is not delegated to it: its own limits do not hold for functions");
 
@@ -122,8 +122,8 @@ internal static class CgroupDetector
     private static bool IsWritable(string directory) =>
         Posix.CanWrite(directory) && Posix.CanWrite($"{directory}/cgroup.procs") && Posix.CanWrite($"{directory}/cgroup.subtree_control");
 
-    // From a unit that it did not delegate systemd takes the controllers back at the next daemon-reload, and the limits with them. It makes only delegated ones
-    // writable for others; root, who may write to all, tells them by a mark.
+    // At a daemon-reload systemd takes controllers and limits back from units that are not delegated. Only delegated
+    // ones are writable for others; root tells them by a mark.
     private static bool IsOurs(string directory)
     {
         bool isUnit = Path.GetExtension(directory) is ".service" or ".scope" or ".slice";

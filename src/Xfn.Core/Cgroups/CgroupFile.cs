@@ -9,7 +9,7 @@ namespace Xfn.Core.Cgroups;
 /// <summary>Reads and writes the small files of a cgroup file system.</summary>
 internal static class CgroupFile
 {
-    // Errors of .NET's file calls carry the system's error number in HResult, except for the few that have types of their own.
+    // Errors of .NET's file calls carry the system's number in HResult, except for those with types of their own.
     public const int ESrch = 3;
     public const int EBusy = 16;
     public const int EInval = 22;
@@ -40,7 +40,7 @@ internal static class CgroupFile
         return TryRead(directory, file, ref content) && Utf8Parser.TryParse(content, out long value, out _) ? value : null;
     }
 
-    /// <summary>The number after a word in a file of lines <c>WORD NUMBER</c>; null when there is no such file or line.</summary>
+    /// <summary>The number after a word in a file of <c>WORD NUMBER</c>; null without such a file or line.</summary>
     public static long? ReadNumber(string directory, string file, ReadOnlySpan<byte> word)
     {
         Span<byte> content = stackalloc byte[2048];
@@ -56,7 +56,7 @@ internal static class CgroupFile
         return null;
     }
 
-    /// <summary>The process ids in <c>cgroup.procs</c>; 0 stands for processes that this PID namespace does not see.</summary>
+    /// <summary>The ids in <c>cgroup.procs</c>; 0 stands for processes that this PID namespace does not see.</summary>
     public static int[] ReadProcesses(string directory)
     {
         try
@@ -77,7 +77,7 @@ internal static class CgroupFile
 
     private static bool TryRead(string directory, string file, ref Span<byte> content)
     {
-        // Which of them there are is the kernel's and the controllers' matter, so that one is missing is nothing exceptional; a run's answer waits for this.
+        // A missing file is nothing exceptional: kernel and controllers decide. A run's answer waits for this.
         using SafeFileHandle? handle = Posix.TryOpen($"{directory}/{file}");
         if (handle is null)
             return false;

@@ -8,10 +8,10 @@ internal sealed record CgroupLimits
     /// <summary>Memory in bytes, page cache and tmpfs included; swap is not added to it.</summary>
     public long? MemoryBytes { get; init; }
 
-    /// <summary>Whether <see cref="MemoryBytes"/> is enforced only where it can be, since nobody asked for it.</summary>
+    /// <summary>Whether nobody asked for <see cref="MemoryBytes"/>: it is enforced only where it can be.</summary>
     public bool MemoryIsOptional { get; init; }
 
-    /// <summary>Controllers that limits will be set for later: the kernel may take ten milliseconds to move a process to where they are.</summary>
+    /// <summary>Controllers of limits that come later: to move a process there then may take 10 ms.</summary>
     public CgroupControllers Expected { get; init; }
 
     /// <summary>Thousandths of a processor.</summary>
@@ -20,7 +20,7 @@ internal sealed record CgroupLimits
     /// <summary>Processes and threads.</summary>
     public long? Pids { get; init; }
 
-    /// <summary>Whether <see cref="Pids"/> was asked for. The default is enforced where it can be; what was asked for must be.</summary>
+    /// <summary>Whether <see cref="Pids"/> was asked for and must be enforced; the default is if possible.</summary>
     public bool PidsAreRequired { get; init; }
 
     /// <summary>The controllers without which these limits mean nothing.</summary>
@@ -40,7 +40,6 @@ internal sealed record CgroupLimits
     };
 }
 
-/// <summary>The cgroup controllers that limits need.</summary>
 [Flags]
 internal enum CgroupControllers
 {

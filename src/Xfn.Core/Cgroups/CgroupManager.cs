@@ -1,7 +1,7 @@
 namespace Xfn.Core.Cgroups;
 
-/// <summary>Makes the cgroups of runs: one each, where the machine allows, with the limits that were asked for.</summary>
-/// <remarks>Safe for use by many threads. Disposal removes every cgroup that was made and is still there, and kills what is in it.</remarks>
+/// <summary>Makes cgroups for runs: one each, where the machine allows, with the limits that were asked for.</summary>
+/// <remarks>Safe for many threads. Disposal removes the cgroups that are left and kills what is in them.</remarks>
 internal sealed class CgroupManager : IAsyncDisposable
 {
     private readonly IReadOnlyList<CgroupHierarchy> _hierarchies;
@@ -17,7 +17,8 @@ internal sealed class CgroupManager : IAsyncDisposable
     public CgroupSupport Support { get; }
 
     /// <summary>Finds out what this process may do. Changes nothing.</summary>
-    /// <param name="stateDirectory">A directory of the caller's that outlives the process, for the file that tells whose the cgroups are. It is made when it is needed.</param>
+    /// <param name="stateDirectory">A directory of the caller's that outlives the process, for the file that tells
+    /// whose the cgroups are. It is made when it is needed.</param>
     /// <param name="paths">Where to look; the kernel's files by default.</param>
     /// <param name="time">Waits between attempts to remove a cgroup; the system's by default.</param>
     public static CgroupManager Detect(string stateDirectory, CgroupPaths? paths = null, TimeProvider? time = null)
@@ -31,8 +32,7 @@ internal sealed class CgroupManager : IAsyncDisposable
     /// <returns>How many were removed.</returns>
     public static Task<int> SweepAsync(string stateDirectory) => CgroupOwner.SweepAsync(stateDirectory);
 
-    /// <summary>Refuses limits that cannot be enforced here.</summary>
-    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced here.</exception>
     public void Require(CgroupLimits limits)
     {
         CgroupControllers missing = limits.Required & ~Support.Usable;
@@ -48,10 +48,10 @@ internal sealed class CgroupManager : IAsyncDisposable
         throw new ContainerEnvironmentException(RunStage.Validate, $"cannot limit {limit}: the cgroup controller {first.Name} cannot be used, {first.Found}. {first.Remedy}");
     }
 
-    /// <summary>Makes a run's cgroup and sets its limits. Only the controllers that the limits need are used; without any, nothing is made.</summary>
+    /// <summary>Makes a run's cgroup and sets its limits. Where these need no controllers it makes nothing.</summary>
     /// <param name="id">Names the run: letters, digits, hyphens.</param>
-    /// <param name="limits">What the run may use. A limit of processes that was not asked for is left out where it cannot be enforced.</param>
-    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced; the message says why, and the remedy.</exception>
+    /// <param name="limits">What it may use. A default limit of processes is dropped if it cannot be enforced.</param>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced here.</exception>
     public Cgroup Create(string id, CgroupLimits limits)
     {
         var cgroup = new Cgroup(this, id, _time);
@@ -65,7 +65,7 @@ internal sealed class CgroupManager : IAsyncDisposable
             await _owner.DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>The hierarchies that limits need, ready for use, with the controllers of each that they need, and where the cgroup is there.</summary>
+    /// <summary>The hierarchies that limits need, made ready, each with controllers and the cgroup's path.</summary>
     internal IEnumerable<(CgroupHierarchy Hierarchy, CgroupControllers Controllers, string Directory)> DirectoriesFor(string id, CgroupLimits limits)
     {
         foreach (CgroupHierarchy hierarchy in _hierarchies)

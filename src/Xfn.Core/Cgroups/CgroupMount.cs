@@ -17,7 +17,7 @@ internal sealed record CgroupMount
 {
     public required bool IsV2 { get; init; }
 
-    /// <summary>The controllers of a version 1 hierarchy; empty for version 2, whose controllers differ from cgroup to cgroup.</summary>
+    /// <summary>The controllers of version 1; empty for version 2, where they differ from cgroup to cgroup.</summary>
     public required IReadOnlyList<string> Controllers { get; init; }
 
     public required string MountPoint { get; init; }
@@ -25,7 +25,7 @@ internal sealed record CgroupMount
     /// <summary>This process's cgroup as the kernel names it.</summary>
     public required string OwnPath { get; init; }
 
-    /// <summary>The directory of <see cref="OwnPath"/>; null when the mount does not show it, as in some containers.</summary>
+    /// <summary>The directory of <see cref="OwnPath"/>; null if the mount does not show it, as in containers.</summary>
     public required string? OwnDirectory { get; init; }
 
     /// <summary>Finds what is mounted here.</summary>
@@ -67,7 +67,7 @@ internal sealed record CgroupMount
 
     private static string? FindOwnDirectory(string mountPoint, string mountRoot, string ownPath)
     {
-        // A container without a cgroup namespace sees the host's path, of which its mount shows only what is below the root.
+        // Without a cgroup namespace a container sees the host's path; its mount shows only what is below its root.
         string? below = mountRoot == "/" ? ownPath
             : ownPath == mountRoot ? "/"
             : ownPath.StartsWith(mountRoot + "/", StringComparison.Ordinal) ? ownPath[mountRoot.Length..]

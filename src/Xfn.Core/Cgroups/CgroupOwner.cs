@@ -3,8 +3,8 @@ using Xfn.Core.Cache;
 
 namespace Xfn.Core.Cgroups;
 
-/// <summary>Tells which cgroups are a living process's: a file that says where they are, locked for as long as the process lives.</summary>
-/// <remarks>A process id and start time would not do: another PID namespace counts differently. The kernel gives the lock up however the process ends.</remarks>
+/// <summary>Tells which cgroups a living process owns: a file with their places, locked while it lives.</summary>
+/// <remarks>Process ids differ between PID namespaces. The kernel drops the lock however the process ends.</remarks>
 internal sealed class CgroupOwner : IAsyncDisposable
 {
     private const string FilePrefix = "cgroups-";
@@ -26,7 +26,7 @@ internal sealed class CgroupOwner : IAsyncDisposable
         {
             string token = RandomNumberGenerator.GetHexString(12, lowercase: true);
 
-            // Between making and locking it, another process's sweep may take it for a dead one's: it is locked then, or gone.
+            // Before it is locked another process's sweep may take it for a dead one's: it is locked then, or gone.
             if (FileLock.Try(Path.Combine(stateDirectory, FilePrefix + token)) is not { } file)
                 continue;
             using (var writer = new StreamWriter(file, leaveOpen: true))

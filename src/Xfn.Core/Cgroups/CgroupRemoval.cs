@@ -3,13 +3,12 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cgroups;
 
-/// <summary>How a cgroup ends.</summary>
 internal static class CgroupRemoval
 {
     /// <summary>How many processes are killed at a time: each takes a descriptor.</summary>
     private const int Together = 64;
 
-    /// <summary>Sends SIGKILL to every process of a cgroup, of either version. That it is gone already is no error.</summary>
+    /// <summary>Sends SIGKILL to every process of a cgroup of any version. A cgroup that is gone is no error.</summary>
     public static void Kill(string directory)
     {
         try
@@ -21,7 +20,7 @@ internal static class CgroupRemoval
                 return;
             }
 
-            // Else a fork bomb could make processes as fast as they are killed. What is frozen dies of SIGKILL all the same.
+            // Else a fork bomb could make processes as fast as they are killed. SIGKILL ends frozen ones too.
             if (File.Exists($"{directory}/cgroup.freeze"))
                 CgroupFile.Write(directory, "cgroup.freeze", 1);
             if (File.Exists($"{directory}/pids.max"))
@@ -36,7 +35,7 @@ internal static class CgroupRemoval
         }
     }
 
-    /// <summary>Kills those of some processes that are in a cgroup. One may have ended since it was listed, and its id be another's: it is looked for again when it is held.</summary>
+    /// <summary>Kills processes that are in a cgroup. It holds each before it looks, since ids are reused.</summary>
     private static void Kill(string directory, int[] processes)
     {
         var held = new Dictionary<int, SafeFileHandle>(processes.Length);

@@ -1,6 +1,6 @@
 namespace Xfn.Core.Cgroups;
 
-/// <summary>A hierarchy of cgroup version 1, below the cgroup that this process is in, whose limits then hold for the runs as well.</summary>
+/// <summary>A hierarchy of version 1 below this process's own cgroup, whose limits hold for runs as well.</summary>
 /// <remarks>https://docs.kernel.org/admin-guide/cgroup-v1/</remarks>
 internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
 {
@@ -28,13 +28,13 @@ internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers 
     protected override void ApplyMemory(string directory, long bytes)
     {
         CgroupFile.Write(directory, "memory.limit_in_bytes", bytes);
-        // Memory and swap together, so it must come second. A kernel without swap accounting lacks it; then the group is not swapped.
+        // Memory and swap together, so it comes second. Without swap accounting it is missing: then nothing is swapped.
         if (File.Exists($"{directory}/memory.memsw.limit_in_bytes"))
             CgroupFile.Write(directory, "memory.memsw.limit_in_bytes", bytes);
         else
             CgroupFile.Write(directory, "memory.swappiness", 0);
 
-        // What waits in connections is not part of the memory that is limited above: version 1 has a limit of its own for it, if the kernel has any.
+        // The limit above leaves out what waits in connections. Version 1 may have a limit of its own for that.
         if (File.Exists($"{directory}/memory.kmem.tcp.limit_in_bytes"))
             CgroupFile.Write(directory, "memory.kmem.tcp.limit_in_bytes", bytes);
     }

@@ -1,10 +1,9 @@
 namespace Xfn.Core.Cgroups;
 
-/// <summary>The hierarchy of cgroup version 2.</summary>
 /// <remarks>https://docs.kernel.org/admin-guide/cgroup-v2.html</remarks>
 internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
 {
-    /// <summary>The cgroup that this process and its siblings are moved to, since a cgroup with processes cannot have controlled children.</summary>
+    /// <summary>This process and its siblings move there: a cgroup with processes has no controlled children.</summary>
     public const string HostCgroup = "xfn-host";
 
     private const int MoveRounds = 20;
@@ -15,7 +14,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
 
     public override CgroupControllers Controllers => controllers;
 
-    /// <summary>The controllers that a file lists: <c>cgroup.controllers</c> or <c>cgroup.subtree_control</c>.</summary>
+    /// <summary>The controllers in a file: <c>cgroup.controllers</c> or <c>cgroup.subtree_control</c>.</summary>
     public static CgroupControllers ReadControllers(string directory, string file)
     {
         CgroupControllers found = CgroupControllers.None;
@@ -53,7 +52,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
     {
         long kills = CgroupFile.ReadNumber(directory, "memory.events", "oom_kill"u8) ?? 0;
 
-        // The kernel keeps the peak since Linux 5.19. Before, all that is known is that one who ran out of memory had all that the limit allows.
+        // Linux keeps the peak since 5.19. Before, it is known only of runs out of memory: they had their limit.
         long? peak = CgroupFile.ReadNumber(directory, "memory.peak") ?? (kills > 0 ? CgroupFile.ReadNumber(directory, "memory.max") : null);
         return usage with
         {
@@ -78,7 +77,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         CgroupFile.Write(directory, "cpu.weight", Weight(shares));
     }
 
-    /// <summary>Version 1's shares as version 2's weight: 2 is 1, 1024 (one processor) is 100, the default of both, and 262144 is 10000.</summary>
+    /// <summary>Version 1's shares as weight: 2 is 1, 1024 (default, a processor) is 100, 262144 is 10000.</summary>
     private static long Weight(long shares)
     {
         double log = Math.Log2(shares);
@@ -90,8 +89,8 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         string change = string.Join(' ', CgroupSupport.Names(missing).Select(name => "+" + name));
         for (int round = 0; ; round++)
         {
-            // Children are of use only where there are no processes beside them. For memory the kernel refuses to enable anything before that holds; for cpu and pids
-            // alone it does not, but makes the children threaded, and those take no processes.
+            // No processes may be beside children. Otherwise the kernel refuses memory; cpu and pids alone it allows,
+            // but makes the children threaded, and those take no processes.
             bool moved = MoveProcessesToLeaf();
             try
             {
@@ -111,7 +110,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
     /// <returns>Whether there were any.</returns>
     private bool MoveProcessesToLeaf()
     {
-        // 0 stands for a process of another PID namespace, and written it would stand for this one. The root of all cgroups, which has no type, may have processes and children.
+        // 0, of another PID namespace, would be this process if written. The root (no type) may have processes too.
         int[] processes = File.Exists($"{baseDirectory}/cgroup.type") ? [.. CgroupFile.ReadProcesses(baseDirectory).Where(process => process > 0)] : [];
         if (processes.Length == 0)
             return false;

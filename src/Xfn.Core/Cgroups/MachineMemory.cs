@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Xfn.Core.Cgroups;
 
-/// <summary>How much memory there is for this process and what it starts: the machine's, or what its cgroups leave of that.</summary>
+/// <summary>The memory for this process and its children: the machine's, or what its cgroups leave of that.</summary>
 internal static class MachineMemory
 {
     public static long Find(CgroupPaths? paths = null)

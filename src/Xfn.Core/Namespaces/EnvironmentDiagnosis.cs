@@ -2,7 +2,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>Why something that runs need was refused, and what to do about it: said alike by the environment check and by a run that fails for it.</summary>
+/// <summary>Why something that runs need was refused, and the remedy: for checks and for runs that fail.</summary>
 /// <param name="Found">A clause: what was found.</param>
 /// <param name="Remedy">Sentences: what to do about it.</param>
 internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
@@ -70,7 +70,7 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
         return new($"overlayfs cannot be mounted in a user namespace: {error}", "Have the cache on a local file system (ext4, xfs, btrfs, tmpfs), and see whether a security module forbids the mount.");
     }
 
-    // systemd's automount of binfmt_misc, and nfsd, are over directories that are always empty; they hide nothing, and the kernel knows it.
+    // systemd's automount of binfmt_misc, and nfsd, lie on directories that are always empty: they hide nothing.
     internal static IEnumerable<string> MountsOverProc(SystemFiles files) => MountTable.Read(files)
         .Select(m => m.MountPoint)
         .Where(p => p.StartsWith("/proc/", StringComparison.Ordinal) && p is not ("/proc/sys/fs/binfmt_misc" or "/proc/fs/nfsd"))

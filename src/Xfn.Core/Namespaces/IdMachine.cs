@@ -3,8 +3,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>What this machine, or the container around this process, says of ids: which there are, and whose they
-/// are.</summary>
+/// <summary>The ids of this machine, or of the container around this process: which there are, and whose.</summary>
 internal sealed class IdMachine(SystemFiles files, SystemUser user)
 {
     private const string PasswordFile = "/etc/passwd";
@@ -37,8 +36,7 @@ internal sealed class IdMachine(SystemFiles files, SystemUser user)
     public IEnumerable<(IdSpan Ids, string Owner)> OthersWith(IdKind kind, IReadOnlyList<IdSpan> ids) =>
         Subordinate(kind).OfOthers.Concat(AccountIds(kind)).SelectMany(other => IdSpan.Among([other.Ids], ids).Select(common => (common, other.Owner)));
 
-    /// <summary>Ids that nobody has, users and groups alike, and that this process's user namespace has; null when
-    /// there are not so many.</summary>
+    /// <summary>Ids of this user namespace that no user or group has; null when there are not so many.</summary>
     public IdSpan? FindFree(uint first, uint last, uint count)
     {
         IdKind[] kinds = [IdKind.User, IdKind.Group];

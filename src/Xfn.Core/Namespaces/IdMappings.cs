@@ -26,12 +26,10 @@ internal sealed record IdMappingWish
 /// <param name="Refusal">Why there can be none.</param>
 internal sealed record IdMappingDecision(IdMapping? Mapping, EnvironmentDiagnosis? Refusal = null)
 {
-    /// <summary>What functions cannot do for want of ids: the environment check tells it, and a run that needs them
-    /// fails.</summary>
+    /// <summary>What functions cannot do without more ids: the check tells it, and a run that needs it fails.</summary>
     public IReadOnlyList<EnvironmentDiagnosis> Lacking { get; init; } = [];
 
-    /// <summary>What makes the mapping less of a barrier than it seems: ids that others have too. The environment check
-    /// tells it, and so does the log.</summary>
+    /// <summary>What weakens the mapping: ids that others have too. The check and the log tell it.</summary>
     public IReadOnlyList<EnvironmentDiagnosis> Shared { get; init; } = [];
 }
 
@@ -42,12 +40,10 @@ internal static class IdMappings
     /// to 600,100,000), systemd (524,288 to 1,879,048,191) and sssd (up to 2,000,200,000) give ids to nobody.</summary>
     public const uint DefaultRoot = 2_010_000_000;
 
-    /// <summary>How many ids there are from <see cref="DefaultRoot"/> on: up to 2,147,483,647, since programs that keep
-    /// ids in signed numbers trip over higher ones.</summary>
+    /// <summary>How many ids from <see cref="DefaultRoot"/> to 2,147,483,647: some programs keep signed ids.</summary>
     public const uint DefaultCount = int.MaxValue - DefaultRoot + 1;
 
-    /// <summary>What <see cref="DefaultRoot"/> was before: the first id that useradd gives as a subordinate
-    /// one.</summary>
+    /// <summary>The old <see cref="DefaultRoot"/>: the first id that useradd gives as a subordinate one.</summary>
     public const uint FormerRoot = 100_000;
 
     private const uint Enough = ContainerRunner.UserNamespaceUIDs;
@@ -134,8 +130,7 @@ internal static class IdMappings
         if (IsComplete(there))
             return [new IdSpan(DefaultRoot, DefaultCount)];
 
-        // In a container that has other ids, the last ones: those that its own users hardly have. Never root's there,
-        // nor the caller's.
+        // In a container with other ids the last ones, which its users hardly have. Never root's or the caller's.
         IdSpan own = new(kind == IdKind.User ? machine.User.Id : Posix.EffectiveGroupId, 1);
         return IdSpan.TakeLast(IdSpan.Without(there, [new IdSpan(0, 1), own]), Enough);
     }
@@ -155,7 +150,7 @@ internal static class IdMappings
 
         foreach (SubordinateIds file in Kinds.Select(machine.Subordinate).Where(f => f.Granted.Count == 0))
         {
-            // Not the caller's own id instead: whoever was given subordinate ids was given a barrier between functions and himself, and is to know when it falls.
+            // Not the caller's own id instead: subordinate ids are a barrier, and the caller must know that it falls.
             if (file.Broken is [var line, ..])
                 return Refuse($"{line}, so newuidmap and newgidmap do not take it", RemedyOfBroken(file));
             return Without(new($"{file.Path} has no line for {machine.User}", $"{IdRemedies.MoreSubordinateIds(machine, Enough)} {Helpers.FindMissing()?.Remedy}".TrimEnd()));
@@ -225,8 +220,7 @@ internal static class IdMappings
         return new(mapping) { Lacking = [reason with { Found = $"{reason.Found}: functions run as this very user, and an image's files all belong to one id" }] };
     }
 
-    /// <summary>What a mapping has for those who look at it: <c>user ids 2010000000-2147483647 and group ids
-    /// 2010000000-2147483647</c>.</summary>
+    /// <summary>As text: <c>user ids 2010000000-2147483647 and group ids 2010000000-2147483647</c>.</summary>
     public static string Show(IdMapping mapping) =>
         string.Join(" and ", Kinds.Select(kind => $"the {IdRemedies.Name(kind)} {IdSpan.Show(OutsideOf(mapping, kind))} ({IdSpan.Total(OutsideOf(mapping, kind))})"));
 

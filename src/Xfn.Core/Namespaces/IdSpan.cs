@@ -17,8 +17,7 @@ internal readonly record struct IdSpan(uint First, uint Count)
     public static IdSpan? Of(ulong first, ulong count) =>
         first > Highest || count == 0 ? null : new IdSpan((uint)first, (uint)Math.Min(count, Highest - first + 1));
 
-    /// <summary>The ids that this process's user namespace has, ordered: all there are, where the namespace is the
-    /// machine's.</summary>
+    /// <summary>The ids of this process's user namespace, in order: all, where it is the machine's.</summary>
     public static IReadOnlyList<IdSpan> OfNamespace(SystemFiles files, IdKind kind)
     {
         IReadOnlyList<string> lines = files.ReadLines(kind == IdKind.User ? "/proc/self/uid_map" : "/proc/self/gid_map");

@@ -6,11 +6,10 @@ using Xfn.Core.Interop;
 namespace Xfn.Core;
 
 /// <summary>Makes namespaces with util-linux's <c>unshare</c>, 2.36 or later: the default.</summary>
-/// <remarks>A .NET process has many threads before its first line runs, and the kernel lets only a process of one
-/// thread make a user namespace.</remarks>
+/// <remarks>Only a process of one thread may make a user namespace, and a .NET process always has more.</remarks>
 public sealed class NamespaceSpawner : INamespaceSpawner
 {
-    /// <summary><c>--keep-caps</c> lets the program keep its capabilities in the namespace although its ids are not mapped yet; util-linux 2.36 or later has it.</summary>
+    /// <summary><c>--keep-caps</c> (util-linux 2.36 on) keeps the capabilities while ids are not mapped yet.</summary>
     private static readonly string[] Flags = ["--user", "--mount", "--pid", "--fork", "--kill-child", "--keep-caps"];
 
     /// <summary>Nothing of the caller's environment is the function's business.</summary>
@@ -112,7 +111,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 _program?.Dispose();
         }
 
-        /// <summary>From now on the program is killed by a descriptor: when it has ended, its id may be another's before unshare has noticed.</summary>
+        /// <summary>A descriptor kills it from now on: its id may be reused before unshare sees its end.</summary>
         private void Hold(int processId)
         {
             try

@@ -3,7 +3,6 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>User ids or group ids.</summary>
 internal enum IdKind
 {
     /// <summary>User ids: /etc/subuid, uid_map.</summary>
@@ -15,9 +14,8 @@ internal enum IdKind
 
 /// <summary>What /etc/subuid or /etc/subgid says. See <see
 /// href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
-/// <remarks>A line counts when it is written so that newuidmap of every version takes it: three fields, plain decimal
-/// numbers, no blanks. Some versions also take a blank before a number, or read a number that starts with 0 as
-/// octal.</remarks>
+/// <remarks>A line counts if newuidmap of every version takes it: three fields, plain decimal numbers, no blanks. Some
+/// versions also take a blank before a number, or read one that starts with 0 as octal.</remarks>
 internal sealed class SubordinateIds
 {
     private SubordinateIds(string path) => Path = path;
