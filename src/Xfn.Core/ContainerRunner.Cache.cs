@@ -22,8 +22,8 @@ public sealed partial class ContainerRunner
     /// <param name="image">The image, as docker names it.</param>
     /// <param name="config">When the registry is asked, and with which credentials. Null, the default, for
     /// <see cref="ImagePullPolicy.Always"/> with the runner's own credentials.</param>
-    /// <param name="progress">Gets reports of each layer that the cache lacks. It is called from several threads, and must
-    /// not take long. Null, the default, for none.</param>
+    /// <param name="progress">Gets reports of each layer that the cache lacks. It is called from several threads, and
+    /// must not take long. Null, the default, for none.</param>
     /// <param name="cancellationToken">Ends the pull.</param>
     /// <returns>The image in the cache.</returns>
     /// <exception cref="XfnException">The image cannot be pulled. <see cref="XfnException.Stage"/> and the derived type
@@ -53,9 +53,8 @@ public sealed partial class ContainerRunner
     public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) =>
         OperateAsync(token => Task.Run(_catalog.List, token), cancellationToken);
 
-    /// <summary>Removes images that are old or too many, and everything that no image refers to. Keeps what a run, a pull
-    /// or a prepared function of any process uses. Waits first until the runs of this runner that have answered are
-    /// cleared up.</summary>
+    /// <summary>Removes images that are old or too many, and all that no image refers to. Keeps what runs, pulls and
+    /// prepared functions of any process use. First waits until this runner's answered runs are cleared up.</summary>
     /// <param name="options">The limits.</param>
     /// <param name="cancellationToken">Ends the pruning. What was removed by then is gone.</param>
     /// <returns>A count of what was removed.</returns>
@@ -81,14 +80,14 @@ public sealed partial class ContainerRunner
             cancellationToken);
     }
 
-    /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of other
-    /// mappings of ids. The directory goes too where nothing else is in it and its parent may be written. No other runner
-    /// may be using the cache.</summary>
+    /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of
+    /// other mappings of ids. The directory goes too where nothing else is in it and its parent may be written. No
+    /// other runner may be using the cache.</summary>
     /// <param name="cancellationToken">Cancels before anything is begun. Later it has no effect.</param>
     /// <returns>A count of what was removed.</returns>
-    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing was
-    /// removed, and this runner goes on. Or layers belong to ids that this user does not have: the other layers are gone,
-    /// and the runner has ended.</exception>
+    /// <exception cref="ContainerEnvironmentException">Another runner uses the cache, or it may not be written: nothing
+    /// was removed, and this runner goes on. Or layers belong to ids that this user does not have: the other layers are
+    /// gone, and the runner has ended.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
     public async Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default)
     {

@@ -9,9 +9,9 @@ public sealed partial class ContainerRunner
     private readonly ConcurrentDictionary<PreparedFunction, byte> _prepared = new();
 
     /// <summary>Pulls an image, and keeps containers of it ready for runs to come.</summary>
-    /// <param name="request">The image, and how to run it. Its input must be empty: each run has its own. With the policy
-    /// <see cref="ImagePullPolicy.Always"/> each run asks whether the reference has moved, and containers of an image that
-    /// is not the newest any more are replaced.</param>
+    /// <param name="request">The image, and how to run it. Its input must be empty: each run has its own. With the
+    /// policy <see cref="ImagePullPolicy.Always"/> each run asks whether the reference has moved, and containers of an
+    /// image that is not the newest any more are replaced.</param>
     /// <param name="options">How many containers wait, and for how long. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Ends the preparation.</param>
     /// <returns>The function, when all its containers wait. It ends with the runner, or when it is disposed.</returns>

@@ -11,8 +11,8 @@ public sealed partial class ContainerRunner
 
     internal RunnerSettings Settings => _settings;
 
-    /// <summary>Sets the limits that a server is not without, where the options have none: a function's memory, a half of the machine's divided by the places for runs; and the cache, a fifth of its
-    /// disk. They hold where they can be enforced.</summary>
+    /// <summary>Sets a server's limits where the options have none: for a function half of the machine's memory divided
+    /// by the places for runs; for the cache a fifth of its disk. They hold where they can be enforced.</summary>
     internal ServerDefaults UseServerDefaults()
     {
         long? memory = _settings.DefaultMemoryBytes is null ? Math.Max(MachineMemory.Find() / 2 / _settings.Options.MaxConcurrency, LeastDefaultMemory) : null;
@@ -38,7 +38,7 @@ public sealed partial class ContainerRunner
 }
 
 /// <summary>The limits that a server set for its runner, where that had none.</summary>
-/// <param name="MemoryBytes">The memory of functions whose requests ask for none; null where the runner's options say.</param>
+/// <param name="MemoryBytes">The memory of functions that ask for none; null where the runner's options say.</param>
 /// <param name="MemoryProblem">Why that is not enforced, and the remedy; null when it is.</param>
-/// <param name="CacheBytes">What the cache may take; null where the runner's options say, or where its disk cannot be measured.</param>
+/// <param name="CacheBytes">What the cache may take; null where the options say or its disk cannot be measured.</param>
 internal sealed record ServerDefaults(long? MemoryBytes, string? MemoryProblem, long? CacheBytes);

@@ -12,8 +12,9 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core;
 
-/// <summary>Runs functions packaged as OCI images in rootless containers: bytes in, bytes out, no daemon, nothing left behind.</summary>
-/// <remarks>Make one and keep it: it is safe for concurrent use, and what it learns about images serves all later runs.</remarks>
+/// <summary>Runs functions packaged as OCI images in rootless containers: bytes in, bytes out, no daemon, nothing left
+/// behind.</summary>
+/// <remarks>Make one and keep it: it is safe for concurrent use, and learns about images for later runs.</remarks>
 public sealed partial class ContainerRunner : IContainerRunner
 {
     /// <summary>The number of user ids that a container has at least, where this process may map as many. Images need
@@ -63,7 +64,8 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>Makes a runner. The cache directory is made; nothing is started.</summary>
     /// <param name="options">Its options, which are copied.</param>
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
-    /// <exception cref="ContainerEnvironmentException">This machine or user cannot run containers so: another operating system, a cache directory that others may write.</exception>
+    /// <exception cref="ContainerEnvironmentException">This machine or user cannot run containers so: it is not Linux,
+    /// or others may write to the cache directory.</exception>
     public ContainerRunner(ContainerRunnerOptions options)
     {
         if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
@@ -115,8 +117,9 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
     }
 
-    /// <summary>Where images are kept when nothing else is said: <c>/xfn</c> for root; <c>$XDG_CACHE_HOME/xfn</c> or <c>~/.cache/xfn</c> for others; for one without a home a private directory in
-    /// <c>$XDG_RUNTIME_DIR</c>, else in the temporary directory, of which the log warns.</summary>
+    /// <summary>The directory of images by default: <c>/xfn</c> for root; <c>$XDG_CACHE_HOME/xfn</c> or
+    /// <c>~/.cache/xfn</c> for others; for one without a home a private directory in <c>$XDG_RUNTIME_DIR</c>, else in
+    /// the temporary directory, of which the log warns.</summary>
     public static string DefaultCacheDirectory => DefaultCache.Find().Directory;
 
     /// <summary>Whether this process holds CAP_SETUID.</summary>
@@ -125,7 +128,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>Whether this process holds CAP_SETGID.</summary>
     public static bool HasCapSetGID() => ProcessStatus.Read().HasSetGid;
 
-    /// <summary>Tries what runs need of this machine, without running anything of an image's, and leaves nothing behind.</summary>
+    /// <summary>Tries what runs need of this machine. It runs no image, and leaves nothing behind.</summary>
     /// <param name="configure">Sets the options of the runner that is to run here.</param>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found, what is wanted, and the remedy where they differ.</returns>
@@ -162,8 +165,8 @@ public sealed partial class ContainerRunner : IContainerRunner
         return WhileAliveAsync(token => _runs.RunAsync(request, run, prepared, token), cancellationToken);
     }
 
-    /// <summary>Cancels what runs, and waits until nothing of it is left. Runs after it throw <see cref="ObjectDisposedException"/>. An ephemeral cache is gone with it
-    /// (<see cref="ContainerRunnerOptions.WithEphemeralCache"/>).</summary>
+    /// <summary>Cancels runs and waits until they are gone. Later ones throw <see cref="ObjectDisposedException"/>. An
+    /// ephemeral cache goes too (<see cref="ContainerRunnerOptions.WithEphemeralCache"/>).</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
@@ -236,7 +239,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         return await layers.ConfigureAwait(false);
     }
 
-    /// <summary>Removes the ephemeral caches of this user's runners that were killed, where this one has such a cache itself.</summary>
+    /// <summary>Removes ephemeral caches of this user's killed runners, if this one has such a cache itself.</summary>
     private async Task SweepEphemeralAsync()
     {
         if (_settings.Options.EphemeralCacheParent is not { } parent)

@@ -8,7 +8,7 @@ namespace Xfn.Core;
 /// <remarks>docs/telemetry.md lists the spans, the instruments and their attributes.</remarks>
 public static class XfnTelemetry
 {
-    /// <summary>The name of the activity source. It has a span for each run, with a child for each of its stages.</summary>
+    /// <summary>The name of the activity source. It has a span for each run, with a child for each stage.</summary>
     public const string SourceName = "Xfn.Core";
 
     /// <summary>The name of the meter.</summary>

@@ -10,7 +10,7 @@ internal sealed class OutputReader : IDisposable
 {
     private const int BufferBytes = 64 << 10;
 
-    /// <summary>How long a read that waits for a pipe is waited for when the function has ended. All it wrote lies in the pipe then; only a process outside of the run that was handed the pipe can keep it open.</summary>
+    /// <summary>How long to read after the end: only a process outside of the run can hold the pipe open.</summary>
     private static readonly TimeSpan Quiet = TimeSpan.FromMilliseconds(50);
 
     private readonly Stream _source;
@@ -97,7 +97,7 @@ internal sealed class OutputReader : IDisposable
         }
     }
 
-    /// <summary>Reads on from a stream of which it cannot be known how much lies in it. Only the time of reads counts, and counts together: the sink may take longer over a piece.</summary>
+    /// <summary>Reads a stream of unknown length. Only time in reads counts, in sum: the sink may be slow.</summary>
     private async Task ReadUntilQuietAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
         for (TimeSpan waited = TimeSpan.Zero; waited < Quiet;)

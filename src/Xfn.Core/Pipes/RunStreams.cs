@@ -9,8 +9,8 @@ internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, I
 {
     private const int BufferBytes = 64 << 10;
 
-    /// <summary>Whether the input is in memory: stdin is fed before the function is there to read it then. A stream is not touched before, so that a run whose
-    /// container did not start can be begun again.</summary>
+    /// <summary>Whether the input is in memory: it is then fed before the function is there to read it. A stream is
+    /// left alone until then, so that a run whose container did not start can be tried again.</summary>
     public bool IsBuffered { get; init; }
 
     /// <summary>What of stdout is kept.</summary>
@@ -37,8 +37,8 @@ internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, I
             }
             catch (IOException ex) when (ex.InnerException is SocketException { NativeErrorCode: brokenPipe } || (ex.HResult & 0xffff) == brokenPipe)
             {
-                // A function need not read all, or any, of its input: that the pipe is broken then says nothing about its success. What the caller's own stream
-                // throws is told apart by where it comes from: it is no write to a pipe.
+                // A function need not read its input: a broken pipe says nothing about its success. Errors of the
+                // caller's own stream are told apart: they come from no write to a pipe.
             }
         }
     }

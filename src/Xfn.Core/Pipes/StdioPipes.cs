@@ -40,7 +40,7 @@ public sealed class StdioPipes : IStdioPiper
             throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot open '{path}': it is no pipe. Have /proc show this program's own PID namespace.");
         }
 
-        // Allowed to root; with anybody else the mode, which lets everybody in who can name the pipe, is what lets the function open it anew.
+        // Only root may. For others the mode, open to all who can name the pipe, lets the function open it anew.
         Posix.TryChangeOwner(pipe, pipes.Uid, pipes.Gid);
         return new AnonymousPipeClientStream(direction, pipe);
     }

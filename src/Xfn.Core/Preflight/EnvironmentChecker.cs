@@ -5,7 +5,6 @@ using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Preflight;
 
-/// <summary>What the environment is checked for.</summary>
 internal sealed record EnvironmentCheckOptions
 {
     /// <summary>The cache directory; it need not exist.</summary>
@@ -52,7 +51,7 @@ internal static class EnvironmentChecker
         return new EnvironmentReport { Checks = checks };
     }
 
-    /// <summary>Which ids functions get: what <see cref="IdMappings.Decide"/> decides for a runner with the same options.</summary>
+    /// <summary>Which ids functions get: <see cref="IdMappings.Decide"/> decides as for a runner.</summary>
     internal static EnvironmentCheck CheckIds(EnvironmentCheckOptions options)
     {
         IdMappingDecision decision = IdMappings.Decide(options.Ids, new IdMachine(options.Files, SystemUser.Current));

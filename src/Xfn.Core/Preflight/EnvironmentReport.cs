@@ -25,7 +25,7 @@ public sealed class EnvironmentCheck
     /// <summary>What runs need.</summary>
     public required string Wanted { get; init; }
 
-    /// <summary>What to do about the difference. Empty when <see cref="Status"/> is <see cref="EnvironmentStatus.Ok"/>.</summary>
+    /// <summary>What to do. Empty when <see cref="Status"/> is <see cref="EnvironmentStatus.Ok"/>.</summary>
     public string Remedy { get; init; } = "";
 }
 
@@ -35,7 +35,7 @@ public enum EnvironmentStatus
     /// <summary>As wanted.</summary>
     Ok,
 
-    /// <summary>Functions run, but something is slower, weaker or refused: see <see cref="EnvironmentCheck.Found"/>.</summary>
+    /// <summary>Functions run. <see cref="EnvironmentCheck.Found"/> says what is slower, weaker or refused.</summary>
     Warning,
 
     /// <summary>Functions do not run.</summary>

@@ -32,10 +32,10 @@ internal static class NamespaceChecks
         return result.ExitCode == 0 ? User.Ok("they can be made") : User.Failed(EnvironmentDiagnosis.OfUnshare(result.Error, files));
     }
 
-    /// <summary>A function's /proc shows its own processes only if it is mounted afresh, which the kernel refuses where the outer one is masked.</summary>
+    /// <summary>A function needs a fresh /proc to see only its own processes; a masked outer one prevents it.</summary>
     public static async Task<EnvironmentCheck> ProcAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
     {
-        // A run maps ids that are not root's, unshare(1) only its caller; so what the kernel decides by is looked at instead.
+        // Runs map ids that are not root's, unshare(1) only its caller. So look at what the kernel decides by.
         if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null && !EnvironmentDiagnosis.MountsOverProc(options.Files).Any())
             return Proc.Ok("nothing is mounted over it (not tried: that takes CAP_SETFCAP)");
         ProgramResult result = await Programs.RunAsync(
@@ -46,7 +46,7 @@ internal static class NamespaceChecks
         return options.AllowOuterProc ? Proc.Warning(diagnosis.Found, diagnosis.Remedy) : Proc.Failed(diagnosis);
     }
 
-    /// <summary>Without overlayfs every image is kept flattened: it works, and takes more disk and a longer first run.</summary>
+    /// <summary>Without overlayfs every image is flattened, which takes more disk and a longer first run.</summary>
     public static async Task<EnvironmentCheck> OverlayAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken)
     {
         if (IdMappings.FindUnmappable(options.Files, ProcessStatus.Read(options.Files)) is not null)

@@ -28,7 +28,7 @@ internal static class RuntimeCheck
             : Runtime.Failed($"'{path} --version' failed: {(result.Error.Length > 0 ? result.Error : $"exit status {result.ExitCode}")}", "Reinstall the runtime, or name another.");
     }
 
-    /// <summary>Judges by what <c>--version</c> says: a name, the word version, a version; crun adds a line of features.</summary>
+    /// <summary>Judges by <c>--version</c>: a name, the word version, a version; crun has a line of features.</summary>
     internal static EnvironmentCheck Judge(string path, IReadOnlyList<string> lines)
     {
         string[] words = lines[0].Split(' ', StringSplitOptions.RemoveEmptyEntries);

@@ -10,14 +10,14 @@ internal sealed class Attempt
     /// <summary>The one that the calling code is about.</summary>
     public static Attempt? Current => Local.Value;
 
-    /// <summary>Whether anything of the message may have left. A server starts nothing before it has the whole of it.</summary>
+    /// <summary>Whether any of the message may have left. A server starts nothing before it has all of it.</summary>
     public bool Sent { get; set; }
 
     /// <summary>Begins one, for the calling method and what it calls.</summary>
     public static Attempt Begin() => Local.Value = new Attempt();
 }
 
-/// <summary>Notes whether a request's message was sent: only one that was not can be offered again without a thought.</summary>
+/// <summary>Notes whether a request's message was sent: one that was not can always be offered again.</summary>
 internal sealed class SendWatch(HttpMessageHandler inner) : DelegatingHandler(inner)
 {
     protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)

@@ -30,8 +30,8 @@ internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
         return delay;
     }
 
-    /// <summary>It takes gRPC seconds to see that one of several servers has gone; until then any offer may meet it, and the next one another. So many are made, one soon after the other, and none of a
-    /// run's other attempts is used up; but who finds no server for a while has no fleet.</summary>
+    /// <summary>gRPC takes seconds to see that a server has gone; until then an offer may meet it, and the next one
+    /// another. So offers come fast and use up no attempts, until none has found a server for a while.</summary>
     private TimeSpan? NextServer()
     {
         _unreachedSince ??= _begun;

@@ -10,12 +10,13 @@ using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.Conta
 namespace Xfn.Core;
 
 /// <summary>Runs functions on an xfn server, or on a fleet of servers.</summary>
-/// <remarks>Answers and errors are those of a local runner, with two differences: the error of a failed function has only a
-/// few kilobytes of its stdout, and errors of the connection are <see cref="ServerUnavailableException"/>. Make one runner
-/// and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
+/// <remarks>Answers and errors are those of a local runner, with two differences: the error of a failed function has
+/// only a few kilobytes of its stdout, and errors of the connection are <see cref="ServerUnavailableException"/>. Make
+/// one runner and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
 public sealed class RemoteContainerRunner : IContainerRunner
 {
-    /// <summary>The answer of a server's health service (<see href="https://github.com/grpc/grpc/blob/master/doc/health-checking.md">grpc.health.v1</see>) that takes runs: one field. The request is empty.</summary>
+    /// <summary>The answer of a server's health service that takes runs: one field. The request is empty. See
+    /// <see href="https://github.com/grpc/grpc/blob/master/doc/health-checking.md">grpc.health.v1</see>.</summary>
     private static readonly byte[] Serving = [0x08, 0x01];
     private static readonly Marshaller<byte[]> Bytes = Marshallers.Create(b => b, b => b);
     private static readonly Method<byte[], byte[]> CheckHealth = new(MethodType.Unary, "grpc.health.v1.Health", "Check", Bytes, Bytes);
@@ -64,8 +65,8 @@ public sealed class RemoteContainerRunner : IContainerRunner
         return await TrackAsync(token => OfferAsync(message, TimeoutOf(request), token), cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Runs a function once. The server has the whole input before it starts the function, and this runner gets
-    /// the whole output after its end. Both are held in memory, up to
+    /// <summary>Runs a function once. The server has the whole input before it starts the function, and this runner
+    /// gets the whole output after its end. Both are held in memory, up to
     /// <see cref="RemoteContainerRunnerOptions.MaxStdioBytes"/>. Only the tail of stderr is passed on.</summary>
     /// <remarks>The timeout is the server's. When it has answered, only <paramref name="cancellationToken"/> ends the
     /// writing to the streams.</remarks>
@@ -106,7 +107,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
             cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Asks a server whether it takes runs, by gRPC's health service. Of several servers one is asked.</summary>
+    /// <summary>Asks one of the servers whether it takes runs, by gRPC's health service.</summary>
     /// <param name="cancellationToken">Ends the asking.</param>
     /// <returns>Whether it takes runs. True also for a server that answers and has no health service.</returns>
     /// <exception cref="ServerUnavailableException">No server can be reached.</exception>
@@ -217,7 +218,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
 
     private async Task<RunFunctionResponse> CallAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan left, CancellationToken cancellationToken)
     {
-        // What the server is told is this less now, both by gRPC's clock, which is the system's; how long is waited here is the runner's clock's to say.
+        // gRPC tells the server this less now, both by the system's clock. The runner's clock says how long to wait.
         DateTime deadline = DateTime.UtcNow + (left > TimeSpan.Zero ? left : TimeSpan.Zero);
         var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
         Attempt attempt = Attempt.Begin();

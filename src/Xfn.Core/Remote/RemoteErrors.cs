@@ -52,7 +52,7 @@ internal static class RemoteErrors
             case StatusCode.DeadlineExceeded:
                 return (TooLate(failure, sent, servers), RetryScope.None);
 
-            // Whatever a connection that breaks is called, which depends on the moment. A server's own words come without a cause.
+            // Names of a broken connection, which depend on the moment. A server's own errors come without a cause.
             case StatusCode.Unavailable:
             case StatusCode.Internal or StatusCode.Unknown or StatusCode.Cancelled or StatusCode.ResourceExhausted when cause is not null:
             case StatusCode.Cancelled:
@@ -77,15 +77,16 @@ internal static class RemoteErrors
     public static ServerUnavailableException TooLate(RpcException failure, bool sent, string servers) =>
         new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (option PullTimeAllowance) have passed. Raise either.", failure);
 
-    /// <summary>Whether there was no connection yet. A request that a server had refused before may have been sent by then, but not taken.</summary>
+    /// <summary>Whether there was no connection yet. The request may have been sent before, but was refused.</summary>
     private static bool IsOfConnecting(Exception? cause) => cause is HttpRequestException
     {
         HttpRequestError: HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.VersionNegotiationError,
     };
 
-    /// <summary>Whether the server said that it had not looked at the request, which may have been sent by then. HttpClient ends with the error of a GOAWAY those that it says so of, and lets the
-    /// others go on. It has none where the server stops, and ENHANCE_YOUR_CALM where a connection gave up more calls than the server gets rid of; with that, as with REFUSED_STREAM, it also refuses
-    /// single requests. See <see href="https://www.rfc-editor.org/rfc/rfc9113#section-6.8">RFC 9113, sections 6.8 and 7</see>.</summary>
+    /// <summary>Whether the server said that it had not looked at the request, which may have been sent. HttpClient
+    /// fails those with the error of a GOAWAY: NO_ERROR where the server stops, ENHANCE_YOUR_CALM where a connection
+    /// gave up too many calls; that and REFUSED_STREAM refuse single requests too. See
+    /// <see href="https://www.rfc-editor.org/rfc/rfc9113#section-6.8">RFC 9113, sections 6.8 and 7</see>.</summary>
     private static bool IsUntouched(Exception? cause)
     {
         const long noError = 0, refusedStream = 7, enhanceYourCalm = 11;

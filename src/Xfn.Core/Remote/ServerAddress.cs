@@ -43,7 +43,8 @@ internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
         };
     }
 
-    /// <summary>What the kernel calls the Unix socket of an address, a server's or a client's: <c>PATH</c> or <c>unix:PATH</c>, <c>@NAME</c> or <c>unix-abstract:NAME</c>.</summary>
+    /// <summary>The kernel's name of a server's or client's Unix socket: <c>PATH</c> or <c>unix:PATH</c>, <c>@NAME</c>
+    /// or <c>unix-abstract:NAME</c>.</summary>
     /// <returns>The path; or NUL and a name in the abstract namespace; null where it names none.</returns>
     public static string? SocketName(string address)
     {

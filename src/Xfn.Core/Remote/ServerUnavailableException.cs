@@ -11,7 +11,6 @@ public sealed class ServerUnavailableException : XfnException
     public ServerUnavailableException(bool mayHaveStarted, string message, Exception? innerException = null)
         : base(mayHaveStarted ? RunStage.Run : RunStage.Queue, message, innerException) => (MayHaveStarted, IsTransient) = (mayHaveStarted, !mayHaveStarted);
 
-    /// <summary>Whether the function may have been started. If not, no server has taken the request, so it is safe to
-    /// try again.</summary>
+    /// <summary>Whether the function may have started. If not, no server took it, so it is safe to try again.</summary>
     public bool MayHaveStarted { get; }
 }

@@ -3,14 +3,14 @@ using Grpc.Core;
 
 namespace Xfn.Core.Remote;
 
-/// <summary>Adds trailing metadata as long as they fit into what the client takes: one that gets more drops the whole answer.</summary>
+/// <summary>Adds trailers as long as the client takes them: one that gets too many drops the whole answer.</summary>
 /// <param name="budget">The most bytes, as HTTP/2 counts a header list.</param>
 internal sealed class TrailerWriter(int budget)
 {
     /// <summary>What HTTP/2 counts for each header besides its name and value (RFC 9113, section 6.5.2).</summary>
     private const int Overhead = 32;
 
-    /// <summary>The bytes of one header at most, well below what is usual as a limit for one; what is longer goes into several of one name.</summary>
+    /// <summary>The most bytes of a header, well below usual limits; longer values take several of one name.</summary>
     private const int ChunkBytes = 6 << 10;
 
     public Metadata Trailers { get; } = [];
@@ -50,7 +50,7 @@ internal sealed class TrailerWriter(int budget)
         return (Left / full * ChunkBytes) + Math.Min(rest, ChunkBytes);
     }
 
-    /// <summary>Takes room for the status message, which is percent-encoded; cuts the message, and says so, when it is longer than its share.</summary>
+    /// <summary>Takes room for the status message (percent-encoded); cuts it, and says so, beyond its share.</summary>
     public string TakeMessage(string message, int share)
     {
         const string Cut = " … (cut)";

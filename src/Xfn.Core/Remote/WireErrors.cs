@@ -19,7 +19,7 @@ internal static class WireErrors
     private const string Output = "xfn-output-bin";
     private const string OutputOmitted = "xfn-output-omitted-bytes";
 
-    /// <summary>The message may take a quarter of the trailers, and the output of a failed function too: an error has no message to hold it.</summary>
+    /// <summary>The message may take a quarter of the trailers; so may output, as an error has no body.</summary>
     private const int MessageShare = 4;
     private const int OutputShare = 4;
 
@@ -42,7 +42,7 @@ internal static class WireErrors
     }
 
     /// <summary>The error that a server told.</summary>
-    /// <returns>The error; null when it is no runner's: the connection's, a proxy's, or that of a server of another make.</returns>
+    /// <returns>The error; null when it is no runner's but the connection's, a proxy's or another server's.</returns>
     public static XfnException? FromRpc(Status status, Metadata trailers)
     {
         if (trailers.GetValue(Error) is not { } name)

@@ -5,8 +5,7 @@ using WireDuration = Google.Protobuf.WellKnownTypes.Duration;
 namespace Xfn.Core.Remote;
 
 /// <summary>Requests and responses, to and from the messages of the wire.</summary>
-/// <remarks>What a message leaves out, or sends as 0 or empty, is the record's default: null for what is the runner's
-/// to choose.</remarks>
+/// <remarks>A value that is left out, 0 or empty is the record's default: null where the runner chooses.</remarks>
 internal static class WireMessages
 {
     private const int NanosecondsPerTick = 100;
@@ -78,7 +77,7 @@ internal static class WireMessages
         },
     };
 
-    /// <summary>A response, as it goes to a client. What the message has no field for is in the trailers, see <see cref="WireTrailers"/>.</summary>
+    /// <summary>A response for a client, without what the trailers hold (<see cref="WireTrailers"/>).</summary>
     /// <param name="response">The response. Its output is not copied.</param>
     public static Protocol.RunFunctionResponse ToMessage(RunFunctionResponse response) => new() { Output = UnsafeByteOperations.UnsafeWrap(response.Output) };
 

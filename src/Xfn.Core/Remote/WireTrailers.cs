@@ -7,7 +7,7 @@ namespace Xfn.Core.Remote;
 /// <summary>What is known of a run besides its output, in the metadata that follow an answer.</summary>
 internal static class WireTrailers
 {
-    /// <summary>In a request's metadata: how many bytes of trailers the client takes, as HTTP/2 counts a header list.</summary>
+    /// <summary>In a request's metadata: the most bytes of trailers, as HTTP/2 counts a header list.</summary>
     public const string AcceptedBytes = "xfn-accept-trailer-bytes";
 
     /// <summary>What a client takes that does not say: C-core's limit is 8 KiB, and the status is part of it.</summary>

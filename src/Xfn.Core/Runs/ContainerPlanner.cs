@@ -7,7 +7,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>Plans containers: what a spark is to do so that an image's container starts, and what it means when it cannot.</summary>
+/// <summary>Plans containers: what a spark must do to start an image's container, and what its errors mean.</summary>
 internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder bundles, ImageProvider images, FlattenedImages flattened)
 {
     private static readonly string[] _crunFlags = ["--cgroup-manager=disabled"];
@@ -15,7 +15,8 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     private bool _flattens = settings.Options.FlattenImages || FlattenedImages.AreNeededHere;
     private OciRuntime? _runtime;
 
-    /// <summary>Finds the OCI runtime that the user named, and asks it what it is: its file may have any name. One that is not there is looked for again, since it may be installed meanwhile.</summary>
+    /// <summary>Finds the OCI runtime that the user named, and asks it what it is: its file may have any name. If it is
+    /// missing it looks again the next time, since it may be installed meanwhile.</summary>
     /// <returns>The runtime; null where none was named.</returns>
     /// <exception cref="ContainerEnvironmentException">It is not there.</exception>
     public async ValueTask<OciRuntime?> FindRuntimeAsync(CancellationToken cancellationToken)
@@ -118,5 +119,5 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
 }
 
 /// <param name="Path">Its path.</param>
-/// <param name="IsCrun">Whether it is crun, which takes a compiled seccomp filter; another would run nothing with it.</param>
+/// <param name="IsCrun">Whether it is crun, which takes a compiled seccomp filter; others run nothing with one.</param>
 internal sealed record OciRuntime(string Path, bool IsCrun);

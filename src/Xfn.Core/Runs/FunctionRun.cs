@@ -11,7 +11,7 @@ internal interface ISandbox
     /// <summary>The runner's ends of the function's pipes.</summary>
     Stdio Stdio { get; }
 
-    /// <exception cref="XfnException">It ended in another way than containers do: it was killed with the spark around it.</exception>
+    /// <exception cref="XfnException">It was killed with the spark around it.</exception>
     Task<SparkExited> WaitAsync();
 
     /// <exception cref="IOException">There is nobody any more to send it.</exception>
@@ -25,23 +25,24 @@ internal interface ISandbox
     CgroupUsage ReadUsage();
 }
 
-/// <summary>One function running in one container, from its start to its end: three pumps, and one reason to stop.</summary>
+/// <summary>A function in a container, from its start to its end: three pumps, and one reason to stop.</summary>
 internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProvider time)
 {
     /// <summary>How long a function that ran out of time may take to end in good order.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>How long one that is killed may take to be gone: gigabytes are not freed in an instant. Only the spark knows what it has used, so it is asked to kill before it is killed.</summary>
+    /// <summary>How long a killed function may take to be gone: gigabytes are not freed at once. The spark is asked to
+    /// kill before it is killed, since only it knows what was used.</summary>
     private static readonly TimeSpan KillPatience = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How long the caller's streams are waited for when the run is over: to take what lies in the pipes, and then to heed their token.</summary>
+    /// <summary>How long a caller's streams may take after the run: to empty pipes, then to heed their token.</summary>
     private static readonly TimeSpan StreamPatience = TimeSpan.FromMilliseconds(500);
 
     /// <summary>When the container was started; default before.</summary>
     public long StartedAt { get; private set; }
 
     /// <param name="start">Has the container start the function.</param>
-    /// <param name="timeout">How long, from the container's start until all that the function wrote has been taken.</param>
+    /// <param name="timeout">How long, from the container's start until all that it wrote has been taken.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>How the run ended; what the function wrote has been passed on when it ended by itself.</returns>
     public async Task<RunOutcome> ExecuteAsync(Func<CancellationToken, Task> start, TimeSpan timeout, CancellationToken cancellationToken)
@@ -92,7 +93,7 @@ internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProv
         {
             await stop.EndAsync().ConfigureAwait(false);
 
-            // A caller's stream that does not heed its token, as a terminal's, would hold up the answer for as long as it has nothing to give, or takes nothing.
+            // A caller's stream that does not heed its token, as a terminal's, would hold up the answer without end.
             Task all = Task.WhenAll(Quietly(stdout.Completion), Quietly(stderr.Completion), Quietly(taken), Quietly(input));
             await Quietly(all.WaitAsync(StreamPatience, time, CancellationToken.None)).ConfigureAwait(false);
         }
@@ -108,7 +109,7 @@ internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProv
     {
         CgroupUsage usage = sandbox.ReadUsage();
 
-        // On version 2, who runs out of memory is killed with everything in the cgroup, the spark and its answer included.
+        // On version 2 the kernel kills the whole cgroup for want of memory, the spark and its answer included.
         SparkExited exited = exit.IsFaulted && usage.OutOfMemoryKills > 0 ? KilledWithSpark : await exit.ConfigureAwait(false);
 
         // What came last may have been the one byte too many.
@@ -205,7 +206,7 @@ internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsag
     /// <summary>Whether the function had ended by itself, and what it wrote had not been taken yet.</summary>
     public bool IsUntaken { get; init; }
 
-    /// <summary>The cgroup's count, which has every process; else that of the first one and those it waited for; null when neither is known.</summary>
+    /// <summary>The cgroup's, of every process; else of the first and those it waited for; null if unknown.</summary>
     public TimeSpan? CpuTime => Usage.CpuTime ?? (IsCounted ? TimeSpan.FromMicroseconds(Exited!.CpuMicroseconds) : null);
 
     /// <summary>Likewise.</summary>
@@ -215,7 +216,6 @@ internal sealed record RunOutcome(RunEnd Reason, SparkExited? Exited, CgroupUsag
     private bool IsCounted => Exited is { PeakMemoryBytes: > 0 };
 }
 
-/// <summary>Why a run ended.</summary>
 internal enum RunEnd
 {
     Exited,
@@ -223,14 +223,14 @@ internal enum RunEnd
     Cancelled,
     OutputExceeded,
 
-    /// <summary>The kernel killed a process for want of memory and left others alive. A run ends as <see cref="Exited"/> then.</summary>
+    /// <summary>The kernel killed one process for want of memory, not all. Told as <see cref="Exited"/>.</summary>
     OutOfMemory,
 
     InputFailed,
     OutputFailed,
 }
 
-/// <summary>What ends a run before, or behind, its function's own end: one reason, the first that counts; one token for all that the run does; one deadline.</summary>
+/// <summary>Ends runs before or after their function: the first reason that counts, one token, one deadline.</summary>
 internal sealed class RunStop(TimeProvider time) : IDisposable
 {
     private readonly Lock _lock = new();
@@ -271,7 +271,7 @@ internal sealed class RunStop(TimeProvider time) : IDisposable
         }
     }
 
-    /// <summary>To be called when the function has ended by itself. From then on only that counts which ends the taking of what it wrote.</summary>
+    /// <summary>Notes that the function has ended by itself: only reasons to stop taking output count now.</summary>
     public void HasExited()
     {
         lock (_lock)

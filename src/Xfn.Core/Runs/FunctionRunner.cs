@@ -109,7 +109,7 @@ internal sealed class FunctionRunner(
         }
     }
 
-    /// <summary>Leaves a run's place: when what is left of it has been cleared up, behind the caller's back, for the answer need not wait for that.</summary>
+    /// <summary>Frees a run's place when it is cleared up, in the background: the answer need not wait.</summary>
     private void Leave(Func<Task>? clearUp, PreparedContainers? prepared)
     {
         if (clearUp is null)

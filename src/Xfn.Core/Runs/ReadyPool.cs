@@ -7,11 +7,11 @@ internal interface IReady : IAsyncDisposable
     bool IsAlive { get; }
 }
 
-/// <summary>Keeps a number of things ready for the runs to come. When no run comes for a while those that wait are ended.</summary>
+/// <summary>Keeps things ready for runs to come. When no run comes for a while it ends those that wait.</summary>
 internal sealed class ReadyPool<T> : IAsyncDisposable
     where T : class, IReady
 {
-    /// <summary>How many are made at a time, most of which is waiting for the kernel; more would only take processors from runs.</summary>
+    /// <summary>How many are made at a time. Most is waiting for the kernel; more take processors from runs.</summary>
     private const int MadeAtOnce = 2;
 
     private readonly Func<CancellationToken, Task<T>> _start;
@@ -88,7 +88,7 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
         return await _start(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Makes what is missing, behind the caller's back. To be called when a run is over, so that it is not slowed down by the next one's preparation.</summary>
+    /// <summary>Makes what is missing, in the background. Call it after a run, which it would slow down.</summary>
     public void Refill()
     {
         lock (_lock)
@@ -146,7 +146,7 @@ internal sealed class ReadyPool<T> : IAsyncDisposable
         }
     }
 
-    /// <summary>Goes on with the next, unless there is none to be made: who needs it learns why by making one.</summary>
+    /// <summary>Goes on with the next. After a failure it stops: a run that needs one learns why by itself.</summary>
     private void Made(Task<T> item)
     {
         if (item.IsCompletedSuccessfully)

@@ -77,7 +77,7 @@ internal static class RunErrors
         return line.Length == 0 ? "." : $": {line}";
     }
 
-    /// <summary>The runtime tells a program that cannot be executed from its other troubles by its words only.</summary>
+    /// <summary>Only the runtime's words tell a program that cannot be executed from other troubles.</summary>
     private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime)
     {
         string said = Messages(exception.Failure.Message);
@@ -126,7 +126,7 @@ internal static class RunErrors
 /// <param name="isInputUntouched">Whether nothing of the caller's input was read.</param>
 internal sealed class RunNotBegunException(XfnException error, bool isInputUntouched = true) : Exception(error.Message, error)
 {
-    /// <summary>Does something, and once more where it did not come to its function. The caller never sees this exception.</summary>
+    /// <summary>Tries, and once more where it did not reach its function. Callers never see this exception.</summary>
     /// <param name="attempt">What to do; told whether it is the second time.</param>
     /// <param name="mayReadInput">Whether it can be done again when the input has been read.</param>
     public static async Task<T> TryTwiceAsync<T>(Func<bool, Task<T>> attempt, bool mayReadInput)

@@ -6,7 +6,7 @@ using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>A spark that waits for its run, the pipes that it has made, and the cgroup that it is in. It knows nothing of any image yet.</summary>
+/// <summary>A spark that waits for its run, with its pipes and its cgroup. It knows nothing of any image yet.</summary>
 internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? gate, Cgroup cgroup) : IReady, ISandbox
 {
     private CgroupUsage _before = new();
@@ -24,7 +24,7 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
         await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Has a container that waits execute its function. One that has ended meanwhile says so as any that ends.</summary>
+    /// <summary>Lets a waiting container execute its function. One that has ended says so as any other does.</summary>
     public Task ReleaseAsync(CancellationToken cancellationToken)
     {
         if (cancellationToken.IsCancellationRequested)

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>Where the time of a run goes, and who is told of it: a span with its stages as children, and what the meter counts. Nothing of these is made where nobody listens.</summary>
+/// <summary>A run's telemetry: a span with a child for each stage, and the meter. Nothing without listeners.</summary>
 internal sealed class RunTelemetry : IDisposable
 {
     private static readonly string[] StageNames = ["queue", "pull", "spawn", "start", "run"];
@@ -127,7 +127,7 @@ internal sealed class RunTelemetry : IDisposable
         if (error is null)
             return;
 
-        // What the function wrote is its caller's, and the messages of its failures quote it; those of the runner's own errors do not.
+        // A function's output is its caller's. Messages of its failures quote it; those of the runner's own do not.
         _activity.SetTag("error.type", errorType).SetStatus(ActivityStatusCode.Error, error is FunctionFailedException ? null : error.Message);
         if (error is FunctionExitedException exited)
             _activity.SetTag("process.exit.code", exited.ExitCode);

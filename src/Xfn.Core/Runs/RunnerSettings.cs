@@ -5,7 +5,7 @@ using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.Runs;
 
-/// <summary>The options of a runner, checked and copied, and what follows from them on this machine. A server sets the limits that the options leave out, before it takes runs.</summary>
+/// <summary>A runner's options, checked and copied, and what follows from them. A server adds limits first.</summary>
 internal sealed class RunnerSettings(ContainerRunnerOptions options, IdMapping mapping)
 {
     public ContainerRunnerOptions Options { get; } = options;
@@ -21,7 +21,8 @@ internal sealed class RunnerSettings(ContainerRunnerOptions options, IdMapping m
     /// <summary>Processes and threads of a run.</summary>
     public int ProcessLimit { get; } = options.Bundle.ProcessLimit ?? BundleOptions.DefaultProcessLimit;
 
-    /// <summary>Whether that was asked for and nothing but a cgroup enforces it. A resource limit does in the default bundle, but not of root of the machine, whatever it is called inside.</summary>
+    /// <summary>Whether that was asked for and only a cgroup enforces it. In the default bundle a resource limit does,
+    /// except for root of the machine, whatever it is called inside.</summary>
     public bool ProcessLimitTakesCgroup { get; } =
         options.Bundle.ProcessLimit is not null && !(options.BundleBuilder is null && Rlimits.CountsProcessesByNamespace && mapping.Uids[0].Outside != 0);
 
