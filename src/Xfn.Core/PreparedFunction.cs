@@ -4,10 +4,10 @@ namespace Xfn.Core;
 
 /// <summary>A function whose containers are made ahead of its runs (<see cref="ContainerRunner.PrepareAsync"/>). A run
 /// then costs about as much as starting a process.</summary>
-/// <remarks>A container that waits has its namespaces, mounts, limits, filter and user; only the execution of the function
-/// is left. Each container serves one run, and the runner then makes another. When none is ready a run is an ordinary one,
-/// and <see cref="RunStatistics.Prepared"/> says so. The timeout and the measurements begin with the run. Safe for
-/// concurrent use.</remarks>
+/// <remarks>A container that waits has its namespaces, mounts, limits, filter and user; only the execution of the
+/// function is left. Each container serves one run, and the runner then makes another. When none is ready, a run is an
+/// ordinary one, and <see cref="RunStatistics.Prepared"/> says so. The timeout and the measurements begin with the run.
+/// Safe for concurrent use.</remarks>
 public sealed class PreparedFunction : IAsyncDisposable
 {
     private readonly ContainerRunner _runner;
@@ -28,7 +28,7 @@ public sealed class PreparedFunction : IAsyncDisposable
     public async Task<RunFunctionResponse> RunAsync(ReadOnlyMemory<byte> input = default, CancellationToken cancellationToken = default) =>
         await RunAsync(_request.With(input, _runner.Settings), null, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Runs a request that asks for what was prepared; its timeout, pull policy and credentials are its own.</summary>
+    /// <summary>Runs a request for what was prepared; its timeout, pull policy and credentials are its own.</summary>
     internal async Task<RunFunctionResponse> RunAsync(RunFunctionRequest request, CancellationToken cancellationToken) =>
         await RunAsync(CheckedRequest.From(request, _runner.Settings), null, cancellationToken).ConfigureAwait(false);
 

@@ -123,7 +123,7 @@ internal sealed class CacheTests : RunnerFixture
 
         await File.WriteAllBytesAsync(blob, good, token);
         CachedImage pulled = await runner.PullAsync(image, cancellationToken: token);
-        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }));
+        Assert.That(await runner.GetImagesAsync(token), Is.EqualTo(new[] { pulled }).UsingPropertiesComparer());
     }
 
     [Test, CancelAfter(60_000)]

@@ -83,7 +83,7 @@ internal sealed class CleanUpTests : RunnerFixture
         await EchoAsync(runner, image, token);
         TestRunner second = NewRunner();
         var used = await Assert.ThrowsAsync<ContainerEnvironmentException>(() => runner.DeleteCacheAsync(token));
-        Assert.That(used!.Message, Does.Contain($"'{Cache}'").And.Contain("another runner").And.Contain("PruneAsync"));
+        Assert.That(used!.Message, Does.Contain($"'{Cache}'").And.Contain("another runner").And.Contain("prune what it does not use"));
         await EchoAsync(runner, image, token);
         await second.DisposeAsync();
 

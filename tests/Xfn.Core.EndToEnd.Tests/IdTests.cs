@@ -49,7 +49,7 @@ internal sealed class IdTests : RunnerFixture
         var log = new LogCollector();
         TestRunner runner = NewRunner(o => o.WithLogger(log));
         Assert.That(Text((await runner.RunFunctionAsync(request, token)).Output), Is.EqualTo(" 0 100000 65536\n"));
-        Assert.That(log.Lines, Has.Some.Contains("from 100000 on").And.Contains("PruneAsync"));
+        Assert.That(log.Lines, Has.Some.Contains("from 100000 on").And.Contains("prune the cache to 0 bytes"));
         await runner.DisposeAsync();
 
         // Disposed, it uses no image any more.
