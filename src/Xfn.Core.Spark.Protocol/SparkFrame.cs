@@ -18,6 +18,7 @@ internal static class SparkFrame
     [
         new Message<SparkHello>(static (ref c, m) => new(
             (int)c.Number(m?.ProcessId), (int)c.Number(m?.Stdin), (int)c.Number(m?.Stdout), (int)c.Number(m?.Stderr), (int)c.Number(m?.Release))),
+        new Message<SparkSettle>(static (ref c, m) => new()),
         new Message<SparkRun>(static (ref c, m) => new()
         {
             Root = Root(ref c, m?.Root),

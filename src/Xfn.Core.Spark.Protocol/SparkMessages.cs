@@ -3,7 +3,8 @@ namespace Xfn.Core.Spark;
 // The messages between runner and xfn-spark, over the spark's stdin and stdout, each a frame (SparkFrame). Their order:
 //
 //   spark  → Hello                   it runs in its namespaces and has made its pipes
-//   runner → Run | Unpack | …        the ids are mapped, the cgroup is set: do this
+//   runner → Settle                  in the modes run and prepare: the ids are mapped, the pipes open, the cgroup set
+//   runner → Run | Unpack | …        do this
 //   spark  → Started                 of a run: the function runs, or waits at its gate
 //   runner → Signal                  of a run: send the function a signal
 //   spark  → Exited | Unpacked | …   what came of it; or Failure; and spark exits
@@ -126,6 +127,9 @@ internal sealed record SparkRoot
     /// <summary>Group of the root directory, inside.</summary>
     public uint Gid { get; init; }
 }
+
+/// <summary>Do, while no run has come, what is the same for all: become root of the namespaces, and close them.</summary>
+internal sealed record SparkSettle;
 
 /// <summary>Mount an image's root and run a container in it. The three pipes were made before.</summary>
 internal sealed record SparkRun

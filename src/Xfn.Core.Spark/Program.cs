@@ -19,14 +19,20 @@ try
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
     RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
     object? message = RunnerChannel.Receive();
-    if (message is null)
-        return 1;
-    if (message is SparkRun run && pipes is not null)
+    if (message is SparkSettle)
     {
-        ContainerRun.Execute(run, pipes);
-        return 0;
+        // It may wait long for its run, which is told what is wrong.
+        SparkException? obstacle = SparkNamespace.TrySettle();
+        message = RunnerChannel.Receive();
+        if (message is SparkRun run && pipes is not null)
+        {
+            ContainerRun.Execute(run, pipes, obstacle);
+            return 0;
+        }
     }
 
+    if (message is null)
+        return 1;
     RunnerChannel.Send(message switch
     {
         SparkReadFiles files => (object)FileReader.Read(files),

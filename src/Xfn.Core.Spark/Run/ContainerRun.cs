@@ -9,13 +9,18 @@ internal static class ContainerRun
 {
     private const string Root = "rootfs";
 
-    public static void Execute(SparkRun run, FunctionPipes pipes)
+    /// <summary>Executes a run in a spark that has settled.</summary>
+    /// <param name="run">The run. Its layers' paths start from the working directory.</param>
+    /// <param name="pipes">The function's pipes.</param>
+    /// <param name="obstacle">What kept the spark from settling; null when nothing did.</param>
+    public static void Execute(SparkRun run, FunctionPipes pipes, SparkException? obstacle)
     {
         pipes.CloseRunner();
 
-        SparkNamespace.BecomeRoot(run.Root.Layers.StoreDirectory);
-        SparkNamespace.MakeMachineReadOnly(run.OuterProc);
-        SparkNamespace.MountProc(run.OuterProc);
+        if (obstacle is not null && !run.OuterProc)
+            throw obstacle;
+        if (obstacle is not null)
+            SparkNamespace.Settle(outerProc: true);
         if (run.Runtime.Length > 0)
             SparkNamespace.ShowPureCgroups();
         ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime);
@@ -35,7 +40,6 @@ internal static class ContainerRun
             RootFiles.Bind(scratch, scratch[Root], unplaced, writable: run.WritableRootBytes > 0);
         if (run.Volumes.Count > 0)
             Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
-        SparkNamespace.SetLimits(run.OuterProc);
 
         StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, scratch["gate"]) : null;
         StartedContainer container = run.Container.IsEmpty

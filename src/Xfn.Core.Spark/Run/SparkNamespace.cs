@@ -14,6 +14,31 @@ internal static unsafe class SparkNamespace
             _ = Libc.prctl(setName, (nint)bytes);
     }
 
+    /// <summary>Makes this process root of its namespaces, and closes them: what every run needs, whatever its image.</summary>
+    /// <param name="outerProc">Whether the machine's /proc will do where the kernel refuses a fresh one.</param>
+    public static void Settle(bool outerProc)
+    {
+        BecomeRoot();
+        MakeMachineReadOnly(outerProc);
+        MountProc(outerProc);
+        SetLimits(outerProc);
+    }
+
+    /// <summary>Settles with a /proc of its own.</summary>
+    /// <returns>What it could not do; null when all is done.</returns>
+    public static SparkException? TrySettle()
+    {
+        try
+        {
+            Settle(outerProc: false);
+            return null;
+        }
+        catch (SparkException ex)
+        {
+            return ex;
+        }
+    }
+
     /// <summary>Makes this process, whose ids the namespace did not know at its start, the namespace's root.</summary>
     /// <param name="directory">The working directory to take before, since the directories above may be the caller's
     /// alone; null for that which it has.</param>
@@ -36,7 +61,7 @@ internal static unsafe class SparkNamespace
     /// the machine. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this
     /// executable as its own, and could else open it for writing where its file is the caller's.</summary>
     /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
-    public static void MakeMachineReadOnly(bool outerProc)
+    private static void MakeMachineReadOnly(bool outerProc)
     {
         var attributes = new Libc.MountAttributes { Set = (ulong)Libc.MOUNT_ATTR_RDONLY };
 
@@ -74,7 +99,7 @@ internal static unsafe class SparkNamespace
     /// <summary>Limits what a function may take of all that the kernel counts for each user: in the run's own user
     /// namespace, by <c>/proc/sys/user</c>.</summary>
     /// <remarks>It counts for the runner's user too: one function could else take all that this user has.</remarks>
-    public static void SetLimits(bool outerProc)
+    private static void SetLimits(bool outerProc)
     {
         // In a new one a function would be root, and reach all that the kernel opens to roots. A runtime needs none.
         Limit("user_namespaces", "0"u8, outerProc);

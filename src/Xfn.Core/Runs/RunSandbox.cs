@@ -81,6 +81,9 @@ internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache,
             gate = process.OpenRelease();
             cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", settings.LimitsOfAll);
             cgroup.Add(process.ProcessId);
+
+            // Only now: a spark that has settled is root, and its caller may not open its pipes any more.
+            await process.SendAsync(new SparkSettle(), cancellationToken).ConfigureAwait(false);
             return new RunSandbox(process, stdio, gate, cgroup);
         }
         catch
