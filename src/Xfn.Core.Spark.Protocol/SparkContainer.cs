@@ -5,6 +5,9 @@ namespace Xfn.Core.Spark;
 /// <remarks><see cref="SparkFrame"/> writes it once, into <see cref="SparkRun.Container"/> of many runs.</remarks>
 internal sealed record SparkContainer
 {
+    /// <summary>The size of the kernel's <c>struct sock_filter</c>, of which <see cref="Filter"/> consists.</summary>
+    public const int InstructionBytes = 8;
+
     /// <summary>The function's arguments. The first is the program, found in <c>PATH</c> if it has no slash.</summary>
     public required IReadOnlyList<string> Arguments { get; init; }
 

@@ -37,7 +37,7 @@ internal static class SparkFrame
         {
             MaxBytes = c.Number(m?.MaxBytes),
             MaxEntries = c.Number(m?.MaxEntries),
-            MaxPathBytes = (int)c.Number(m?.MaxPathBytes),
+            MaxNameBytes = (int)c.Number(m?.MaxNameBytes),
             MaxDepth = (int)c.Number(m?.MaxDepth),
             LayersBelow = c.Flag(m?.LayersBelow),
             Lower = Layers(ref c, m?.Lower),

@@ -134,6 +134,7 @@ internal sealed record SparkSettle;
 /// <summary>Mount an image's root and run a container in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
 {
+    /// <summary>Its layers start from the working directory: a settled spark may not pass those above.</summary>
     public required SparkRoot Root { get; init; }
 
     /// <summary>A directory of the store that <see cref="SparkFlatten"/> made of just this <see cref="Root"/>, to be
@@ -193,7 +194,7 @@ internal sealed record SparkUnpack
     public required long MaxEntries { get; init; }
 
     /// <summary>How many bytes the name of an entry, or what it links to, may have.</summary>
-    public int MaxPathBytes { get; init; } = 32 << 10;
+    public int MaxNameBytes { get; init; } = 32 << 10;
 
     /// <summary>How many directories deep an entry may lie.</summary>
     public int MaxDepth { get; init; } = 2048;

@@ -175,7 +175,7 @@ internal sealed class CacheTests : RunnerFixture
         if (!Ways.IsRoot)
             Assert.Ignore("Only root may mount a small file system.");
         Directory.CreateDirectory(Cache);
-        await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token);
+        Assert.That((await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", Cache], token)).ExitCode, Is.Zero);
         try
         {
             await using ContainerRunner runner = new(o => o.WithCacheDir(Cache));

@@ -10,7 +10,6 @@ namespace Xfn.Core.Spark.Containers;
 internal sealed unsafe class CloneRuntime(SparkContainer container)
 {
     private const nuint StackBytes = 256 << 10;
-    private const int InstructionBytes = 8;
 
     // The runtime specification asks for these besides a bundle's mounts: config-linux.md, Default Devices and
     // Default Filesystems; runtime-linux.md, Dev symbolic links.
@@ -91,7 +90,7 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
             NewPrivileges = container.NewPrivileges,
             WorkingDirectory = NativeText.Of(container.WorkingDirectory),
             Filter = container.Filter.IsEmpty ? null : NativeText.ArrayOf(container.Filter.Span),
-            FilterLength = (ushort)(container.Filter.Length / InstructionBytes),
+            FilterLength = (ushort)(container.Filter.Length / SparkContainer.InstructionBytes),
             Programs = NativeText.ListOf(Programs(container.Arguments[0], container.Environment)),
             Arguments = NativeText.ListOf(container.Arguments, before: 2),
             Environment = NativeText.ListOf(container.Environment),

@@ -115,8 +115,8 @@ internal sealed class LayerUnpacker : IDisposable
         if (++_entries + _tree.Implied > _request.MaxEntries)
             throw _reader.OverLimit($"with it the layer has more than {_request.MaxEntries} entries", "MaxLayerEntries");
         _size.AddEntry();
-        if (Math.Max(_entry.Name.Length, _entry.LinkName.Length) > _request.MaxPathBytes)
-            throw _reader.OverLimit($"its name or what it links to has more than {_request.MaxPathBytes} bytes", "MaxNameBytes");
+        if (Math.Max(_entry.Name.Length, _entry.LinkName.Length) > _request.MaxNameBytes)
+            throw _reader.OverLimit($"its name or what it links to has more than {_request.MaxNameBytes} bytes", "MaxNameBytes");
         EntryPath.Clean(_entry.Name.Span, _path);
         if (_path.Span.Count((byte)'/') >= _request.MaxDepth)
             throw _reader.OverLimit($"it lies more than {_request.MaxDepth} directories deep", "MaxDepth");

@@ -1,3 +1,5 @@
+using Xfn.Core.Spark;
+
 namespace Xfn.Core.Bundles;
 
 /// <summary>Refuses options that no function could be run with, or that would undo its containment.</summary>
@@ -19,7 +21,7 @@ internal static class BundleOptionsValidator
         CheckRange(nameof(options.TmpFiles), options.TmpFiles, 16, 1 << 24);
         CheckRange(nameof(options.ProcessLimit), options.ProcessLimit ?? BundleOptions.DefaultProcessLimit, 16, 1 << 22);
         Check(nameof(options.SeccompFilter), options.SeccompFilter.IsEmpty || SparkContainers.IsFilter(options.SeccompFilter), $"{options.SeccompFilter.Length} bytes",
-            $"it is not whole instructions of {SparkContainers.InstructionBytes} bytes, at most {SparkContainers.MaxInstructions}", "Give what seccomp_export_bpf writes");
+            $"it is not whole instructions of {SparkContainer.InstructionBytes} bytes, at most {SparkContainers.MaxInstructions}", "Give what seccomp_export_bpf writes");
 
         foreach ((string name, string value) in options.Environment)
         {

@@ -6,8 +6,6 @@ namespace Xfn.Core.Bundles;
 /// <summary>Puts a container into the kernel's terms for xfn-spark. Anything unknown is an error.</summary>
 internal static class SparkContainers
 {
-    public const int InstructionBytes = 8;
-
     /// <summary>The kernel's BPF_MAXINSNS.</summary>
     public const int MaxInstructions = 4096;
 
@@ -74,7 +72,8 @@ internal static class SparkContainers
     public static ContainerEnvironmentException Refuse(string found) => new(RunStage.Bundle, $"cannot make the container: {found}.");
 
     /// <summary>Whether bytes are a filter that the kernel might take.</summary>
-    public static bool IsFilter(ReadOnlyMemory<byte> filter) => filter.Length > 0 && filter.Length % InstructionBytes == 0 && filter.Length / InstructionBytes <= MaxInstructions;
+    public static bool IsFilter(ReadOnlyMemory<byte> filter) =>
+        filter.Length is > 0 and <= MaxInstructions * SparkContainer.InstructionBytes && filter.Length % SparkContainer.InstructionBytes == 0;
 
     private static SparkMount Mount(ContainerMount mount)
     {
@@ -114,7 +113,7 @@ internal static class SparkContainers
             ? throw Refuse("its seccomp profile is not compiled, and xfn-spark compiles none. Give it compiled (option Bundle:SeccompFilter), or name an OCI runtime that compiles it (option Runtime)")
         : IsFilter(seccomp.Filter)
             ? seccomp.Filter
-        : throw Refuse($"its seccomp filter has {seccomp.Filter.Length} bytes. Give instructions of {InstructionBytes} bytes each, at most {MaxInstructions}");
+        : throw Refuse($"its seccomp filter has {seccomp.Filter.Length} bytes. Give instructions of {SparkContainer.InstructionBytes} bytes each, at most {MaxInstructions}");
 
     private static int Number(FrozenDictionary<string, int> numbers, string name, string kind) =>
         numbers.TryGetValue(Text(name), out int number) ? number : throw Unknown($"the {kind} '{name}'");

@@ -46,7 +46,7 @@ internal static class LayerTransfer
                 {
                     MaxBytes = source.Limits.MaxLayerBytes,
                     MaxEntries = source.Limits.MaxLayerEntries,
-                    MaxPathBytes = source.Limits.MaxNameBytes,
+                    MaxNameBytes = source.Limits.MaxNameBytes,
                     MaxDepth = source.Limits.MaxDepth,
                     Lower = new SparkLayers(storeDirectory, below ?? []),
                     LayersBelow = below is not [],

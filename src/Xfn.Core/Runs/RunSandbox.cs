@@ -7,7 +7,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, with its pipes and its cgroup. It knows nothing of any image yet.</summary>
-internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? gate, Cgroup cgroup) : IReady, ISandbox
+internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup) : IReady, ISandbox
 {
     private CgroupUsage _before = new();
 
@@ -31,7 +31,7 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
             return Task.FromCanceled(cancellationToken);
 
         // An empty pipe takes a byte at once. That there is nobody to read it is what the run finds next.
-        Posix.TryWrite(gate!, 1);
+        Posix.TryWrite(release!, 1);
         return Task.CompletedTask;
     }
 
@@ -56,7 +56,7 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
     {
         await process.DisposeAsync().ConfigureAwait(false);
         stdio.Dispose();
-        gate?.Dispose();
+        release?.Dispose();
         await cgroup.DisposeAsync().ConfigureAwait(false);
     }
 }
@@ -73,24 +73,24 @@ internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache,
     {
         SparkProcess process = await sparks.StartAsync(mode, cache.Store, cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
-        SafeFileHandle? gate = null;
+        SafeFileHandle? release = null;
         Cgroup? cgroup = null;
         try
         {
             stdio = piper.Open(process.Stdio!);
-            gate = process.OpenRelease();
+            release = process.OpenRelease();
             cgroup = cgroups.Create($"{process.ProcessId}-{Guid.NewGuid():N}", settings.LimitsOfAll);
             cgroup.Add(process.ProcessId);
 
             // Only now: a spark that has settled is root, and its caller may not open its pipes any more.
             await process.SendAsync(new SparkSettle(), cancellationToken).ConfigureAwait(false);
-            return new RunSandbox(process, stdio, gate, cgroup);
+            return new RunSandbox(process, stdio, release, cgroup);
         }
         catch
         {
             await process.DisposeAsync().ConfigureAwait(false);
             stdio?.Dispose();
-            gate?.Dispose();
+            release?.Dispose();
             if (cgroup is not null)
                 await cgroup.DisposeAsync().ConfigureAwait(false);
             throw;

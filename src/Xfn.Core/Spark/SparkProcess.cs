@@ -94,8 +94,8 @@ internal sealed class SparkProcess : IAsyncDisposable
         await _namespace.MapIdsAsync(ProcessId, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens the pipe that releases a prepared container; null in other modes. Call it before the spark is
-    /// told to run: it changes its ids then.</summary>
+    /// <summary>Opens the pipe that releases a prepared container; null in other modes. Call it before the spark
+    /// settles: then its pipes are root's, and no longer the caller's to open.</summary>
     public SafeFileHandle? OpenRelease() => ReleaseDescriptor < 0
         ? null
         : new SafeFileHandle(Posix.OpenNonBlocking($"/proc/{ProcessId}/fd/{ReleaseDescriptor}", FileAccess.Write), ownsHandle: true);

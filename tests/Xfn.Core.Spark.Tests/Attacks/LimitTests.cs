@@ -7,7 +7,7 @@ namespace Xfn.Core.Spark.Tests.Attacks;
 /// <summary>What goes over a limit is refused by the limit's name, before it is written.</summary>
 internal sealed class LimitTests
 {
-    private static readonly SparkUnpack Request = Sandbox.Request with { MaxBytes = 16 << 10, MaxEntries = 4, MaxPathBytes = 20, MaxDepth = 4 };
+    private static readonly SparkUnpack Request = Sandbox.Request with { MaxBytes = 16 << 10, MaxEntries = 4, MaxNameBytes = 20, MaxDepth = 4 };
 
     private static readonly Dictionary<string, (TarBuilder Archive, string Option)> TooMuch = new()
     {
@@ -34,7 +34,7 @@ internal sealed class LimitTests
         (TarBuilder archive, string option) = TooMuch[name];
         SparkFailure failure = sandbox.Refusal(archive, Request);
         Assert.That(failure.Kind, Is.EqualTo(SparkFailureKind.Limit));
-        string value = (option switch { "MaxLayerBytes" => Request.MaxBytes, "MaxLayerEntries" => Request.MaxEntries, "MaxDepth" => Request.MaxDepth, _ => Request.MaxPathBytes }).ToString(CultureInfo.InvariantCulture);
+        string value = (option switch { "MaxLayerBytes" => Request.MaxBytes, "MaxLayerEntries" => Request.MaxEntries, "MaxDepth" => Request.MaxDepth, _ => Request.MaxNameBytes }).ToString(CultureInfo.InvariantCulture);
         Assert.That(failure.Message, Does.Contain(option).And.Contain(value).And.Contain("UnpackLimits:"));
         Assert.That(long.Parse(Tool.Run("du", "-s", "-B1", sandbox.Root).Split('\t')[0], CultureInfo.InvariantCulture), Is.LessThanOrEqualTo(Request.MaxBytes), "what was written");
     }

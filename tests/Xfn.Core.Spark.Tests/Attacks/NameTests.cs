@@ -103,7 +103,7 @@ internal sealed class NameTests
         using var sandbox = new Sandbox();
         string deep = string.Concat(Enumerable.Repeat("d/", 4_000));
         Assert.That(sandbox.Refusal(new TarBuilder().Pax(("path", deep)).Directory("x")).Kind, Is.EqualTo(SparkFailureKind.Limit));
-        sandbox.Unpack(new TarBuilder().Pax(("path", deep)).Directory("x"), Sandbox.Request with { MaxDepth = 4_000, MaxPathBytes = 1 << 20 });
+        sandbox.Unpack(new TarBuilder().Pax(("path", deep)).Directory("x"), Sandbox.Request with { MaxDepth = 4_000, MaxNameBytes = 1 << 20 });
 
         var nested = new TarBuilder();
         for (int depth = 1; depth <= 2_500; depth++)
