@@ -37,10 +37,18 @@ finish() {
   wait_for_all
   slowest >"$results/slowest" 2>/dev/null || true
   say "Results are in ${results#"$PWD"/}, after $SECONDS seconds"
-  (cd "$results" && grep -s '^failed ' -- *.log) || true
+  failures | sed 200q
   echo "$passed passed, $failed failed, $skipped skipped"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
   exit
+}
+
+# failures: each test that failed, with the first lines of what it said.
+failures() {
+  local log
+  for log in "$results"/*.log; do
+    awk -v program="$(basename "$log" .log)" '/^(passed|skipped|Test run summary)/ { left = 0 } /^failed / { left = 16; print ""; print program ": " $0; next } left && NF { print; left-- }' "$log"
+  done
 }
 
 # slowest: the tests that took longest, with their seconds.

@@ -4,12 +4,13 @@ namespace Xfn.Core.EndToEnd.Tests;
 
 internal sealed class PreparedTests : RunnerFixture
 {
-    /// <summary>What a process sees of its start, but for time, memory, and what is numbered by namespace.</summary>
+    /// <summary>What a process sees of its start, but for time, memory, what is numbered by namespace, and what its user
+    /// has elsewhere.</summary>
     private const string Introspection = """
         cd /proc/self
         tr '\0' '\n' <cmdline; echo --; tr '\0' '\n' </proc/1/cmdline; echo --; tr '\0' '\n' </proc/1/environ; echo --; readlink /proc/1/exe /proc/1/cwd
         for fd in /proc/1/fd/*; do to=$(readlink $fd) && echo "${fd##*/} $to"; done | tr -d '0123456789[]'
-        while read name value; do case $name in VmPeak:|VmSize:|VmHWM:|VmRSS:|Vm*|Rss*|*ctxt*|Mems_allowed*|Cpus*|HugetlbPages:) ;; *) echo "$name $value";; esac; done </proc/1/status
+        while read name value; do case $name in VmPeak:|VmSize:|VmHWM:|VmRSS:|Vm*|Rss*|*ctxt*|Mems_allowed*|SigQ:|Cpus*|HugetlbPages:) ;; *) echo "$name $value";; esac; done </proc/1/status
         cat /proc/1/limits /proc/1/oom_score_adj /proc/1/coredump_filter /proc/1/setgroups /proc/1/uid_map /proc/1/comm /proc/1/personality 2>&1
         umask; ulimit -a; id; pwd; for name in /proc/[a-z]*; do echo $name; done
         """;

@@ -5,7 +5,7 @@ namespace Xfn.Core.Package.Tests;
 /// <summary>The repository that these tests were built from, and programs run as a user would in a shell.</summary>
 internal static class Repository
 {
-    public static string Root { get; } = FindRoot(AppContext.BaseDirectory);
+    public static string Root { get; } = SourceTree.Root();
 
     /// <summary>Runs a program to its end and returns what it wrote; any status but the expected one fails the test, if
     /// one is expected.</summary>
@@ -45,9 +45,4 @@ internal static class Repository
                 process.Kill(entireProcessTree: true);
         }
     }
-
-    private static string FindRoot(string directory) =>
-        File.Exists(Path.Combine(directory, "Xfn.Core.sln")) ? directory
-        : Path.GetDirectoryName(directory) is { } parent ? FindRoot(parent)
-        : throw new DirectoryNotFoundException($"cannot find Xfn.Core.sln above '{AppContext.BaseDirectory}'");
 }

@@ -107,7 +107,7 @@ public class OptionTests
     [Test]
     public void The_page_of_options_is_what_the_code_says()
     {
-        string path = Path.Combine(OptionsPage.Repository, "docs", "options.md"), page = OptionsPage.Write();
+        string path = Path.Combine(SourceTree.Root(), "docs", "options.md"), page = OptionsPage.Write();
         if (Environment.GetEnvironmentVariable("XFN_UPDATE_DOCS") == "1")
             File.WriteAllText(path, page);
         Assert.That(File.Exists(path) ? File.ReadAllText(path) : "", Is.EqualTo(page), "docs/options.md is stale. Run eng/update-options.sh, read the difference, and commit it.");

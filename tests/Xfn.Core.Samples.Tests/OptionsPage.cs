@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
@@ -23,9 +22,6 @@ internal static partial class OptionsPage
     private static readonly Lazy<Dictionary<string, XElement>> Comments = new(() => new[] { typeof(ContainerRunner), typeof(ContainerRunnerServer) }
         .SelectMany(type => XDocument.Load(Path.Combine(AppContext.BaseDirectory, type.Assembly.GetName().Name + ".xml")).Descendants("member"))
         .ToDictionary(member => member.Attribute("name")!.Value));
-
-    /// <summary>The root of the sources.</summary>
-    public static string Repository { get; } = FindRepository();
 
     /// <summary>The page.</summary>
     public static string Write()
@@ -147,8 +143,6 @@ internal static partial class OptionsPage
     };
 
     private static string Capital(string text) => char.ToUpperInvariant(text[0]) + text[1..];
-
-    private static string FindRepository([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "../.."));
 
     [GeneratedRegex(@"\s+")]
     private static partial Regex Blanks();

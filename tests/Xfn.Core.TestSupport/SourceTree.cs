@@ -1,4 +1,4 @@
-namespace Xfn.Core.Tests.Conventions;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>A file of a program or a library.</summary>
 /// <param name="Project">Its project.</param>
