@@ -61,12 +61,11 @@ internal static class SparkFrame
         new Message<SparkFiles>(static (ref c, m) => new(c.Items(m?.Contents, static (ref c, content) => c.Bytes(content)))),
         new Message<SparkFindDirectories>(static (ref c, m) => new(Layers(ref c, m?.Layers), c.Texts(m?.Paths))),
         new Message<SparkFound>(static (ref c, m) => new(c.Flag(m?.All))),
-        new Message<SparkSignal>(static (ref c, m) => new((int)c.Number(m?.Number))),
-        new Message<SparkStarted>(static (ref _, _) => new()),
+        new Message<SparkSignal>(static (ref c, m) => new((int)c.Number(m?.Id), (int)c.Number(m?.Number))),
+        new Message<SparkStarted>(static (ref c, m) => new((int)c.Number(m?.Descriptor))),
         new Message<SparkExited>(static (ref c, m) => new(
             (int)c.Number(m?.ExitCode), (int)c.Number(m?.Signal), c.Number(m?.CpuMicroseconds), c.Number(m?.PeakMemoryBytes))),
-        new Message<SparkFailure>(static (ref c, m) => new(
-            (SparkFailureKind)c.Number((byte?)m?.Kind), c.Text(m?.Message), (int)c.Number(m?.Errno), (uint)c.Number(m?.Id))),
+        new Message<SparkFailure>(Failure),
         new Message<SparkRemove>(static (ref c, m) => new(c.Text(m?.Name))),
         new Message<SparkRemoved>(static (ref c, m) => new(c.Number(m?.Bytes))),
         new Message<SparkFlatten>(static (ref c, m) => new(Root(ref c, m?.Root))),
@@ -79,7 +78,7 @@ internal static class SparkFrame
             Hostname = c.Text(m?.Hostname),
             Uid = (uint)c.Number(m?.Uid),
             Gid = (uint)c.Number(m?.Gid),
-            Groups = c.Items(m?.Groups, static (ref c, id) => (uint)c.Number(id)),
+            Groups = Ids(ref c, m?.Groups),
             Umask = (uint)c.Number(m?.Umask),
             OomScoreAdjustment = c.Flag(m is null ? null : m.OomScoreAdjustment is not null) ? (int)c.Number(m?.OomScoreAdjustment) : null,
             OwnNetwork = c.Flag(m?.OwnNetwork),
@@ -92,6 +91,45 @@ internal static class SparkFrame
             ReadOnlyPaths = c.Texts(m?.ReadOnlyPaths),
             Filter = c.Bytes(m?.Filter),
         }),
+        new Message<SparkMakeSocket>(static (ref c, m) => new(
+            (int)c.Number(m?.Id), (int)c.Number(m?.Family), c.Bytes(m?.Address), (int)c.Number(m?.Port), (int)c.Number(m?.Backlog))),
+        new Message<SparkOpened>(static (ref c, m) => new((int)c.Number(m?.Id), Descriptors(ref c, m?.Descriptors))),
+        new Message<SparkExec>(static (ref c, m) => new()
+        {
+            Id = (int)c.Number(m?.Id),
+            Arguments = c.Texts(m?.Arguments),
+            Environment = c.Texts(m?.Environment),
+            WorkingDirectory = c.Text(m?.WorkingDirectory),
+            Uid = (uint)c.Number(m?.Uid),
+            Gid = (uint)c.Number(m?.Gid),
+            Groups = Ids(ref c, m?.Groups),
+            Terminal = c.Flag(m?.Terminal),
+            Rows = (int)c.Number(m?.Rows),
+            Columns = (int)c.Number(m?.Columns),
+        }),
+        new Message<SparkResize>(static (ref c, m) => new((int)c.Number(m?.Id), (int)c.Number(m?.Rows), (int)c.Number(m?.Columns))),
+        new Message<SparkEnded>(static (ref c, m) => new(
+            (int)c.Number(m?.Id), (int)c.Number(m?.ExitCode), (int)c.Number(m?.Signal), c.Number(m?.CpuMicroseconds))),
+        new Message<SparkCopyIn>(static (ref c, m) => new()
+        {
+            Id = (int)c.Number(m?.Id),
+            Directory = c.Text(m?.Directory),
+            MaxBytes = c.Number(m?.MaxBytes),
+            MaxEntries = c.Number(m?.MaxEntries),
+        }),
+        new Message<SparkCopyOut>(static (ref c, m) => new()
+        {
+            Id = (int)c.Number(m?.Id),
+            Path = c.Text(m?.Path),
+            MaxBytes = c.Number(m?.MaxBytes),
+            MaxEntries = c.Number(m?.MaxEntries),
+        }),
+        new Message<SparkCopied>(static (ref c, m) => new((int)c.Number(m?.Id), c.Number(m?.Entries), c.Number(m?.Bytes), c.Texts(m?.Warnings))),
+        new Message<SparkAddHosts>(static (ref c, m) => new((int)c.Number(m?.Id), c.Text(m?.Line))),
+        new Message<SparkClose>(static (ref c, m) => new(Descriptors(ref c, m?.Descriptors))),
+        new Message<SparkHandOver>(static (ref c, m) => new((int)c.Number(m?.Id), c.Text(m?.Name), Descriptors(ref c, m?.Descriptors))),
+        new Message<SparkDone>(static (ref c, m) => new((int)c.Number(m?.Id))),
+        new Message<SparkRefused>(static (ref c, m) => new((int)c.Number(m?.Id), Failure(ref c, m?.Failure))),
     ];
 
     /// <summary>How many kinds of messages there are.</summary>
@@ -136,6 +174,13 @@ internal static class SparkFrame
     }
 
     private static SparkLayers Layers(ref Codec c, SparkLayers? layers) => new(c.Text(layers?.StoreDirectory), c.Texts(layers?.Directories));
+
+    private static SparkFailure Failure(ref Codec c, SparkFailure? failure) => new(
+        (SparkFailureKind)c.Number((byte?)failure?.Kind), c.Text(failure?.Message), (int)c.Number(failure?.Errno), (uint)c.Number(failure?.Id));
+
+    private static IReadOnlyList<uint> Ids(ref Codec c, IReadOnlyList<uint>? ids) => c.Items(ids, static (ref c, id) => (uint)c.Number(id));
+
+    private static IReadOnlyList<int> Descriptors(ref Codec c, IReadOnlyList<int>? numbers) => c.Items(numbers, static (ref c, number) => (int)c.Number(number));
 
     private static SparkRoot Root(ref Codec c, SparkRoot? root) => new()
     {

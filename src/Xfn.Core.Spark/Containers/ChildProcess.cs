@@ -11,6 +11,9 @@ internal sealed unsafe class ChildProcess
     private readonly int _pidfd;
     private int _stat = -1;
 
+    /// <summary>Its pidfd, open as long as it is waited for.</summary>
+    public int Descriptor => _pidfd;
+
     public ChildProcess(int pid)
     {
         _pid = pid;

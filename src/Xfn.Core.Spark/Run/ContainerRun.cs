@@ -50,11 +50,11 @@ internal static class ContainerRun
         {
             gate.WaitUntilReady();
             container.Process.Follow();
-            RunnerChannel.Send(new SparkStarted());
+            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor));
         }
         else
         {
-            RunnerChannel.Send(new SparkStarted());
+            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor));
             container.Process.Follow();
         }
 

@@ -37,7 +37,7 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
 
     public Task<SparkExited> WaitAsync() => process.ReceiveAsync<SparkExited>(RunStage.Run, CancellationToken.None);
 
-    public Task SignalAsync(int signal, CancellationToken cancellationToken) => process.SendAsync(new SparkSignal(signal), cancellationToken);
+    public Task SignalAsync(int signal, CancellationToken cancellationToken) => process.SendAsync(new SparkSignal(0, signal), cancellationToken);
 
     public void Kill() => process.Kill();
 

@@ -89,6 +89,44 @@ internal sealed class SparkFrameTests
         Assert.That(SparkFrame.Read<SparkContainer>(read.Container.Span).Arguments, Is.EqualTo(_container.Arguments));
     }
 
+    private static IEnumerable<object> MessagesOfALivingContainer() =>
+    [
+        new SparkStarted(9),
+        new SparkSignal(3, 15),
+        new SparkMakeSocket(1, 10, Enumerable.Range(0, 16).Select(i => (byte)i).ToArray(), 443, 128),
+        new SparkOpened(1, [7, 8, 9]),
+        new SparkExec
+        {
+            Id = 2, Arguments = ["sh", "-c", "x"], Environment = ["A=b"], WorkingDirectory = "/srv", Uid = 5, Gid = 6, Groups = [7, 8],
+            Terminal = true, Rows = 24, Columns = 80,
+        },
+        new SparkResize(2, 25, 81),
+        new SparkEnded(2, 137, 9, 12_345),
+        new SparkCopyIn { Id = 3, Directory = "/srv/é", MaxBytes = 1L << 40, MaxEntries = 10 },
+        new SparkCopyOut { Id = 4, Path = "/srv", MaxBytes = 1L << 41, MaxEntries = 11 },
+        new SparkCopied(4, 12, 1L << 33, ["left out"]),
+        new SparkAddHosts(5, "127.0.0.2 db"),
+        new SparkClose([7, 9]),
+        new SparkHandOver(6, "xfn-1", [8]),
+        new SparkDone(6),
+        new SparkRefused(7, new SparkFailure(SparkFailureKind.Entrypoint, "there is none", 2, 8)),
+    ];
+
+    [TestCaseSource(nameof(MessagesOfALivingContainer))]
+    public void A_message_arrives_as_it_was_sent(object message)
+    {
+        ReadOnlyMemory<byte> frame = SparkFrame.Write(message);
+        Assert.That(SparkFrame.ReadHeader(frame.Span, out byte kind), Is.EqualTo(frame.Length - SparkFrame.HeaderBytes));
+        object read = SparkFrame.Read(kind, frame.Span[SparkFrame.HeaderBytes..]);
+        if (message is SparkMakeSocket socket)
+        {
+            Assert.That(((SparkMakeSocket)read).Address.ToArray(), Is.EqualTo(socket.Address.ToArray()));
+            read = (SparkMakeSocket)read with { Address = socket.Address };
+        }
+
+        Assert.That(read, Is.EqualTo(message).UsingPropertiesComparer());
+    }
+
     [Test]
     public void A_container_that_is_cut_off_or_goes_on_is_refused()
     {
