@@ -107,7 +107,6 @@ internal static class SparkFrame
             Rows = (int)c.Number(m?.Rows),
             Columns = (int)c.Number(m?.Columns),
         }),
-        new Message<SparkResize>(static (ref c, m) => new((int)c.Number(m?.Id), (int)c.Number(m?.Rows), (int)c.Number(m?.Columns))),
         new Message<SparkEnded>(static (ref c, m) => new(
             (int)c.Number(m?.Id), (int)c.Number(m?.ExitCode), (int)c.Number(m?.Signal), c.Number(m?.CpuMicroseconds))),
         new Message<SparkCopyIn>(static (ref c, m) => new()

@@ -15,7 +15,7 @@ namespace Xfn.Core.Spark;
 // the runner chooses, and answers carry it. Many may be under way, and answers come in any order:
 //
 //   runner → MakeSocket              spark → Opened
-//   runner → Exec                    spark → Opened, and at its end Ended; meanwhile runner → Signal, Resize
+//   runner → Exec                    spark → Opened, and at its end Ended; meanwhile runner → Signal
 //   runner → CopyIn | CopyOut        spark → Opened, and at its end Copied
 //   runner → AddHosts | HandOver     spark → Done
 //   runner → Close                   no answer
@@ -310,7 +310,7 @@ internal sealed record SparkFlattened(long Entries, long Bytes);
 /// <param name="Backlog">How many connections may wait; 0 for a socket that is neither bound nor listens.</param>
 internal sealed record SparkMakeSocket(int Id, int Family, ReadOnlyMemory<byte> Address, int Port, int Backlog);
 
-/// <summary>What was asked for is open, in spark's table.</summary>
+/// <summary>What was asked for is open, in spark's table. Nothing of it blocks.</summary>
 /// <param name="Id">The request's number.</param>
 /// <param name="Descriptors">A socket; or the runner's ends of a process's stdin, stdout and stderr, or its terminal
 /// alone; or the runner's end of a copy's pipe.</param>
@@ -343,18 +343,12 @@ internal sealed record SparkExec
     /// terminal; else they are three pipes.</summary>
     public bool Terminal { get; init; }
 
-    /// <summary>The terminal's height, in characters.</summary>
+    /// <summary>The terminal's height at the start, in characters. Later the runner sets it itself.</summary>
     public int Rows { get; init; }
 
-    /// <summary>The terminal's width, in characters.</summary>
+    /// <summary>The terminal's width at the start, in characters.</summary>
     public int Columns { get; init; }
 }
-
-/// <summary>Give a process's terminal another size.</summary>
-/// <param name="Id">The number of the <see cref="SparkExec"/>.</param>
-/// <param name="Rows">Its height, in characters.</param>
-/// <param name="Columns">Its width, in characters.</param>
-internal sealed record SparkResize(int Id, int Rows, int Columns);
 
 /// <summary>A process of <see cref="SparkExec"/> has ended. Its children may go on, and hold its pipes open.</summary>
 /// <param name="Id">The request's number.</param>

@@ -100,7 +100,6 @@ internal sealed class SparkFrameTests
             Id = 2, Arguments = ["sh", "-c", "x"], Environment = ["A=b"], WorkingDirectory = "/srv", Uid = 5, Gid = 6, Groups = [7, 8],
             Terminal = true, Rows = 24, Columns = 80,
         },
-        new SparkResize(2, 25, 81),
         new SparkEnded(2, 137, 9, 12_345),
         new SparkCopyIn { Id = 3, Directory = "/srv/é", MaxBytes = 1L << 40, MaxEntries = 10 },
         new SparkCopyOut { Id = 4, Path = "/srv", MaxBytes = 1L << 41, MaxEntries = 11 },
