@@ -1,11 +1,11 @@
 using System.Globalization;
 using System.Text;
+using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xfn.Core.Interop;
 using Xfn.Core.Pipes;
 using Xfn.Core.Remote;
-using Client = Xfn.Core.Remote.Protocol.ContainerizedFunctionRunnerService.ContainerizedFunctionRunnerServiceClient;
 
 namespace Xfn.Core;
 
@@ -21,6 +21,15 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private static readonly Marshaller<byte[]> Bytes = Marshallers.Create(b => b, b => b);
     private static readonly Method<byte[], byte[]> CheckHealth = new(MethodType.Unary, "grpc.health.v1.Health", "Check", Bytes, Bytes);
 
+    private static readonly Method<Offer, Remote.Protocol.RunFunctionResponse> RunFunction = new(
+        MethodType.Unary,
+        Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor.FullName,
+        "RunFunction",
+        new Marshaller<Offer>((offer, context) => offer.Write(context), _ => throw new NotSupportedException("clients do not receive requests")),
+        new Marshaller<Remote.Protocol.RunFunctionResponse>(
+            (_, _) => throw new NotSupportedException("clients do not send responses"),
+            context => Remote.Protocol.RunFunctionResponse.Parser.ParseFrom(context.PayloadAsReadOnlySequence())));
+
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
 
@@ -28,7 +37,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private readonly string _servers;
     private readonly bool _isFleet;
     private readonly GrpcChannel _channel;
-    private readonly Client _client;
     private readonly CancellationTokenSource _disposal = new();
     private readonly BackgroundTasks _running = new();
     private int _disposed;
@@ -52,7 +60,6 @@ public sealed class RemoteContainerRunner : IContainerRunner
         _servers = string.Join(", ", addresses.Select(a => a.Text));
         _isFleet = addresses.Length > 1 || addresses[0].Kind == ServerAddressKind.Dns;
         _channel = ServerChannel.Make(addresses, _options);
-        _client = new Client(_channel);
     }
 
     /// <inheritdoc/>
@@ -112,28 +119,25 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <returns>Whether it takes runs. True also for a server that answers and has no health service.</returns>
     /// <exception cref="ServerUnavailableException">No server can be reached.</exception>
     /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
-    public async Task<bool> IsServingAsync(CancellationToken cancellationToken = default)
-    {
-        return await TrackAsync(
-            async token =>
+    public Task<bool> IsServingAsync(CancellationToken cancellationToken = default) => TrackAsync(
+        async token =>
+        {
+            try
             {
-                try
-                {
-                    DateTime deadline = DateTime.UtcNow + _options.ConnectTimeout; // gRPC's clock, which is the system's
-                    using AsyncUnaryCall<byte[]> call = _channel.CreateCallInvoker().AsyncUnaryCall(CheckHealth, null, new CallOptions(deadline: deadline, cancellationToken: token), []);
-                    return (await call.ResponseAsync.ConfigureAwait(false)).AsSpan().SequenceEqual(Serving);
-                }
-                catch (RpcException ex) when (ex.StatusCode == StatusCode.Unimplemented)
-                {
-                    return true;
-                }
-                catch (RpcException ex) when (!token.IsCancellationRequested)
-                {
-                    throw new ServerUnavailableException(false, $"cannot reach server '{_servers}': {ex.Status.Detail.TrimEnd('.')}. Check the address, and that an xfn server listens there.", ex);
-                }
-            },
-            cancellationToken).ConfigureAwait(false);
-    }
+                DateTime deadline = DateTime.UtcNow + _options.ConnectTimeout; // gRPC's clock, which is the system's
+                using AsyncUnaryCall<byte[]> call = _channel.CreateCallInvoker().AsyncUnaryCall(CheckHealth, null, new CallOptions(deadline: deadline, cancellationToken: token), []);
+                return (await call.ResponseAsync.ConfigureAwait(false)).AsSpan().SequenceEqual(Serving);
+            }
+            catch (RpcException ex) when (ex.StatusCode == StatusCode.Unimplemented)
+            {
+                return true;
+            }
+            catch (RpcException ex) when (!token.IsCancellationRequested)
+            {
+                throw new ServerUnavailableException(false, $"cannot reach server '{_servers}': {ex.Status.Detail.TrimEnd('.')}. Check the address, and that an xfn server listens there.", ex);
+            }
+        },
+        cancellationToken);
 
     /// <summary>Cancels the runs that go on, and waits until the calls have ended. The servers kill the functions. Runs
     /// after it throw <see cref="ObjectDisposedException"/>.</summary>
@@ -188,14 +192,15 @@ public sealed class RemoteContainerRunner : IContainerRunner
             XfnException error;
             RetryScope scope;
             offers.Begin();
+            var offer = new Offer(message);
             try
             {
-                return await CallAsync(message, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
+                return await CallAsync(offer, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
             }
-            catch (CallFailedException ex)
+            catch (RpcException ex)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex.Failure, ex.Sent, _servers), RetryScope.None) : RemoteErrors.From(ex.Failure, ex.Sent, _servers);
+                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex, offer.Sent, _servers), RetryScope.None) : RemoteErrors.From(ex, offer.Sent, _servers);
             }
 
             if (!MayTryAgain(scope) || offers.Next(scope) is not { } delay)
@@ -216,22 +221,15 @@ public sealed class RemoteContainerRunner : IContainerRunner
         _ => false,
     };
 
-    private async Task<RunFunctionResponse> CallAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan left, CancellationToken cancellationToken)
+    private async Task<RunFunctionResponse> CallAsync(Offer offer, TimeSpan left, CancellationToken cancellationToken)
     {
         // gRPC tells the server this less now, both by the system's clock. The runner's clock says how long to wait.
         DateTime deadline = DateTime.UtcNow + (left > TimeSpan.Zero ? left : TimeSpan.Zero);
         var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
-        Attempt attempt = Attempt.Begin();
-        try
-        {
-            using AsyncUnaryCall<Remote.Protocol.RunFunctionResponse> call = _client.RunFunctionAsync(message, headers, deadline, cancellationToken);
-            Remote.Protocol.RunFunctionResponse response = await call.ResponseAsync.ConfigureAwait(false);
-            return WireMessages.FromMessage(response, call.GetTrailers());
-        }
-        catch (RpcException ex)
-        {
-            throw new CallFailedException(ex, attempt.Sent);
-        }
+        using AsyncUnaryCall<Remote.Protocol.RunFunctionResponse> call =
+            _channel.CreateCallInvoker().AsyncUnaryCall(RunFunction, null, new CallOptions(headers, deadline, cancellationToken), offer);
+        Remote.Protocol.RunFunctionResponse response = await call.ResponseAsync.ConfigureAwait(false);
+        return WireMessages.FromMessage(response, call.GetTrailers());
     }
 
     private async Task<ReadOnlyMemory<byte>> ReadAsync(Stream stdin, CancellationToken cancellationToken)
@@ -269,10 +267,19 @@ public sealed class RemoteContainerRunner : IContainerRunner
         }
     }
 
-    private sealed class CallFailedException(RpcException failure, bool sent) : Exception(failure.Message, failure)
+    /// <summary>One offer of a run to a server.</summary>
+    private sealed class Offer(Remote.Protocol.RunFunctionRequest message)
     {
-        public RpcException Failure => failure;
+        /// <summary>Whether any of the message may have left: gRPC takes its bytes when it is connected. A server
+        /// starts nothing before it has all of them.</summary>
+        public bool Sent { get; private set; }
 
-        public bool Sent => sent;
+        public void Write(SerializationContext context)
+        {
+            Sent = true;
+            context.SetPayloadLength(message.CalculateSize());
+            message.WriteTo(context.GetBufferWriter());
+            context.Complete();
+        }
     }
 }

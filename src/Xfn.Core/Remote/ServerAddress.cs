@@ -11,21 +11,11 @@ internal enum ServerAddressKind
     Dns,
 }
 
-/// <summary>Where a server is, or the servers of a name are.</summary>
-/// <param name="Kind">How it is reached.</param>
-/// <param name="Text">As it was written.</param>
-internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
+/// <summary>Where a server is, or the servers of a name are; the text is as it was written. It has a socket, or a host
+/// or name and a port.</summary>
+internal sealed record ServerAddress(ServerAddressKind Kind, string Text, UnixDomainSocketEndPoint? Socket = null, string Host = "", int Port = 0)
 {
     private const string Expected = "expected unix:PATH, unix-abstract:NAME (or @NAME), http://HOST:PORT, https://HOST:PORT or dns:///HOST:PORT";
-
-    /// <summary>The socket; only of kind <see cref="ServerAddressKind.Unix"/>.</summary>
-    public UnixDomainSocketEndPoint? Socket { get; private init; }
-
-    /// <summary>The host, or the name; empty for a socket.</summary>
-    public string Host { get; private init; } = "";
-
-    /// <summary>The port; 0 for a socket.</summary>
-    public int Port { get; private init; }
 
     /// <exception cref="ArgumentException">It is none.</exception>
     public static ServerAddress Parse(string? text)
@@ -64,7 +54,7 @@ internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
         string name = SocketName(text) ?? throw new ArgumentException($"cannot use server address '{text}': it names no socket; {Expected}.");
         try
         {
-            return new ServerAddress(ServerAddressKind.Unix, text) { Socket = new UnixDomainSocketEndPoint(name) };
+            return new ServerAddress(ServerAddressKind.Unix, text, new UnixDomainSocketEndPoint(name));
         }
         catch (ArgumentOutOfRangeException ex)
         {
@@ -81,6 +71,6 @@ internal sealed record ServerAddress(ServerAddressKind Kind, string Text)
             throw new ArgumentException($"cannot use server address '{text}': {Expected}, with a port and nothing behind it.");
         }
 
-        return new ServerAddress(kind, text) { Host = parsed.Host, Port = parsed.Port };
+        return new ServerAddress(kind, text, null, parsed.Host, parsed.Port);
     }
 }

@@ -29,7 +29,7 @@ internal static class ServerChannel
         SocketsHttpHandler handler = MakeHandler(options);
         var channel = new GrpcChannelOptions
         {
-            HttpHandler = new SendWatch(handler),
+            HttpHandler = handler,
             DisposeHttpClient = true,
             MaxSendMessageSize = (int)options.MaxStdioBytes + EnvelopeBytes,
             MaxReceiveMessageSize = (int)options.MaxStdioBytes + EnvelopeBytes,
