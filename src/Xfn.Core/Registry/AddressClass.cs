@@ -17,29 +17,14 @@ internal enum AddressClass
 /// <summary>Tells addresses apart by who can reach them.</summary>
 internal static class AddressClasses
 {
-    private static readonly (IPNetwork Network, AddressClass Class)[] Networks =
+    // The first that an address is in counts. One in none of them is public.
+    private static readonly (AddressClass Class, IPNetwork[] Networks)[] Known =
     [
-        // Metadata services of clouds that sit in otherwise harmless ranges come first.
-        (IPNetwork.Parse("fd00:ec2::254/128"), AddressClass.Forbidden),
-        (IPNetwork.Parse("fd20:ce::254/128"), AddressClass.Forbidden),
-        (IPNetwork.Parse("100.100.100.200/32"), AddressClass.Forbidden),
-        (IPNetwork.Parse("168.63.129.16/32"), AddressClass.Forbidden),
-        (IPNetwork.Parse("0.0.0.0/8"), AddressClass.Forbidden),
-        (IPNetwork.Parse("169.254.0.0/16"), AddressClass.Forbidden),
-        (IPNetwork.Parse("192.0.0.0/24"), AddressClass.Forbidden),
-        (IPNetwork.Parse("224.0.0.0/3"), AddressClass.Forbidden),
-        (IPNetwork.Parse("::/128"), AddressClass.Forbidden),
-        (IPNetwork.Parse("fe80::/10"), AddressClass.Forbidden),
-        (IPNetwork.Parse("ff00::/8"), AddressClass.Forbidden),
-        (IPNetwork.Parse("127.0.0.0/8"), AddressClass.Loopback),
-        (IPNetwork.Parse("::1/128"), AddressClass.Loopback),
-        (IPNetwork.Parse("10.0.0.0/8"), AddressClass.Private),
-        (IPNetwork.Parse("100.64.0.0/10"), AddressClass.Private),
-        (IPNetwork.Parse("172.16.0.0/12"), AddressClass.Private),
-        (IPNetwork.Parse("192.168.0.0/16"), AddressClass.Private),
-        (IPNetwork.Parse("198.18.0.0/15"), AddressClass.Private),
-        (IPNetwork.Parse("fc00::/7"), AddressClass.Private),
-        (IPNetwork.Parse("fec0::/10"), AddressClass.Private),
+        // Metadata services of clouds that sit in otherwise harmless ranges.
+        (AddressClass.Forbidden, Parse("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")),
+        (AddressClass.Forbidden, Parse("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "224.0.0.0/3", "::/128", "fe80::/10", "ff00::/8")),
+        (AddressClass.Loopback, Parse("127.0.0.0/8", "::1/128")),
+        (AddressClass.Private, Parse("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7", "fec0::/10")),
     ];
 
     private static readonly IPNetwork Nat64 = IPNetwork.Parse("64:ff9b::/96");
@@ -48,13 +33,7 @@ internal static class AddressClasses
     public static AddressClass Of(IPAddress address)
     {
         address = Embedded(address) ?? address;
-        foreach ((IPNetwork network, AddressClass @class) in Networks)
-        {
-            if (network.BaseAddress.AddressFamily == address.AddressFamily && network.Contains(address))
-                return @class;
-        }
-
-        return AddressClass.Public;
+        return Known.FirstOrDefault(known => known.Networks.Any(network => network.Contains(address)), (AddressClass.Public, [])).Class;
     }
 
     /// <summary>The class of a host that is an address or <c>localhost</c>; null for another name.</summary>
@@ -62,6 +41,8 @@ internal static class AddressClasses
         IPAddress.TryParse(uri.IdnHost.Trim('[', ']'), out IPAddress? address) ? Of(address)
         : uri.IdnHost.Equals("localhost", StringComparison.OrdinalIgnoreCase) || uri.IdnHost.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase) ? AddressClass.Loopback
         : null;
+
+    private static IPNetwork[] Parse(params string[] networks) => [.. networks.Select(IPNetwork.Parse)];
 
     /// <summary>The IPv4 address that an IPv6 one stands for: packets to the latter arrive at the former.</summary>
     private static IPAddress? Embedded(IPAddress address)

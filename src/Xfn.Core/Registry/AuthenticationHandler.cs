@@ -177,11 +177,8 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
     }
 }
 
-/// <summary>What to send.</summary>
-/// <param name="Header">The header.</param>
-/// <param name="Challenge">What it answers, to get the next one.</param>
-/// <param name="Expires">The timestamp at which it is not good any more; the greatest when it is good until it is
-/// refused.</param>
+/// <summary>A header, the challenge that it answers, by which the next one is got, and the timestamp at which it is not
+/// good any more; the greatest where it is good until it is refused.</summary>
 internal sealed record Authorization(AuthenticationHeaderValue Header, Challenge Challenge, long Expires)
 {
     public bool IsExpired(TimeProvider time) => time.GetTimestamp() >= Expires;

@@ -11,11 +11,10 @@ internal sealed class CertificateTrust
     private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
 
     private readonly X509Certificate2Collection _added = [];
-    private readonly IReadOnlyList<HostCertificates.Client> _clients = [];
+    private readonly IReadOnlyList<(X509Certificate2 Certificate, X509Certificate2Collection Chain)> _clients = [];
 
     public CertificateTrust(X509Certificate2Collection added) => _added.AddRange(added);
 
-    /// <summary>Adds what one registry's own directory holds.</summary>
     public CertificateTrust(CertificateTrust common, HostCertificates own)
         : this([.. common._added, .. own.Authorities]) => _clients = own.Clients;
 

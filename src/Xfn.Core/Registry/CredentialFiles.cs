@@ -69,14 +69,11 @@ internal sealed class CredentialFiles(RegistryOptions options)
     {
         try
         {
-            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, useAsync: true);
-            await using (stream.ConfigureAwait(false))
-            {
-                byte[]? content = await BoundedContent.ReadAsync(stream, FileLimit, cancellationToken).ConfigureAwait(false);
-                if (content is null)
-                    PassOver(search, place, $"it has more than {FileLimit} bytes");
-                return content;
-            }
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, useAsync: true);
+            byte[]? content = await BoundedContent.ReadAsync(stream, FileLimit, cancellationToken).ConfigureAwait(false);
+            if (content is null)
+                PassOver(search, place, $"it has more than {FileLimit} bytes");
+            return content;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -151,10 +148,9 @@ internal sealed class CredentialFiles(RegistryOptions options)
         try
         {
             // The oldest form of the file is nothing but the entries.
-            CredentialFile? file = isOldest
-                ? new CredentialFile { Auths = CredentialJsonContext.First(content, CredentialJsonContext.Default.DictionaryStringImagePullAuth)! }
-                : CredentialJsonContext.First(content, CredentialJsonContext.Default.CredentialFile);
-            return file ?? new CredentialFile();
+            return isOldest
+                ? new CredentialFile(CredentialJsonContext.First(content, CredentialJsonContext.Default.DictionaryStringImagePullAuth)!)
+                : CredentialJsonContext.First(content, CredentialJsonContext.Default.CredentialFile) ?? new CredentialFile();
         }
         catch (JsonException e)
         {
@@ -226,23 +222,12 @@ internal sealed class CredentialFiles(RegistryOptions options)
 }
 
 /// <summary>The part of docker's and podman's configuration files that is about credentials.</summary>
-internal sealed class CredentialFile
-{
-    public Dictionary<string, ImagePullAuth?>? Auths { get; init; }
-
-    public string? CredsStore { get; init; }
-
-    public Dictionary<string, string?>? CredHelpers { get; init; }
-}
+internal sealed record CredentialFile(
+    Dictionary<string, ImagePullAuth?>? Auths = null, string? CredsStore = null, Dictionary<string, string?>? CredHelpers = null);
 
 /// <summary>What a credential helper answers. Whose credentials they are, its <c>ServerURL</c>, is not read: they are
 /// the server's that it was asked for.</summary>
-internal sealed class HelperAnswer
-{
-    public string? Username { get; init; }
-
-    public string? Secret { get; init; }
-}
+internal sealed record HelperAnswer(string? Username, string? Secret);
 
 // Docker reads names in any case.
 [JsonSourceGenerationOptions(PropertyNameCaseInsensitive = true)]

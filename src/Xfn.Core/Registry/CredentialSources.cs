@@ -26,10 +26,8 @@ internal sealed class CredentialSources(RegistryOptions options)
     }
 
     private async Task<bool> AskAsync(
-        CredentialSearch search,
-        Func<string, CancellationToken, ValueTask<ImagePullAuth?>> callback,
-        RegistryEndpoint endpoint,
-        CancellationToken cancellationToken)
+        CredentialSearch search, Func<string, CancellationToken, ValueTask<ImagePullAuth?>> callback,
+        RegistryEndpoint endpoint, CancellationToken cancellationToken)
     {
         const string place = "the host program";
         ImagePullAuth? given;

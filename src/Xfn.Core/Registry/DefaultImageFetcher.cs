@@ -39,12 +39,20 @@ public sealed class DefaultImageFetcher : IImageFetcher, IDisposable
     }
 
     /// <inheritdoc/>
-    public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default) =>
-        For(reference).FetchManifestAsync(reference, context, cancellationToken);
+    public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return For(reference).FetchManifestAsync(reference, context, cancellationToken);
+    }
 
     /// <inheritdoc/>
-    public Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default) =>
-        For(reference).OpenBlobAsync(reference, blob, offset, context, cancellationToken);
+    public Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(blob);
+        ArgumentNullException.ThrowIfNull(context);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        return For(reference).OpenBlobAsync(reference, blob, offset, context, cancellationToken);
+    }
 
     /// <inheritdoc/>
     public string? SourceOf(ImageReference reference) => For(reference).SourceOf(reference);

@@ -24,8 +24,7 @@ internal class Dialer
     public virtual async Task<(Stream Stream, IPAddress Address)> ConnectAsync(IPAddress[] addresses, int port, CancellationToken cancellationToken)
     {
         using var race = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var going = new List<Task<Stream>>();
-        var to = new Dictionary<Task, IPAddress>();
+        var going = new Dictionary<Task<Stream>, IPAddress>();
         try
         {
             Exception failure = new SocketException((int)SocketError.HostNotFound);
@@ -33,21 +32,21 @@ internal class Dialer
             {
                 if (next < addresses.Length)
                 {
-                    going.Add(ConnectAsync(addresses[next], port, race.Token));
-                    to[going[^1]] = addresses[next++];
+                    going.Add(ConnectAsync(addresses[next], port, race.Token), addresses[next]);
+                    next++;
                 }
 
                 Task pause = Task.Delay(next < addresses.Length ? Patience : Timeout.InfiniteTimeSpan, race.Token);
-                if (await Task.WhenAny([.. going, pause]).ConfigureAwait(false) is not Task<Stream> done)
+                if (await Task.WhenAny([.. going.Keys, pause]).ConfigureAwait(false) is not Task<Stream> done)
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     continue;
                 }
 
-                going.Remove(done);
+                going.Remove(done, out IPAddress? address);
                 try
                 {
-                    return (await done.ConfigureAwait(false), to[done]);
+                    return (await done.ConfigureAwait(false), address!);
                 }
                 catch (SocketException e)
                 {
@@ -60,7 +59,7 @@ internal class Dialer
         finally
         {
             await race.CancelAsync().ConfigureAwait(false);
-            foreach (Task<Stream> late in going)
+            foreach (Task<Stream> late in going.Keys)
                 _ = CloseAsync(late);
         }
     }

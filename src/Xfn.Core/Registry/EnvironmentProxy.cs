@@ -4,17 +4,11 @@ namespace Xfn.Core.Registry;
 
 /// <summary>The environment's proxies, and the exceptions in NO_PROXY that others read and the framework does not:
 /// <c>*</c>, networks, ports, and names with all below them. Loopback is never asked through a proxy.</summary>
-internal sealed class EnvironmentProxy : IWebProxy
+internal sealed class EnvironmentProxy(RegistryOptions options) : IWebProxy
 {
-    private readonly IWebProxy _inner;
-    private readonly string[] _exceptions;
-
-    public EnvironmentProxy(RegistryOptions options)
-    {
-        _inner = options.Proxy;
-        string? exceptions = options.GetEnvironmentVariable("no_proxy") ?? options.GetEnvironmentVariable("NO_PROXY");
-        _exceptions = exceptions?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
-    }
+    private readonly IWebProxy _inner = options.Proxy;
+    private readonly string[] _exceptions = (options.GetEnvironmentVariable("no_proxy") ?? options.GetEnvironmentVariable("NO_PROXY") ?? "")
+        .Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     public ICredentials? Credentials
     {
@@ -33,7 +27,7 @@ internal sealed class EnvironmentProxy : IWebProxy
         if (exception == "*")
             return true;
         if (IPNetwork.TryParse(exception, out IPNetwork network))
-            return IPAddress.TryParse(uri.IdnHost.Trim('[', ']'), out IPAddress? address) && network.BaseAddress.AddressFamily == address.AddressFamily && network.Contains(address);
+            return IPAddress.TryParse(uri.IdnHost.Trim('[', ']'), out IPAddress? address) && network.Contains(address);
 
         int colon = exception.LastIndexOf(':');
         if (colon > 0 && exception.AsSpan(0, colon).IndexOf(':') < 0 && ushort.TryParse(exception.AsSpan(colon + 1), out ushort port))

@@ -3,13 +3,10 @@ using System.Security.Cryptography.X509Certificates;
 namespace Xfn.Core.Registry;
 
 /// <summary>What a registry's own directory holds: in <c>*.crt</c> authorities that are trusted for it, and in
-/// <c>NAME.cert</c> with <c>NAME.key</c> certificates by which this machine shows who it is. The stamp tells this state
-/// of the directory from others.</summary>
-internal sealed record HostCertificates(string Stamp, X509Certificate2Collection Authorities, IReadOnlyList<HostCertificates.Client> Clients)
-{
-    /// <summary>A certificate with its key, and those that lead from it to its authority.</summary>
-    public sealed record Client(X509Certificate2 Certificate, X509Certificate2Collection Chain);
-}
+/// <c>NAME.cert</c> with <c>NAME.key</c> certificates by which this machine shows who it is, each with those that lead
+/// from it to its authority.</summary>
+internal sealed record HostCertificates(
+    X509Certificate2Collection Authorities, IReadOnlyList<(X509Certificate2 Certificate, X509Certificate2Collection Chain)> Clients);
 
 /// <summary>Finds docker's and podman's directory of a registry, the first <c>certs.d/HOST[:PORT]</c>.</summary>
 internal sealed class HostCertificateFiles(RegistryOptions options)
@@ -28,10 +25,10 @@ internal sealed class HostCertificateFiles(RegistryOptions options)
 
     /// <exception cref="XfnException">The directory holds something else than certificates, or a certificate without
     /// its key.</exception>
-    public static HostCertificates Read(string authority, string directory, string stamp)
+    public static HostCertificates Read(string authority, string directory)
     {
         var authorities = new X509Certificate2Collection();
-        var clients = new List<HostCertificates.Client>();
+        var clients = new List<(X509Certificate2, X509Certificate2Collection)>();
         foreach (FileInfo file in PemFile.Use(() => Ours(directory), Unreadable(authority, directory)))
         {
             string path = file.FullName;
@@ -42,10 +39,10 @@ internal sealed class HostCertificateFiles(RegistryOptions options)
             if (file.Extension == ".crt")
                 authorities.AddRange(PemFile.Certificates(path, error));
             else if (file.Extension == ".cert")
-                clients.Add(new HostCertificates.Client(PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), error), PemFile.Certificates(path, error)));
+                clients.Add((PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), error), PemFile.Certificates(path, error)));
         }
 
-        return new HostCertificates(stamp, authorities, clients);
+        return new HostCertificates(authorities, clients);
     }
 
     private IEnumerable<string> Roots()

@@ -20,21 +20,18 @@ internal sealed class ManifestHandler(HttpMessageHandler inner, RegistryOptions 
         const int limit = BoundedContent.ManifestLimit;
         MediaTypeHeaderValue? type = response.Content.Headers.ContentType;
         bool isCoded = response.Content.Headers.ContentEncoding.Any(e => !e.Equals("identity", StringComparison.OrdinalIgnoreCase));
-        Stream stream = await ProgressStream.OpenAsync(response.Content, response.Content, options, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
+        using Stream stream = await ProgressStream.OpenAsync(response.Content, response.Content, options, cancellationToken).ConfigureAwait(false);
+        string sent = $"cannot read what '{target.Endpoint.Authority}' sent for {target}";
+        if (type?.MediaType is "text/html")
+            throw new XfnException(target.Stage, $"{sent}: it is a web page. Check that it is a registry.");
+        byte[] content = await BoundedContent.ReadAsync(stream, limit, cancellationToken).ConfigureAwait(false)
+            ?? throw new InvalidImageException(target.Stage, $"cannot fetch {target}: its manifest has more than {limit} bytes. Build the image with a smaller one.");
+        if (isCoded && !content.AsSpan().TrimStart(" \t\r\n"u8).StartsWith("{"u8))
         {
-            string sent = $"cannot read what '{target.Endpoint.Authority}' sent for {target}";
-            if (type?.MediaType is "text/html")
-                throw new XfnException(target.Stage, $"{sent}: it is a web page. Check that it is a registry.");
-            byte[] content = await BoundedContent.ReadAsync(stream, limit, cancellationToken).ConfigureAwait(false)
-                ?? throw new InvalidImageException(target.Stage, $"cannot fetch {target}: its manifest has more than {limit} bytes. Build the image with a smaller one.");
-            if (isCoded && !content.AsSpan().TrimStart(" \t\r\n"u8).StartsWith("{"u8))
-            {
-                throw new InvalidImageException(
-                    target.Stage, $"{sent}: it was compressed on the way, which was not asked for. Ask the operator of the registry, or of the proxy before it.");
-            }
-
-            response.Content = new ByteArrayContent(content) { Headers = { ContentType = type } };
+            throw new InvalidImageException(
+                target.Stage, $"{sent}: it was compressed on the way, which was not asked for. Ask the operator of the registry, or of the proxy before it.");
         }
+
+        response.Content = new ByteArrayContent(content) { Headers = { ContentType = type } };
     }
 }

@@ -112,7 +112,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         if (_own.TryGetValue(authority, out Pools? own) && own.Stamp == stamp)
             return own;
 
-        Pools made = MakePools(new CertificateTrust(_trust, HostCertificateFiles.Read(authority, directory, stamp)), stamp);
+        Pools made = MakePools(new CertificateTrust(_trust, HostCertificateFiles.Read(authority, directory)), stamp);
         lock (_retired)
         {
             EndRetired();

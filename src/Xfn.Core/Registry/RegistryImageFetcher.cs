@@ -18,19 +18,12 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     private readonly HttpMessageInvoker _registries;
     private readonly HttpMessageInvoker _others;
 
-    /// <summary>Makes a fetcher.</summary>
-    /// <param name="options">How registries are reached; defaults when null.</param>
     /// <exception cref="ArgumentException">An option makes no sense; the message says which.</exception>
     /// <exception cref="XfnException">The certificate authorities cannot be read.</exception>
-    public RegistryImageFetcher(RegistryOptions? options = null)
-        : this(options, new Dialer())
-    {
-    }
-
-    /// <summary>Makes a fetcher that connects in a way of its own.</summary>
-    internal RegistryImageFetcher(RegistryOptions? options, Dialer dialer)
+    public RegistryImageFetcher(RegistryOptions? options = null, Dialer? dialer = null)
     {
         _options = (options ?? new RegistryOptions()).CheckedCopy();
+        dialer ??= new Dialer();
         _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
         _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
 
@@ -44,29 +37,17 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         _registries = new HttpMessageInvoker(new RetryHandler(new ManifestHandler(scheme, _options), _options));
     }
 
-    /// <inheritdoc/>
-    public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(context);
-        return await AskAsync(
-            new RegistryTarget(Own(reference), reference, default, context.Auth),
-            async target =>
+    public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default) => AskAsync(
+        new RegistryTarget(Own(reference), reference, default, context.Auth),
+        async target =>
 
-                // HEAD and not GET: registries that limit pulls count the latter, changed or not, and not the former.
-                !context.KnownDigest.IsEmpty && await IsUnchangedAsync(target, context.KnownDigest, cancellationToken).ConfigureAwait(false)
-                    ? FetchedManifest.NotModified(context.KnownDigest)
-                    : await GetManifestAsync(target, cancellationToken).ConfigureAwait(false)).ConfigureAwait(false);
-    }
+            // HEAD and not GET: registries that limit pulls count the latter, changed or not, and not the former.
+            !context.KnownDigest.IsEmpty && await IsUnchangedAsync(target, context.KnownDigest, cancellationToken).ConfigureAwait(false)
+                ? FetchedManifest.NotModified(context.KnownDigest)
+                : await GetManifestAsync(target, cancellationToken).ConfigureAwait(false));
 
-    /// <inheritdoc/>
     public async Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(blob);
-        ArgumentNullException.ThrowIfNull(context);
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
-
         // Nothing is left to ask for, and a range of nothing cannot be written.
         if (offset > 0 && offset == blob.Size)
             return Stream.Null;
@@ -77,21 +58,14 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             context.Interruptions).ConfigureAwait(false);
     }
 
-    /// <summary>Names the registry itself, or the mirrors before it, which may answer otherwise.</summary>
-    /// <param name="reference">The image.</param>
-    /// <returns>Null if <see cref="RegistryOptions.HttpHandler"/> is set: only its owner knows whom it asks.</returns>
-    public string? SourceOf(ImageReference reference)
-    {
-        ArgumentNullException.ThrowIfNull(reference);
-        return _options.HttpHandler is null ? _sources.GetValueOrDefault(reference.Registry, NamedSource.Itself) : null;
-    }
+    /// <summary>Names the registry itself, or the mirrors before it, which may answer otherwise. Null if
+    /// <see cref="RegistryOptions.HttpHandler"/> is set: only its owner knows whom it asks.</summary>
+    public string? SourceOf(ImageReference reference) =>
+        _options.HttpHandler is null ? _sources.GetValueOrDefault(reference.Registry, NamedSource.Itself) : null;
 
-    /// <summary>Whether a tag may be taken to mean what it meant: so it is for registries.</summary>
-    /// <param name="reference">The image.</param>
-    /// <returns>True.</returns>
+    /// <summary>A tag may be taken to mean what it meant.</summary>
     public bool IsStable(ImageReference reference) => true;
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         _registries.Dispose();

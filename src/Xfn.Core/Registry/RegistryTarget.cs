@@ -10,7 +10,6 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
 
     public bool IsManifest => Blob.IsEmpty;
 
-    /// <summary>The stage that fails when the request does.</summary>
     public RunStage Stage => IsManifest ? RunStage.Resolve : RunStage.Pull;
 
     /// <summary>The repository, as its endpoint names it.</summary>

@@ -7,7 +7,7 @@ using Polly.Retry;
 namespace Xfn.Core.Registry;
 
 /// <summary>Repeats requests that fail in passing, at growing intervals with jitter or when the server says.</summary>
-internal sealed class RetryHandler : DelegatingHandler
+internal sealed class RetryHandler(HttpMessageHandler inner, RegistryOptions options) : DelegatingHandler(inner)
 {
     /// <summary>Where a request keeps how often it was sent.</summary>
     public static readonly HttpRequestOptionsKey<int> Attempts = new("xfn.attempts");
@@ -16,10 +16,7 @@ internal sealed class RetryHandler : DelegatingHandler
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan LongestInterval = TimeSpan.FromSeconds(15);
 
-    private readonly ResiliencePipeline<HttpResponseMessage> _retry;
-
-    public RetryHandler(HttpMessageHandler inner, RegistryOptions options)
-        : base(inner) => _retry = Retry(options);
+    private readonly ResiliencePipeline<HttpResponseMessage> _retry = Retry(options);
 
     /// <summary>How long the server asks us to wait; null when it does not say.</summary>
     public static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time)

@@ -26,14 +26,11 @@ internal sealed record ServerWords(string Quote, string? Code)
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, patience.Token);
         try
         {
-            Stream stream = await response.Content.ReadAsStreamAsync(linked.Token).ConfigureAwait(false);
-            await using (stream.ConfigureAwait(false))
-            {
-                byte[]? content = await BoundedContent.ReadAsync(stream, MaxBytes, linked.Token).ConfigureAwait(false);
-                (string words, string code) = content is null ? ("", "") : Find(content);
-                bool Tells(string secret) => words.Contains(secret, StringComparison.Ordinal) || code.Contains(secret, StringComparison.Ordinal);
-                return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && Tells(s)) ? None : new ServerWords($" (\"{OneLine(words, MaxCharacters)}\")", IsCode(code) ? code : null);
-            }
+            using Stream stream = await response.Content.ReadAsStreamAsync(linked.Token).ConfigureAwait(false);
+            byte[]? content = await BoundedContent.ReadAsync(stream, MaxBytes, linked.Token).ConfigureAwait(false);
+            (string words, string code) = content is null ? ("", "") : Find(content);
+            bool Tells(string secret) => words.Contains(secret, StringComparison.Ordinal) || code.Contains(secret, StringComparison.Ordinal);
+            return words.Length == 0 || secrets.Any(s => s is { Length: > 0 } && Tells(s)) ? None : new ServerWords($" (\"{OneLine(words, MaxCharacters)}\")", IsCode(code) ? code : null);
         }
         catch (Exception e) when (e is HttpRequestException or IOException or JsonException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {

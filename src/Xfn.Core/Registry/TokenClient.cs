@@ -123,13 +123,10 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
         if (!response.IsSuccessStatusCode)
             throw Failure(registry, $"token server '{server}' answered {status}{words.Quote}, expected 200", "Try again later or ask the registry's operator.", new RegistryException(asked, response.StatusCode, words.Code));
 
-        Stream stream = await ProgressStream.OpenAsync(response.Content, response, options, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
-        {
-            byte[] content = await BoundedContent.ReadAsync(stream, TokenLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw Failure(registry, $"token server '{server}' sent more than {TokenLimit} bytes");
-            return Parse(content) ?? throw Failure(registry, $"token server '{server}' sent no token");
-        }
+        using Stream stream = await ProgressStream.OpenAsync(response.Content, response, options, cancellationToken).ConfigureAwait(false);
+        byte[] content = await BoundedContent.ReadAsync(stream, TokenLimit, cancellationToken).ConfigureAwait(false)
+            ?? throw Failure(registry, $"token server '{server}' sent more than {TokenLimit} bytes");
+        return Parse(content) ?? throw Failure(registry, $"token server '{server}' sent no token");
     }
 
     private static RegistryToken? Parse(byte[] content)
@@ -163,14 +160,7 @@ internal sealed class TokenClient(HttpMessageInvoker servers, RegistryOptions op
         new(RunStage.Resolve, $"cannot get a token for registry '{registry.Authority}': {found}. {remedy}", cause) { IsTransient = cause is not null && RetryHandler.IsPassing(cause) };
 }
 
-internal sealed class TokenResponse
-{
-    public string? Token { get; init; }
-
-    public string? AccessToken { get; init; }
-
-    public JsonElement ExpiresIn { get; init; }
-}
+internal sealed record TokenResponse(string? Token, string? AccessToken, JsonElement ExpiresIn);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(TokenResponse))]

@@ -12,34 +12,23 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
 
     private readonly ConcurrentDictionary<string, (long Length, DateTime Written, ArchiveIndex Index)> _kept = new(StringComparer.Ordinal);
 
-    /// <inheritdoc/>
-    public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(context);
-        return await ReadAsync(
-            reference,
-            RunStage.Resolve,
-            async () =>
-            {
-                ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
-                FetchedManifest manifest = index.LayoutIndex is { } layout && (reference.Transport != "docker-archive" || index.DockerImages is null || !reference.Digest.IsEmpty)
-                    ? await LayoutAsync(reference, index, layout, cancellationToken).ConfigureAwait(false)
-                    : await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
-                return !context.KnownDigest.IsEmpty && manifest.Digest == context.KnownDigest ? FetchedManifest.NotModified(manifest.Digest) : manifest;
-            }).ConfigureAwait(false);
-    }
+    public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default) => ReadAsync(
+        reference,
+        RunStage.Resolve,
+        async () =>
+        {
+            ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+            FetchedManifest manifest = index.LayoutIndex is { } layout && (reference.Transport != "docker-archive" || index.DockerImages is null || !reference.Digest.IsEmpty)
+                ? await LayoutAsync(reference, index, layout, cancellationToken).ConfigureAwait(false)
+                : await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
+            return !context.KnownDigest.IsEmpty && manifest.Digest == context.KnownDigest ? FetchedManifest.NotModified(manifest.Digest) : manifest;
+        });
 
     /// <summary>Names the path itself. Each run asks anew, which is cheap: the file may have changed.</summary>
-    /// <param name="reference">The image.</param>
     public string? SourceOf(ImageReference reference) => NamedSource.Itself;
 
-    /// <inheritdoc/>
     public async Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(blob);
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
         if (offset > 0)
             throw new NotSupportedException("archives are read from the beginning");
         return await ReadAsync(
@@ -92,12 +81,9 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
             return new FetchedManifest { Content = entry.Content, MediaType = entry.MediaType, Digest = entry.Digest };
         string name = index.Find(entry.Digest)
             ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive lacks its manifest. Check the digest, or save the image again with all its platforms.");
-        Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
-        {
-            byte[] content = await ArchiveIndex.DocumentAsync(stream, "manifest", cancellationToken).ConfigureAwait(false);
-            return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
-        }
+        using Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
+        byte[] content = await ArchiveIndex.DocumentAsync(stream, "manifest", cancellationToken).ConfigureAwait(false);
+        return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
     }
 
     /// <summary>What the archive holds, read once as long as the file stays as it is.</summary>

@@ -16,10 +16,9 @@ internal sealed class ArchiveIndex
     private readonly Dictionary<string, string> _links = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<Digest, string> _names = [];
 
-    /// <summary>index.json of an OCI archive.</summary>
+    /// <summary>index.json, as OCI archives have it.</summary>
     public byte[]? LayoutIndex { get; private set; }
 
-    /// <summary>The images of an archive by <c>docker save</c>.</summary>
     public DockerArchiveImage[]? DockerImages { get; private set; }
 
     /// <summary>Reads the names of all that is in the archive, and its tables of contents.</summary>
@@ -98,13 +97,10 @@ internal sealed class ArchiveIndex
         return _files.ContainsKey(name) ? name : null;
     }
 
-    private static string Target(ArchiveEntry entry)
-    {
-        // Names within the archive, though the arithmetic is that of paths.
-        return entry.Type == TarEntryType.HardLink
-            ? TarArchive.Clean(entry.LinkName)
-            : Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(entry.Name) ?? "", entry.LinkName)).TrimStart('/');
-    }
+    // Names within the archive, though the arithmetic is that of paths.
+    private static string Target(ArchiveEntry entry) => entry.Type == TarEntryType.HardLink
+        ? TarArchive.Clean(entry.LinkName)
+        : Path.GetFullPath(Path.Combine("/", Path.GetDirectoryName(entry.Name) ?? "", entry.LinkName)).TrimStart('/');
 
     /// <summary>The digest and type of a compressed layer; no digest of one that is not.</summary>
     private static async Task<(Digest Digest, string MediaType)> LookAsync(Stream data, CancellationToken cancellationToken)
@@ -139,14 +135,8 @@ internal sealed class ArchiveIndex
 }
 
 /// <summary>An image in an archive by <c>docker save</c>.</summary>
-internal sealed class DockerArchiveImage
+internal sealed record DockerArchiveImage(string? Config, string[]? RepoTags, string[]? Layers)
 {
-    public string? Config { get; init; }
-
-    public string[]? RepoTags { get; init; }
-
-    public string[]? Layers { get; init; }
-
     /// <summary>The manifest that was made for it.</summary>
     [JsonIgnore]
     public byte[]? Manifest { get; set; }

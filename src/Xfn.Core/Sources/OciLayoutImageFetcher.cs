@@ -18,11 +18,8 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
     /// <summary>The index that a reference was last found in: many runs ask for it, and it seldom changes.</summary>
     private readonly ConcurrentDictionary<ImageReference, (byte[] Index, LayoutEntry Entry)> _found = new();
 
-    /// <inheritdoc/>
     public async Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(context);
         string root = reference.Repository;
         string path = Path.Combine(root, IndexName);
         if (!context.KnownDigest.IsEmpty && _found.TryGetValue(reference, out (byte[] Index, LayoutEntry Entry) found) && found.Entry.Digest == context.KnownDigest && Holds(path, found.Index))
@@ -40,15 +37,10 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
     }
 
     /// <summary>Names the path itself. Each run asks anew, which is cheap: the file may have changed.</summary>
-    /// <param name="reference">The image.</param>
     public string? SourceOf(ImageReference reference) => NamedSource.Itself;
 
-    /// <inheritdoc/>
     public Task<Stream> OpenBlobAsync(ImageReference reference, Descriptor blob, long offset, FetchContext context, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(reference);
-        ArgumentNullException.ThrowIfNull(blob);
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
         cancellationToken.ThrowIfCancellationRequested();
         FileStream stream = Open(reference, BlobPath(reference.Repository, blob.Digest), RunStage.Pull);
         stream.Seek(offset, SeekOrigin.Begin);
@@ -78,13 +70,10 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
 
     private static async Task<byte[]> ReadDocumentAsync(ImageReference reference, string path, CancellationToken cancellationToken)
     {
-        FileStream stream = Open(reference, path, RunStage.Resolve);
-        await using (stream.ConfigureAwait(false))
-        {
-            return await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
-                ?? throw new InvalidImageException(
-                    RunStage.Resolve, $"cannot read image '{reference}': '{path}' has more than {BoundedContent.ManifestLimit} bytes. Write the layout anew.");
-        }
+        using FileStream stream = Open(reference, path, RunStage.Resolve);
+        return await BoundedContent.ReadAsync(stream, BoundedContent.ManifestLimit, cancellationToken).ConfigureAwait(false)
+            ?? throw new InvalidImageException(
+                RunStage.Resolve, $"cannot read image '{reference}': '{path}' has more than {BoundedContent.ManifestLimit} bytes. Write the layout anew.");
     }
 
     private static FileStream Open(ImageReference reference, string path, RunStage stage)
