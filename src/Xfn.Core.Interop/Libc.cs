@@ -14,6 +14,7 @@ internal static unsafe partial class Libc
     public const int ECHILD = 10;
     public const int EAGAIN = 11;
     public const int EACCES = 13;
+    public const int EBUSY = 16;
     public const int EEXIST = 17;
     public const int ENODEV = 19;
     public const int ENOTDIR = 20;
@@ -29,6 +30,7 @@ internal static unsafe partial class Libc
     public const int ELOOP = 40;
     public const int EOPNOTSUPP = 95;
     public const int EAFNOSUPPORT = 97;
+    public const int EDQUOT = 122;
 
     /// <summary>The error number of the last failed call.</summary>
     public static int Errno => Marshal.GetLastPInvokeError();

@@ -12,10 +12,6 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>What the names of files end with that are not whole.</summary>
     public const string TemporarySuffix = ".tmp";
 
-    private const int NoSpace = 28;
-    private const int ReadOnly = 30;
-    private const int OverQuota = 122;
-
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Passable = Private | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
     private const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
@@ -297,14 +293,12 @@ internal sealed class CacheDirectory : IDisposable
     public ContainerEnvironmentException Refused(RunStage stage, Exception cause) =>
         new(stage, $"cannot use cache directory '{Name}': {Named(cause.Message).TrimEnd('.')}. {RemedyFor(cause.HResult)}", cause);
 
-    /// <summary>Whether an error number of the system says that there is no space.</summary>
-    public static bool IsFull(int errno) => errno is NoSpace or OverQuota;
+    public static bool IsFull(int errno) => errno is Libc.ENOSPC or Libc.EDQUOT;
 
-    /// <summary>What to do about an error number of the system.</summary>
     public static string RemedyFor(int errno) => errno switch
     {
-        NoSpace or OverQuota => "Free space there, prune the cache, limit it (option CacheLimit), or choose a directory on a larger file system (option CacheDirectory).",
-        ReadOnly => "Mount its file system writable, or choose another directory (option CacheDirectory).",
+        Libc.ENOSPC or Libc.EDQUOT => "Free space there, prune the cache, limit it (option CacheLimit), or choose a directory on a larger file system (option CacheDirectory).",
+        Libc.EROFS => "Mount its file system writable, or choose another directory (option CacheDirectory).",
         _ => "See that it is this user's and on a sound file system, or choose another (option CacheDirectory).",
     };
 

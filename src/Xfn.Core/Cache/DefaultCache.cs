@@ -3,10 +3,8 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
 
-/// <summary>Where images are kept when nobody says.</summary>
-/// <param name="Directory">The directory.</param>
-/// <param name="Origin">Why it is that one: a clause that names the variable.</param>
-/// <param name="Warning">What is odd about it, and the remedy; null when nothing is.</param>
+/// <summary>Where images are kept when nobody says; why there, a clause that names the variable; and what is odd about
+/// it, with the remedy, or null.</summary>
 internal sealed record DefaultCache(string Directory, string Origin, string? Warning = null)
 {
     private const string CacheHome = "XDG_CACHE_HOME";

@@ -8,8 +8,6 @@ namespace Xfn.Core.Cache;
 /// ourselves.</remarks>
 internal static class FileLock
 {
-    private const int WouldBlock = 11;
-
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(100);
 
@@ -69,7 +67,7 @@ internal static class FileLock
         catch (Exception ex)
         {
             held?.Dispose();
-            if (ex is IOException { HResult: WouldBlock })
+            if (ex is IOException { HResult: Libc.EAGAIN })
                 return null;
             throw;
         }

@@ -195,9 +195,7 @@ internal sealed class HeldDirectory : IDisposable
     }
 }
 
-/// <summary>A path that another user could lead elsewhere.</summary>
-/// <param name="found">What was found, and where on the path.</param>
-/// <param name="remedy">What to do about it.</param>
+/// <summary>A path that another user could lead elsewhere: what was found, where on the path, and the remedy.</summary>
 internal sealed class UntrustedPathException(string found, string remedy) : Exception($"{found}. {remedy}")
 {
     public string Found => found;

@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Cgroups;
 
 /// <summary>A run's cgroup: a directory in each hierarchy that its limits need; none when they need none.</summary>
@@ -89,7 +91,6 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
 
     /// <summary>Ends with true when the kernel has killed one process for want of memory; the caller kills the others.
     /// Ends with false without a memory limit, and on version 2, where the kernel kills all.</summary>
-    /// <param name="cancellationToken">Ends the watch.</param>
     public async Task<bool> WatchOutOfMemoryAsync(CancellationToken cancellationToken)
     {
         if (!_survivesOutOfMemory)
@@ -135,7 +136,7 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         {
             CgroupFile.Write(directory, "cgroup.procs", processId);
         }
-        catch (IOException e) when (e.HResult == CgroupFile.ESrch)
+        catch (IOException e) when (e.HResult == Libc.ESRCH)
         {
             throw new XfnException(RunStage.Spawn, $"cannot move process '{processId}' into cgroup '{directory}': it has ended.", e);
         }

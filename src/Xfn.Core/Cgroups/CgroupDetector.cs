@@ -8,8 +8,6 @@ internal static class CgroupDetector
     private const string DelegateRemedy =
         "Run this program in a delegated cgroup: 'systemd-run --user --scope -p Delegate=yes COMMAND', or a service with 'Delegate=yes' in its unit";
 
-    private static readonly CgroupControllers[] All = [CgroupControllers.Memory, CgroupControllers.Cpu, CgroupControllers.Pids];
-
     public static (CgroupSupport Support, IReadOnlyList<CgroupHierarchy> Hierarchies) Detect(CgroupPaths paths)
     {
         IReadOnlyList<CgroupMount> mounts;
@@ -19,18 +17,17 @@ internal static class CgroupDetector
         }
         catch (Exception e) when (CgroupFile.IsFileError(e))
         {
-            return (new CgroupSupport([.. All.Select(c => Unusable(c, $"the cgroups of this process cannot be read: {e.Message}", "Mount /proc"))]), []);
+            return (new CgroupSupport([.. CgroupSupport.All.Select(c => Unusable(c, $"the cgroups of this process cannot be read: {e.Message}", "Mount /proc"))]), []);
         }
 
         var support = new List<ControllerSupport>();
         var v1 = new Dictionary<string, CgroupControllers>();
         V2Base v2 = FindV2Base(mounts.FirstOrDefault(m => m.IsV2));
         CgroupControllers v2Controllers = CgroupControllers.None;
-        foreach (CgroupControllers controller in All)
+        foreach (CgroupControllers controller in CgroupSupport.All)
         {
-            string name = CgroupSupport.Names(controller).Single();
             // A controller is in one hierarchy only, and version 1's have theirs fixed.
-            if (mounts.FirstOrDefault(m => m.Controllers.Contains(name)) is { } mount)
+            if (mounts.FirstOrDefault(m => m.Controllers.Contains(CgroupSupport.NameOf(controller))) is { } mount)
             {
                 ControllerSupport found = CheckV1(controller, mount);
                 support.Add(found);
@@ -70,7 +67,7 @@ internal static class CgroupDetector
         if (found.Available.HasFlag(controller))
             return new ControllerSupport(controller, true, $"version 2, below {found.Directory}{found.Note}", "");
 
-        string name = CgroupSupport.Names(controller).Single();
+        string name = CgroupSupport.NameOf(controller);
         string listed = string.Join(' ', CgroupSupport.Names(found.Available));
         return Unusable(
             controller,
@@ -135,30 +132,22 @@ internal static class CgroupDetector
     private static ControllerSupport Unusable(CgroupControllers controller, string found, string remedy) => new(controller, false, found, remedy + ".");
 }
 
-/// <summary>Which limits can be enforced here, and why not the others.</summary>
-/// <param name="Controllers">One for each of memory, cpu and pids.</param>
+/// <summary>Which limits can be enforced here, and why not the others: for each of memory, cpu and pids.</summary>
 internal sealed record CgroupSupport(IReadOnlyList<ControllerSupport> Controllers)
 {
+    public static readonly CgroupControllers[] All = [CgroupControllers.Memory, CgroupControllers.Cpu, CgroupControllers.Pids];
+
     public CgroupControllers Usable => Controllers.Where(c => c.IsUsable).Aggregate(CgroupControllers.None, (all, c) => all | c.Controller);
 
-    /// <summary>The names of controllers, as the kernel writes them.</summary>
-    public static IEnumerable<string> Names(CgroupControllers controllers)
-    {
-        if (controllers.HasFlag(CgroupControllers.Memory))
-            yield return "memory";
-        if (controllers.HasFlag(CgroupControllers.Cpu))
-            yield return "cpu";
-        if (controllers.HasFlag(CgroupControllers.Pids))
-            yield return "pids";
-    }
+    /// <summary>The name of a controller, as the kernel writes it.</summary>
+    public static string NameOf(CgroupControllers controller) => controller.ToString().ToLowerInvariant();
+
+    public static IEnumerable<string> Names(CgroupControllers controllers) => All.Where(c => controllers.HasFlag(c)).Select(NameOf);
 }
 
-/// <summary>Whether one controller can be used.</summary>
-/// <param name="Controller">The controller.</param>
-/// <param name="IsUsable">Whether it can.</param>
-/// <param name="Found">Where it is used, or a clause that says why it cannot be.</param>
-/// <param name="Remedy">A sentence that says how to change that; empty when it can be used.</param>
+/// <summary>Whether one controller can be used. What was found is where it is used, or a clause that says why it cannot
+/// be; the remedy is a sentence, empty when it can.</summary>
 internal sealed record ControllerSupport(CgroupControllers Controller, bool IsUsable, string Found, string Remedy)
 {
-    public string Name => CgroupSupport.Names(Controller).Single();
+    public string Name => CgroupSupport.NameOf(Controller);
 }

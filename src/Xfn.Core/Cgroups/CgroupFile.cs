@@ -7,14 +7,10 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Cgroups;
 
 /// <summary>Reads and writes the small files of a cgroup file system.</summary>
+/// <remarks>Errors of .NET's file calls carry the system's number in HResult, except for those with types of their
+/// own.</remarks>
 internal static class CgroupFile
 {
-    // Errors of .NET's file calls carry the system's number in HResult, except for those with types of their own.
-    public const int ESrch = 3;
-    public const int EBusy = 16;
-    public const int EInval = 22;
-    public const int ENoDev = 19;
-
     /// <summary>Writes a value in one call, which is what the kernel takes for one setting.</summary>
     public static void Write(string directory, string file, ReadOnlySpan<char> value)
     {
@@ -70,7 +66,7 @@ internal static class CgroupFile
     }
 
     /// <summary>Whether an error says that the cgroup is not there any more.</summary>
-    public static bool IsGone(Exception e) => e is FileNotFoundException or DirectoryNotFoundException || (e is IOException && e.HResult == ENoDev);
+    public static bool IsGone(Exception e) => e is FileNotFoundException or DirectoryNotFoundException || (e is IOException && e.HResult == Libc.ENODEV);
 
     /// <summary>Whether an error came from the file system, of whichever of .NET's types.</summary>
     public static bool IsFileError(Exception e) => e is IOException or UnauthorizedAccessException;

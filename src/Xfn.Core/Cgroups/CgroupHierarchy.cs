@@ -1,16 +1,16 @@
 namespace Xfn.Core.Cgroups;
 
 /// <summary>A hierarchy that runs get cgroups in, and the files by which it is told what they may use.</summary>
-internal abstract class CgroupHierarchy
+internal abstract class CgroupHierarchy(string baseDirectory, CgroupControllers controllers)
 {
     /// <summary>How long a period of the processor's time is, in microseconds: the kernel's default.</summary>
     protected const long CpuPeriodMicroseconds = 100_000;
 
     /// <summary>The directory that the cgroups of runs are made in.</summary>
-    public abstract string BaseDirectory { get; }
+    public string BaseDirectory => baseDirectory;
 
     /// <summary>The controllers that this hierarchy is used for.</summary>
-    public abstract CgroupControllers Controllers { get; }
+    public CgroupControllers Controllers => controllers;
 
     /// <summary>Makes the controllers work for the cgroups below <see cref="BaseDirectory"/>.</summary>
     public virtual void Enable(CgroupControllers controllers)

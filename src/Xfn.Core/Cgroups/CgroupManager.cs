@@ -13,7 +13,6 @@ internal sealed class CgroupManager : IAsyncDisposable
     private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time) =>
         (Support, _hierarchies, _stateDirectory, _time) = (support, hierarchies, stateDirectory, time);
 
-    /// <summary>Which limits can be enforced here, and why not the others.</summary>
     public CgroupSupport Support { get; }
 
     /// <summary>Finds out what this process may do. Changes nothing.</summary>

@@ -3,32 +3,18 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Cgroups;
 
 /// <summary>Where the kernel says what is mounted and which cgroups this process is in.</summary>
-internal sealed record CgroupPaths
-{
-    /// <summary>https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html</summary>
-    public string MountInfo { get; init; } = "/proc/self/mountinfo";
-
-    /// <summary>https://man7.org/linux/man-pages/man7/cgroups.7.html, "/proc/pid/cgroup".</summary>
-    public string SelfCgroup { get; init; } = "/proc/self/cgroup";
-}
+/// <remarks>https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html,
+/// https://man7.org/linux/man-pages/man7/cgroups.7.html, "/proc/pid/cgroup".</remarks>
+internal sealed record CgroupPaths(string MountInfo = "/proc/self/mountinfo", string SelfCgroup = "/proc/self/cgroup");
 
 /// <summary>A mounted cgroup hierarchy, and this process's place in it.</summary>
-internal sealed record CgroupMount
+/// <param name="IsV2">Whether it is of version 2.</param>
+/// <param name="Controllers">Those of version 1; none for version 2, where they differ from cgroup to cgroup.</param>
+/// <param name="MountPoint">Where it is mounted.</param>
+/// <param name="OwnPath">This process's cgroup as the kernel names it.</param>
+/// <param name="OwnDirectory">The directory of that; null if the mount does not show it, as in containers.</param>
+internal sealed record CgroupMount(bool IsV2, IReadOnlyList<string> Controllers, string MountPoint, string OwnPath, string? OwnDirectory)
 {
-    public required bool IsV2 { get; init; }
-
-    /// <summary>The controllers of version 1; empty for version 2, where they differ from cgroup to cgroup.</summary>
-    public required IReadOnlyList<string> Controllers { get; init; }
-
-    public required string MountPoint { get; init; }
-
-    /// <summary>This process's cgroup as the kernel names it.</summary>
-    public required string OwnPath { get; init; }
-
-    /// <summary>The directory of <see cref="OwnPath"/>; null if the mount does not show it, as in containers.</summary>
-    public required string? OwnDirectory { get; init; }
-
-    /// <summary>Finds what is mounted here.</summary>
     public static IReadOnlyList<CgroupMount> ReadAll(CgroupPaths paths)
     {
         (string Controllers, string Path)[] memberships = [.. File.ReadLines(paths.SelfCgroup).Select(ParseMembership)];
@@ -44,14 +30,8 @@ internal sealed record CgroupMount
             if (own.Path is null)
                 continue;
 
-            mounts.Add(new CgroupMount
-            {
-                IsV2 = isV2,
-                Controllers = isV2 ? [] : own.Controllers.Split(','),
-                MountPoint = mount.MountPoint,
-                OwnPath = own.Path,
-                OwnDirectory = FindOwnDirectory(mount.MountPoint, mount.Root, own.Path),
-            });
+            string[] controllers = isV2 ? [] : own.Controllers.Split(',');
+            mounts.Add(new CgroupMount(isV2, controllers, mount.MountPoint, own.Path, FindOwnDirectory(mount.MountPoint, mount.Root, own.Path)));
         }
 
         // The same hierarchy may be mounted more than once; the mount that shows this process's cgroup serves.

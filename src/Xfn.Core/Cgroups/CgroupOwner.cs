@@ -46,18 +46,15 @@ internal sealed class CgroupOwner : IAsyncDisposable
         foreach (string path in Directory.Exists(stateDirectory) ? Directory.GetFiles(stateDirectory, FilePrefix + "*") : [])
         {
             // Else its owner lives, or another sweep has it.
-            if (FileLock.Try(path) is not { } file)
+            using FileStream? file = FileLock.Try(path);
+            if (file is null)
                 continue;
-
-            await using (file.ConfigureAwait(false))
-            {
-                using var reader = new StreamReader(file);
-                string[] bases = (await reader.ReadToEndAsync().ConfigureAwait(false)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-                (int swept, int left) = await CgroupRemoval.RemoveAllAsync(bases, PrefixOf(Path.GetFileName(path)[FilePrefix.Length..])).ConfigureAwait(false);
-                removed += swept;
-                if (left == 0)
-                    File.Delete(path);
-            }
+            using var reader = new StreamReader(file);
+            string[] bases = (await reader.ReadToEndAsync().ConfigureAwait(false)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            (int swept, int left) = await CgroupRemoval.RemoveAllAsync(bases, PrefixOf(Path.GetFileName(path)[FilePrefix.Length..])).ConfigureAwait(false);
+            removed += swept;
+            if (left == 0)
+                File.Delete(path);
         }
 
         return removed;

@@ -1,19 +1,17 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Cgroups;
 
 /// <summary>A hierarchy of version 1 below this process's own cgroup, whose limits hold for runs as well.</summary>
 /// <remarks>https://docs.kernel.org/admin-guide/cgroup-v1/</remarks>
-internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
+internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy(baseDirectory, controllers)
 {
-    public override string BaseDirectory => baseDirectory;
-
-    public override CgroupControllers Controllers => controllers;
-
     public override CgroupUsage Read(string directory, CgroupUsage usage)
     {
         // The file is there when cpu and cpuacct are mounted together, as they nearly always are.
-        if (controllers.HasFlag(CgroupControllers.Cpu) && CgroupFile.ReadNumber(directory, "cpuacct.usage") is { } nanoseconds)
+        if (Controllers.HasFlag(CgroupControllers.Cpu) && CgroupFile.ReadNumber(directory, "cpuacct.usage") is { } nanoseconds)
             usage = usage with { CpuTime = TimeSpan.FromMicroseconds(nanoseconds / 1000) };
-        if (controllers.HasFlag(CgroupControllers.Memory))
+        if (Controllers.HasFlag(CgroupControllers.Memory))
         {
             usage = usage with
             {
@@ -46,7 +44,7 @@ internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers 
         {
             CgroupFile.Write(directory, "cpu.cfs_quota_us", quotaMicroseconds);
         }
-        catch (IOException e) when (e.HResult == CgroupFile.EInval)
+        catch (IOException e) when (e.HResult == Libc.EINVAL)
         {
             // A child may not be promised more than its parent has: this process is held to less, and so is the run.
         }

@@ -1,7 +1,9 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Cgroups;
 
 /// <remarks>https://docs.kernel.org/admin-guide/cgroup-v2.html</remarks>
-internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy
+internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers controllers) : CgroupHierarchy(baseDirectory, controllers)
 {
     /// <summary>This process and its siblings move there: a cgroup with processes has no controlled children.</summary>
     public const string HostCgroup = "xfn-host";
@@ -10,26 +12,11 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
 
     private readonly Lock _enabling = new();
 
-    public override string BaseDirectory => baseDirectory;
-
-    public override CgroupControllers Controllers => controllers;
-
     /// <summary>The controllers in a file: <c>cgroup.controllers</c> or <c>cgroup.subtree_control</c>.</summary>
     public static CgroupControllers ReadControllers(string directory, string file)
     {
-        CgroupControllers found = CgroupControllers.None;
-        foreach (string name in File.ReadAllText($"{directory}/{file}").Split((char[])[' ', '\n']))
-        {
-            found |= name switch
-            {
-                "memory" => CgroupControllers.Memory,
-                "cpu" => CgroupControllers.Cpu,
-                "pids" => CgroupControllers.Pids,
-                _ => CgroupControllers.None,
-            };
-        }
-
-        return found;
+        string[] names = File.ReadAllText($"{directory}/{file}").Split((char[])[' ', '\n']);
+        return CgroupSupport.All.Where(c => names.Contains(CgroupSupport.NameOf(c))).Aggregate(CgroupControllers.None, (all, c) => all | c);
     }
 
     public override void Enable(CgroupControllers wanted)
@@ -37,7 +24,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         lock (_enabling)
         {
             // Asked every time: whoever manages the cgroups of this machine may have changed it.
-            CgroupControllers missing = wanted & ~ReadControllers(baseDirectory, "cgroup.subtree_control");
+            CgroupControllers missing = wanted & ~ReadControllers(BaseDirectory, "cgroup.subtree_control");
             if (missing != 0)
                 EnableMissing(missing);
         }
@@ -94,9 +81,9 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
             bool moved = MoveProcessesToLeaf();
             try
             {
-                CgroupFile.Write(baseDirectory, "cgroup.subtree_control", change);
+                CgroupFile.Write(BaseDirectory, "cgroup.subtree_control", change);
             }
-            catch (IOException e) when (e.HResult == CgroupFile.EBusy && round < MoveRounds)
+            catch (IOException e) when (e.HResult == Libc.EBUSY && round < MoveRounds)
             {
                 continue;
             }
@@ -111,10 +98,10 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
     private bool MoveProcessesToLeaf()
     {
         // 0, of another PID namespace, would be this process if written. The root (no type) may have processes too.
-        int[] processes = File.Exists($"{baseDirectory}/cgroup.type") ? [.. CgroupFile.ReadProcesses(baseDirectory).Where(process => process > 0)] : [];
+        int[] processes = File.Exists($"{BaseDirectory}/cgroup.type") ? [.. CgroupFile.ReadProcesses(BaseDirectory).Where(process => process > 0)] : [];
         if (processes.Length == 0)
             return false;
-        string leaf = $"{baseDirectory}/{HostCgroup}";
+        string leaf = $"{BaseDirectory}/{HostCgroup}";
         Directory.CreateDirectory(leaf);
         foreach (int process in processes)
         {
@@ -122,7 +109,7 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
             {
                 CgroupFile.Write(leaf, "cgroup.procs", process);
             }
-            catch (IOException e) when (e.HResult == CgroupFile.ESrch)
+            catch (IOException e) when (e.HResult == Libc.ESRCH)
             {
                 // It has ended.
             }
