@@ -46,36 +46,27 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         {
             return ExitStatus.OfSignal(signal);
         }
-        catch (FunctionExitedException e)
-        {
-            Fail(e.Message);
-            return e.ExitCode;
-        }
-        catch (FunctionTimedOutException e)
-        {
-            Fail(e.Message);
-            return ExitStatus.TimedOut;
-        }
-        catch (OutputClosedException)
-        {
-            // As usual in a pipeline whose end has seen enough.
-            return ExitStatus.OutputClosed;
-        }
-        catch (ArgumentException e)
-        {
-            // Which parameter of which method it was is not the user's concern.
-            return Fail(e.Message.Split(" (Parameter '")[0]);
-        }
         catch (Exception e)
         {
             // Whatever it is, a line and a status are more use to a script than a crash.
-            return Fail(e.Message);
+            return e switch
+            {
+                FunctionExitedException exited => Fail(e.Message, exited.ExitCode),
+                FunctionTimedOutException => Fail(e.Message, ExitStatus.TimedOut),
+
+                // As usual in a pipeline whose end has seen enough.
+                OutputClosedException => ExitStatus.OutputClosed,
+
+                // Which parameter of which method it was is not the user's concern.
+                ArgumentException => Fail(e.Message.Split(" (Parameter '")[0]),
+                _ => Fail(e.Message),
+            };
         }
     }
 
-    private int Fail(string message)
+    private int Fail(string message, int status = ExitStatus.CannotRun)
     {
         LineLogger.Write(Error, $"xfn: error: {message}");
-        return ExitStatus.CannotRun;
+        return status;
     }
 }

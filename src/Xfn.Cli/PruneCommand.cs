@@ -5,9 +5,8 @@ using Xfn.Core.Options;
 namespace Xfn.Cli;
 
 /// <summary><c>xfn prune</c>: makes the cache smaller.</summary>
-internal sealed class PruneCommand : Command
+internal sealed class PruneCommand : RunnerCommand
 {
-    private readonly RunnerOptions _runner = new();
     private readonly Option<TimeSpan?> _maxAge = new("--max-age") { Description = "Remove images that were not used for longer, such as 720h.", HelpName = "DURATION", CustomParser = OptionValue.Time("age", TimeSpan.Zero) };
     private readonly Option<long?> _maxSize = new("--max-size")
     {
@@ -28,7 +27,6 @@ internal sealed class PruneCommand : Command
         : base("prune", "Remove images from the cache, never what a run uses. Without options, only what no image refers to.")
     {
         (_globals, _output) = (globals, output);
-        _runner.AddTo(this);
         Options.Add(_maxAge);
         Options.Add(_maxSize);
         Options.Add(_all);
@@ -37,12 +35,11 @@ internal sealed class PruneCommand : Command
             if (result.GetValue(_all) && (result.GetResult(_maxAge) ?? result.GetResult(_maxSize)) is not null)
                 result.AddError("cannot keep a part of the cache and remove all of it. Leave out --all, or --max-age and --max-size.");
         });
-        SetAction(PruneAsync);
     }
 
-    private async Task<int> PruneAsync(ParseResult parsed, CancellationToken cancellationToken)
+    protected override async Task<int> ExecuteAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        await using ContainerRunner? runner = _runner.MakeForCache(parsed, _globals);
+        await using ContainerRunner? runner = Runner.MakeForCache(parsed, _globals);
         PruneReport report = runner is null ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
             : parsed.GetValue(_all) ? await runner.DeleteCacheAsync(cancellationToken)
             : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);

@@ -6,10 +6,9 @@ using Xfn.Core.Options;
 namespace Xfn.Cli;
 
 /// <summary><c>xfn pull IMAGE</c>: fetches an image, so that its first run need not.</summary>
-internal sealed class PullCommand : Command
+internal sealed class PullCommand : RunnerCommand
 {
     private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
-    private readonly RunnerOptions _runner = new();
     private readonly GlobalOptions _globals;
     private readonly TextWriter _output;
 
@@ -18,13 +17,11 @@ internal sealed class PullCommand : Command
     {
         (_globals, _output) = (globals, output);
         Arguments.Add(_image);
-        _runner.AddTo(this);
-        SetAction(PullAsync);
     }
 
-    private async Task<int> PullAsync(ParseResult parsed, CancellationToken cancellationToken)
+    protected override async Task<int> ExecuteAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        await using ContainerRunner runner = _runner.Make(parsed, _globals);
+        await using ContainerRunner runner = Runner.Make(parsed, _globals);
         string image = parsed.GetValue(_image)!;
         Task<CachedImage> Pull(IProgress<PullProgress> progress) => runner.PullAsync(image, null, progress, cancellationToken);
         CachedImage pulled = Console.IsOutputRedirected || _output != StandardOutput.Text ? await Pull(new Lines(_output)) : await ShowBarsAsync(Pull);

@@ -4,6 +4,21 @@ using Xfn.Core;
 
 namespace Xfn.Cli;
 
+/// <summary>A command that uses the cache.</summary>
+internal abstract class RunnerCommand : Command
+{
+    protected RunnerCommand(string name, string description)
+        : base(name, description)
+    {
+        Runner.AddTo(this);
+        SetAction(ExecuteAsync);
+    }
+
+    protected RunnerOptions Runner { get; } = new();
+
+    protected abstract Task<int> ExecuteAsync(ParseResult parsed, CancellationToken cancellationToken);
+}
+
 /// <summary>The options of the commands that use the cache.</summary>
 internal sealed class RunnerOptions
 {
@@ -45,10 +60,8 @@ internal sealed class RunnerOptions
             command.Options.Add(option);
     }
 
-    /// <summary>Applies what the command line says; what it does not say is the runner's to find out.</summary>
-    /// <param name="parsed">The command line.</param>
-    /// <param name="options">What it is applied to.</param>
-    /// <param name="isOther">Whether an option of that name is not the runner's.</param>
+    /// <summary>Applies what the command line says, but for options whose names are not the runner's; what it does not
+    /// say is the runner's to find out.</summary>
     public void Apply(ParseResult parsed, ContainerRunnerOptions options, Func<string, bool>? isOther = null)
     {
         options.Bind(SettingsOf(parsed).Where(setting => isOther?.Invoke(setting.Key) != true));

@@ -3,25 +3,17 @@ using System.Runtime.InteropServices;
 namespace Xfn.Cli;
 
 /// <summary>Standard output or error. Can be given up; unlike <see cref="Console"/> it notices a lost reader.</summary>
-internal sealed partial class StandardOutput : Stream
+internal sealed partial class StandardOutput(int descriptor, string name, Stream console, CancellationToken giveUp) : Stream
 {
     private const short PollError = 0x8; // POLLERR: of a pipe, that its other end is closed.
-
-    private readonly int _descriptor;
-    private readonly string _name;
-    private readonly Stream _console;
-    private readonly CancellationToken _giveUp;
-
-    private StandardOutput(int descriptor, string name, Stream console, CancellationToken giveUp) =>
-        (_descriptor, _name, _console, _giveUp) = (descriptor, name, console, giveUp);
 
     /// <summary>Standard output for what xfn itself says.</summary>
     public static TextWriter Text { get; } = new StreamWriter(Output(CancellationToken.None)) { AutoFlush = true };
 
-    /// <param name="giveUp">Gives up a write: who reads may have stopped reading, and then it does not return.</param>
+    /// <remarks>A write can be given up: who reads may have stopped reading, and then it does not return.</remarks>
     public static StandardOutput Output(CancellationToken giveUp) => new(1, "stdout", Console.OpenStandardOutput(), giveUp);
 
-    /// <param name="giveUp">Likewise.</param>
+    /// <inheritdoc cref="Output"/>
     public static StandardOutput Error(CancellationToken giveUp) => new(2, "stderr", Console.OpenStandardError(), giveUp);
 
     public override bool CanRead => false;
@@ -42,21 +34,21 @@ internal sealed partial class StandardOutput : Stream
     /// <exception cref="IOException">It cannot be written: it is closed, or a file on a disk that is full.</exception>
     public override void Write(ReadOnlySpan<byte> buffer)
     {
-        var poll = new PollFd { Fd = _descriptor };
+        var poll = new PollFd { Fd = descriptor };
         if (Poll(ref poll, 1, 0) > 0 && (poll.Returned & PollError) != 0)
-            throw new OutputClosedException(_name);
+            throw new OutputClosedException(name);
         try
         {
-            _console.Write(buffer);
+            console.Write(buffer);
         }
         catch (UnauthorizedAccessException e)
         {
             // So .NET calls EBADF.
-            throw new IOException($"cannot write to {_name}: it is closed, or not open for writing.", e);
+            throw new IOException($"cannot write to {name}: it is closed, or not open for writing.", e);
         }
         catch (IOException e)
         {
-            throw new IOException($"cannot write to {_name}: {e.Message}.", e);
+            throw new IOException($"cannot write to {name}: {e.Message}.", e);
         }
     }
 
@@ -64,7 +56,7 @@ internal sealed partial class StandardOutput : Stream
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _giveUp);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, giveUp);
 
         // A copy, because a write that was given up may go on while the caller uses its buffer for something else.
         byte[] copy = buffer.ToArray();
