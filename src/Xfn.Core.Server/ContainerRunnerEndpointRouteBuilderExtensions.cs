@@ -31,6 +31,6 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(ContainerRunnerGrpcServiceCollectionExtensions.LogCategory);
         policy.Tell(policy.GiveDefaults(services.GetRequiredService<IContainerRunner>()), logger);
         return CallShare.Count(
-            endpoints.MapGrpcService<FunctionService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, FunctionServiceSetup.MostBytes(policy), areRuns: true);
+            endpoints.MapGrpcService<FunctionService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, policy.MaxMessageBytes, areRuns: true);
     }
 }

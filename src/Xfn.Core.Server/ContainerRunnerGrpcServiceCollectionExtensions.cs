@@ -2,7 +2,6 @@ using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 using Xfn.Core;
 using Xfn.Core.Server;
 
@@ -39,7 +38,10 @@ public static class ContainerRunnerGrpcServiceCollectionExtensions
             provider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory)));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<FunctionService>, FunctionMethods>());
         services.AddGrpc();
-        services.AddSingleton<IConfigureOptions<GrpcServiceOptions<FunctionService>>, FunctionServiceSetup>();
+
+        // The runner bounds outputs.
+        services.AddOptions<GrpcServiceOptions<FunctionService>>().Configure<RequestPolicy>(
+            (grpc, policy) => (grpc.MaxReceiveMessageSize, grpc.MaxSendMessageSize) = (policy.MaxMessageBytes, null));
         return services;
     }
 }

@@ -13,11 +13,8 @@ public static class ContainerRunnerServerExtensions
     /// <param name="cancellationToken">Stops serving; the task then ends in good order.</param>
     /// <inheritdoc cref="ContainerRunnerServer.StartAsync" path="/exception"/>
     public static async Task ListenAndServeAsync(
-        this IContainerRunner runner,
-        string network,
-        string address,
-        Action<ContainerRunnerServerOptions>? configure = null,
-        CancellationToken cancellationToken = default)
+        this IContainerRunner runner, string network, string address,
+        Action<ContainerRunnerServerOptions>? configure = null, CancellationToken cancellationToken = default)
     {
         var options = new ContainerRunnerServerOptions();
         configure?.Invoke(options);

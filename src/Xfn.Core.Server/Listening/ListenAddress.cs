@@ -5,9 +5,7 @@ using Xfn.Core.Remote;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Where a server listens.</summary>
-/// <param name="EndPoint">The address.</param>
-/// <param name="Text">As users write it: a path, <c>@NAME</c>, or <c>HOST:PORT</c>.</param>
+/// <summary>Where a server listens; in text as users write it: a path, <c>@NAME</c>, or <c>HOST:PORT</c>.</summary>
 internal sealed record ListenAddress(EndPoint EndPoint, string Text)
 {
     /// <summary>What the kernel takes for the name of a socket, the final zero of a path included.</summary>

@@ -89,24 +89,15 @@ internal sealed class PeerCheck
     }
 
     /// <summary>When a process was started, in ticks since boot.</summary>
-    private static ulong? StartOf(string directory)
-    {
-        try
-        {
-            // The name before it may hold anything, parentheses and blanks too.
-            string stat = File.ReadAllText(directory + "/stat");
-            return ulong.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], System.Globalization.CultureInfo.InvariantCulture);
-        }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
+    private static ulong? StartOf(string directory) =>
+
+        // The name before it may hold anything, parentheses and blanks too.
+        new SystemFiles().ReadText(directory + "/stat") is { } stat
+            ? ulong.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19], System.Globalization.CultureInfo.InvariantCulture)
+            : null;
 }
 
-/// <summary>The process at the other end.</summary>
-/// <param name="Descriptor">A descriptor of it; null when the kernel gave none.</param>
-/// <param name="IsKnown">Whether the kernel gives such descriptors.</param>
+/// <summary>The process at the other end: a descriptor, if the kernel gave one, and whether it gives such.</summary>
 internal readonly record struct PeerProcess(SafeFileHandle? Descriptor, bool IsKnown);
 
 /// <summary>What the kernel can tell of the process at the other end.</summary>

@@ -53,7 +53,6 @@ internal sealed class CallMemory(long mostBytes)
         }
     }
 
-    /// <summary>A call has ended.</summary>
     public void Leave(CallShare share)
     {
         lock (_lock)

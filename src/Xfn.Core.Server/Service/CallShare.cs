@@ -8,25 +8,15 @@ using Xfn.Core.Remote;
 namespace Xfn.Core.Server;
 
 /// <summary>What one call holds in memory, from its headers to the last byte of its answer.</summary>
-internal sealed class CallShare
+internal sealed class CallShare(CallMemory memory, HttpContext context, long mostBytes, bool isRun)
 {
     /// <summary>What a call takes before a byte of its message has come, roughly.</summary>
     private const int CallBytes = 32 << 10;
 
     private readonly Lock _lock = new();
-    private readonly CallMemory _memory;
-    private readonly HttpContext _context;
-    private readonly long _mostBytes;
-    private readonly bool _isRun;
-    private readonly int _budget;
+    private readonly int _budget = WireTrailers.ReadBudget(context.Request.Headers[WireTrailers.AcceptedBytes]);
     private CountedBody? _body;
     private bool _ended;
-
-    private CallShare(CallMemory memory, HttpContext context, long mostBytes, bool isRun)
-    {
-        (_memory, _context, _mostBytes, _isRun) = (memory, context, mostBytes, isRun);
-        _budget = WireTrailers.ReadBudget(context.Request.Headers[WireTrailers.AcceptedBytes]);
-    }
 
     /// <summary>How many bytes it holds. <see cref="CallMemory"/>'s to change.</summary>
     public long Bytes { get; set; }
@@ -37,12 +27,8 @@ internal sealed class CallShare
     /// <summary>Whether it has to end. <see cref="CallMemory"/>'s to change.</summary>
     public bool IsTurnedAway { get; set; }
 
-    /// <summary>Has the calls of an endpoint counted.</summary>
-    /// <param name="endpoints">The endpoint.</param>
-    /// <param name="memory">What counts them.</param>
-    /// <param name="patience">How long the bytes of a request may stay away.</param>
-    /// <param name="mostBytes">The most bytes of a message.</param>
-    /// <param name="areRuns">Whether they are runs: these say when the request is whole (<see cref="Arrive"/>).</param>
+    /// <summary>Has the calls of an endpoint counted. Runs say when the request is whole (<see cref="Arrive"/>). The
+    /// patience is how long the bytes of a request may stay away.</summary>
     public static TBuilder Count<TBuilder>(TBuilder endpoints, CallMemory memory, TimeSpan patience, long mostBytes, bool areRuns)
         where TBuilder : IEndpointConventionBuilder
     {
@@ -58,31 +44,31 @@ internal sealed class CallShare
     /// <exception cref="RpcException">There is no memory for them.</exception>
     public void Take(long bytes)
     {
-        if (!_memory.TryAdd(this, bytes))
+        if (!memory.TryAdd(this, bytes))
             throw Refusal();
     }
 
     /// <exception cref="RpcException">The message has too many bytes as it is, compressed.</exception>
     public void Check(CompressedMessage message)
     {
-        if (message.Length > _mostBytes)
-            throw CompressedMessage.TooLarge(_mostBytes);
+        if (message.Length > mostBytes)
+            throw CompressedMessage.TooLarge(mostBytes);
     }
 
     /// <inheritdoc cref="CompressedMessage.DecompressAsync"/>
     public Task<ReadOnlySequence<byte>> DecompressAsync(CompressedMessage message, ReadOnlySequence<byte> buffer, CancellationToken cancellationToken) =>
-        message.DecompressAsync(buffer, _context.Request.Headers["grpc-encoding"].ToString(), _mostBytes, Take, cancellationToken == default ? _context.RequestAborted : cancellationToken);
+        message.DecompressAsync(buffer, context.Request.Headers["grpc-encoding"].ToString(), mostBytes, Take, cancellationToken == default ? context.RequestAborted : cancellationToken);
 
     /// <summary>The request is there; from now on the call is not turned away.</summary>
     /// <exception cref="RpcException">It has been.</exception>
     public void Arrive()
     {
-        if (!_memory.Arrive(this))
+        if (!memory.Arrive(this))
             throw Refusal();
     }
 
     /// <summary>Counts bytes of the answer.</summary>
-    public void Answer(long bytes) => _memory.Add(this, bytes);
+    public void Answer(long bytes) => memory.Add(this, bytes);
 
     /// <summary>The call has to make room for others.</summary>
     public void TellTurnedAway()
@@ -96,8 +82,8 @@ internal sealed class CallShare
             // A call that reads finds that. One that has read all watches the health, and learns it only so.
             if (_body is { IsAtEnd: false } body)
                 body.CancelPendingRead();
-            else if (!_isRun)
-                _context.Abort();
+            else if (!isRun)
+                context.Abort();
         }
     }
 
@@ -112,13 +98,13 @@ internal sealed class CallShare
         try
         {
             // Of its strings, characters of two bytes.
-            long headers = _context.Request.Headers.Sum(h => 2L * (h.Key.Length + h.Value.Sum(v => v?.Length ?? 0)));
-            _context.Features.Set(this);
-            _memory.Enter(this, CallBytes + headers);
-            var body = new CountedBody(_context.Request.BodyReader, this, patience);
+            long headers = context.Request.Headers.Sum(h => 2L * (h.Key.Length + h.Value.Sum(v => v?.Length ?? 0)));
+            context.Features.Set(this);
+            memory.Enter(this, CallBytes + headers);
+            var body = new CountedBody(context.Request.BodyReader, this, patience);
             _body = body;
-            _context.Features.Set<IRequestBodyPipeFeature>(body);
-            await next(_context).ConfigureAwait(false);
+            context.Features.Set<IRequestBodyPipeFeature>(body);
+            await next(context).ConfigureAwait(false);
         }
         finally
         {
@@ -126,7 +112,7 @@ internal sealed class CallShare
                 _ended = true;
             if (_body is not null)
                 await _body.DisposeAsync().ConfigureAwait(false);
-            _memory.Leave(this);
+            memory.Leave(this);
         }
     }
 }

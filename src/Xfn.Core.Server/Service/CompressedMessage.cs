@@ -7,7 +7,6 @@ using Grpc.Core;
 namespace Xfn.Core.Server;
 
 /// <summary>A compressed message in a request's body: behind one byte that says so and four for its length.</summary>
-/// <param name="Length">How many bytes it has, compressed.</param>
 /// <remarks>gRPC's own decompression knows no bound and does not yield; see
 /// <see href="https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md">its protocol</see>.</remarks>
 internal readonly record struct CompressedMessage(long Length)
@@ -30,12 +29,9 @@ internal readonly record struct CompressedMessage(long Length)
         return header[0] == 1 ? new CompressedMessage(BinaryPrimitives.ReadUInt32BigEndian(header[1..])) : null;
     }
 
-    /// <summary>Decompresses it, into a message that says that it is not compressed.</summary>
-    /// <param name="buffer">The body, from the message on.</param>
-    /// <param name="encoding">What it is compressed by.</param>
-    /// <param name="mostBytes">What it may have at most then.</param>
-    /// <param name="take">Told of bytes before they are held.</param>
-    /// <param name="cancellationToken">Ends the wait for a place.</param>
+    /// <summary>Decompresses it into a message that says that it is not compressed, of so many bytes at most. The
+    /// buffer is the body from it on. Bytes are told before they are held. The wait for a place can be
+    /// cancelled.</summary>
     /// <exception cref="RpcException">It is larger, or damaged, or compressed otherwise.</exception>
     public async Task<ReadOnlySequence<byte>> DecompressAsync(ReadOnlySequence<byte> buffer, string encoding, long mostBytes, Action<long> take, CancellationToken cancellationToken)
     {

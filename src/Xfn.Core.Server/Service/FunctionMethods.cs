@@ -1,8 +1,6 @@
 using Google.Protobuf;
-using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
-using Microsoft.Extensions.Options;
 using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server;
@@ -38,22 +36,5 @@ internal sealed class FunctionMethods : IServiceMethodProvider<FunctionService>
         context.SetPayloadLength(response.CalculateSize());
         response.WriteTo(context.GetBufferWriter());
         context.Complete();
-    }
-}
-
-/// <summary>Sets what gRPC does with messages of this service.</summary>
-internal sealed class FunctionServiceSetup(RequestPolicy policy) : IConfigureOptions<GrpcServiceOptions<FunctionService>>
-{
-    /// <summary>What a request may have besides its input.</summary>
-    private const int EnvelopeBytes = 64 << 10;
-
-    public static int MostBytes(RequestPolicy policy) => (int)Math.Min(policy.MaxInputBytes + EnvelopeBytes, Array.MaxLength);
-
-    public void Configure(GrpcServiceOptions<FunctionService> options)
-    {
-        options.MaxReceiveMessageSize = MostBytes(policy);
-
-        // The runner bounds outputs.
-        options.MaxSendMessageSize = null;
     }
 }

@@ -15,10 +15,8 @@ internal sealed class PreparedImages : IContainerRunner
     private readonly CancellationTokenSource _disposal = new();
     private readonly Task _work;
 
-    /// <param name="runner">What runs them, and everything else. It is not disposed.</param>
-    /// <param name="images">The images, and how many containers of each wait.</param>
-    /// <param name="policy">What callers may ask for.</param>
-    /// <param name="logger">Told of what cannot be prepared.</param>
+    /// <summary>Prepares so many containers of each image. The runner, which runs all else too, is not
+    /// disposed.</summary>
     /// <exception cref="ArgumentException">An image is misnamed or refused, or the runner prepares nothing.</exception>
     public PreparedImages(ContainerRunner runner, IEnumerable<KeyValuePair<string, int>> images, RequestPolicy policy, ILogger logger)
     {

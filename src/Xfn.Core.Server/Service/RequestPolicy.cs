@@ -11,6 +11,8 @@ internal sealed class RefusedRequestException(string message) : Exception(messag
 /// <summary>What callers may ask for.</summary>
 internal sealed class RequestPolicy
 {
+    private const int EnvelopeBytes = 64 << 10;
+
     private readonly ContainerRunnerServiceOptions _options;
     private readonly string[] _allowedImages;
     private readonly CgroupLimits _most;
@@ -39,8 +41,10 @@ internal sealed class RequestPolicy
 
     public long MaxPendingInputBytes => _options.MaxPendingInputBytes;
 
-    /// <summary>How long the bytes of a request may stay away.</summary>
     public TimeSpan InputPatience => _options.InputPatience;
+
+    /// <summary>The most bytes of a request: its input, and what it may have besides.</summary>
+    public int MaxMessageBytes => (int)Math.Min(MaxInputBytes + EnvelopeBytes, Array.MaxLength);
 
     /// <exception cref="ArgumentException">An option makes no sense.</exception>
     public static RequestPolicy From(ContainerRunnerServiceOptions options, IContainerRunner runner) => new(options.CheckedCopy(), runner);
