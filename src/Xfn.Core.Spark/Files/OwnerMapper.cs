@@ -44,13 +44,8 @@ internal sealed class OwnerMapper(IdMap uids, IdMap gids, bool squash, UnpackWar
 }
 
 /// <summary>Which ids the user namespace has.</summary>
-internal sealed class IdMap
+internal sealed class IdMap((uint First, uint Last)[] ranges)
 {
-    private readonly (uint First, uint Last)[] _ranges;
-
-    private IdMap((uint, uint)[] ranges) => _ranges = ranges;
-
-    /// <summary>Reads <c>/proc/self/uid_map</c> or <c>gid_map</c>.</summary>
     public static IdMap Read(string path) => Parse(File.ReadAllText(path));
 
     /// <summary>Parses lines of <c>INSIDE OUTSIDE COUNT</c>.</summary>
@@ -62,8 +57,8 @@ internal sealed class IdMap
             return (first, first + uint.Parse(fields[2], CultureInfo.InvariantCulture) - 1);
         })]);
 
-    public bool Contains(uint id) => Array.Exists(_ranges, range => id >= range.First && id <= range.Last);
+    public bool Contains(uint id) => Array.Exists(ranges, range => id >= range.First && id <= range.Last);
 
     /// <summary>The ranges, for messages.</summary>
-    public override string ToString() => string.Join(", ", _ranges.Select(range => range.First == range.Last ? $"{range.First}" : $"{range.First}-{range.Last}"));
+    public override string ToString() => string.Join(", ", ranges.Select(range => range.First == range.Last ? $"{range.First}" : $"{range.First}-{range.Last}"));
 }

@@ -8,24 +8,15 @@ namespace Xfn.Core.Spark.Layers;
 /// <summary>Copies unpacked layers over one another into one directory, for kernels on which a user cannot mount
 /// overlayfs. It shows what an overlay of the layers would show.</summary>
 /// <remarks>Nothing is recursive. <see cref="ConfinedPath"/> opens every directory, by a path without links.</remarks>
-internal sealed class LayerFlattener
+internal sealed class LayerFlattener(int targetFd)
 {
-    private readonly int _targetFd;
-    private readonly PendingDirectories _pending;
+    private readonly PendingDirectories _pending = new(targetFd, new MemoryBudget());
     private readonly Stack<byte[]> _todo = new();
     private readonly Dictionary<ulong, byte[]> _linked = [];
     private readonly DirectoryListing _listing = new();
 
-    private LayerFlattener(int targetFd)
-    {
-        _targetFd = targetFd;
-        _pending = new PendingDirectories(targetFd, new MemoryBudget());
-    }
-
-    /// <summary>Copies layers into an empty directory, whose own mode and owner stay as they are.</summary>
-    /// <param name="layerFds">The layers' directories, the base first.</param>
-    /// <param name="targetFd">The directory.</param>
-    /// <param name="bottomFd">A directory below them all, which not even an opaque root hides; -1 for none.</param>
+    /// <summary>Copies layers, the base first, into an empty directory, whose own mode and owner stay as they are. Not
+    /// even an opaque root hides the bottom, a directory below them all; -1 for none.</summary>
     public static void Flatten(IReadOnlyList<int> layerFds, int targetFd, int bottomFd = -1)
     {
         // All that is made would have the access list that the host's directory hands on.
@@ -75,7 +66,7 @@ internal sealed class LayerFlattener
         _todo.Push([]);
         while (_todo.TryPop(out byte[]? path))
         {
-            using Descriptor from = Directories.OpenBelow(layerFd, path), to = Directories.OpenBelow(_targetFd, path);
+            using Descriptor from = Directories.OpenBelow(layerFd, path), to = Directories.OpenBelow(targetFd, path);
             while (_listing.TryTake(from, out ReadOnlySpan<byte> name))
                 AddName(path, from, to, name);
         }
@@ -122,7 +113,7 @@ internal sealed class LayerFlattener
 
     private void Link(byte[] first, int to, ReadOnlySpan<byte> name)
     {
-        using Descriptor parent = Directories.OpenBelow(_targetFd, EntryPath.Parent(first));
+        using Descriptor parent = Directories.OpenBelow(targetFd, EntryPath.Parent(first));
         if (Libc.linkat(parent, EntryPath.Terminate(EntryPath.Name(first), stackalloc byte[EntryPath.MaxComponentBytes + 1]), to, name, 0) != 0)
             throw SparkException.FromErrno($"cannot link '{ByteText.Show(first)}'");
     }

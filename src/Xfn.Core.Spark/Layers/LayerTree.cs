@@ -106,8 +106,7 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
         _found.Invalidate();
     }
 
-    /// <summary>Whether nothing of the layers below shows in the directory.</summary>
-    /// <param name="path">A path without links.</param>
+    /// <summary>Whether nothing of the layers below shows in a directory, by a path without links.</summary>
     public bool IsHidingLower(ReadOnlySpan<byte> path) => _opaque.ContainsAncestorOrSelf(path);
 
     /// <summary>Hides the layers below in a directory of this layer. Its path, without links, is given too.</summary>

@@ -43,17 +43,14 @@ internal sealed class LayerUnpacker : IDisposable
         _owners = new OwnerMapper(uids, gids, request.SquashUnmappedIds, _warnings);
     }
 
-    /// <summary>Unpacks a tar stream, which is read to its end.</summary>
-    /// <param name="tarFd">The stream, uncompressed.</param>
-    /// <param name="directoryFd">An empty directory of ours.</param>
-    /// <param name="request">Limits and the like.</param>
-    /// <param name="lowerRootFd">What the layers below make together, read-only; -1 when they are not at hand.</param>
+    /// <summary>Unpacks an uncompressed tar stream, which is read to its end, into an empty directory of ours. The root
+    /// below is what the layers below make together, read-only; -1 when they are not at hand.</summary>
     /// <exception cref="SparkException">It cannot be unpacked; the directory then holds a part of it.</exception>
-    public static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd) =>
-        Unpack(tarFd, directoryFd, request, lowerRootFd, IdMap.Read("/proc/self/uid_map"), IdMap.Read("/proc/self/gid_map"));
-
-    internal static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids)
+    public static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap? uids = null, IdMap? gids = null)
     {
+        uids ??= IdMap.Read("/proc/self/uid_map");
+        gids ??= IdMap.Read("/proc/self/gid_map");
+
         // Modes are the archive's.
         uint mask = Libc.umask(0);
         try
@@ -295,7 +292,7 @@ internal sealed class LayerUnpacker : IDisposable
         {
             if (_lowerRootFd < 0 && !_tree.IsHidingLower(EntryPath.Parent(_target.Span)))
                 throw new SparkException(SparkFailureKind.NeedsParents, _reader.Malformed($"the layer has no '{ByteText.Show(_entry.LinkName.Span)}' that it links to").Message);
-            if (place == Place.Nowhere || !CopyUp.TryCopyUp(_lowerRootFd, _tree, target, _size, _reader))
+            if (place == Place.Nowhere || !TryCopyUp(target))
                 throw Unlinkable("does not exist");
             place = _tree.FindDirectory(EntryPath.Parent(_target.Span), out targetParent);
             if (place != Place.Layer || Libc.Status(targetParent, target, out status) != 0)
@@ -319,6 +316,25 @@ internal sealed class LayerUnpacker : IDisposable
         RemoveExisting(parent, name);
         if (Libc.linkat(targetParent, target, parent, name, 0) != 0)
             throw Refused(Libc.Errno);
+    }
+
+    /// <summary>Copies the lower file that the tree found last, as overlayfs does for a link: links cannot cross
+    /// layers. Links go to the copy, so names stay one file.</summary>
+    /// <returns>Whether there is such a file.</returns>
+    private bool TryCopyUp(ReadOnlySpan<byte> name)
+    {
+        byte[] directory = _tree.FoundPath.ToArray();
+        if (_tree.IsHidingLower(directory))
+            return false;
+        using Descriptor lower = ConfinedPath.Open(_lowerRootFd, directory);
+        if (lower < 0 || Libc.Status(lower, name, out Libc.FileStatus status) != 0)
+            return false;
+        if (status.Type == Libc.S_IFDIR)
+            throw Unlinkable("is a directory");
+        _size.AddOnDisk(status.DiskBytes);
+        FileCopier.Copy(lower, name, _tree.OpenDirectory(directory), status);
+        _tree.Forget();
+        return true;
     }
 
     private SparkException Unlinkable(string why) => _reader.Malformed($"'{ByteText.Show(_entry.LinkName.Span)}', which it links to, {why}");

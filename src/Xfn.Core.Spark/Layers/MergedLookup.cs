@@ -6,26 +6,22 @@ using Xfn.Core.Spark.Files;
 namespace Xfn.Core.Spark.Layers;
 
 /// <summary>Finds files as an overlay shows them, without one: faster for a few, and some kernels mount none.</summary>
-/// <remarks>Opens each name by itself in a layer's directory and follows links by their text: none leads out.</remarks>
-/// <param name="layerFds">The layers' directories, the uppermost first.</param>
+/// <remarks>Opens each name by itself in a layer's directory, the uppermost layer first, and follows links by their
+/// text: none leads out.</remarks>
 internal sealed class MergedLookup(IReadOnlyList<int> layerFds)
 {
     private const int MaxLinks = 40;
 
-    /// <summary>Opens a file for reading.</summary>
-    /// <param name="path">From the root.</param>
-    /// <returns>The descriptor, or the negative error number.</returns>
-    public int Open(string path) => Open(path, MaxLinks);
-
     /// <summary>Whether the layers show a directory at a path that has no links.</summary>
-    /// <param name="path">From the root.</param>
     public bool HasDirectory(string path)
     {
         using Descriptor found = Open(path, maxLinks: 0);
         return found == -Libc.EISDIR;
     }
 
-    private int Open(string path, int maxLinks)
+    /// <summary>Opens a file for reading.</summary>
+    /// <returns>The descriptor, or the negative error number.</returns>
+    public int Open(string path, int maxLinks = MaxLinks)
     {
         // A directory is one in each layer that has it. Those on the way are kept, for the way back up.
         var way = new Stack<List<int>>();

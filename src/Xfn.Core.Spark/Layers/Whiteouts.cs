@@ -29,12 +29,6 @@ internal enum WhiteoutKind
 /// <summary>Writes overlayfs's whiteouts. They hide only the layers below, wherever the archive has them.</summary>
 /// <remarks>https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts,
 /// https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories</remarks>
-/// <param name="rootFd">The layer's directory.</param>
-/// <param name="lowerRootFd">What the layers below make together; -1 when they are not at hand.</param>
-/// <param name="isBottom">Whether there are none.</param>
-/// <param name="tree">The layer's directories.</param>
-/// <param name="budget">What may be remembered.</param>
-/// <param name="size">What is counted.</param>
 internal sealed class Whiteouts(int rootFd, int lowerRootFd, bool isBottom, LayerTree tree, MemoryBudget budget, LayerSize size)
 {
     // Layers have a few, and they are kept in the layer's record.

@@ -21,12 +21,12 @@ internal static class EntryPath
         }
     }
 
-    /// <summary>Splits off the part before the first slash.</summary>
-    public static ReadOnlySpan<byte> TakeFirst(ref ReadOnlySpan<byte> path)
+    /// <summary>Splits off the part before the first slash, or other separator.</summary>
+    public static ReadOnlySpan<byte> TakeFirst(ref ReadOnlySpan<byte> path, byte separator = (byte)'/')
     {
-        int slash = path.IndexOf((byte)'/');
-        ReadOnlySpan<byte> first = slash < 0 ? path : path[..slash];
-        path = slash < 0 ? default : path[(slash + 1)..];
+        int end = path.IndexOf(separator);
+        ReadOnlySpan<byte> first = end < 0 ? path : path[..end];
+        path = end < 0 ? default : path[(end + 1)..];
         return first;
     }
 
@@ -37,9 +37,7 @@ internal static class EntryPath
         path.Append(component);
     }
 
-    /// <summary>A component with a NUL behind it, for a system call.</summary>
-    /// <param name="component">The component.</param>
-    /// <param name="buffer">Room for <see cref="MaxComponentBytes"/> and the NUL.</param>
+    /// <summary>A component with a NUL behind it, for a system call, in room for both.</summary>
     public static ReadOnlySpan<byte> Terminate(ReadOnlySpan<byte> component, Span<byte> buffer)
     {
         component.CopyTo(buffer);

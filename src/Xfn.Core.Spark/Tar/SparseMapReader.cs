@@ -139,17 +139,9 @@ internal sealed class SparseMapReader(TarInput input)
         _segments.Clear();
         while (!map.IsEmpty)
         {
-            long offset = reader.Decimal(UpToComma(ref map), "sparse map");
-            AddSegment(offset, reader.Decimal(UpToComma(ref map), "sparse map"), reader);
+            long offset = reader.Decimal(EntryPath.TakeFirst(ref map, (byte)','), "sparse map");
+            AddSegment(offset, reader.Decimal(EntryPath.TakeFirst(ref map, (byte)','), "sparse map"), reader);
         }
-    }
-
-    private static ReadOnlySpan<byte> UpToComma(ref ReadOnlySpan<byte> text)
-    {
-        int comma = text.IndexOf((byte)',');
-        ReadOnlySpan<byte> taken = comma < 0 ? text : text[..comma];
-        text = comma < 0 ? default : text[(comma + 1)..];
-        return taken;
     }
 
     private void AddSegment(long offset, long length, TarReader reader)
