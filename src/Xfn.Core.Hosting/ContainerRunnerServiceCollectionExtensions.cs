@@ -81,11 +81,8 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services.AddRemoteContainerRunner(configure);
     }
 
-    /// <param name="services">The host's services.</param>
-    /// <param name="check">Checks options as the runner's constructor will, when the host starts.</param>
-    /// <param name="useHost">Sets what the host has.</param>
-    /// <param name="configure">Sets what the user wants; null for nothing.</param>
-    /// <param name="make">Makes the runner.</param>
+    /// <summary>Adds a runner. What the user wants is set after what the host has. The options are checked as the
+    /// runner's constructor will, when the host starts.</summary>
     private static IServiceCollection AddRunner<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions, TRunner>(
         this IServiceCollection services, Action<TOptions> check, Action<TOptions, IServiceProvider> useHost, Action<TOptions>? configure, Func<TOptions, TRunner> make)
         where TOptions : class

@@ -3,7 +3,6 @@ namespace Xfn.Core.Diagnostics;
 /// <summary>Refuses options, by the names that configurations have for them.</summary>
 internal static class OptionCheck
 {
-    /// <summary>Refuses what is null.</summary>
     public static T NotNull<T>(T? value, string option)
         where T : class =>
         value ?? throw new ArgumentNullException(null, $"cannot use option {option}: it is null. Leave it out, or set it.");

@@ -6,7 +6,6 @@ namespace Xfn.Core.Images;
 /// <summary>Tells which images the cache has, and what each of them takes.</summary>
 internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, LayerStore layers, ImageLeases leases)
 {
-    /// <summary>Looks at what is there now.</summary>
     public CacheContent Read()
     {
         // In this order: who pulls writes the manifest first, then the configuration, then layers.
@@ -96,11 +95,7 @@ internal sealed record CacheContent(IReadOnlyList<CatalogEntry> Images, IReadOnl
     public long LayersOf(IEnumerable<CatalogEntry> images) => images.SelectMany(i => i.Layers).Distinct().Sum(id => Layers[id]);
 }
 
-/// <summary>An image of the cache.</summary>
-/// <param name="Digest">Its manifest's digest.</param>
-/// <param name="Config">Its configuration's.</param>
-/// <param name="LastUsed">When it was last leased.</param>
-/// <param name="HasConfig">Whether its configuration is there, so that its layers are known.</param>
-/// <param name="IsWhole">Whether its layers are there as well; not so after a pull that failed.</param>
-/// <param name="Layers">The names of those of its layers that the cache has, and of what was made of them.</param>
+/// <summary>An image of the cache: its manifest's digest, its configuration's, and when it was last leased; whether its
+/// configuration is there, so that its layers are known, and whether they are there as well, which they are not after a
+/// pull that failed; the names of those of its layers that are there, and of what was made of them.</summary>
 internal sealed record CatalogEntry(Digest Digest, Digest Config, DateTimeOffset LastUsed, bool HasConfig, bool IsWhole, IReadOnlyList<string> Layers);

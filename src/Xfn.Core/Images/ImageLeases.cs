@@ -119,11 +119,8 @@ internal sealed class ImageLease(ImageLeases leases, Digest image) : IDisposable
     }
 }
 
-/// <summary>An image that is kept from being pruned until this is disposed.</summary>
-/// <param name="Image">The image.</param>
-/// <param name="FromCache">Whether the cache held it whole.</param>
-/// <param name="Lease">What keeps it.</param>
-/// <param name="Resolved">What its reference led to.</param>
+/// <summary>An image that is kept from being pruned until this is disposed, whether the cache held it whole, and what
+/// its reference led to.</summary>
 internal sealed record LeasedImage(StoredImage Image, bool FromCache, ImageLease Lease, ResolvedReference Resolved) : IDisposable
 {
     public void Dispose() => Lease.Dispose();

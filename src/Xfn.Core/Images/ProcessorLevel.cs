@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Xfn.Core.Images;
 
 /// <summary>The level of an x86-64 processor, 1 to 4, which indexes call <c>v1</c> to <c>v4</c>.</summary>
@@ -31,10 +29,7 @@ internal static class ProcessorLevel
     {
         try
         {
-            using FileStream file = new("/proc/cpuinfo", FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
-            byte[] text = new byte[8 << 10];
-            int length = file.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
-            return Encoding.ASCII.GetString(text, 0, length);
+            return string.Join('\n', File.ReadLines("/proc/cpuinfo").TakeWhile(line => line.Length > 0));
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {

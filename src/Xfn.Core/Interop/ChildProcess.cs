@@ -16,11 +16,7 @@ internal sealed class ChildProcess
     private bool _reaped;
     private int? _exitCode;
 
-    /// <param name="id">Its process id.</param>
-    /// <param name="process">The process; null when it has ended and the system did not keep it.</param>
-    /// <param name="input">Its stdin.</param>
-    /// <param name="output">Its stdout.</param>
-    /// <param name="errors">Its stderr.</param>
+    /// <remarks>The process is null when it has ended and the system did not keep it.</remarks>
     private ChildProcess(int id, SafeFileHandle? process, Stream? input, Stream? output, AnonymousPipeServerStream errors)
     {
         (Id, _process, Input, Output, _errors) = (id, process, input, output, errors);
@@ -50,13 +46,9 @@ internal sealed class ChildProcess
         }
     }
 
-    /// <summary>Starts a program.</summary>
-    /// <param name="program">Its absolute path.</param>
-    /// <param name="arguments">Those behind its name.</param>
-    /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
-    /// <param name="workingDirectory">Where it starts.</param>
-    /// <param name="talks">Whether its stdin and stdout are to be pipes; else both are <c>/dev/null</c>.</param>
-    /// <param name="inherited">Its <see cref="NamespaceRequest.ExecutableDescriptor"/>; null for none.</param>
+    /// <summary>Starts a program, given its absolute path, the arguments behind its name, and all of its environment,
+    /// <c>NAME=VALUE</c>. If it talks, its stdin and stdout are pipes, else <c>/dev/null</c>. What it inherits is its
+    /// <see cref="NamespaceRequest.ExecutableDescriptor"/>.</summary>
     /// <exception cref="Win32Exception">The system did not start it.</exception>
     /// <exception cref="IOException">There are no descriptors left.</exception>
     public static ChildProcess Start(

@@ -1,13 +1,7 @@
 namespace Xfn.Core.Interop;
 
-/// <summary>A line of mountinfo.</summary>
-/// <param name="Id">Its own number.</param>
-/// <param name="Parent">That of the mount that it is on.</param>
-/// <param name="Root">The directory of the file system that is mounted.</param>
-/// <param name="MountPoint">Where.</param>
-/// <param name="Options">The mount's own options: ro, noexec, nosuid.</param>
-/// <param name="Type">The file system's type.</param>
-/// <param name="SuperOptions">The file system's options.</param>
+/// <summary>A line of mountinfo. The options are the mount's own: ro, noexec, nosuid; the file system has
+/// others.</summary>
 internal sealed record Mount(string Id, string Parent, string Root, string MountPoint, IReadOnlyList<string> Options, string Type, IReadOnlyList<string> SuperOptions)
 {
     /// <summary>Whether nothing can be written there.</summary>

@@ -6,10 +6,8 @@ namespace Xfn.Core.Interop;
 /// <content>Names looked up from an open directory, and what the system says of a file.</content>
 internal static unsafe partial class Posix
 {
-    /// <summary>Opens a directory's entry, a link itself, to look at it or go on from it; null for none.</summary>
-    /// <param name="directory">The directory; null for the root.</param>
-    /// <param name="name">The name.</param>
-    /// <param name="path">The whole of it, for an error.</param>
+    /// <summary>Opens a directory's entry, a link itself, to look at it or go on from it; null for none. Without a
+    /// directory it is of the root. The whole path is for an error.</summary>
     public static SafeFileHandle? TryOpenEntry(SafeFileHandle? directory, string name, string path)
     {
         int flags = Libc.O_PATH | Libc.O_CLOEXEC | Processor.O_NOFOLLOW;

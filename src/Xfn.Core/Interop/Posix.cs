@@ -77,9 +77,8 @@ internal static unsafe partial class Posix
         return (status.Uid, KindOf(status), status.Permissions);
     }
 
-    /// <summary>Owner, group, kind and mode of an open file.</summary>
-    /// <param name="file">The file, which may be a link that was opened itself.</param>
-    /// <param name="path">Its name, for an error.</param>
+    /// <summary>Owner, group, kind and mode of an open file, which may be a link that was opened itself. Its name is
+    /// for an error.</summary>
     public static (uint Owner, uint Group, UnixFileKind Kind, uint Mode) LookAt(SafeFileHandle file, string path)
     {
         Check(statx(file, "", Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, out Libc.FileStatus status), "look at", path);
@@ -129,11 +128,8 @@ internal static unsafe partial class Posix
         Check(syncfs(file), "write to disk what is cached of", path);
     }
 
-    /// <summary>Takes a lock on an open file, which lasts until it is closed by all who have it.</summary>
-    /// <param name="file">The file.</param>
-    /// <param name="path">Its name, for an error.</param>
-    /// <param name="shared">Whether others may have it in this way too.</param>
-    /// <returns>Whether it is to be had now.</returns>
+    /// <summary>Takes a lock on an open file, if it is to be had now. It lasts until the file is closed by all who have
+    /// it. A shared one others may have too. The file's name is for an error.</summary>
     /// <exception cref="IOException">The file system has no locks.</exception>
     public static bool TryLock(SafeFileHandle file, string path, bool shared)
     {

@@ -5,10 +5,8 @@ using System.Text;
 
 namespace Xfn.Core.Interop;
 
-/// <summary>How a program ended.</summary>
-/// <param name="ExitCode">Its exit status; -1 when it could not be started or did not end in time.</param>
-/// <param name="Output">What it wrote to stdout.</param>
-/// <param name="Error">What it wrote to stderr, or why it could not be run.</param>
+/// <summary>How a program ended. The status is -1 when it could not be started or did not end in time, and the error
+/// says why; else that is its stderr.</summary>
 internal sealed record ProgramResult(int ExitCode, string Output, string Error);
 
 /// <summary>Runs programs of others to their end, within limits.</summary>

@@ -95,8 +95,7 @@ internal sealed class BlobReader(IImageFetcher fetcher, ImageReference reference
         return source;
     }
 
-    /// <summary>Counts one more beginning.</summary>
-    /// <returns>Whether it may be made.</returns>
+    /// <summary>Counts one more beginning, if it may be made.</summary>
     private bool TryResume()
     {
         if (_offset - _resumedAt >= Progress)

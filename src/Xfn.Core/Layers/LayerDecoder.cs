@@ -27,7 +27,6 @@ internal static class LayerDecoder
     }
 
     /// <summary>What is wrong with a layer's compression, in the words of who compressed it.</summary>
-    /// <param name="exception">What reading threw.</param>
     public static string Explain(Exception exception) => exception.Message.Contains("too much memory", StringComparison.Ordinal)
         ? "it is compressed with zstd and a window of more than 128 MiB, the most that is decompressed. Compress it with --long=27 or less"
         : exception.Message.TrimEnd('.');

@@ -1,4 +1,4 @@
-using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
 
@@ -7,8 +7,6 @@ namespace Xfn.Core.Layers;
 /// <summary>A layer's pull that others wait for. Other processes read its progress in the layer's lock file.</summary>
 internal sealed class LayerPull : IProgress<PullProgress>
 {
-    private const int FrameBytes = 3 * sizeof(long);
-
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
 
     private readonly Lazy<Task<StoredLayer>> _task;
@@ -68,7 +66,6 @@ internal sealed class LayerPull : IProgress<PullProgress>
         _file = null;
     }
 
-    /// <inheritdoc/>
     public void Report(PullProgress value)
     {
         _position = new LayerPosition(value.Bytes, value.TotalBytes);
@@ -76,13 +73,10 @@ internal sealed class LayerPull : IProgress<PullProgress>
         if (_file is null || _written != 0 && _time.GetElapsedTime(_written) < Interval)
             return;
         _written = _time.GetTimestamp();
-        Span<byte> frame = stackalloc byte[FrameBytes];
-        BinaryPrimitives.WriteInt64LittleEndian(frame, value.Bytes);
-        BinaryPrimitives.WriteInt64LittleEndian(frame[8..], value.TotalBytes);
-        BinaryPrimitives.WriteInt64LittleEndian(frame[16..], Check(value.Bytes, value.TotalBytes));
+        ReadOnlySpan<long> frame = [value.Bytes, value.TotalBytes, Check(value.Bytes, value.TotalBytes)];
         try
         {
-            RandomAccess.Write(_file, frame, 0);
+            RandomAccess.Write(_file, MemoryMarshal.AsBytes(frame), 0);
         }
         catch (IOException)
         {
@@ -97,11 +91,9 @@ internal sealed class LayerPull : IProgress<PullProgress>
         {
             // FileStream would try for the lock.
             using var file = new SafeFileHandle(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
-            Span<byte> frame = stackalloc byte[FrameBytes];
-            if (RandomAccess.Read(file, frame, 0) != FrameBytes)
-                return null;
-            var position = new LayerPosition(BinaryPrimitives.ReadInt64LittleEndian(frame), BinaryPrimitives.ReadInt64LittleEndian(frame[8..]));
-            return BinaryPrimitives.ReadInt64LittleEndian(frame[16..]) == Check(position.Bytes, position.TotalBytes) ? position : null;
+            Span<long> frame = stackalloc long[3];
+            bool isWhole = RandomAccess.Read(file, MemoryMarshal.AsBytes(frame), 0) == frame.Length * sizeof(long);
+            return isWhole && frame[2] == Check(frame[0], frame[1]) ? new LayerPosition(frame[0], frame[1]) : null;
         }
         catch (IOException)
         {

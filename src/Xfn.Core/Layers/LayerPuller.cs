@@ -30,12 +30,8 @@ internal sealed class LayerPuller(IImageFetcher fetcher, LayerStore store, Cache
     /// <summary>Fetches and unpacks the layers that the cache lacks, as many at once as there are processors.</summary>
     /// <returns>All layers, in order.</returns>
     public async Task<IReadOnlyList<StoredLayer>> PullAsync(
-        ImageReference reference,
-        IReadOnlyList<Descriptor> blobs,
-        IReadOnlyList<Digest> diffIds,
-        FetchContext context,
-        IProgress<PullProgress>? progress,
-        CancellationToken cancellationToken)
+        ImageReference reference, IReadOnlyList<Descriptor> blobs, IReadOnlyList<Digest> diffIds,
+        FetchContext context, IProgress<PullProgress>? progress, CancellationToken cancellationToken)
     {
         StoredLayer?[] stored = [.. blobs.Select((_, i) => store.Find(blobs, diffIds, i))];
         CheckLimits(reference, stored.DistinctBy(l => l?.Id));

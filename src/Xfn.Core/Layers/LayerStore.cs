@@ -17,7 +17,7 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
     private static readonly TimeSpan SweepPause = TimeSpan.FromMilliseconds(200);
 
     // What this boot of the machine is called; null when the system does not say.
-    private static readonly string? Boot = ReadBoot();
+    private static readonly string? Boot = new SystemFiles().ReadText("/proc/sys/kernel/random/boot_id")?.Trim() is { Length: > 0 } boot ? boot : null;
 
     private readonly string _layers = Path.Combine(cache.Store, "layers");
     private readonly BackgroundTasks _flushes = new();
@@ -254,18 +254,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         }
     }
 
-    private static string? ReadBoot()
-    {
-        try
-        {
-            return File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim() is { Length: > 0 } boot ? boot : null;
-        }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
-
     private LayerRecord? Read(string id)
     {
         try
@@ -288,7 +276,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
     private string DirectoryOf(string id) => Path.Combine(cache.Store, StoredLayer.PathOf(id));
 }
 
-/// <summary>Layers that were removed.</summary>
-/// <param name="Count">How many; what was made of them does not count.</param>
-/// <param name="Bytes">How many bytes of the disk that gave back.</param>
+/// <summary>How many layers were removed, without what was made of them, and how many bytes of the disk that gave
+/// back.</summary>
 internal sealed record RemovedLayers(int Count, long Bytes);

@@ -27,13 +27,9 @@ internal static class LayerTransfer
 {
     private const int BufferBytes = 256 << 10;
 
-    /// <summary>Unpacks into <c>fs</c> below a directory. What is there is worthless until this returns.</summary>
-    /// <param name="sparks">Start the one that unpacks.</param>
-    /// <param name="source">The layer.</param>
-    /// <param name="directory">Where to.</param>
-    /// <param name="storeDirectory">Start of <paramref name="below"/>, seen from <paramref name="directory"/>.</param>
-    /// <param name="below">The layers below it, uppermost first, if any; null to unpack without regard to them.</param>
-    /// <param name="cancellationToken">Ends it.</param>
+    /// <summary>Unpacks into <c>fs</c> below a directory. What is there is worthless until this returns. The layers
+    /// below, uppermost first, start at a store seen from that directory; null to unpack without regard to
+    /// them.</summary>
     /// <exception cref="LayerNeedsParentsException">It cannot be unpacked without regard to those below.</exception>
     public static async Task<SparkUnpacked> UnpackAsync(
         SparkLauncher sparks, LayerSource source, string directory, string storeDirectory, string[]? below, CancellationToken cancellationToken)
@@ -98,8 +94,7 @@ internal static class LayerTransfer
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            Stream tar = await LayerDecoder.OpenAsync(blob, cancellationToken).ConfigureAwait(false);
-            await using (tar.ConfigureAwait(false))
+            using (Stream tar = await LayerDecoder.OpenAsync(blob, cancellationToken).ConfigureAwait(false))
             {
                 bool wanted = true;
                 long unpacked = 0;

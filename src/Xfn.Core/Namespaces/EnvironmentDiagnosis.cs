@@ -2,18 +2,15 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>Why something that runs need was refused, and the remedy: for checks and for runs that fail.</summary>
-/// <param name="Found">A clause: what was found.</param>
-/// <param name="Remedy">Sentences: what to do about it.</param>
+/// <summary>Why something that runs need was refused (a clause) and the remedy (sentences), for checks and runs.</summary>
 internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
 {
     /// <param name="stage">Where the run was.</param>
     /// <param name="attempt">What could not be done: <c>make a user namespace</c>.</param>
     public ContainerEnvironmentException ToException(RunStage stage, string attempt) => new(stage, $"cannot {attempt}: {Found}. {Remedy}");
 
-    /// <summary>Why unshare(1) could not make a user, mount and PID namespace.</summary>
-    /// <param name="error">What it wrote to stderr, in English (<c>LC_ALL=C</c>).</param>
-    /// <param name="files">The system's files; its own by default.</param>
+    /// <summary>Why unshare(1) could not make a user, mount and PID namespace. Its stderr is in English
+    /// (<c>LC_ALL=C</c>).</summary>
     public static EnvironmentDiagnosis OfUnshare(string error, SystemFiles? files = null)
     {
         files ??= new SystemFiles();

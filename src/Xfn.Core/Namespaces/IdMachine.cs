@@ -7,10 +7,9 @@ namespace Xfn.Core.Namespaces;
 internal sealed class IdMachine(SystemFiles files, SystemUser user)
 {
     private const string PasswordFile = "/etc/passwd";
-    private readonly SubordinateIds _users = SubordinateIds.Read(files, IdKind.User, user);
-    private readonly SubordinateIds _groups = SubordinateIds.Read(files, IdKind.Group, user);
-    private readonly IReadOnlyList<IdSpan> _namespaceUsers = IdSpan.OfNamespace(files, IdKind.User);
-    private readonly IReadOnlyList<IdSpan> _namespaceGroups = IdSpan.OfNamespace(files, IdKind.Group);
+    private static readonly IdKind[] Kinds = [IdKind.User, IdKind.Group];
+    private readonly SubordinateIds[] _subordinate = [.. Kinds.Select(kind => SubordinateIds.Read(files, kind, user))];
+    private readonly IReadOnlyList<IdSpan>[] _namespace = [.. Kinds.Select(kind => IdSpan.OfNamespace(files, kind))];
 
     public IdMachine()
         : this(new SystemFiles(), SystemUser.Current)
@@ -23,11 +22,10 @@ internal sealed class IdMachine(SystemFiles files, SystemUser user)
 
     public ProcessStatus Status { get; } = ProcessStatus.Read(files);
 
-    /// <summary>What /etc/subuid or /etc/subgid says.</summary>
-    public SubordinateIds Subordinate(IdKind kind) => kind == IdKind.User ? _users : _groups;
+    public SubordinateIds Subordinate(IdKind kind) => _subordinate[(int)kind];
 
     /// <summary>The ids of this process's user namespace.</summary>
-    public IReadOnlyList<IdSpan> Namespace(IdKind kind) => kind == IdKind.User ? _namespaceUsers : _namespaceGroups;
+    public IReadOnlyList<IdSpan> Namespace(IdKind kind) => _namespace[(int)kind];
 
     /// <summary>Whether /etc/passwd has the user: usermod changes no other.</summary>
     public bool HasLocalUser => Accounts().Any(a => a.Name == user.Name);
@@ -39,10 +37,9 @@ internal sealed class IdMachine(SystemFiles files, SystemUser user)
     /// <summary>Ids of this user namespace that no user or group has; null when there are not so many.</summary>
     public IdSpan? FindFree(uint first, uint last, uint count)
     {
-        IdKind[] kinds = [IdKind.User, IdKind.Group];
         IReadOnlyList<IdSpan> free = IdSpan.Among([new IdSpan(first, last - first + 1)], Namespace(IdKind.User));
         free = IdSpan.Among(free, Namespace(IdKind.Group));
-        free = IdSpan.Without(free, kinds.SelectMany(kind => Subordinate(kind).Granted.Concat(Subordinate(kind).OfOthers.Concat(AccountIds(kind)).Select(o => o.Ids))));
+        free = IdSpan.Without(free, Kinds.SelectMany(kind => Subordinate(kind).Granted.Concat(Subordinate(kind).OfOthers.Concat(AccountIds(kind)).Select(o => o.Ids))));
         return free.Where(s => s.Count >= count).OrderBy(s => s.First).Select(s => (IdSpan?)new IdSpan(s.First, count)).FirstOrDefault();
     }
 

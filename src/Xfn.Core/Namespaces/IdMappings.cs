@@ -3,27 +3,15 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Namespaces;
 
 /// <summary>What is wished of a mapping.</summary>
-internal sealed record IdMappingWish
-{
-    /// <summary>How ids shall be mapped; null for the most that is possible.</summary>
-    public IdMappingMethod? Method { get; init; }
-
-    /// <summary>The user id that becomes root, where capabilities allow to choose; null for the default.</summary>
-    public uint? RootUid { get; init; }
-
-    /// <summary>The group id that becomes root's.</summary>
-    public uint? RootGid { get; init; }
-
-    /// <summary>The cache directory, for messages.</summary>
-    public string CacheDirectory { get; init; } = "";
-
-    /// <summary>Whether the cache has layers that were unpacked through a mapping.</summary>
-    public Func<IdMapping, bool> HasLayers { get; init; } = static _ => false;
-}
+/// <param name="Method">How ids shall be mapped; null for the most that is possible.</param>
+/// <param name="RootUid">The user id that becomes root, where capabilities allow a choice; null for the default.</param>
+/// <param name="RootGid">The group id that becomes root's, likewise.</param>
+/// <param name="CacheDirectory">The cache directory, for messages.</param>
+/// <param name="HasLayers">Whether the cache has layers that were unpacked through a mapping.</param>
+internal sealed record IdMappingWish(
+    IdMappingMethod? Method = null, uint? RootUid = null, uint? RootGid = null, string CacheDirectory = "", Func<IdMapping, bool>? HasLayers = null);
 
 /// <summary>The mapping that functions get, or why they get none.</summary>
-/// <param name="Mapping">The mapping; null when there can be none.</param>
-/// <param name="Refusal">Why there can be none.</param>
 internal sealed record IdMappingDecision(IdMapping? Mapping, EnvironmentDiagnosis? Refusal = null)
 {
     /// <summary>What functions cannot do without more ids: the check tells it, and a run that needs it fails.</summary>
@@ -104,7 +92,8 @@ internal static class IdMappings
 
         var shared = new List<EnvironmentDiagnosis>();
         IdMapping mapping = Map(uids, gids, IdMappingMethod.Capabilities);
-        if ((wish.RootUid is null || wish.RootGid is null) && Former(wish, machine) is { } former && wish.HasLayers(former) && !wish.HasLayers(mapping))
+        if ((wish.RootUid is null || wish.RootGid is null) && wish.HasLayers is { } hasLayers
+            && Former(wish, machine) is { } former && hasLayers(former) && !hasLayers(mapping))
         {
             shared.Add(new(
                 $"the images in cache '{wish.CacheDirectory}' were unpacked with ids from {FormerRoot} on, which useradd gives to users as well, so functions still get those",

@@ -3,9 +3,7 @@ using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
 
-/// <summary>Consecutive ids.</summary>
-/// <param name="First">The first one.</param>
-/// <param name="Count">How many: at least 1.</param>
+/// <summary>Consecutive ids: the first one, and how many there are, at least 1.</summary>
 internal readonly record struct IdSpan(uint First, uint Count)
 {
     /// <summary>The highest id there is: 4,294,967,295 means "none" to the kernel.</summary>

@@ -16,30 +16,18 @@ internal enum IdKind
 /// href="https://man7.org/linux/man-pages/man5/subuid.5.html">subuid(5)</see>.</summary>
 /// <remarks>A line counts if newuidmap of every version takes it: three fields, plain decimal numbers, no blanks. Some
 /// versions also take a blank before a number, or read one that starts with 0 as octal.</remarks>
-internal sealed class SubordinateIds
+/// <param name="Path">The file.</param>
+/// <param name="Granted">What is granted to the user, in the order of the lines, each id once.</param>
+/// <param name="Broken">Lines that seem to be the user's and do not count, each with its number and what is wrong:
+/// <c>/etc/subuid, line 3, ends with a carriage return</c>.</param>
+/// <param name="HasBlanks">Whether it is by blanks, carriage returns among them, that a line is broken.</param>
+/// <param name="OfOthers">What is granted to others: their names, with the line, and the ids.</param>
+/// <param name="Exists">Whether there is such a file.</param>
+/// <param name="EndsWithNewLine">Whether a line can be added behind the last one as it is.</param>
+internal sealed record SubordinateIds(
+    string Path, IReadOnlyList<IdSpan> Granted, IReadOnlyList<string> Broken, bool HasBlanks,
+    IReadOnlyList<(string Owner, IdSpan Ids)> OfOthers, bool Exists, bool EndsWithNewLine)
 {
-    private SubordinateIds(string path) => Path = path;
-
-    public string Path { get; }
-
-    /// <summary>What is granted to the user, in the order of the lines, each id once.</summary>
-    public IReadOnlyList<IdSpan> Granted { get; private init; } = [];
-
-    /// <summary>Lines that seem to be the user's and do not count, each with its number and what is wrong:
-    /// <c>/etc/subuid, line 3, ends with a carriage return</c>.</summary>
-    public IReadOnlyList<string> Broken { get; private init; } = [];
-
-    /// <summary>Whether it is by blanks, carriage returns among them, that a line is broken.</summary>
-    public bool HasBlanks { get; private init; }
-
-    /// <summary>What is granted to others: their names, with the line, and the ids.</summary>
-    public IReadOnlyList<(string Owner, IdSpan Ids)> OfOthers { get; private init; } = [];
-
-    public bool Exists { get; private init; }
-
-    /// <summary>Whether a line can be added behind the last one as it is.</summary>
-    public bool EndsWithNewLine { get; private init; }
-
     public static SubordinateIds Read(SystemFiles files, IdKind kind, SystemUser user)
     {
         string path = kind == IdKind.User ? "/etc/subuid" : "/etc/subgid";
@@ -73,15 +61,7 @@ internal sealed class SubordinateIds
             }
         }
 
-        return new SubordinateIds(path)
-        {
-            Granted = granted,
-            Broken = broken,
-            HasBlanks = hasBlanks,
-            OfOthers = others,
-            Exists = text is not null,
-            EndsWithNewLine = text is null or "" or [.., '\n'],
-        };
+        return new SubordinateIds(path, granted, broken, hasBlanks, others, Exists: text is not null, EndsWithNewLine: text is null or "" or [.., '\n']);
     }
 
     /// <summary>What is wrong with a line; null for nothing.</summary>

@@ -18,33 +18,23 @@ internal static class Duration
     public static bool TryParse(string text, out TimeSpan duration)
     {
         duration = default;
-        ReadOnlySpan<char> rest = text;
+        string rest = text;
         decimal ticks = 0;
-        while (!rest.IsEmpty)
+        while (rest.Length > 0)
         {
-            int number = rest.IndexOfAnyExcept(NumberCharacters);
+            int number = rest.AsSpan().IndexOfAnyExcept(NumberCharacters);
             if (number <= 0 || !decimal.TryParse(rest[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal value))
                 return false;
             rest = rest[number..];
 
-            int unit = UnitAt(rest);
-            if (unit < 0 || value > TimeSpan.MaxValue.Ticks / Units[unit].Ticks || (ticks += value * Units[unit].Ticks) > TimeSpan.MaxValue.Ticks)
+            (string? unit, decimal each) = Units.FirstOrDefault(u => rest.StartsWith(u.Unit, StringComparison.Ordinal));
+            if (unit is null || value > TimeSpan.MaxValue.Ticks / each || (ticks += value * each) > TimeSpan.MaxValue.Ticks)
                 return false;
-            rest = rest[Units[unit].Unit.Length..];
+            rest = rest[unit.Length..];
         }
 
         duration = TimeSpan.FromTicks((long)ticks);
         return text.Length > 0;
     }
 
-    private static int UnitAt(ReadOnlySpan<char> text)
-    {
-        for (int i = 0; i < Units.Length; i++)
-        {
-            if (text.StartsWith(Units[i].Unit, StringComparison.Ordinal))
-                return i;
-        }
-
-        return -1;
-    }
 }

@@ -49,9 +49,7 @@ internal static class Quantity
         return shift == 0 ? $"{bytes} B" : string.Create(CultureInfo.InvariantCulture, $"{bytes / (double)(1L << shift):0.0} {suffix}");
     }
 
-    /// <summary>Reads a memory limit: bytes, rounded up as Kubernetes does.</summary>
-    /// <param name="text">The quantity.</param>
-    /// <param name="field">What the message calls it.</param>
+    /// <summary>Reads a memory limit: bytes, rounded up as Kubernetes does. The message has the field's name.</summary>
     /// <exception cref="InvalidRequestException">The text is no quantity, or one out of range.</exception>
     public static long ParseMemory(string text, string field)
     {
@@ -61,9 +59,7 @@ internal static class Quantity
         return bytes <= MaxMemoryBytes ? (long)bytes : throw Refused(text, field, "it is too large", Memory);
     }
 
-    /// <summary>Reads a number of processors.</summary>
-    /// <param name="text">The quantity.</param>
-    /// <param name="field">What the message calls it.</param>
+    /// <summary>Reads a number of processors, likewise.</summary>
     /// <exception cref="InvalidRequestException">The text is no quantity, or one out of range, or finer than Kubernetes
     /// allows.</exception>
     public static double ParseCpus(string text, string field)

@@ -66,10 +66,7 @@ internal static class CacheChecks
             : Space.Warning($"'{nearest}' cannot be asked", "Make the cache directory reachable for this user.");
     }
 
-    /// <summary>Judges what is free.</summary>
-    /// <param name="bytes">Bytes.</param>
-    /// <param name="files">Inodes; null where the file system does not count them.</param>
-    /// <param name="place">Where.</param>
+    /// <summary>Judges what is free. Files are inodes; null where the file system does not count them.</summary>
     internal static EnvironmentCheck Judge(ulong bytes, ulong? files, string place)
     {
         string found = $"{bytes >> 20} MiB{(files is null ? "" : $" and {files} files")} free at '{place}'";
