@@ -15,6 +15,9 @@ public sealed record RunFunctionRequest
 
     /// <summary>Limits, network and timeout.</summary>
     public RunFunctionConfig RunFunctionConfig { get; init => field = value ?? new(); } = new();
+
+    /// <summary>Arguments, environment, user, mounts and the like. Null, the default, for what the image says.</summary>
+    public ContainerSettings? Container { get; init; }
 }
 
 /// <summary>When and with which credentials an image is pulled.</summary>

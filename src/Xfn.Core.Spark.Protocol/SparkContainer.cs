@@ -64,7 +64,8 @@ internal sealed record SparkLimit(int Resource, ulong Soft, ulong Hard);
 /// <summary>A mount(2).</summary>
 /// <param name="Destination">Where, as an absolute path in the root; made when it is not there.</param>
 /// <param name="Type">The kind of file system; empty for a bind mount.</param>
-/// <param name="Source">What is mounted, of the machine's files where it is a bind mount.</param>
+/// <param name="Source">What is mounted, of the machine's files where it is a bind mount. A relative path starts from
+/// the directory that the root lies in, as the runtime specification has it.</param>
 /// <param name="Flags">mount(2)'s flags.</param>
 /// <param name="Data">The file system's own options.</param>
 internal sealed record SparkMount(string Destination, string Type, string Source, ulong Flags, string Data);

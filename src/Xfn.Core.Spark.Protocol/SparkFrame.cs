@@ -18,7 +18,10 @@ internal static class SparkFrame
     [
         new Message<SparkHello>(static (ref c, m) => new(
             (int)c.Number(m?.ProcessId), (int)c.Number(m?.Stdin), (int)c.Number(m?.Stdout), (int)c.Number(m?.Stderr), (int)c.Number(m?.Release))),
-        new Message<SparkSettle>(static (ref c, m) => new()),
+        new Message<SparkSettle>(static (ref c, m) => new()
+        {
+            Paths = c.Items(m?.Paths, static (ref c, path) => new SparkPath(c.Text(path?.Path), c.Bits(path?.Device), c.Bits(path?.Inode))),
+        }),
         new Message<SparkRun>(static (ref c, m) => new()
         {
             Root = Root(ref c, m?.Root),
@@ -26,6 +29,16 @@ internal static class SparkFrame
             Volumes = c.Texts(m?.Volumes),
             VolumeBytes = c.Number(m?.VolumeBytes),
             WritableRootBytes = c.Number(m?.WritableRootBytes),
+            Sources = c.Items(m?.Sources, static (ref c, source) => new SparkSource
+            {
+                Path = (int)c.Number(source?.Path),
+                IsWritable = c.Flag(source?.IsWritable),
+                IsVolume = c.Flag(source?.IsVolume),
+                Content = c.Bytes(source?.Content),
+                Mode = (uint)c.Number(source?.Mode),
+                Uid = (uint)c.Number(source?.Uid),
+                Gid = (uint)c.Number(source?.Gid),
+            }),
             OuterProc = c.Flag(m?.OuterProc),
             Runtime = c.Text(m?.Runtime),
             RuntimeFlags = c.Texts(m?.RuntimeFlags),

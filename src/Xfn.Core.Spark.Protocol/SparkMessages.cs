@@ -142,7 +142,44 @@ internal sealed record SparkRoot
 }
 
 /// <summary>Do, while no run has come, what is the same for all: become root of the namespaces, and close them.</summary>
-internal sealed record SparkSettle;
+internal sealed record SparkSettle
+{
+    /// <summary>Files and directories of the machine that the run will mount. They are opened first, with the rights of
+    /// the runner's user.</summary>
+    public IReadOnlyList<SparkPath> Paths { get; init; } = [];
+}
+
+/// <summary>A file or directory of the machine.</summary>
+/// <param name="Path">Its path, from the working directory or the root.</param>
+/// <param name="Device">Its device's number, major and minor in 32 bits each: what the runner has looked at.</param>
+/// <param name="Inode">Its number there, likewise.</param>
+internal sealed record SparkPath(string Path, ulong Device, ulong Inode);
+
+/// <summary>What a bind mount of the container binds, made as <c>sources/N</c> beside the root.</summary>
+internal sealed record SparkSource
+{
+    /// <summary>Which of <see cref="SparkSettle.Paths"/> it is; -1 for a file of <see cref="Content"/>.</summary>
+    public int Path { get; init; } = -1;
+
+    /// <summary>Whether it can be written to.</summary>
+    public bool IsWritable { get; init; }
+
+    /// <summary>Whether a directory <c>fs</c> is made in it, which is then what is bound, and which
+    /// <see cref="SparkRemove"/> can remove.</summary>
+    public bool IsVolume { get; init; }
+
+    /// <summary>A file's content.</summary>
+    public ReadOnlyMemory<byte> Content { get; init; }
+
+    /// <summary>The mode of what is made.</summary>
+    public uint Mode { get; init; }
+
+    /// <summary>The owner of what is made, inside.</summary>
+    public uint Uid { get; init; }
+
+    /// <summary>The group of what is made, inside.</summary>
+    public uint Gid { get; init; }
+}
 
 /// <summary>Mount an image's root and run a container in it. The three pipes were made before.</summary>
 internal sealed record SparkRun
@@ -163,6 +200,9 @@ internal sealed record SparkRun
     /// <summary>The size of a writable layer on top, in bytes; 0 for a read-only root. A copy of
     /// <see cref="FlattenedDirectory"/> counts as a part of it.</summary>
     public required long WritableRootBytes { get; init; }
+
+    /// <summary>What the container's bind mounts with relative sources bind.</summary>
+    public IReadOnlyList<SparkSource> Sources { get; init; } = [];
 
     /// <summary>Whether the runner's /proc may stay where the kernel refuses a fresh one.</summary>
     public required bool OuterProc { get; init; }

@@ -2,6 +2,7 @@ using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Containers;
+using Xfn.Core.Spark.Mounts;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace. `xfn-spark run` makes a function's pipes and runs one container; `prepare`
@@ -19,14 +20,16 @@ try
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
     RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
     object? message = RunnerChannel.Receive();
-    if (message is SparkSettle)
+    if (message is SparkSettle settle)
     {
+        var sources = MountSources.Of(settle.Paths);
+
         // It may wait long for its run, which is told what is wrong.
         SparkException? obstacle = SparkNamespace.TrySettle();
         message = RunnerChannel.Receive();
         if (message is SparkRun run && pipes is not null)
         {
-            ContainerRun.Execute(run, pipes, obstacle);
+            ContainerRun.Execute(run, pipes, sources, obstacle);
             return 0;
         }
     }

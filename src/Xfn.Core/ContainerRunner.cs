@@ -102,10 +102,10 @@ public sealed partial class ContainerRunner : IContainerRunner
                 new ImageResolver(fetcher, platform), store, references, _layers, puller, leases, new UserFileReader(_cache, store, _sparks), bundles, _keeper);
 
             _planner = new ContainerPlanner(_settings, bundles, _images, new FlattenedImages(_cache, store, _layers, _sparks, _keeper));
-            _sandboxes = new SandboxFactory(_sparks, _cache, options.StdioPiper ?? new StdioPipes(), _cgroups, _settings);
+            _sandboxes = new SandboxFactory(_sparks, _cache, _layers, options.StdioPiper ?? new StdioPipes(), _cgroups, _settings);
             _ready = new ReadyPool<RunSandbox>(_sandboxes.StartAsync, options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _queue = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
-            _runs = new FunctionRunner(_settings, _images, _planner, _ready, _queue, _clearUps);
+            _runs = new FunctionRunner(_settings, _images, _planner, _sandboxes, _ready, _queue, _clearUps);
         }
         catch
         {

@@ -142,6 +142,10 @@ public sealed class ContainerMount
     /// <summary>Options as mount(8) writes them, such as <c>ro</c>, <c>nosuid</c>, <c>size=64m</c>. A bind mount has
     /// <c>bind</c>, or <c>rbind</c> for all that is mounted below its source. None by default.</summary>
     public IList<string> Options { get; init => field = value ?? []; } = [];
+
+    /// <summary>The request's mount that it is; null for the runner's. Whoever makes the container finds there what
+    /// <see cref="Source"/> cannot say.</summary>
+    internal Mount? Request { get; init; }
 }
 
 /// <summary>A list of system calls, in the forms that there are. Whoever makes the container takes the form that it

@@ -18,17 +18,19 @@ public interface IBundleBuilder
     /// <returns>A description that nobody else has: one that wraps this builder may change it.</returns>
     /// <exception cref="InvalidImageException">The image cannot be run: it has no entrypoint, or its user is
     /// unknown.</exception>
-    /// <exception cref="InvalidRequestException">The request cannot be met.</exception>
+    /// <exception cref="InvalidRequestException">The request cannot be met, such as a user of it that is
+    /// unknown.</exception>
     ContainerSpecification Build(BundleContext context);
 
     /// <summary>Whether <see cref="Build"/> needs the image's <c>/etc/passwd</c> and <c>/etc/group</c>. To read them
     /// the first time takes about as long as a run.</summary>
-    /// <param name="image">The image's configuration.</param>
+    /// <param name="image">The image's configuration, with the request's user in it where that has one.</param>
     /// <returns>True by default.</returns>
     bool NeedsUserFiles(ImageConfig image) => true;
 
-    /// <summary>Whether the container is the same in all runs of an image by one runner with the same network policy.
-    /// The runner then keeps it, and does not call <see cref="Build"/> again for that image.</summary>
+    /// <summary>Whether the container is the same in all runs of an image by one runner with the same network policy,
+    /// and no settings of its own (<see cref="BundleContext.Container"/>). The runner then keeps it, and does not call
+    /// <see cref="Build"/> again for that image.</summary>
     /// <param name="context">What <see cref="Build"/> was called with.</param>
     /// <returns>False, the default, to be asked for each run.</returns>
     bool IsStable(BundleContext context) => false;
@@ -52,6 +54,10 @@ public sealed record BundleContext
 
     /// <summary>How to run it.</summary>
     public required RunFunctionConfig Config { get; init; }
+
+    /// <summary>What the request sets of the container, checked. A builder puts that in the place of what the image
+    /// says. Nothing by default.</summary>
+    public ContainerSettings Container { get; init; } = new();
 
     /// <summary>The ids of the user namespace it will run in.</summary>
     public required IdMapping Mapping { get; init; }

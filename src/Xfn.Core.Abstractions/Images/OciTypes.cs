@@ -145,6 +145,11 @@ public sealed record ImageExecutionConfig
     /// <summary>The host name. It is docker's, and not in the specification. Null for none.</summary>
     [JsonPropertyName("Hostname")]
     public string? Hostname { get; init; }
+
+    /// <summary>The signal that asks the program to end, such as <c>SIGTERM</c> or <c>SIGRTMIN+3</c>. Null for
+    /// none.</summary>
+    [JsonPropertyName("StopSignal")]
+    public string? StopSignal { get; init; }
 }
 
 /// <summary>The DiffIDs of an image's layers.</summary>

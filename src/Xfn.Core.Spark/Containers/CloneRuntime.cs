@@ -59,7 +59,7 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
         var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
         byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
         (int stdin, int stdout, int stderr) = pipes.Function;
-        MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(Step)];
+        MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(mount => Step(mount, Path.GetDirectoryName(root)!))];
         *plan = new ContainerPlan
         {
             Root = NativeText.Of(root),
@@ -98,17 +98,20 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
         return plan;
     }
 
-    private static MountStep Step(SparkMount mount)
+    /// <param name="mount">The mount.</param>
+    /// <param name="bundle">Where relative sources of bind mounts start from.</param>
+    private static MountStep Step(SparkMount mount, string bundle)
     {
+        string source = mount.Type.Length == 0 ? Path.Combine(bundle, mount.Source) : mount.Source;
         bool deferred = mount.Type == "tmpfs" && ((nuint)mount.Flags & Libc.MS_RDONLY) != 0;
         return new MountStep
         {
             Destination = NativeText.Of(mount.Destination),
             Type = mount.Type.Length > 0 ? NativeText.Of(mount.Type) : null,
-            Source = NativeText.Of(mount.Source),
+            Source = NativeText.Of(source),
             Data = mount.Data.Length > 0 ? NativeText.Of(mount.Data) : null,
             Flags = (nuint)mount.Flags & ~(deferred ? Libc.MS_RDONLY : 0),
-            IsFile = mount.Type.Length == 0 && !Directory.Exists(mount.Source),
+            IsFile = mount.Type.Length == 0 && !Directory.Exists(source),
             IsReadOnlyInTheEnd = deferred,
         };
     }

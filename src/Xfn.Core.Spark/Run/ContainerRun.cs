@@ -12,8 +12,9 @@ internal static class ContainerRun
     /// <summary>Executes a run in a spark that has settled.</summary>
     /// <param name="run">The run. Its layers' paths start from the working directory.</param>
     /// <param name="pipes">The function's pipes.</param>
+    /// <param name="sources">What was opened to be mounted.</param>
     /// <param name="obstacle">What kept the spark from settling; null when nothing did.</param>
-    public static void Execute(SparkRun run, FunctionPipes pipes, SparkException? obstacle)
+    public static void Execute(SparkRun run, FunctionPipes pipes, MountSources sources, SparkException? obstacle)
     {
         pipes.CloseRunner();
 
@@ -24,6 +25,7 @@ internal static class ContainerRun
         if (run.Runtime.Length > 0)
             SparkNamespace.ShowPureCgroups();
         ScratchTmpfs scratch = ScratchTmpfs.Mount(run.Runtime);
+        sources.Make(scratch, run.Sources);
         IReadOnlyList<SparkRootFile> unplaced = run.Root.Files;
         if (run.FlattenedDirectory.Length > 0)
         {

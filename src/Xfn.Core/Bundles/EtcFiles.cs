@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 
 namespace Xfn.Core.Bundles;
@@ -15,9 +16,12 @@ internal static class EtcFiles
     /// <summary>The files of a container.</summary>
     /// <param name="hostname">The container's host name.</param>
     /// <param name="ownNetwork">Whether its network is its own; else names and name servers are the machine's.</param>
-    public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork)
+    /// <param name="extra">Further names, and their addresses.</param>
+    public static IEnumerable<ContainerFile> Of(string hostname, bool ownNetwork, IEnumerable<KeyValuePair<string, IPAddress>> extra)
     {
-        byte[] hosts = Encoding.UTF8.GetBytes($"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n");
+        // Resolvers take the first line that has a name.
+        byte[] hosts = Encoding.UTF8.GetBytes(string.Concat(extra.Select(host => $"{host.Value}\t{host.Key}\n"))
+            + $"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n");
         yield return new(Hosts, ownNetwork || !File.Exists(Hosts) ? hosts : [.. hosts, .. File.ReadAllBytes(Hosts)], followsImage: true);
         yield return new(Hostname, Encoding.UTF8.GetBytes(hostname + '\n'));
         yield return new(Mounts, "/proc/mounts"u8.ToArray(), isLink: true);

@@ -2,7 +2,8 @@ using System.Text;
 
 namespace Xfn.Core.Bundles;
 
-/// <summary>The process of an image's configuration: arguments, environment, working directory, host name.</summary>
+/// <summary>The process of an image's configuration and a request's settings: arguments, environment, working
+/// directory, host name.</summary>
 internal static class ImageProcess
 {
     public const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -15,20 +16,29 @@ internal static class ImageProcess
 
     public static IReadOnlyList<string> Arguments(BundleContext context)
     {
-        ImageExecutionConfig? config = context.Image.Config;
-        // One empty word is docker's way to have no entrypoint. JSON may hold null where a string belongs.
-        IReadOnlyList<string> entrypoint = config?.Entrypoint is null or [""] ? [] : config.Entrypoint;
-        string?[] arguments = [.. entrypoint, .. config?.Cmd ?? []];
+        string?[] arguments = Words(context.Image.Config, context.Container);
+        if (arguments.Length == 0 && (context.Container.Entrypoint ?? context.Container.Arguments) is not null)
+            throw RefuseProcess(context, "there is neither an entrypoint nor an argument. Name a program in one of them");
         if (arguments.Length == 0)
-            throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set ENTRYPOINT or CMD when building the image");
+            throw Refuse(context, "its configuration has neither an entrypoint nor a command. Set ENTRYPOINT or CMD when building the image, or name a program in the request");
         if (arguments[0] is null or "")
-            throw Refuse(context, "the first word of its entrypoint and command is empty. Name a program there");
+            throw RefuseProcess(context, "the first word of its entrypoint and command is empty. Name a program there");
         if (Array.Exists(arguments, a => a is null || a.Contains('\0')))
             throw Refuse(context, "its entrypoint or command holds null or a NUL character, which no program can be given");
         return arguments!;
     }
 
-    /// <summary>PATH, HOME and HOSTNAME as docker's, the image's variables, then the options'; the last wins.</summary>
+    /// <summary>The program and its arguments, by docker's rules: an entrypoint that is given drops the image's
+    /// command.</summary>
+    public static string?[] Words(ImageExecutionConfig? config, ContainerSettings? settings)
+    {
+        // One empty word is docker's way to have no entrypoint. JSON may hold null where a string belongs.
+        IReadOnlyList<string?> entrypoint = settings?.Entrypoint ?? (config?.Entrypoint is null or [""] ? [] : config.Entrypoint);
+        return [.. entrypoint, .. settings?.Arguments ?? (settings?.Entrypoint is null ? config?.Cmd : null) ?? []];
+    }
+
+    /// <summary>PATH, HOME and HOSTNAME as docker's, the image's variables, the options', then the request's; the last
+    /// wins.</summary>
     public static IReadOnlyDictionary<string, string> Environment(BundleContext context, IEnumerable<KeyValuePair<string, string>> added, string home, string hostname)
     {
         // HOME is always there: without it crun opens the image's /etc/passwd, which may be a FIFO.
@@ -44,7 +54,7 @@ internal static class ImageProcess
             if (equals > 0)
                 variables[entry[..equals]] = entry[(equals + 1)..];
         }
-        foreach ((string name, string value) in added)
+        foreach ((string name, string value) in added.Concat(context.Container.Environment))
             variables[name] = value;
         return variables;
     }
@@ -56,15 +66,15 @@ internal static class ImageProcess
         foreach (int bytes in arguments.Select(Size).Concat(environment.Select(v => Size(v.Key) + Size(v.Value))))
         {
             if (bytes > MaxStringBytes)
-                throw Refuse(context, $"an argument or environment variable has {bytes} bytes, at most {MaxStringBytes} can be passed to a program. Pass large data on stdin");
+                throw RefuseProcess(context, $"an argument or environment variable has {bytes} bytes, at most {MaxStringBytes} can be passed to a program. Pass large data on stdin");
             total += bytes + IntPtr.Size;
         }
         if (total > MaxTotalBytes)
-            throw Refuse(context, $"arguments and environment take {total} bytes, at most {MaxTotalBytes} can be passed to a program. Pass large data on stdin");
+            throw RefuseProcess(context, $"arguments and environment take {total} bytes, at most {MaxTotalBytes} can be passed to a program. Pass large data on stdin");
     }
 
     /// <summary>The working directory: absolute, without empty components, <c>.</c> and <c>..</c>.</summary>
-    public static string WorkingDirectory(BundleContext context) => AbsolutePath(context, context.Image.Config?.WorkingDir ?? "", "its working directory");
+    public static string WorkingDirectory(BundleContext context) => context.Container.WorkingDirectory ?? AbsolutePath(context, context.Image.Config?.WorkingDir ?? "", "its working directory");
 
     /// <summary>An image's path from the root on, without dots. As for docker, nothing leads above the root.</summary>
     /// <exception cref="InvalidImageException">It holds NUL, or is longer than the kernel takes.</exception>
@@ -102,6 +112,11 @@ internal static class ImageProcess
 
     public static InvalidImageException Refuse(BundleContext context, string found) =>
         new(RunStage.Bundle, $"cannot run image '{context.Reference}': {found}.");
+
+    /// <summary>The error of arguments and environment, which may be the request's.</summary>
+    private static XfnException RefuseProcess(BundleContext context, string found) => context.Container is { Entrypoint: null, Arguments: null, Environment.Count: 0 }
+        ? Refuse(context, found)
+        : new InvalidRequestException($"cannot run image '{context.Reference}' as the request says: {found}.");
 
     private static int Size(string text) => Encoding.UTF8.GetByteCount(text) + 1;
 }

@@ -23,7 +23,7 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
     /// <c>user:gid</c> as docker does: it ignores an empty part, and blanks around the whole.</summary>
     public static ImageUser Resolve(BundleContext context)
     {
-        string text = context.Image.Config?.User ?? "";
+        string text = context.Container.User ?? context.Image.Config?.User ?? "";
         (string user, string? group) = Split(text);
         if (group?.Contains(':') == true)
             throw Refuse(context, text, "it has more than one colon", "Write USER or USER:GROUP, by name or number");
@@ -110,8 +110,9 @@ internal sealed record ImageUser(uint Uid, uint Gid, IReadOnlyCollection<uint> G
     private static uint Number(BundleContext context, string text, string digits, string kind) =>
         uint.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out uint id) && id <= int.MaxValue
             ? id
-            : throw Refuse(context, text, $"{kind} {digits} is above {int.MaxValue}, the highest there is", "Use a lower id in the image");
+            : throw Refuse(context, text, $"{kind} {digits} is above {int.MaxValue}, the highest there is", "Use a lower id");
 
-    private static InvalidImageException Refuse(BundleContext context, string text, string found, string remedy) =>
-        new(RunStage.Bundle, $"cannot use user '{text}' of image '{context.Reference}': {found}. {remedy}.");
+    private static XfnException Refuse(BundleContext context, string text, string found, string remedy) => context.Container.User is null
+        ? new InvalidImageException(RunStage.Bundle, $"cannot use user '{text}' of image '{context.Reference}': {found}. {remedy}.")
+        : new InvalidRequestException($"cannot use user '{text}' in image '{context.Reference}': {found}. {remedy}.");
 }

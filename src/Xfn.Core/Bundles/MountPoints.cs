@@ -18,8 +18,10 @@ internal sealed class MountPoints
     public IReadOnlyList<string> Wanted { get; }
 
     /// <summary>Says what a container needs.</summary>
+    /// <param name="container">The container.</param>
+    /// <param name="sources">What its request mounts of this machine. Null, the default, for nothing.</param>
     /// <exception cref="ContainerEnvironmentException">What is to be bound is not there, or a path is none.</exception>
-    public static MountPoints Of(ContainerSpecification container)
+    public static MountPoints Of(ContainerSpecification container, IReadOnlyList<BindSource>? sources = null)
     {
         foreach (string path in container.Mounts.Select(m => m.Destination).Concat(container.Volumes).Concat(container.Files.Select(f => f.Path)).Prepend(container.Process.WorkingDirectory))
         {
@@ -31,8 +33,9 @@ internal sealed class MountPoints
         for (int i = 0; i < container.Mounts.Count; i++)
         {
             ContainerMount mount = container.Mounts[i];
-            bool isFile = mount.Type == "bind" && !Directory.Exists(mount.Source);
-            if (isFile && !File.Exists(mount.Source))
+            bool isMade = RequestMounts.IsMade(mount);
+            bool isFile = isMade ? RequestMounts.IsFile(mount, sources ?? []) : mount.Type == "bind" && !Directory.Exists(mount.Source);
+            if (isFile && !isMade && !File.Exists(mount.Source))
             {
                 throw new ContainerEnvironmentException(RunStage.Bundle,
                     $"cannot mount '{mount.Source}' at '{mount.Destination}': there is no such file or directory, or it cannot be reached. Make it, or leave the mount out.");

@@ -56,14 +56,14 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         bool ownNetwork = HasOwnNetwork(context);
         // A fresh sysfs belongs to a network namespace, and only who owns that may mount it.
         bool sysfs = ownNetwork && _sysfs;
-        string hostname = ImageProcess.Hostname(context.Image.Config?.Hostname);
+        string hostname = context.Container.Hostname ?? ImageProcess.Hostname(context.Image.Config?.Hostname);
         var container = new ContainerSpecification
         {
             Hostname = hostname,
             OwnNetwork = ownNetwork,
             Seccomp = _seccomp,
             VolumeBytes = _options.VolumeBytes,
-            WritableRootBytes = _options.WritableRootBytes,
+            WritableRootBytes = context.Container.WritableRootBytes ?? _options.WritableRootBytes,
             OuterProc = _options.OuterProc,
         };
         Describe(container.Process, context, hostname);
@@ -72,7 +72,7 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
         if (sysfs)
             Add(container.MaskedPaths, _maskedInSys);
         Add(container.ReadOnlyPaths, SystemPaths.ReadOnly);
-        Add(container.Files, EtcFiles.Of(hostname, ownNetwork));
+        Add(container.Files, EtcFiles.Of(hostname, ownNetwork, context.Container.ExtraHosts));
         return container;
     }
 
@@ -125,6 +125,14 @@ public sealed class RuntimeBundleBuilder : IBundleBuilder
 
         foreach (ReadOnlyMount mount in _options.ReadOnlyMounts)
             container.Mounts.Add(StandardMounts.ReadOnly(mount.Source, mount.Destination));
+        foreach (Mount mount in context.Container.Mounts)
+        {
+            // In the place of the runner's or the image's own.
+            if (container.Mounts.FirstOrDefault(other => other.Destination == mount.Destination) is { } replaced)
+                container.Mounts.Remove(replaced);
+            container.Volumes.Remove(mount.Destination);
+            container.Mounts.Add(RequestMounts.Describe(mount));
+        }
     }
 
     private static void Add<T>(IList<T> list, IEnumerable<T> items)

@@ -96,7 +96,7 @@ internal static class SparkContainers
         bool isBind = (flags & Bind) != 0;
         if (isBind != (mount.Type == "bind"))
             throw Refuse($"its mount at '{mount.Destination}' of the type '{mount.Type}' {(isBind ? "has the option 'bind' or 'rbind'" : "has neither the option 'bind' nor 'rbind'")}. Bind mounts have both the type and an option");
-        if (isBind && (data.Count > 0 || !Text(mount.Source).StartsWith('/')))
+        if (isBind && (data.Count > 0 || mount.Request is null && !Text(mount.Source).StartsWith('/')))
             throw Refuse($"its bind mount at '{mount.Destination}' has options of a file system ({string.Join(", ", data)}), or a source that is no absolute path: '{mount.Source}'. Leave the options out, and write the path whole");
         return mount.Type switch
         {

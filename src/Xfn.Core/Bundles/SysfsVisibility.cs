@@ -16,7 +16,7 @@ internal static class SysfsVisibility
     /// <param name="mountInfo"><c>/proc/self/mountinfo</c>.</param>
     public static bool AllowsFresh(string mountInfo)
     {
-        IReadOnlyList<Mount> mounts = MountTable.Parse(mountInfo.Split('\n'));
+        IReadOnlyList<MountEntry> mounts = MountTable.Parse(mountInfo.Split('\n'));
         return mounts.Any(m => m is { Type: "sysfs", Root: "/" } && m.Options.Contains("rw")
             // The new mount's access times are the kernel's default; a locked difference counts as less permissive.
             && m.Options.Contains("relatime")

@@ -124,6 +124,13 @@ internal sealed class CacheDirectory : IDisposable
     /// <summary>The store, seen from a <see cref="NewIncoming"/>: work there must not need the cache's path.</summary>
     public string StoreFromIncoming => Path.Combine("../../..", Path.GetRelativePath(Root, Store));
 
+    /// <summary>A path of the cache, seen from the <see cref="Store"/>, likewise.</summary>
+    public string FromStore(string path) => Path.GetRelativePath(Store, path);
+
+    /// <summary>Whether a directory of the machine has the cache in it, or lies in it.</summary>
+    /// <param name="path">Its path without links.</param>
+    public bool Overlaps(string path) => MountTable.IsBelow(Name, path) || MountTable.IsBelow(path, Name);
+
     /// <summary>A new directory in which a spark may write.</summary>
     public string NewIncoming() => Make(Path.Combine(Incoming, Guid.NewGuid().ToString("N")), Open);
 

@@ -19,7 +19,7 @@ internal sealed record CgroupMount(bool IsV2, IReadOnlyList<string> Controllers,
     {
         (string Controllers, string Path)[] memberships = [.. File.ReadLines(paths.SelfCgroup).Select(ParseMembership)];
         var mounts = new List<CgroupMount>();
-        foreach (Mount mount in MountTable.Parse(File.ReadLines(paths.MountInfo)))
+        foreach (MountEntry mount in MountTable.Parse(File.ReadLines(paths.MountInfo)))
         {
             if (mount.Type is not ("cgroup" or "cgroup2"))
                 continue;

@@ -45,6 +45,10 @@ internal sealed class ImageProvider(
         }
     }
 
+    /// <summary>Gives an image with its users' files, also where its own user does not take them.</summary>
+    public async ValueTask<StoredImage> WithUserFilesAsync(ImageReference reference, StoredImage image, CancellationToken cancellationToken) =>
+        image.Passwd.IsEmpty && image.Group.IsEmpty ? await users.CompleteAsync(reference, image, cancellationToken).ConfigureAwait(false) : image;
+
     /// <summary>The manifest that a reference leads to now, after pulling the image where that is another than before;
     /// null when nobody is to be asked.</summary>
     public async ValueTask<Digest?> FindNewestAsync(ImageReference reference, ImagePullConfig config, ResolvedReference known, CancellationToken cancellationToken)

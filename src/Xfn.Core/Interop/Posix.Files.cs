@@ -15,6 +15,15 @@ internal static unsafe partial class Posix
         return fd < 0 && Libc.Errno == Libc.ENOENT ? null : new SafeFileHandle(Check(fd, "open", path), ownsHandle: true);
     }
 
+    /// <summary>Opens what a path leads to, to look at it.</summary>
+    public static SafeFileHandle OpenToLookAt(string path) => new(Check(Libc.open(path, Libc.O_PATH | Libc.O_CLOEXEC), "open", path), ownsHandle: true);
+
+    /// <summary>The path of an open file, without links; one that is gone has a word behind it.</summary>
+    public static string PathOf(SafeFileHandle file) => new FileInfo(PathTo(file)).LinkTarget!;
+
+    /// <summary>A path that leads to an open file, in this process.</summary>
+    public static string PathTo(SafeFileHandle file) => $"/proc/self/fd/{file.DangerousGetHandle()}";
+
     /// <summary>Makes a directory; that there is one already is no error.</summary>
     public static void MakeDirectory(SafeFileHandle parent, string name, UnixFileMode mode, string path)
     {

@@ -98,6 +98,9 @@ internal static unsafe partial class Posix
         return access(path, toWrite) == 0;
     }
 
+    /// <summary>Whether nobody may write to a file or a directory, because what it lies on is mounted read-only.</summary>
+    public static bool IsMountedReadOnly(string path) => !CanWrite(path) && Libc.Errno == Libc.EROFS;
+
     /// <summary>Whether a file has an extended attribute that the caller may see.</summary>
     public static bool HasAttribute(string path, string name) => getxattr(path, name, null, 0) >= 0;
 

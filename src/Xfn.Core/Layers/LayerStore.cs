@@ -199,9 +199,9 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         return await TryRemoveAsync(directory).ConfigureAwait(false);
     }
 
-    /// <summary>Removes a layer's unseen directory. Not cancellable: it is short, and half of one is no use.</summary>
+    /// <summary>Removes a layer's unseen directory, or a volume's. Not cancellable: it is short, and half of one is no use.</summary>
     /// <returns>How many bytes of the disk that gave back; null when it cannot be removed, which is logged.</returns>
-    private async Task<long?> TryRemoveAsync(string directory)
+    public async Task<long?> TryRemoveAsync(string directory)
     {
         try
         {

@@ -42,7 +42,7 @@ internal static class CacheChecks
                 return Cache.Failed($"'{directory}' has mode {Convert.ToString((int)mode, 8).PadLeft(4, '0')}: others may write to it", $"chmod 0700 '{directory}', after a look at what is in it.");
         }
 
-        Mount? mount = MountTable.Find(MountTable.Read(options.Files), nearest);
+        MountEntry? mount = MountTable.Find(MountTable.Read(options.Files), nearest);
         string place = $"'{directory}'{(nearest == directory ? "" : ", not made yet")}{(mount is null ? "" : $", on {mount.Type} at {mount.MountPoint}")}";
         if (mount?.Options.Contains("noexec") == true)
             return Cache.Failed($"{place}, mounted noexec: xfn-spark could not be run from it", "Mount it without noexec, or name a directory elsewhere (option CacheDirectory).");

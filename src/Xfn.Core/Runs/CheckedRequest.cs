@@ -1,4 +1,5 @@
 using Xfn.Core.Cgroups;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Runs;
 
@@ -10,6 +11,9 @@ internal sealed record CheckedRequest(ImageReference Reference, RunFunctionReque
     public ImagePullConfig Pull => Request.ImagePullConfig;
 
     public RunFunctionConfig Config => Request.RunFunctionConfig;
+
+    /// <summary>What it sets of the container, checked and copied; null for nothing.</summary>
+    public ContainerSettings? Container => Request.Container;
 
     /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>
     public static CheckedRequest From(RunFunctionRequest request, RunnerSettings settings)
@@ -26,6 +30,8 @@ internal sealed record CheckedRequest(ImageReference Reference, RunFunctionReque
         CgroupLimits limits = CgroupLimits.From(request.RunFunctionConfig.Limits, settings.ProcessLimit, settings.ProcessLimitTakesCgroup);
         if (limits.MemoryBytes is null)
             limits = limits with { MemoryBytes = settings.DefaultMemoryBytes, MemoryIsOptional = !settings.DefaultMemoryIsRequired };
+        if (request.Container is not null)
+            request = request with { Container = CheckedSettings.From(request.Container) };
         return new CheckedRequest(reference, request, timeout, limits);
     }
 
@@ -42,6 +48,9 @@ internal sealed record CheckedRequest(ImageReference Reference, RunFunctionReque
         ImageReference.TryParse(image, settings.Options.DefaultRegistry, out ImageReference? reference, out string? error) ? reference : throw new InvalidRequestException(error);
 
     public static void Check(ImagePullConfig config) => CheckDefined(config.PullPolicy, "pull policy");
+
+    /// <summary>The signal that asks its first process to end.</summary>
+    public int StopSignalOf(ImageConfig image) => (Container?.StopSignal ?? image.Config?.StopSignal) is { } signal ? StopSignals.Find(signal) ?? Posix.SigTerm : Posix.SigTerm;
 
     /// <exception cref="InvalidRequestException">It is too large.</exception>
     public CheckedRequest With(ReadOnlyMemory<byte> input, RunnerSettings settings)

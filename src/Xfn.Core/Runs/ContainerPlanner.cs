@@ -34,12 +34,16 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     }
 
     /// <summary>Plans a container, and makes what it takes of the image.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="image">Its image.</param>
+    /// <param name="mounts">What it mounts of this machine; null for nothing.</param>
+    /// <param name="cancellationToken">Ends the planning.</param>
     /// <exception cref="RunNotBegunException">The image lacks a layer by now.</exception>
-    public async ValueTask<SparkRun> PlanAsync(CheckedRequest request, StoredImage image, CancellationToken cancellationToken)
+    public async ValueTask<SparkRun> PlanAsync(CheckedRequest request, StoredImage image, HostMounts? mounts, CancellationToken cancellationToken)
     {
-        SparkRun run = image.Plan is { } kept && kept.Network == request.Config.Network
+        SparkRun run = request.Container is null && image.Plan is { } kept && kept.Network == request.Config.Network
             ? kept.Run
-            : Describe(request, image, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
+            : Describe(request, await WithUserFilesAsync(request, image, cancellationToken).ConfigureAwait(false), mounts, await FindRuntimeAsync(cancellationToken).ConfigureAwait(false));
         if (!_flattens)
             return run;
         try
@@ -53,8 +57,14 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
         }
     }
 
+    /// <summary>Reads the image's users where the request's user, unlike the image's own, takes them.</summary>
+    private async ValueTask<StoredImage> WithUserFilesAsync(CheckedRequest request, StoredImage image, CancellationToken cancellationToken) =>
+        request.Container?.User is { } user && bundles.NeedsUserFiles(image.Config with { Config = (image.Config.Config ?? new()) with { User = user } })
+            ? await images.WithUserFilesAsync(request.Reference, image, cancellationToken).ConfigureAwait(false)
+            : image;
+
     /// <summary>Describes a container to a spark, and keeps that where the next run of the image may have it.</summary>
-    private SparkRun Describe(CheckedRequest request, StoredImage image, OciRuntime? runtime)
+    private SparkRun Describe(CheckedRequest request, StoredImage image, HostMounts? mounts, OciRuntime? runtime)
     {
         var context = new BundleContext
         {
@@ -63,10 +73,14 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             Passwd = image.Passwd,
             Group = image.Group,
             Config = request.Config,
+            Container = request.Container ?? new(),
             Mapping = settings.Mapping,
         };
         ContainerSpecification container = bundles.Build(context);
-        var points = MountPoints.Of(container);
+        var points = MountPoints.Of(container, mounts?.Sources);
+        foreach (BindSource source in mounts?.Sources ?? [])
+            source.CheckAccess(container.Process, settings.Mapping);
+        IReadOnlyList<SparkSource> sources = RequestMounts.Make(container, mounts?.Mounts ?? []);
         (uint mode, uint uid, uint gid) = image.Root;
         var run = new SparkRun
         {
@@ -85,12 +99,13 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             Volumes = [.. container.Volumes.Select(volume => volume[1..])],
             VolumeBytes = container.VolumeBytes,
             WritableRootBytes = container.WritableRootBytes,
+            Sources = sources,
             OuterProc = container.OuterProc,
         };
         run = runtime is null
             ? run with { Container = SparkFrame.Write(SparkContainers.From(container))[SparkFrame.HeaderBytes..] }
             : run with { Runtime = runtime.Path, RuntimeFlags = runtime.IsCrun ? _crunFlags : [], RuntimeConfig = RuntimeConfigWriter.Write(container, takesFilter: runtime.IsCrun) };
-        if (runtime == _runtime && bundles.IsStable(context))
+        if (request.Container is null && runtime == _runtime && bundles.IsStable(context))
             image.Plan = new StablePlan(request.Config.Network, run);
         return run;
     }
@@ -98,7 +113,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
     /// <summary>The error for a container that could not be started.</summary>
     public Exception NotStarted(SparkFailedException failure, CheckedRequest request, StoredImage image, string stderr)
     {
-        XfnException error = RunErrors.NotStarted(failure, request.Reference, image.Config, settings.Options.Runtime, stderr);
+        XfnException error = RunErrors.NotStarted(failure, request, image.Config, settings.Options.Runtime, stderr);
         switch (failure.Failure.Kind)
         {
             // One that was prepared was killed while it waited.

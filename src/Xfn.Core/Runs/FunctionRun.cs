@@ -38,6 +38,9 @@ internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProv
     /// <summary>How long a caller's streams may take after the run: to empty pipes, then to heed their token.</summary>
     private static readonly TimeSpan StreamPatience = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>The signal that asks a function that ran out of time to end.</summary>
+    public int StopSignal { get; init; } = Posix.SigTerm;
+
     /// <summary>When the container was started; default before.</summary>
     public long StartedAt { get; private set; }
 
@@ -174,7 +177,7 @@ internal sealed class FunctionRun(ISandbox sandbox, RunStreams streams, TimeProv
     private async Task EndAsync(RunEnd reason, Task exit, RunStop stop)
     {
         if (reason == RunEnd.TimedOut)
-            await SignalAsync(Posix.SigTerm, exit, Grace, stop).ConfigureAwait(false);
+            await SignalAsync(StopSignal, exit, Grace, stop).ConfigureAwait(false);
         if (!exit.IsCompleted)
             await SignalAsync(Posix.SigKill, exit, KillPatience, stop).ConfigureAwait(false);
         sandbox.Kill();

@@ -8,7 +8,7 @@ namespace Xfn.Core.Runs;
 
 /// <summary>Runs functions: a place, the image, a container, its end, an answer; and clears up behind it.</summary>
 internal sealed class FunctionRunner(
-    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, ReadyPool<RunSandbox> ready, RunQueue queue, BackgroundTasks background)
+    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, SandboxFactory sandboxes, ReadyPool<RunSandbox> ready, RunQueue queue, BackgroundTasks background)
 {
     private bool _hasRun;
 
@@ -45,13 +45,16 @@ internal sealed class FunctionRunner(
             // Before anything is started: without the runtime that was asked for nothing can run.
             _ = await planner.FindRuntimeAsync(cancellationToken).ConfigureAwait(false);
 
+            // One that waits can mount nothing of this machine any more: it has settled.
+            HostMounts? mounts = request.Container is null ? null : sandboxes.LookAtMounts(request);
+
             // A sandbox needs nothing of the image, so it starts while that is looked up.
-            Task<RunSandbox> starting = ready.TakeAsync(cancellationToken);
+            Task<RunSandbox> starting = mounts is null ? ready.TakeAsync(cancellationToken) : sandboxes.StartAsync(mounts, cancellationToken);
             LeasedImage? lease = null;
             clearUp = () => ClearUpAsync(starting, lease);
             lease = await images.GetAsync(request.Reference, request.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Ended(RunStage.Pull);
-            SparkRun plan = await planner.PlanAsync(request, lease.Image, cancellationToken).ConfigureAwait(false);
+            SparkRun plan = await planner.PlanAsync(request, lease.Image, mounts, cancellationToken).ConfigureAwait(false);
             RunSandbox sandbox = await starting.ConfigureAwait(false);
             telemetry.Ended(RunStage.Spawn);
             sandbox.Cgroup.Apply(request.Limits);
@@ -73,7 +76,7 @@ internal sealed class FunctionRunner(
         RunStatistics statistics,
         CancellationToken cancellationToken)
     {
-        var run = new FunctionRun(sandbox, streams, settings.Options.TimeProvider);
+        var run = new FunctionRun(sandbox, streams, settings.Options.TimeProvider) { StopSignal = request.StopSignalOf(image.Config) };
         RunOutcome outcome;
         try
         {

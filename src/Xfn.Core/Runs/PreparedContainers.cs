@@ -56,8 +56,9 @@ internal sealed class PreparedContainers : IAsyncDisposable
         RunSandbox? sandbox = null;
         try
         {
-            SparkRun plan = await _planner.PlanAsync(_request, lease.Image, cancellationToken).ConfigureAwait(false) with { HasGate = true };
-            sandbox = await _sandboxes.StartWithGateAsync(cancellationToken).ConfigureAwait(false);
+            HostMounts? mounts = _sandboxes.LookAtMounts(_request);
+            SparkRun plan = await _planner.PlanAsync(_request, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = true };
+            sandbox = await _sandboxes.StartWithGateAsync(mounts, cancellationToken).ConfigureAwait(false);
             sandbox.Cgroup.Apply(_request.Limits);
             await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
             sandbox.CountFromNow();

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Xfn.Core.Bundles;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
 
@@ -11,16 +12,16 @@ internal static class RunErrors
         " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (option MaxConcurrency), prepare fewer, or raise kernel.keys.maxkeys (sysctl).";
 
     /// <summary>A spark could not start a container.</summary>
-    public static XfnException NotStarted(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
+    public static XfnException NotStarted(SparkFailedException exception, CheckedRequest request, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch
     {
-        SparkFailureKind.Runtime => FromRuntime(exception, reference, config, runtime),
-        SparkFailureKind.Keyring => NotMade(exception, reference, runtime, exception.Failure.Message, FewerKeyrings),
-        SparkFailureKind.CoveredMount => NotMade(exception, reference, runtime, exception.Failure.Message,
+        SparkFailureKind.Runtime => FromRuntime(exception, request, config, runtime),
+        SparkFailureKind.Keyring => NotMade(exception, request.Reference, runtime, exception.Failure.Message, FewerKeyrings),
+        SparkFailureKind.CoveredMount => NotMade(exception, request.Reference, runtime, exception.Failure.Message,
             " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (option Bundle:ReadOnlyMounts)."),
-        SparkFailureKind.Entrypoint => NoEntrypoint(exception, reference, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
-        SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}.", exception),
+        SparkFailureKind.Entrypoint => NoEntrypoint(exception, request, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
+        SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{request.Reference}': {exception.Failure.Message}.", exception),
         SparkFailureKind.Unreachable => new InvalidImageException(
-            RunStage.Start, $"cannot start image '{reference}': {exception.Failure.Message}. In the image, let that user pass (chmod a+x), or set another user.", exception),
+            RunStage.Start, $"cannot start image '{request.Reference}': {exception.Failure.Message}. In the image, let that user pass (chmod a+x), or set another user.", exception),
         _ => SparkErrors.Refused(RunStage.Start, exception.Failure, exception),
     };
 
@@ -78,26 +79,27 @@ internal static class RunErrors
     }
 
     /// <summary>Only the runtime's words tell a program that cannot be executed from other troubles.</summary>
-    private static XfnException FromRuntime(SparkFailedException exception, ImageReference reference, ImageConfig config, string? runtime)
+    private static XfnException FromRuntime(SparkFailedException exception, CheckedRequest request, ImageConfig config, string? runtime)
     {
         string said = Messages(exception.Failure.Message);
         bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
         return entrypoint
-            ? NoEntrypoint(exception, reference, config, said)
-            : NotMade(exception, reference, runtime, said, said.Contains("keyring", StringComparison.Ordinal) ? FewerKeyrings : "");
+            ? NoEntrypoint(exception, request, config, said)
+            : NotMade(exception, request.Reference, runtime, said, said.Contains("keyring", StringComparison.Ordinal) ? FewerKeyrings : "");
     }
 
     private static ContainerEnvironmentException NotMade(Exception exception, ImageReference reference, string? runtime, string found, string remedy) =>
         new(RunStage.Start, $"cannot start image '{reference}'{(runtime is null ? "" : $" with {Path.GetFileName(runtime)}")}: {found}.{remedy}", exception);
 
-    private static InvalidImageException NoEntrypoint(Exception exception, ImageReference reference, ImageConfig config, string found)
+    private static InvalidImageException NoEntrypoint(Exception exception, CheckedRequest request, ImageConfig config, string found)
     {
         const int execFormatError = 8;
-        string command = string.Join(' ', [.. config.Config?.Entrypoint ?? [], .. config.Config?.Cmd ?? []]);
+        string command = string.Join(' ', ImageProcess.Words(config.Config, request.Container));
         string remedy = exception is SparkFailedException { Failure.Errno: execFormatError } || found.Contains("exec format error", StringComparison.OrdinalIgnoreCase)
             ? "It is a program for another platform, or a script without '#!' and its interpreter at its very beginning."
+            : (request.Container?.Entrypoint ?? request.Container?.Arguments) is not null ? "Check the request's entrypoint and arguments, and that the image has that program."
             : "Check the image's entrypoint, its mode and its platform.";
-        return new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{reference}': {found}. {remedy}", exception);
+        return new InvalidImageException(RunStage.Start, $"cannot start '{command}' of image '{request.Reference}': {found}. {remedy}", exception);
     }
 
     /// <summary>The messages of a runtime's log, one JSON object a line.</summary>

@@ -2,12 +2,18 @@ using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
+using Xfn.Core.Layers;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Runs;
 
 /// <summary>A spark that waits for its run, with its pipes and its cgroup. It knows nothing of any image yet.</summary>
-internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup) : IReady, ISandbox
+/// <param name="process">The spark.</param>
+/// <param name="stdio">The runner's ends of its pipes.</param>
+/// <param name="release">The runner's end of the pipe that releases a waiting container; null for none.</param>
+/// <param name="cgroup">Its cgroup.</param>
+/// <param name="clearUp">What is done when all processes have ended; null for nothing.</param>
+internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHandle? release, Cgroup cgroup, Func<Task>? clearUp) : IReady, ISandbox
 {
     private CgroupUsage _before = new();
 
@@ -58,18 +64,28 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
         stdio.Dispose();
         release?.Dispose();
         await cgroup.DisposeAsync().ConfigureAwait(false);
+        if (clearUp is not null)
+            await clearUp().ConfigureAwait(false);
     }
 }
 
-internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache, IStdioPiper piper, CgroupManager cgroups, RunnerSettings settings)
+internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache, LayerStore layers, IStdioPiper piper, CgroupManager cgroups, RunnerSettings settings)
 {
+    private static readonly SparkSettle _settle = new();
+
     /// <summary>Makes one whose function is executed as its container starts.</summary>
-    public Task<RunSandbox> StartAsync(CancellationToken cancellationToken) => StartAsync(SparkMode.Run, cancellationToken);
+    public Task<RunSandbox> StartAsync(CancellationToken cancellationToken) => StartAsync(SparkMode.Run, null, cancellationToken);
+
+    /// <summary>Makes one that can mount what was looked at.</summary>
+    public Task<RunSandbox> StartAsync(HostMounts mounts, CancellationToken cancellationToken) => StartAsync(SparkMode.Run, mounts, cancellationToken);
 
     /// <summary>Makes one whose container can wait for its release.</summary>
-    public Task<RunSandbox> StartWithGateAsync(CancellationToken cancellationToken) => StartAsync(SparkMode.Prepare, cancellationToken);
+    public Task<RunSandbox> StartWithGateAsync(HostMounts? mounts, CancellationToken cancellationToken) => StartAsync(SparkMode.Prepare, mounts, cancellationToken);
 
-    private async Task<RunSandbox> StartAsync(string mode, CancellationToken cancellationToken)
+    /// <inheritdoc cref="HostMounts.Of"/>
+    public HostMounts? LookAtMounts(CheckedRequest request) => HostMounts.Of(request, cache);
+
+    private async Task<RunSandbox> StartAsync(string mode, HostMounts? mounts, CancellationToken cancellationToken)
     {
         SparkProcess process = await sparks.StartAsync(mode, cache.Store, cancellationToken).ConfigureAwait(false);
         Stdio? stdio = null;
@@ -83,8 +99,8 @@ internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache,
             cgroup.Add(process.ProcessId);
 
             // Only now: a spark that has settled is root, and its caller may not open its pipes any more.
-            await process.SendAsync(new SparkSettle(), cancellationToken).ConfigureAwait(false);
-            return new RunSandbox(process, stdio, release, cgroup);
+            await process.SendAsync(mounts is null ? _settle : new SparkSettle { Paths = mounts.Open() }, cancellationToken).ConfigureAwait(false);
+            return new RunSandbox(process, stdio, release, cgroup, mounts is null ? null : () => mounts.RemoveAsync(layers.TryRemoveAsync));
         }
         catch
         {
@@ -93,6 +109,8 @@ internal sealed class SandboxFactory(SparkLauncher sparks, CacheDirectory cache,
             release?.Dispose();
             if (cgroup is not null)
                 await cgroup.DisposeAsync().ConfigureAwait(false);
+            if (mounts is not null)
+                await mounts.RemoveAsync(layers.TryRemoveAsync).ConfigureAwait(false);
             throw;
         }
     }

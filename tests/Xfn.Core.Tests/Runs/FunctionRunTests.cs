@@ -80,17 +80,18 @@ internal sealed class FunctionRunTests
         static bool IsEnd(Event what) => what is Event.Exit or Event.Signal or Event.SparkDies;
     }
 
-    [Test]
-    public async Task A_function_that_heeds_SIGTERM_at_its_timeout_is_not_killed(CancellationToken token)
+    [TestCase(15)]
+    [TestCase(3)]
+    public async Task A_function_that_heeds_its_stop_signal_at_its_timeout_is_not_killed(int signal, CancellationToken token)
     {
-        using var run = new TestRun(streamed: false);
-        run.Sandbox.Heeds = 15;
+        using var run = new TestRun(streamed: false) { StopSignal = signal };
+        run.Sandbox.Heeds = signal;
         Task<RunOutcome> outcome = run.Begin();
         run.Clock.Advance(Timeout);
         RunOutcome ended = await outcome.WaitAsync(token);
         Assert.That(ended.Reason, Is.EqualTo(RunEnd.TimedOut));
-        Assert.That(ended.Exited, Is.EqualTo(new SparkExited(143, 15, 0, 0)));
-        Assert.That(run.Sandbox.Signals, Is.EqualTo((int[])[15]));
+        Assert.That(ended.Exited, Is.EqualTo(new SparkExited(128 + signal, signal, 0, 0)));
+        Assert.That(run.Sandbox.Signals, Is.EqualTo((int[])[signal]));
     }
 
     [Test]
@@ -180,6 +181,8 @@ internal sealed class FunctionRunTests
 
         public bool InputHangs { get; init; }
 
+        public int StopSignal { get; init; } = 15;
+
         public bool InputWasRead { get; private set; }
 
         /// <summary>Whether the function has written something, which the caller's stream does not take.</summary>
@@ -192,7 +195,7 @@ internal sealed class FunctionRunTests
             if (_streamed.Stalls)
                 Sandbox.Write("answer");
             var streams = new RunStreams(FeedAsync, _isStreamed ? _streamed : _buffered, new TailSink(null, Limit)) { IsBuffered = !_isStreamed };
-            return new FunctionRun(Sandbox, streams, Clock).ExecuteAsync(start ?? (_ => Task.CompletedTask), Timeout, _cancellation.Token);
+            return new FunctionRun(Sandbox, streams, Clock) { StopSignal = StopSignal }.ExecuteAsync(start ?? (_ => Task.CompletedTask), Timeout, _cancellation.Token);
         }
 
         public async Task HappensAsync(Event what, CancellationToken token)
