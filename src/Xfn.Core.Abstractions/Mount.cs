@@ -14,19 +14,26 @@ public abstract record Mount
     public string Destination { get; }
 
     /// <summary>A file or directory of this machine.</summary>
-    /// <inheritdoc cref="BindMount(string, string, bool)" path="/param"/>
+    /// <param name="source">Its absolute path on this machine.</param>
+    /// <param name="destination">The path in the container.</param>
+    /// <param name="readOnly">Whether the container cannot write to it. True by default. If false, the container's user
+    /// must have the right to write to the source itself, or the run is refused and says which ids would.</param>
     public static BindMount Bind(string source, string destination, bool readOnly = true) => new(source, destination, readOnly);
 
     /// <summary>An empty directory in memory, which everybody in the container may write to.</summary>
-    /// <inheritdoc cref="TmpfsMount(string, long)" path="/param"/>
+    /// <param name="destination">The path in the container.</param>
+    /// <param name="bytes">How many bytes it holds: from 64 KiB to 1 TiB.</param>
     public static TmpfsMount Tmpfs(string destination, long bytes) => new(destination, bytes);
 
     /// <summary>An empty directory on the cache's disk, which belongs to the container's user.</summary>
-    /// <inheritdoc cref="VolumeMount(string)" path="/param"/>
+    /// <param name="destination">The path in the container.</param>
     public static VolumeMount Volume(string destination) => new(destination);
 
     /// <summary>A read-only file, which belongs to the container's user.</summary>
-    /// <inheritdoc cref="FileMount(string, ReadOnlyMemory{byte}, UnixFileMode)" path="/param"/>
+    /// <param name="destination">The path in the container.</param>
+    /// <param name="content">Its content, which is not copied: do not change it while the run lasts. All files of a
+    /// container together have 16 MiB at most.</param>
+    /// <param name="mode">Its mode, of the bits 0777, octal. 0644 by default.</param>
     public static FileMount File(
         string destination, ReadOnlyMemory<byte> content, UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead) =>
         new(destination, content, mode);
@@ -48,12 +55,7 @@ public abstract record Mount
 /// </remarks>
 public sealed record BindMount : Mount
 {
-    /// <summary>Makes a mount of a file or directory.</summary>
-    /// <param name="source">Its absolute path on this machine.</param>
-    /// <param name="destination">The path in the container.</param>
-    /// <param name="readOnly">Whether the container cannot write to it. True by default. If false, the container's user
-    /// must have the right to write to the source itself, or the run is refused and says which ids would.</param>
-    public BindMount(string source, string destination, bool readOnly = true)
+    internal BindMount(string source, string destination, bool readOnly)
         : base(destination) => (Source, ReadOnly) = (source, readOnly);
 
     /// <summary>Its absolute path on this machine.</summary>
@@ -66,10 +68,7 @@ public sealed record BindMount : Mount
 /// <summary>An empty directory in memory. What is written counts against the container's memory limit.</summary>
 public sealed record TmpfsMount : Mount
 {
-    /// <summary>Makes a mount of memory.</summary>
-    /// <param name="destination">The path in the container.</param>
-    /// <param name="bytes">How many bytes it holds: from 64 KiB to 1 TiB.</param>
-    public TmpfsMount(string destination, long bytes)
+    internal TmpfsMount(string destination, long bytes)
         : base(destination) => Bytes = bytes;
 
     /// <summary>How many bytes it holds.</summary>
@@ -82,9 +81,7 @@ public sealed record TmpfsMount : Mount
 /// cache in memory it is memory.</remarks>
 public sealed record VolumeMount : Mount
 {
-    /// <summary>Makes a mount of a new directory.</summary>
-    /// <param name="destination">The path in the container.</param>
-    public VolumeMount(string destination)
+    internal VolumeMount(string destination)
         : base(destination)
     {
     }
@@ -93,12 +90,7 @@ public sealed record VolumeMount : Mount
 /// <summary>A file that is given as bytes. It lives in memory, and counts against the container's memory limit.</summary>
 public sealed record FileMount : Mount
 {
-    /// <summary>Makes a mount of bytes.</summary>
-    /// <param name="destination">The path in the container.</param>
-    /// <param name="content">Its content, which is not copied: do not change it while the run lasts. All files of a
-    /// container together have 16 MiB at most.</param>
-    /// <param name="mode">Its mode, of the bits 0777, octal.</param>
-    public FileMount(string destination, ReadOnlyMemory<byte> content, UnixFileMode mode)
+    internal FileMount(string destination, ReadOnlyMemory<byte> content, UnixFileMode mode)
         : base(destination) => (Content, Mode) = (content, mode);
 
     /// <summary>Its content.</summary>

@@ -87,7 +87,9 @@ internal sealed class MountSources
         if (Libc.mount($"/proc/self/fd/{from}", target, null, Libc.MS_BIND, null) != 0)
         {
             // What is mounted over in a namespace that has more rights stays covered in this one.
-            throw SparkException.FromErrno($"cannot mount '{path}'", Libc.Errno, Libc.Errno == Libc.EINVAL ? SparkFailureKind.CoveredMount : SparkFailureKind.Environment);
+            throw Libc.Errno == Libc.EINVAL
+                ? SparkException.FromErrno($"cannot mount '{path}' without what is mounted below it", Libc.EINVAL, SparkFailureKind.CoveredMount)
+                : SparkException.FromErrno($"cannot mount '{path}'");
         }
 
         if (source.IsWritable)

@@ -115,6 +115,8 @@ internal static class CheckedSettings
                 case VolumeMount:
                     made.Add(new VolumeMount(destination));
                     break;
+                default:
+                    throw Refuse("mount", mount.GetType().Name, "it is none of this library's", "Make it with Mount.Bind, Tmpfs, Volume or File");
             }
         }
 

@@ -17,7 +17,7 @@ internal static class RunErrors
         SparkFailureKind.Runtime => FromRuntime(exception, request, config, runtime),
         SparkFailureKind.Keyring => NotMade(exception, request.Reference, runtime, exception.Failure.Message, FewerKeyrings),
         SparkFailureKind.CoveredMount => NotMade(exception, request.Reference, runtime, exception.Failure.Message,
-            " The kernel lets no user namespace uncover what is mounted over: name directories that nothing is mounted in (option Bundle:ReadOnlyMounts)."),
+            " The kernel lets no user namespace uncover what is mounted over: in the request, or for all functions (option Bundle:ReadOnlyMounts), name directories that nothing is mounted in."),
         SparkFailureKind.Entrypoint => NoEntrypoint(exception, request, config, stderr.Length > 0 ? Messages(stderr) : exception.Failure.Message),
         SparkFailureKind.Image => new InvalidImageException(RunStage.Start, $"cannot start image '{request.Reference}': {exception.Failure.Message}.", exception),
         SparkFailureKind.Unreachable => new InvalidImageException(
