@@ -36,6 +36,28 @@ need() {
   apt_install 2>/dev/null || { apt-get update -qq && apt_install; } || fail "cannot install ${missing[*]}. Look at what apt-get says above."
 }
 
+# unpack DIRECTORY PROBE:PACKAGE...: unpacks the Debian packages whose probe, an absolute path or a pattern of one, is
+# neither here nor in the directory, with what they need besides. Nothing is installed, so no service starts, and it takes
+# no root.
+unpack() {
+  local directory=$1 pair probe archives archive missing=()
+  shift
+  for pair in "$@"; do
+    probe=${pair%%:*}
+    compgen -G "$probe" >/dev/null || compgen -G "$directory$probe" >/dev/null || missing+=("${pair##*:}")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  command -v apt-get >/dev/null || fail "missing packages: ${missing[*]}. There is no apt-get here: install them, by their names on Debian, with this system's own means."
+  say "Unpacking ${missing[*]}"
+  archives=$(mktemp -d)
+  mkdir -p "$archives/partial" "$directory"
+  apt_download() { apt-get install --download-only -y -qq --no-install-recommends -o Debug::NoLocking=1 -o Dir::Cache::archives="$archives" "${missing[@]}" >/dev/null; }
+  apt_download 2>/dev/null || { { ! is_root || apt-get update -qq; } && apt_download; } || fail "cannot download ${missing[*]}. Look at what apt-get says above."
+  for archive in "$archives"/*.deb; do dpkg-deb -x "$archive" "$directory"; done
+  rm -rf "$archives"
+}
+
 need_dotnet() {
   command -v dotnet >/dev/null || fail "cannot find dotnet. Install the .NET 10 SDK: https://dotnet.microsoft.com/download"
 }
