@@ -22,9 +22,12 @@ internal static class AddressClasses
     [
         // Metadata services of clouds that sit in otherwise harmless ranges.
         (AddressClass.Forbidden, Parse("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")),
-        (AddressClass.Forbidden, Parse("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "224.0.0.0/3", "::/128", "fe80::/10", "ff00::/8")),
+        // With Teredo, whose addresses hold an IPv4 one that anybody may choose.
+        (AddressClass.Forbidden, Parse("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "224.0.0.0/3", "2001::/32")),
         (AddressClass.Loopback, Parse("127.0.0.0/8", "::1/128")),
-        (AddressClass.Private, Parse("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7", "fec0::/10")),
+        (AddressClass.Private, Parse("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7", "fec0::/10", "64:ff9b:1::/48")),
+        // Of IPv6 only 2000::/3 is given out.
+        (AddressClass.Forbidden, Parse("::/3", "4000::/2", "8000::/1")),
     ];
 
     private static readonly IPNetwork Nat64 = IPNetwork.Parse("64:ff9b::/96");
@@ -42,10 +45,8 @@ internal static class AddressClasses
         : uri.IdnHost.Equals("localhost", StringComparison.OrdinalIgnoreCase) || uri.IdnHost.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase) ? AddressClass.Loopback
         : null;
 
-    private static IPNetwork[] Parse(params string[] networks) => [.. networks.Select(IPNetwork.Parse)];
-
     /// <summary>The IPv4 address that an IPv6 one stands for: packets to the latter arrive at the former.</summary>
-    private static IPAddress? Embedded(IPAddress address)
+    public static IPAddress? Embedded(IPAddress address)
     {
         if (address.AddressFamily != AddressFamily.InterNetworkV6)
             return null;
@@ -55,4 +56,6 @@ internal static class AddressClasses
             : SixToFour.Contains(address) ? new IPAddress(bytes.AsSpan(2, 4))
             : null;
     }
+
+    private static IPNetwork[] Parse(params string[] networks) => [.. networks.Select(IPNetwork.Parse)];
 }
