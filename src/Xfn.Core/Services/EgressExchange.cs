@@ -10,6 +10,7 @@ internal sealed class EgressExchange(Socket client, EgressInput input, Socket se
     /// <summary>Sends the request, and its answer back.</summary>
     /// <returns>Null, or what is still to be answered.</returns>
     /// <exception cref="SocketException">A connection failed in the middle of the answer.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled, or the server was silent for too long.</exception>
     public async Task<EgressRefusal?> RunAsync(EgressHttpRequest request, CancellationToken cancellationToken)
     {
         using var silence = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
@@ -18,23 +19,23 @@ internal sealed class EgressExchange(Socket client, EgressInput input, Socket se
         Task<EgressRefusal?> answering = AnswerAsync(stop.Token);
         try
         {
-            if (await Task.WhenAny(sending, answering).ConfigureAwait(false) == sending && await sending.ConfigureAwait(false) is { } refusal)
-            {
-                if (_hasAnswered)
-                    SocketRelay.Reset(client);
-                SocketRelay.Reset(server);
-                return _hasAnswered ? null : refusal;
-            }
+            if (await Task.WhenAny(sending, answering).ConfigureAwait(false) == answering || await sending.ConfigureAwait(false) is not { } refusal)
+                return await answering.ConfigureAwait(false);
 
-            return await answering.ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
-        {
-            // What has come of the answer is not taken for all of it.
-            SocketRelay.Reset(client, server);
-            throw;
+            // Nothing of a request that is malformed is left to be guessed at.
+            SocketRelay.Reset(server);
+            await EndAsync().ConfigureAwait(false);
+            if (!_hasAnswered)
+                return refusal;
+            SocketRelay.Reset(client);
+            return null;
         }
         finally
+        {
+            await EndAsync().ConfigureAwait(false);
+        }
+
+        async Task EndAsync()
         {
             await stop.CancelAsync().ConfigureAwait(false);
             Task both = Task.WhenAll(sending, answering);

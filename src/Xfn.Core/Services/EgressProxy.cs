@@ -107,12 +107,14 @@ internal sealed class EgressProxy : IDisposable
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
-            // A connection ended early, which both ends see.
+            // The client must not take what it has for all.
+            SocketRelay.Reset(client);
         }
 #pragma warning disable CA1031 // One connection's failure is no other's.
         catch (Exception e)
 #pragma warning restore CA1031
         {
+            SocketRelay.Reset(client);
             EgressLog.Failed(_logger, _container, e);
         }
         finally

@@ -21,7 +21,7 @@ internal sealed class EgressSession(Socket client, EgressConnector connector, Eg
     private bool _isSocks;
 
     /// <summary>Serves the connection to its end.</summary>
-    /// <exception cref="SocketException">It failed.</exception>
+    /// <exception cref="SocketException">It failed; the caller resets it.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -30,10 +30,19 @@ internal sealed class EgressSession(Socket client, EgressConnector connector, Eg
         (NetworkStream? server, EgressRefusal? refusal) = await connector.ConnectAsync(request.Target, cancellationToken).ConfigureAwait(false);
         using (server)
         {
-            if (server is not null && request.Head is null)
-                await TunnelAsync(server.Socket, cancellationToken).ConfigureAwait(false);
-            else if (server is not null)
-                refusal = await new EgressExchange(client, _input, server.Socket, time).RunAsync(request, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                if (server is not null && request.Head is null)
+                    await TunnelAsync(server.Socket, cancellationToken).ConfigureAwait(false);
+                else if (server is not null)
+                    refusal = await new EgressExchange(client, _input, server.Socket, time).RunAsync(request, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                // The server must not take what it has for all.
+                SocketRelay.Reset(server!.Socket);
+                throw;
+            }
         }
 
         if (refusal is not null)
@@ -125,9 +134,16 @@ internal sealed class EgressSession(Socket client, EgressConnector connector, Eg
         // What is not read when a connection is closed resets it, and the answer may be lost.
         using var late = new CancellationTokenSource(DrainTime, time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
-        do
-            _input.Use(_input.Unused.Length);
-        while (await _input.ReadAsync(linked.Token).ConfigureAwait(false));
+        try
+        {
+            do
+                _input.Use(_input.Unused.Length);
+            while (await _input.ReadAsync(linked.Token).ConfigureAwait(false));
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // It sends more than a refusal is worth.
+        }
     }
 
     private static byte[] Answer(EgressRefusal refusal)
