@@ -45,6 +45,7 @@ internal static class Targets
         new("quantities", Quantity, typeof(InvalidRequestException)),
         new("requests", Request, typeof(InvalidProtocolBufferException), typeof(InvalidRequestException), typeof(RefusedRequestException)),
         new("answers", Answer, typeof(InvalidProtocolBufferException)),
+        new("egress", ProxyTarget.Read),
     ];
 
     public static FuzzTarget? Find(string name) => All.FirstOrDefault(target => target.Name == name);
