@@ -9,6 +9,7 @@ internal static class Arm64
     public const nint SYS_rt_sigaction = 134;
     public const nint SYS_rt_sigprocmask = 135;
     public const nint SYS_getcwd = 17;
+    public const nint SYS_clone = 220;
     public const nint SYS_setgroups = 159;
     public const nint SYS_setresuid = 147;
     public const nint SYS_setresgid = 149;

@@ -9,6 +9,7 @@ internal static unsafe partial class Libc
     public const nint SYS_pidfd_send_signal = 424;
     public const nint SYS_pidfd_open = 434;
 
+    public const int SIGKILL = 9;
     public const int SIGCHLD = 17;
 
     public const int P_PIDFD = 3;

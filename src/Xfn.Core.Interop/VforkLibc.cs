@@ -99,5 +99,17 @@ internal static unsafe partial class VforkLibc
     public static partial int ioctl(int fd, nuint request, void* argument);
 
     [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int setns(int fd, int kinds);
+
+    [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int bind(int socket, byte* address, int length);
+
+    [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int listen(int socket, int backlog);
+
+    [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int setsockopt(int socket, int level, int name, void* value, int length);
+
+    [LibraryImport("libc"), SuppressGCTransition]
     public static partial int execve(byte* path, byte** arguments, byte** environment);
 }

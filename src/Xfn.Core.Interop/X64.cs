@@ -9,6 +9,7 @@ internal static class X64
     public const nint SYS_rt_sigaction = 13;
     public const nint SYS_rt_sigprocmask = 14;
     public const nint SYS_getcwd = 79;
+    public const nint SYS_clone = 56;
     public const nint SYS_setgroups = 116;
     public const nint SYS_setresuid = 117;
     public const nint SYS_setresgid = 119;

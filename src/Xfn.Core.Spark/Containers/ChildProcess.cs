@@ -14,13 +14,21 @@ internal sealed unsafe class ChildProcess
     /// <summary>Its pidfd, open as long as it is waited for.</summary>
     public int Descriptor => _pidfd;
 
+    public int Id => _pid;
+
     public ChildProcess(int pid)
+        : this(pid, Watch(pid))
     {
-        _pid = pid;
-        _pidfd = (int)Libc.syscall(Libc.SYS_pidfd_open, pid);
         if (_pidfd < 0)
             throw SparkException.FromErrno($"cannot watch process {pid}");
     }
+
+    private ChildProcess(int pid, int pidfd) => (_pid, _pidfd) = (pid, pidfd);
+
+    /// <summary>Null for a process that is not there.</summary>
+    public static ChildProcess? TryWatch(int pid) => Watch(pid) is >= 0 and var pidfd ? new ChildProcess(pid, pidfd) : null;
+
+    private static int Watch(int pid) => (int)Libc.syscall(Libc.SYS_pidfd_open, pid);
 
     /// <summary>Starts a program with clean signals, its own environment, and only the standard streams.</summary>
     public static ChildProcess Start(string path, string[] arguments, string[] environment, (int Stdin, int Stdout, int Stderr) stdio)
@@ -44,7 +52,38 @@ internal sealed unsafe class ChildProcess
     /// <returns>How it ended.</returns>
     public ChildExit Wait()
     {
-        WaitForEnd();
+        _ = WaitForEnd();
+        return Bury();
+    }
+
+    /// <summary>Waits for the child's end, and passes signals on. Ends the whole run when the runner is gone.</summary>
+    /// <returns>What the runner asks for besides; null when the child has ended.</returns>
+    public object? WaitForEnd()
+    {
+        while (!RunnerChannel.WaitFor(_pidfd, "the container"))
+        {
+            switch (RunnerChannel.Receive())
+            {
+                case SparkSignal { Id: 0 } signal:
+                    Signal(signal.Number);
+                    break;
+                case null:
+                    Environment.Exit(1);
+                    break;
+                case var message:
+                    return message;
+            }
+        }
+
+        return null;
+    }
+
+    public void Signal(int number) => Libc.syscall(Libc.SYS_pidfd_send_signal, _pidfd, number);
+
+    /// <summary>Waits for its end, and makes its id free.</summary>
+    /// <returns>How it ended.</returns>
+    public ChildExit Bury()
+    {
         int status;
         Libc.RUsage used;
         while (Libc.wait4(_pid, &status, 0, &used) != _pid)
@@ -55,18 +94,6 @@ internal sealed unsafe class ChildProcess
 
         Libc.close(_pidfd);
         return new ChildExit(status, used);
-    }
-
-    /// <summary>Waits for the child's end, and passes signals on. Ends the whole run when the runner is gone.</summary>
-    public void WaitForEnd()
-    {
-        while (!RunnerChannel.WaitFor(_pidfd, "the container"))
-        {
-            if (RunnerChannel.Receive() is not SparkSignal signal)
-                Environment.Exit(1);
-            else
-                Libc.syscall(Libc.SYS_pidfd_send_signal, _pidfd, signal.Number);
-        }
     }
 
     /// <summary>How a container ended.</summary>
@@ -103,6 +130,13 @@ internal sealed unsafe class ChildProcess
         return Utf8Parser.TryParse(stat, out uint flags, out _)
             ? (flags & forkedNotExecuted) == 0
             : throw new SparkException(SparkFailureKind.Environment, "cannot read the container's state: is /proc mounted?");
+    }
+
+    /// <summary>Opens its root as a place to start from.</summary>
+    public int OpenRoot()
+    {
+        int root = Libc.open($"/proc/{VisibleId()}/root", Libc.O_PATH | Processor.O_DIRECTORY | Libc.O_CLOEXEC);
+        return root >= 0 ? root : throw SparkException.FromErrno("cannot open the container's root");
     }
 
     /// <summary>Its number in /proc, which may be another PID namespace's; the descriptor knows it.</summary>

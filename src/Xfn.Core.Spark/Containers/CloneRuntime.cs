@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark.Channel;
@@ -9,8 +7,6 @@ namespace Xfn.Core.Spark.Containers;
 /// <summary>Makes a container with no other program: clone(2) with all namespaces; the child does the rest.</summary>
 internal sealed unsafe class CloneRuntime(SparkContainer container)
 {
-    private const nuint StackBytes = 256 << 10;
-
     // The runtime specification asks for these besides a bundle's mounts: config-linux.md, Default Devices and
     // Default Filesystems; runtime-linux.md, Dev symbolic links.
     private static readonly string[] Devices = ["null", "zero", "full", "tty", "random", "urandom"];
@@ -25,9 +21,12 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
     /// <exception cref="SparkException">The container cannot be made, or its program cannot be executed.</exception>
     public StartedContainer Start(string root, FunctionPipes pipes, StartGate? gate)
     {
-        ContainerPlan* plan = Plan(root, pipes, gate);
-        int pid = Clone(plan);
-        var process = new ChildProcess(pid);
+        const int namespaces = Libc.CLONE_NEWNS | Libc.CLONE_NEWCGROUP | Libc.CLONE_NEWUTS | Libc.CLONE_NEWIPC | Libc.CLONE_NEWPID;
+
+        // It is never freed: a spark makes one container and ends.
+        ContainerPlan* plan = Plan(root, pipes, gate, new PlanMemory());
+        int pid = VforkChild.Start(&ContainerInit.Begin, namespaces | (container.OwnNetwork ? Libc.CLONE_NEWNET : 0), plan);
+        var process = new ChildProcess(pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces"));
         if (plan->Error == 0)
         {
             // One that was killed on its way is told as a function that was: who kills means that.
@@ -35,136 +34,45 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
         }
 
         process.Wait();
-        throw Obstructed(plan, root) ?? Failure(plan);
+        throw ContainerFailure.Of(plan, container, root);
     }
 
-    private static int Clone(ContainerPlan* plan)
+    private ContainerPlan* Plan(string root, FunctionPipes pipes, StartGate? gate, PlanMemory memory)
     {
-        const int sharedMemory = 0x100, parentWaits = 0x4000, mountNamespace = 0x20000, cgroupNamespace = 0x0200_0000, utsNamespace = 0x0400_0000, ipcNamespace = 0x0800_0000,
-            pidNamespace = 0x2000_0000, networkNamespace = 0x4000_0000, setMask = 2;
-        int flags = sharedMemory | parentWaits | mountNamespace | cgroupNamespace | utsNamespace | ipcNamespace | pidNamespace | (plan->OwnNetwork ? networkNamespace : 0) | Libc.SIGCHLD;
-        var stack = (byte*)NativeMemory.AlignedAlloc(StackBytes, 64);
-
-        // A handler must not run in the child, on memory that is not its own.
-        ulong all = ulong.MaxValue, before;
-        _ = VforkLibc.syscall(Processor.SYS_rt_sigprocmask, setMask, (nint)(&all), (nint)(&before), sizeof(ulong));
-        int pid = Libc.clone(&ContainerInit.Begin, stack + StackBytes, flags, plan);
-        int error = Libc.Errno;
-        _ = VforkLibc.syscall(Processor.SYS_rt_sigprocmask, setMask, (nint)(&before), 0, sizeof(ulong));
-        return pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces", error);
-    }
-
-    private ContainerPlan* Plan(string root, FunctionPipes pipes, StartGate? gate)
-    {
-        var plan = (ContainerPlan*)NativeMemory.AllocZeroed((nuint)sizeof(ContainerPlan));
-        byte[] hostname = Encoding.UTF8.GetBytes(container.Hostname);
-        (int stdin, int stdout, int stderr) = pipes.Function;
-        MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(mount => Step(mount, Path.GetDirectoryName(root)!))];
-        *plan = new ContainerPlan
-        {
-            Root = NativeText.Of(root),
-            OwnNetwork = container.OwnNetwork,
-            OomScoreAdjustment = container.OomScoreAdjustment is { } score ? NativeText.Of(score.ToString(CultureInfo.InvariantCulture)) : null,
-            Mounts = NativeText.ArrayOf<MountStep>(mounts),
-            MountCount = mounts.Length,
-            Devices = NativeText.ListOf(Devices),
-            Links = NativeText.ListOf(Links),
-            Masked = NativeText.ListOf(container.MaskedPaths),
-            ReadOnly = NativeText.ListOf(container.ReadOnlyPaths),
-            Hostname = NativeText.Of(container.Hostname),
-            HostnameLength = hostname.Length,
-            Stdin = stdin,
-            Stdout = stdout,
-            Stderr = stderr,
-            Stub = gate?.Stub ?? -1,
-            Release = gate?.Release ?? -1,
-            Status = gate?.Status ?? -1,
-            Limits = NativeText.ArrayOf<LimitStep>(container.Limits.Select(l => new LimitStep { Resource = l.Resource, Soft = l.Soft, Hard = l.Hard }).ToArray()),
-            LimitCount = container.Limits.Count,
-            Umask = container.Umask,
-            Uid = container.Uid,
-            Gid = container.Gid,
-            Groups = NativeText.ArrayOf<uint>(container.Groups.ToArray()),
-            GroupCount = container.Groups.Count,
-            Capabilities = container.Capabilities,
-            NewPrivileges = container.NewPrivileges,
-            WorkingDirectory = NativeText.Of(container.WorkingDirectory),
-            Filter = container.Filter.IsEmpty ? null : NativeText.ArrayOf(container.Filter.Span),
-            FilterLength = (ushort)(container.Filter.Length / SparkContainer.InstructionBytes),
-            Programs = NativeText.ListOf(Programs(container.Arguments[0], container.Environment)),
-            Arguments = NativeText.ListOf(container.Arguments, before: 2),
-            Environment = NativeText.ListOf(container.Environment),
-        };
+        ContainerPlan* plan = ContainerPlan.Make(container, pipes.Function, memory);
+        MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(mount => Step(mount, Path.GetDirectoryName(root)!, memory))];
+        plan->Root = memory.Of(root);
+        plan->Mounts = memory.ArrayOf<MountStep>(mounts);
+        plan->MountCount = mounts.Length;
+        plan->Devices = memory.ListOf(Devices);
+        plan->Links = memory.ListOf(Links);
+        plan->Masked = memory.ListOf(container.MaskedPaths);
+        plan->ReadOnly = memory.ListOf(container.ReadOnlyPaths);
+        plan->Hostname = memory.Of(container.Hostname);
+        plan->HostnameLength = Encoding.UTF8.GetByteCount(container.Hostname);
+        plan->Stub = gate?.Stub ?? -1;
+        plan->Release = gate?.Release ?? -1;
+        plan->Status = gate?.Status ?? -1;
         return plan;
     }
 
     /// <param name="mount">The mount.</param>
     /// <param name="bundle">Where relative sources of bind mounts start from.</param>
-    private static MountStep Step(SparkMount mount, string bundle)
+    /// <param name="memory">Where to lay it out.</param>
+    private static MountStep Step(SparkMount mount, string bundle, PlanMemory memory)
     {
         string source = mount.Type.Length == 0 ? Path.Combine(bundle, mount.Source) : mount.Source;
         bool deferred = mount.Type == "tmpfs" && ((nuint)mount.Flags & Libc.MS_RDONLY) != 0;
         return new MountStep
         {
-            Destination = NativeText.Of(mount.Destination),
-            Type = mount.Type.Length > 0 ? NativeText.Of(mount.Type) : null,
-            Source = NativeText.Of(source),
-            Data = mount.Data.Length > 0 ? NativeText.Of(mount.Data) : null,
+            Destination = memory.Of(mount.Destination),
+            Type = mount.Type.Length > 0 ? memory.Of(mount.Type) : null,
+            Source = memory.Of(source),
+            Data = mount.Data.Length > 0 ? memory.Of(mount.Data) : null,
             Flags = (nuint)mount.Flags & ~(deferred ? Libc.MS_RDONLY : 0),
             IsFile = mount.Type.Length == 0 && !Directory.Exists(source),
             IsReadOnlyInTheEnd = deferred,
         };
-    }
-
-    /// <summary>Where a program may be: itself when its name has a slash, else in every directory of PATH.</summary>
-    private static string[] Programs(string name, IReadOnlyList<string> environment)
-    {
-        const string path = "PATH=";
-        if (name.Contains('/'))
-            return [name];
-        string directories = environment.FirstOrDefault(v => v.StartsWith(path, StringComparison.Ordinal))?[path.Length..] ?? "";
-        return [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
-    }
-
-    /// <summary>A failure for want of rights, told by the directory or file that the container's user may not pass;
-    /// null for any other, or where none is found.</summary>
-    private SparkException? Obstructed(ContainerPlan* plan, string root)
-    {
-        if (plan->Error != Libc.EACCES || plan->Stage is not (ContainerStage.Find or ContainerStage.Execute))
-            return null;
-        var obstacle = new Obstacle(root, container);
-        return Programs(container.Arguments[0], container.Environment)
-            .Select(program => obstacle.OnTheWayTo(program.StartsWith('/') ? program : $"{container.WorkingDirectory}/{program}"))
-            .FirstOrDefault(found => found is not null) is { } found
-                ? new SparkException(SparkFailureKind.Unreachable, $"cannot execute '{container.Arguments[0]}': {found}", plan->Error)
-                : null;
-    }
-
-    private SparkException Failure(ContainerPlan* plan)
-    {
-        string subject = Marshal.PtrToStringUTF8((nint)plan->Subject) ?? "";
-        return plan->Stage switch
-        {
-            ContainerStage.Find => Refused(SparkFailureKind.Entrypoint, container.Arguments[0].Contains('/')
-                ? $"'{container.Arguments[0]}' cannot be executed" : $"there is no executable file '{container.Arguments[0]}' in its PATH"),
-
-            // The file itself was found to be there.
-            ContainerStage.Execute when plan->Error == Libc.ENOENT => Refused(SparkFailureKind.Entrypoint, $"'{subject}' cannot be executed, its interpreter or dynamic linker is missing"),
-            ContainerStage.Execute => Refused(SparkFailureKind.Entrypoint, $"'{subject}' cannot be executed"),
-            ContainerStage.WorkingDirectory => Refused(SparkFailureKind.Image, $"cannot enter its working directory '{subject}'"),
-            ContainerStage.User => Refused(SparkFailureKind.Image, $"cannot become its user {container.Uid}:{container.Gid}"),
-            ContainerStage.Groups => Refused(SparkFailureKind.Image, "cannot set its supplementary groups"),
-            ContainerStage.Keyring => Refused(SparkFailureKind.Keyring, "cannot make a session keyring"),
-            ContainerStage.MountPoint => Refused(SparkFailureKind.Runtime, $"cannot make the mount point '{subject}'"),
-
-            // What is mounted over in a namespace that has more rights stays covered in this one.
-            ContainerStage.Mount when plan->Error == Libc.EINVAL && container.Mounts.Any(m => m.Destination == subject && m.Type.Length == 0 && ((nuint)m.Flags & Libc.MS_REC) == 0 && Directory.Exists(m.Source)) =>
-                Refused(SparkFailureKind.CoveredMount, $"cannot mount '{subject}' without what is mounted below its source"),
-            ContainerStage.Mount or ContainerStage.Device or ContainerStage.Mask or ContainerStage.ReadOnly => Refused(SparkFailureKind.Runtime, $"cannot mount '{subject}' ({plan->Stage})"),
-            var stage => Refused(SparkFailureKind.Runtime, $"cannot set up the container ({stage})"),
-        };
-
-        SparkException Refused(SparkFailureKind kind, string tried) => SparkException.FromErrno(tried, plan->Error, kind);
     }
 }
 

@@ -38,15 +38,22 @@ internal static unsafe class ContainerInit
     /// <summary>What the new namespaces need, while the machine's files are still to be seen.</summary>
     private static bool SetUpNamespaces(ContainerPlan* plan)
     {
-        const nint joinSessionKeyring = 1;
-        fixed (byte* root = "/"u8, score = "/proc/self/oom_score_adj"u8)
+        fixed (byte* root = "/"u8)
         {
             _ = VforkLibc.umask(0);
-            if (!Check(plan, ContainerStage.Session, null, VforkLibc.setsid())
-                || !Check(plan, ContainerStage.Propagation, null, VforkLibc.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
-                || (plan->OwnNetwork && !RaiseLoopback(plan)))
-                return false;
+            return Check(plan, ContainerStage.Session, null, VforkLibc.setsid())
+                && Check(plan, ContainerStage.Propagation, null, VforkLibc.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
+                && (!plan->OwnNetwork || RaiseLoopback(plan) && OpenLowPorts())
+                && LeaveCaller(plan);
+        }
+    }
 
+    /// <summary>Takes a session keyring of its own, and the container's out-of-memory score.</summary>
+    public static bool LeaveCaller(ContainerPlan* plan)
+    {
+        const nint joinSessionKeyring = 1;
+        fixed (byte* score = "/proc/self/oom_score_adj"u8)
+        {
             // Without a name, so that it is nobody else's. A kernel without keys has none to protect.
             if (VforkLibc.syscall(Processor.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
                 return false;
@@ -80,6 +87,20 @@ internal static unsafe class ContainerInit
         return done;
     }
 
+    /// <summary>Lets everybody in the container listen on the ports below 1024, which no other machine reaches.</summary>
+    /// <returns>True: an engine around may have made /proc/sys read-only, and a function that needs such a port
+    /// says so.</returns>
+    private static bool OpenLowPorts()
+    {
+        fixed (byte* path = "/proc/sys/net/ipv4/ip_unprivileged_port_start"u8, first = "0"u8)
+        {
+            int file = VforkLibc.openat(Libc.AT_FDCWD, path, Libc.O_WRONLY | Libc.O_CLOEXEC, 0);
+            _ = VforkLibc.write(file, first, 1);
+            _ = VforkLibc.close(file);
+            return true;
+        }
+    }
+
     /// <summary>What is to be done in the new root as its root: the name, the descriptors, where it stands.</summary>
     private static bool SetUpProcess(ContainerPlan* plan)
     {
@@ -87,12 +108,8 @@ internal static unsafe class ContainerInit
             return false;
 
         // Before it goes to the working directory, which is no way to what a descriptor holds open.
-        if (!Hand(plan, plan->Stdin, 0) || !Hand(plan, plan->Stdout, 1) || !Hand(plan, plan->Stderr, 2))
+        if (!HandStreams(plan))
             return false;
-
-        // Where it may not, the mode of a pipe lets everybody open it anew.
-        for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
-            _ = VforkLibc.fchown(descriptor, plan->Uid, plan->Gid);
         if (plan->Stub < 0)
         {
             if (!Check(plan, ContainerStage.Descriptors, null, VforkLibc.close_range(3, uint.MaxValue)))
@@ -104,6 +121,22 @@ internal static unsafe class ContainerInit
             return false;
         }
 
+        return SetLimits(plan);
+    }
+
+    public static bool HandStreams(ContainerPlan* plan)
+    {
+        if (!Hand(plan, plan->Stdin, 0) || !Hand(plan, plan->Stdout, 1) || !Hand(plan, plan->Stderr, 2))
+            return false;
+
+        // Where it may not, the mode of a pipe lets everybody open it anew.
+        for (int descriptor = 0; descriptor <= 2 && (plan->Uid | plan->Gid) != 0; descriptor++)
+            _ = VforkLibc.fchown(descriptor, plan->Uid, plan->Gid);
+        return true;
+    }
+
+    public static bool SetLimits(ContainerPlan* plan)
+    {
         _ = VforkLibc.umask(plan->Umask);
         for (int i = 0; i < plan->LimitCount; i++)
         {
@@ -114,10 +147,10 @@ internal static unsafe class ContainerInit
         return true;
     }
 
-    private static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, VforkLibc.dup3(from, to, flags));
+    public static bool Hand(ContainerPlan* plan, int from, int to, int flags = 0) => Check(plan, ContainerStage.Descriptors, null, VforkLibc.dup3(from, to, flags));
 
     /// <summary>Gives up what the function is not to have.</summary>
-    private static bool DropPrivileges(ContainerPlan* plan)
+    public static bool DropPrivileges(ContainerPlan* plan)
     {
         const int boundingDrop = 24, keepCapabilities = 8, ambient = 47, noNewPrivileges = 38;
         const nuint ambientRaise = 2, ambientClear = 4;
@@ -137,6 +170,9 @@ internal static unsafe class ContainerInit
         if (!Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(keepCapabilities, 1))
             || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(Processor.SYS_setresgid, (nint)plan->Gid, (nint)plan->Gid, (nint)plan->Gid))
             || !Check(plan, ContainerStage.User, null, VforkLibc.syscall(Processor.SYS_setresuid, (nint)plan->Uid, (nint)plan->Uid, (nint)plan->Uid))
+
+            // A change of ids makes the memory, which is spark's too, as open as fs.suid_dumpable says.
+            || !Check(plan, ContainerStage.User, null, VforkLibc.prctl(Libc.PR_SET_DUMPABLE, 0))
             || !Check(plan, ContainerStage.Capabilities, null, SetCapabilities(plan))
             || !Check(plan, ContainerStage.Capabilities, null, VforkLibc.prctl(ambient, ambientClear)))
             return false;
@@ -172,7 +208,7 @@ internal static unsafe class ContainerInit
     }
 
     /// <summary>Becomes the function, or what waits for its release.</summary>
-    private static bool Execute(ContainerPlan* plan)
+    public static bool Execute(ContainerPlan* plan)
     {
         const int setFilter = 1, allowSpeculation = 4, setMask = 2, lastSignal = 64;
         byte* program = Find(plan);

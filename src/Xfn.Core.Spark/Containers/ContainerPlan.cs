@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Xfn.Core.Spark.Containers;
 
@@ -20,6 +22,15 @@ internal unsafe struct ContainerPlan
 
     /// <summary>The root's path in the spark's mount namespace. It must be a mount.</summary>
     public byte* Root;
+
+    /// <summary>Of a further process: the container's pidfd, by which its namespaces are entered.</summary>
+    public int Container;
+
+    /// <summary>Of a further process: whether its stdin is to be its controlling terminal.</summary>
+    public bool HasTerminal;
+
+    /// <summary>Of a further process: its process id.</summary>
+    public int ProcessId;
 
     public bool OwnNetwork;
 
@@ -49,7 +60,7 @@ internal unsafe struct ContainerPlan
     public int Stderr;
 
     /// <summary>The descriptors of a gate (<see cref="StartGate"/>): the <see cref="GateStub"/>, the pipe that releases
-    /// it, the pipe by which it tells its state; -1 for none.</summary>
+    /// it, the pipe by which it tells its state; -1 for none. A further process tells its state so too.</summary>
     public int Stub;
     public int Release;
     public int Status;
@@ -79,6 +90,50 @@ internal unsafe struct ContainerPlan
     /// <summary>The function's arguments, behind two places that a gate needs.</summary>
     public byte** Arguments;
     public byte** Environment;
+
+    /// <summary>Lays out what a container's processes have in common.</summary>
+    public static ContainerPlan* Make(SparkContainer container, (int Stdin, int Stdout, int Stderr) stdio, PlanMemory memory)
+    {
+        ContainerPlan* plan = memory.Take<ContainerPlan>(1);
+        *plan = new ContainerPlan
+        {
+            OwnNetwork = container.OwnNetwork,
+            OomScoreAdjustment = container.OomScoreAdjustment is { } score ? memory.Of(score.ToString(CultureInfo.InvariantCulture)) : null,
+            Stdin = stdio.Stdin,
+            Stdout = stdio.Stdout,
+            Stderr = stdio.Stderr,
+            Stub = -1,
+            Release = -1,
+            Status = -1,
+            Limits = memory.ArrayOf<LimitStep>(container.Limits.Select(l => new LimitStep { Resource = l.Resource, Soft = l.Soft, Hard = l.Hard }).ToArray()),
+            LimitCount = container.Limits.Count,
+            Umask = container.Umask,
+            Uid = container.Uid,
+            Gid = container.Gid,
+            Groups = memory.ArrayOf<uint>(container.Groups.ToArray()),
+            GroupCount = container.Groups.Count,
+            Capabilities = container.Capabilities,
+            NewPrivileges = container.NewPrivileges,
+            WorkingDirectory = memory.Of(container.WorkingDirectory),
+            Filter = container.Filter.IsEmpty ? null : memory.ArrayOf(container.Filter.Span),
+            FilterLength = (ushort)(container.Filter.Length / SparkContainer.InstructionBytes),
+            Programs = memory.ListOf(ProgramsOf(container)),
+            Arguments = memory.ListOf(container.Arguments, before: 2),
+            Environment = memory.ListOf(container.Environment),
+        };
+        return plan;
+    }
+
+    /// <summary>Where a program may be: itself when its name has a slash, else in every directory of PATH.</summary>
+    public static string[] ProgramsOf(SparkContainer container)
+    {
+        const string path = "PATH=";
+        string name = container.Arguments[0];
+        if (name.Contains('/'))
+            return [name];
+        string directories = container.Environment.FirstOrDefault(v => v.StartsWith(path, StringComparison.Ordinal))?[path.Length..] ?? "";
+        return [.. directories.Split(':', StringSplitOptions.RemoveEmptyEntries).Select(directory => $"{directory}/{name}")];
+    }
 }
 
 /// <summary>A mount.</summary>
@@ -109,7 +164,8 @@ internal struct LimitStep
     public ulong Hard;
 }
 
-/// <summary>What a container's first process does, in order.</summary>
+/// <summary>What a container's first process does, in order. A further process enters the container in place of what
+/// goes before the descriptors, and is made last but for what it executes.</summary>
 internal enum ContainerStage
 {
     Session = 1,
@@ -125,6 +181,7 @@ internal enum ContainerStage
     ReadOnly,
     Pivot,
     Hostname,
+    Enter,
     Descriptors,
     WorkingDirectory,
     Limit,
@@ -132,30 +189,54 @@ internal enum ContainerStage
     User,
     Capabilities,
     Privileges,
+    Process,
+    Terminal,
     Filter,
     Find,
     Execute,
 }
 
-/// <summary>Writes texts and lists to native memory. Nothing is freed: a spark makes one container and ends.</summary>
-internal static unsafe class NativeText
+/// <summary>Native memory for a plan: texts and lists.</summary>
+internal sealed unsafe class PlanMemory
 {
-    public static byte* Of(string text) => (byte*)Marshal.StringToCoTaskMemUTF8(text);
+    private readonly List<nint> _blocks = [];
+
+    public byte* Of(string text)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(text);
+        return ArrayOf<byte>(bytes);
+    }
 
     /// <returns>The texts, and a null behind them; with room before them.</returns>
-    public static byte** ListOf(IReadOnlyList<string> texts, int before = 0)
+    public byte** ListOf(IReadOnlyList<string> texts, int before = 0)
     {
-        var list = (byte**)NativeMemory.AllocZeroed((nuint)(before + texts.Count + 1), (nuint)sizeof(byte*));
+        var list = (byte**)Take<nint>(before + texts.Count + 1);
         for (int i = 0; i < texts.Count; i++)
             list[before + i] = Of(texts[i]);
         return list;
     }
 
-    public static T* ArrayOf<T>(ReadOnlySpan<T> values)
+    /// <returns>The values, and a zero behind them.</returns>
+    public T* ArrayOf<T>(ReadOnlySpan<T> values)
         where T : unmanaged
     {
-        var copy = (T*)NativeMemory.AllocZeroed((nuint)values.Length + 1, (nuint)sizeof(T));
+        T* copy = Take<T>(values.Length + 1);
         values.CopyTo(new Span<T>(copy, values.Length));
         return copy;
+    }
+
+    public T* Take<T>(int count)
+        where T : unmanaged
+    {
+        void* block = NativeMemory.AllocZeroed((nuint)count, (nuint)sizeof(T));
+        _blocks.Add((nint)block);
+        return (T*)block;
+    }
+
+    public void Free()
+    {
+        foreach (nint block in _blocks)
+            NativeMemory.Free((void*)block);
+        _blocks.Clear();
     }
 }

@@ -9,6 +9,8 @@ namespace Xfn.Core.Spark.Mounts;
 /// <summary>A root's parts besides the layers: mount points above, and below what the image may lack.</summary>
 internal sealed class MountPointTree(SparkRoot root)
 {
+    private const string Top = "mountpoints";
+
     private readonly List<SparkRootFile> _unplaced = [];
 
     public SparkRoot Root => root;
@@ -16,11 +18,14 @@ internal sealed class MountPointTree(SparkRoot root)
     /// <summary>The files without a place: the image has something other than a directory on their way.</summary>
     public IReadOnlyList<SparkRootFile> Unplaced => _unplaced;
 
+    /// <summary>Where a file of the tree above the layers is.</summary>
+    public static string PathOf(ScratchTmpfs scratch, string file) => scratch[$"{Top}/{file}"];
+
     /// <summary>Makes the tree above the layers. Its root gives the container's root mode and owner.</summary>
     /// <param name="scratch">Where to make it.</param>
     public string Make(ScratchTmpfs scratch)
     {
-        string top = scratch.NewDirectory("mountpoints", root.Mode);
+        string top = scratch.NewDirectory(Top, root.Mode);
         Make(top, root.MountPoints);
         foreach (string directory in root.MountPoints.Where(IsLeaf))
             HideLower($"{top}/{directory}");

@@ -8,6 +8,8 @@ namespace Xfn.Core.Spark.Mounts;
 /// <summary>Mounts in a mounted root. Paths lead where a program there finds them, but never out of it.</summary>
 internal static class RootFiles
 {
+    private const string Files = "files";
+
     /// <summary>Mounts files over the root's. Skips paths that lead nowhere, and links, which take no mount.</summary>
     /// <param name="scratch">Where the files are made.</param>
     /// <param name="root">The root's path.</param>
@@ -19,13 +21,13 @@ internal static class RootFiles
         if (files.Count == 0)
             return;
         using Descriptor rootFd = Directories.Open(root);
-        string directory = scratch.NewDirectory("files");
+        _ = scratch.NewDirectory(Files);
         for (int i = 0; i < files.Count; i++)
         {
             using Descriptor target = Open(rootFd, files[i].Path);
             if (target < 0)
                 continue;
-            string targetPath = $"/proc/self/fd/{(int)target}", source = $"{directory}/{i}";
+            string targetPath = $"/proc/self/fd/{(int)target}", source = PathOf(scratch, i);
 
             // Opened by way of its descriptor, so it is the file that was found.
             byte[] image = files[i].FollowsImage ? ImageDirectory.Read(Libc.open(targetPath, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC)) : [];
@@ -42,6 +44,12 @@ internal static class RootFiles
                 throw SparkException.FromErrno($"cannot make '{files[i].Path}' read-only");
         }
     }
+
+    /// <summary>Where a file that was mounted so is; null when it was not.</summary>
+    public static string? PathOf(ScratchTmpfs scratch, IReadOnlyList<SparkRootFile> files, string path) =>
+        files.Where(file => !file.IsLink).Index().FirstOrDefault(file => file.Item.Path == path) is (var i, not null) ? PathOf(scratch, i) : null;
+
+    private static string PathOf(ScratchTmpfs scratch, int index) => scratch[$"{Files}/{index}"];
 
     /// <summary>Opens a path of the root.</summary>
     /// <returns>The descriptor, or the negative error number.</returns>

@@ -44,9 +44,10 @@ internal static class ContainerRun
             Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
 
         StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, scratch["gate"]) : null;
-        StartedContainer container = run.Container.IsEmpty
+        SparkContainer? specification = run.Container.IsEmpty ? null : SparkFrame.Read<SparkContainer>(run.Container.Span);
+        StartedContainer container = specification is null
             ? OciRuntime.Start(run, scratch, pipes)
-            : new CloneRuntime(SparkFrame.Read<SparkContainer>(run.Container.Span)).Start(scratch[Root], pipes, gate);
+            : new CloneRuntime(specification).Start(scratch[Root], pipes, gate);
         pipes.CloseFunction();
         if (gate is not null)
         {
@@ -61,7 +62,11 @@ internal static class ContainerRun
         }
 
         // With the first process, the kernel has ended all others of its PID namespace: the output is complete.
-        container.Process.WaitForEnd();
+        if (container.Process.WaitForEnd() is { } request)
+        {
+            new LivingContainer(container.Process, specification, scratch[Root], HostsFile.Find(scratch, run, unplaced)).Serve(request);
+        }
+
         bool executed = container.IsExecuted || container.Process.HasExecuted();
         ChildExit exit = container.Process.ReadExit();
         if (!executed)

@@ -22,6 +22,11 @@ internal static unsafe class SparkNamespace
         MakeMachineReadOnly(outerProc);
         MountProc(outerProc);
         SetLimits(outerProc);
+
+        // Where one id is mapped the container's processes have this one's user, and share its PID namespace with its
+        // children for a moment. So they open nothing of it, nor of its children before they execute a program.
+        if (Libc.prctl(Libc.PR_SET_DUMPABLE, 0) != 0)
+            throw SparkException.FromErrno("cannot close this process to others");
     }
 
     /// <summary>Settles with a /proc of its own.</summary>
