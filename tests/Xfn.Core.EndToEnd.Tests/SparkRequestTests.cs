@@ -1,0 +1,207 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>What a spark does in a container that lives, by its messages.</summary>
+internal sealed class SparkRequestTests : RunnerFixture
+{
+    private const int Hangup = 1, Terminate = 15, IPv4 = 2;
+
+    /// <summary>What a process's walls are made of.</summary>
+    private const string Walls = """
+        cd /proc/$1
+        grep -E '^(Uid|Gid|Groups|Cap.*|NoNewPrivs|Seccomp|Seccomp_filters|Umask|SigBlk):' status
+        cat limits oom_score_adj cgroup uid_map
+        for kind in ipc mnt net pid uts cgroup user; do readlink ns/$kind; done
+        """;
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_process_has_the_walls_of_the_first(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+
+        (int ExitCode, string Output, string Error) first = await living.Spark.ExecAsync(["sh", "-c", Walls, "-", "1"], token);
+        (int ExitCode, string Output, string Error) further = await living.Spark.ExecAsync(["sh", "-c", Walls.Replace("$1", "$$")], token);
+
+        Assert.That(first.Error, Is.Empty);
+        Assert.That(further, Is.EqualTo(first));
+        Assert.That(first.Output, Does.Contain("Seccomp:\t2").And.Contain("NoNewPrivs:\t1").And.Contain("CapBnd:\t0000000000000000"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_process_has_its_streams_environment_and_status_and_no_descriptor_more(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+
+        (int code, string output, string error) = await living.Spark.ExecAsync(["sh", "-c", "cat; echo $A >&2; ls -l /proc/$$/fd | grep -c '^l'; exit 7"], token, input: "in\n");
+
+        Assert.That((code, output, error), Is.EqualTo((7, "in\n3\n", "b\n")));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Another_user_of_the_container_owns_its_streams(CancellationToken token)
+    {
+        if (!Ways.HasManyIds)
+            Assert.Ignore("only one id is mapped here: there is no other user");
+        await using Living living = await StartAsync("exec sleep 100", token);
+
+        (_, string output, string error) = await living.Spark.ExecAsync(["sh", "-c", "id -u; id -g; cat /dev/stdin; echo out >/dev/stdout"], token, input: "in\n", uid: 1000);
+
+        Assert.That((output, error), Is.EqualTo(("1000\n1000\nin\nout\n", "")));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task What_cannot_be_executed_is_refused_and_the_container_goes_on(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+        SparkExec missing = living.Spark.Exec(["no-such-program"]), directory = living.Spark.Exec(["/bin"]), nowhere = living.Spark.Exec(["true"]) with { WorkingDirectory = "/nowhere" };
+
+        var refused = await living.Spark.AskAsync<SparkRefused>(missing.Id, missing, token);
+        Assert.That(refused.Failure.Kind, Is.EqualTo(SparkFailureKind.Entrypoint));
+        Assert.That(refused.Failure.Message, Does.Contain("there is no executable file 'no-such-program' in its PATH"));
+        refused = await living.Spark.AskAsync<SparkRefused>(directory.Id, directory, token);
+        Assert.That(refused.Failure.Message, Does.Contain("'/bin' cannot be executed"));
+        refused = await living.Spark.AskAsync<SparkRefused>(nowhere.Id, nowhere, token);
+        Assert.That(refused.Failure.Message, Does.Contain("cannot enter its working directory '/nowhere'"));
+        Assert.That(await living.Spark.ExecAsync(["echo", "alive"], token), Is.EqualTo((0, "alive\n", "")));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Many_processes_run_at_once_and_signals_reach_the_right_one(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+        SparkExec[] all = [.. Enumerable.Range(0, 20).Select(_ => living.Spark.Exec(["sleep", "100"]))];
+        foreach (SparkExec exec in all)
+            await living.Spark.SendAsync(exec, token);
+        foreach (SparkExec exec in all)
+        {
+            foreach (SafeFileHandle stream in await living.Spark.TakeAsync(await living.Spark.AnswerAsync<SparkOpened>(exec.Id, token), token))
+                stream.Dispose();
+        }
+
+        await living.Spark.SendAsync(new SparkSignal(all[7].Id, Terminate), token);
+        SparkEnded ended = await living.Spark.AnswerAsync<SparkEnded>(all[7].Id, token);
+        Assert.That((ended.Signal, ended.ExitCode), Is.EqualTo((Terminate, 128 + Terminate)));
+
+        // The others end with the container, and are told to have ended before it is.
+        await living.Spark.SendAsync(new SparkSignal(0, Signals.Kill), token);
+        foreach (SparkExec exec in all.Where(exec => exec != all[7]))
+            Assert.That((await living.Spark.AnswerAsync<SparkEnded>(exec.Id, token)).Signal, Is.EqualTo(Signals.Kill));
+        Assert.That(async () => await living.Run.WaitAsync(token), Throws.InstanceOf<FunctionFailedException>());
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_socket_made_inside_connects_to_a_server_on_a_low_port(CancellationToken token)
+    {
+        await using Living living = await StartAsync("while :; do echo hello | busybox nc -l -p 80; done", token);
+        string answer = "";
+        while (answer.Length == 0)
+        {
+            using Socket socket = await MakeSocketAsync(living.Spark, new SparkMakeSocket(living.Spark.NextId(), IPv4, default, 0, 0), token);
+            try
+            {
+                await socket.ConnectAsync(IPAddress.Loopback, 80, token);
+                using var reader = new StreamReader(new NetworkStream(socket));
+                answer = await reader.ReadToEndAsync(token);
+            }
+            catch (SocketException ex) when (ex.SocketErrorCode is SocketError.ConnectionRefused or SocketError.ConnectionReset)
+            {
+                await Task.Delay(10, token); // It does not listen yet.
+            }
+        }
+
+        Assert.That(answer, Is.EqualTo("hello\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_listener_made_inside_takes_what_the_container_connects_to(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+        var request = new SparkMakeSocket(living.Spark.NextId(), IPv4, new byte[] { 127, 0, 0, 2 }, 443, 16);
+        using Socket listener = await MakeSocketAsync(living.Spark, request, token);
+
+        Task<(int ExitCode, string Output, string Error)> client = living.Spark.ExecAsync(["busybox", "nc", "127.0.0.2", "443"], token, input: "question");
+        using Socket accepted = await listener.AcceptAsync(token);
+        await accepted.SendAsync("answer"u8.ToArray(), token);
+        accepted.Shutdown(SocketShutdown.Send);
+        Assert.That((await client).Output, Is.EqualTo("answer"));
+
+        var again = request with { Id = living.Spark.NextId() };
+        var refused = await living.Spark.AskAsync<SparkRefused>(again.Id, again, token);
+        Assert.That(refused.Failure.Message, Does.Contain("cannot listen on port 443 in the container"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Descriptors_can_be_sent_where_they_may_not_be_taken(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+        SparkExec exec = living.Spark.Exec(["echo", "sent"]);
+        SparkOpened opened = await living.Spark.AskAsync<SparkOpened>(exec.Id, exec, token);
+        string name = $"xfn-test-{Guid.NewGuid():N}";
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint($"\0{name}"));
+        listener.Listen(1);
+        int id = living.Spark.NextId();
+
+        await living.Spark.AskAsync<SparkDone>(id, new SparkHandOver(id, name, [living.Spark.Container, .. opened.Descriptors]), token);
+        using Socket connection = await listener.AcceptAsync(token);
+        SafeFileHandle[] received = ReceivedDescriptors.From(connection);
+        await living.Spark.SendAsync(new SparkClose(opened.Descriptors), token);
+
+        Assert.That(received, Has.Length.EqualTo(4));
+        using var output = new StreamReader(TappedSpark.Open(received[2], FileAccess.Read));
+        Assert.That(await output.ReadToEndAsync(token), Is.EqualTo("sent\n"));
+        Assert.That(File.ReadAllText($"/proc/self/fdinfo/{received[0].DangerousGetHandle()}"), Does.Contain("Pid:"));
+        foreach (SafeFileHandle handle in received)
+            handle.Dispose();
+        int foreign = living.Spark.NextId();
+        await living.Spark.AskAsync<SparkRefused>(foreign, new SparkHandOver(foreign, name, [0]), token);
+    }
+
+    private static async Task<Socket> MakeSocketAsync(TappedSpark spark, SparkMakeSocket request, CancellationToken token)
+    {
+        SafeFileHandle[] taken = await spark.TakeAsync(await spark.AskAsync<SparkOpened>(request.Id, request, token), token);
+        nint number = taken.Single().DangerousGetHandle();
+        taken[0].SetHandleAsInvalid();
+        return new Socket(new SafeSocketHandle(number, ownsHandle: true));
+    }
+
+    private Task<Living> StartAsync(string script, CancellationToken token) => StartAsync(TestImage.Shell(script), token);
+
+    private async Task<Living> StartAsync(TestImage image, CancellationToken token, Action<ContainerRunnerOptions>? configure = null)
+    {
+        if (Ways.Runtime is not null)
+            Assert.Ignore("an OCI runtime makes the containers here, which spark enters not");
+        var tap = new SparkTap();
+        TestRunner runner = NewRunner(o =>
+        {
+            o.NamespaceSpawner = tap;
+            configure?.Invoke(o);
+        });
+        var stop = CancellationTokenSource.CreateLinkedTokenSource(token);
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, stop.Token);
+        if (await Task.WhenAny(tap.Started, run) == run)
+            await run;
+        return new Living(await tap.Started, run, stop);
+    }
+
+    /// <summary>A container that lives until this is disposed.</summary>
+    private sealed class Living(TappedSpark spark, Task<RunFunctionResponse> run, CancellationTokenSource stop) : IAsyncDisposable
+    {
+        public TappedSpark Spark => spark;
+
+        public Task<RunFunctionResponse> Run => run;
+
+        public async ValueTask DisposeAsync()
+        {
+            await stop.CancelAsync();
+            await run.ContinueWith(static _ => { }, TaskScheduler.Default);
+            stop.Dispose();
+        }
+    }
+}
