@@ -111,7 +111,7 @@ internal sealed partial class TappedSpark : SpawnedNamespace
 
     public SparkExec Exec(string[] command, uint uid = 0) => new()
     {
-        Id = NextId(), Arguments = command, Environment = ["PATH=/bin", "A=b"], WorkingDirectory = "/", Uid = uid, Gid = uid, Groups = [uid],
+        Id = NextId(), Arguments = command, Environment = ["PATH=/bin", "A=b"], WorkingDirectory = "/", Uid = uid, Gid = uid, Groups = Ways.HasManyIds ? [uid] : [],
     };
 
     /// <summary>What a spark offers does not block; here it may.</summary>
