@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.EndToEnd.Tests.Support;
 using Xfn.Core.Spark;
