@@ -4,9 +4,8 @@ using Microsoft.Extensions.Options;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Checks whether this machine, or the servers, can run functions; reports faults and never throws.</summary>
-/// <param name="host">Where the runner is; one that cannot be made is a finding, too.</param>
-/// <param name="keep">How long what was found of this machine is kept.</param>
+/// <summary>Checks whether this machine, or the servers, can run functions; reports faults and never throws. A runner
+/// that cannot be made is a finding, too. What was found of this machine is kept for a while.</summary>
 internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan keep) : IHealthCheck
 {
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)

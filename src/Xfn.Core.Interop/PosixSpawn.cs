@@ -14,16 +14,10 @@ internal static unsafe partial class PosixSpawn
     private const int ObjectBytes = 1024;
     private const int SignalSetBytes = 128;
 
-    /// <summary>Starts a program with clean signals.</summary>
-    /// <param name="program">Its absolute path.</param>
-    /// <param name="arguments">Those behind its name.</param>
-    /// <param name="environment">All of it, <c>NAME=VALUE</c>.</param>
-    /// <param name="workingDirectory">Where it starts.</param>
-    /// <param name="stdio">Its stdin, stdout and stderr.</param>
-    /// <param name="inherited">What it has as descriptor 3; -1 for nothing.</param>
-    /// <param name="closeOthers">Whether it has no descriptors but these; else it also has those that do not close on
-    /// exec. musl cannot do so.</param>
-    /// <param name="processId">Its process id; it is the caller's to wait for.</param>
+    /// <summary>Starts a program with clean signals, given its absolute path, the arguments behind its name, and all of
+    /// its environment, <c>NAME=VALUE</c>. The caller waits for the process.</summary>
+    /// <remarks>What it inherits is its descriptor 3; -1 for nothing. Where others are closed it has no descriptors but
+    /// these, which musl cannot do; else it also has those that do not close on exec.</remarks>
     /// <returns>0, or the error number.</returns>
     public static int Start(
         string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory,

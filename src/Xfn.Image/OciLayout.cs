@@ -6,14 +6,10 @@ namespace Xfn.Image;
 /// <summary>A directory that holds images.</summary>
 /// <remarks>Every file is written under another name and renamed, so that readers find it whole or not at all. See
 /// <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md">Image Layout</see>.</remarks>
-internal sealed class OciLayout
+internal sealed class OciLayout(string directory)
 {
     private const string Marker = "oci-layout";
     private const string RefName = "org.opencontainers.image.ref.name";
-
-    private readonly string _directory;
-
-    private OciLayout(string directory) => _directory = directory;
 
     /// <exception cref="ImageWriterException">The directory holds something else.</exception>
     public static OciLayout OpenOrCreate(string directory)
@@ -63,7 +59,7 @@ internal sealed class OciLayout
 
     private static string BlobPath(Digest digest) => $"blobs/{digest.Algorithm}/{digest.Hex}";
 
-    private string At(string name) => Path.Combine(_directory, name);
+    private string At(string name) => Path.Combine(directory, name);
 
     private void Replace(string name, byte[] content)
     {

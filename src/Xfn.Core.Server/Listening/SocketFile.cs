@@ -5,15 +5,10 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Server;
 
 /// <summary>The file of a Unix socket, which outlives a server that is killed.</summary>
-internal sealed class SocketFile : IDisposable
+internal sealed class SocketFile(string path, FileStream held) : IDisposable
 {
     private const uint OthersMayWrite = 0b010_010;
     private const uint Sticky = 0b001_000_000_000;
-
-    private readonly string _path;
-    private readonly FileStream _lock;
-
-    private SocketFile(string path, FileStream held) => (_path, _lock) = (path, held);
 
     /// <summary>Sees that a socket can be bound at a path, and that nobody else does so meanwhile.</summary>
     /// <exception cref="IOException">Another server or file is there, or others may put something there.</exception>
@@ -63,9 +58,9 @@ internal sealed class SocketFile : IDisposable
 
     public void Dispose()
     {
-        File.Delete(_path);
-        File.Delete(_path + ".lock");
-        _lock.Dispose();
+        File.Delete(path);
+        File.Delete(path + ".lock");
+        held.Dispose();
     }
 
     private static IOException Taken(string path) => new($"cannot listen on '{path}': another server does. Stop it, or use another path.");

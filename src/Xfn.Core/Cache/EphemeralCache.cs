@@ -4,15 +4,11 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Cache;
 
 /// <summary>One runner's cache, gone with it. If that is killed, the user's next one beside it removes it.</summary>
-internal sealed class EphemeralCache : IDisposable
+internal sealed class EphemeralCache(string path, FileStream owner) : IDisposable
 {
     private const string OwnerName = "owner";
 
-    private readonly FileStream _owner;
-
-    private EphemeralCache(string path, FileStream owner) => (Path, _owner) = (path, owner);
-
-    public string Path { get; }
+    public string Path => path;
 
     private static string Prefix => string.Create(CultureInfo.InvariantCulture, $"xfn-ephemeral-{Posix.EffectiveUserId}-");
 
@@ -58,11 +54,11 @@ internal sealed class EphemeralCache : IDisposable
     /// <exception cref="IOException">There is something else in it.</exception>
     public void Remove()
     {
-        File.Delete(_owner.Name);
+        File.Delete(owner.Name);
         Directory.Delete(Path);
     }
 
-    public void Dispose() => _owner.Dispose();
+    public void Dispose() => owner.Dispose();
 
     /// <summary>Takes a cache's owner lock. Null if it is taken or the cache gone: a sweeper may be first.</summary>
     private static FileStream? TryOwn(string path)

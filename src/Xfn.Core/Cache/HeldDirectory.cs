@@ -8,7 +8,7 @@ namespace Xfn.Core.Cache;
 /// <remarks>Its path is walked once, name by name. Only root and the caller may be able to lead a step elsewhere: all
 /// directories and links on the way are theirs, and nobody else may write to the directory, or it is sticky.
 /// docs/decisions/0044-the-cache-by-descriptor.md says why both are needed.</remarks>
-internal sealed class HeldDirectory : IDisposable
+internal sealed class HeldDirectory(SafeFileHandle handle, string name) : IDisposable
 {
     /// <summary>As many as the kernel follows.</summary>
     private const int MostLinks = 40;
@@ -18,19 +18,11 @@ internal sealed class HeldDirectory : IDisposable
     // Not what the umask of many users leaves, by which their group may write.
     private const UnixFileMode Above = Private | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
-    private readonly SafeFileHandle _handle;
-
-    private HeldDirectory(SafeFileHandle handle, string name)
-    {
-        (_handle, Name) = (handle, name);
-        Path = $"/proc/self/fd/{handle.DangerousGetHandle()}";
-    }
-
     /// <summary>Its path without links, as it was when it was opened: for messages.</summary>
-    public string Name { get; }
+    public string Name => name;
 
     /// <summary>A path to it while it is held: in this process, and in a child until that executes a program.</summary>
-    public string Path { get; }
+    public string Path { get; } = $"/proc/self/fd/{handle.DangerousGetHandle()}";
 
     /// <summary>Opens a directory, after making what is missing of its path.</summary>
     /// <exception cref="UntrustedPathException">Another user could lead its path elsewhere, or it is none.</exception>
@@ -45,7 +37,7 @@ internal sealed class HeldDirectory : IDisposable
     /// <exception cref="UntrustedPathException">It is.</exception>
     public void CheckOwned()
     {
-        var step = Step.Of(_handle, Name);
+        var step = Step.Of(handle, Name);
         if (step.Owner != Posix.EffectiveUserId || step.IsOpenToGroup || step.IsOpenToOthers)
         {
             throw new UntrustedPathException(
@@ -57,7 +49,7 @@ internal sealed class HeldDirectory : IDisposable
     /// <summary>Says by its name what a message says by <see cref="Path"/>.</summary>
     public string Named(string message) => message.Replace(Path, Name, StringComparison.Ordinal);
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose() => handle.Dispose();
 
     private static HeldDirectory? Walk(string path, bool makes)
     {

@@ -2,24 +2,15 @@ namespace Xfn.Core.Cgroups;
 
 /// <summary>Makes cgroups for runs: one each, where the machine allows, with the limits that were asked for.</summary>
 /// <remarks>Safe for many threads. Disposal removes the cgroups that are left and kills what is in them.</remarks>
-internal sealed class CgroupManager : IAsyncDisposable
+internal sealed class CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time) : IAsyncDisposable
 {
-    private readonly IReadOnlyList<CgroupHierarchy> _hierarchies;
-    private readonly string _stateDirectory;
-    private readonly TimeProvider _time;
     private readonly Lock _claiming = new();
     private CgroupOwner? _owner;
 
-    private CgroupManager(CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies, string stateDirectory, TimeProvider time) =>
-        (Support, _hierarchies, _stateDirectory, _time) = (support, hierarchies, stateDirectory, time);
+    public CgroupSupport Support => support;
 
-    public CgroupSupport Support { get; }
-
-    /// <summary>Finds out what this process may do. Changes nothing.</summary>
-    /// <param name="stateDirectory">A directory of the caller's that outlives the process, for the file that tells
-    /// whose the cgroups are. It is made when it is needed.</param>
-    /// <param name="paths">Where to look; the kernel's files by default.</param>
-    /// <param name="time">Waits between attempts to remove a cgroup; the system's by default.</param>
+    /// <summary>Finds out what this process may do. Changes nothing. The state directory is the caller's and outlives
+    /// the process: for the file that tells whose the cgroups are. It is made when it is needed.</summary>
     public static CgroupManager Detect(string stateDirectory, CgroupPaths? paths = null, TimeProvider? time = null)
     {
         (CgroupSupport support, IReadOnlyList<CgroupHierarchy> hierarchies) = CgroupDetector.Detect(paths ?? new CgroupPaths());
@@ -47,13 +38,12 @@ internal sealed class CgroupManager : IAsyncDisposable
         throw new ContainerEnvironmentException(RunStage.Validate, $"cannot limit {limit}: the cgroup controller {first.Name} cannot be used, {first.Found}. {first.Remedy}");
     }
 
-    /// <summary>Makes a run's cgroup and sets its limits. Where these need no controllers it makes nothing.</summary>
-    /// <param name="id">Names the run: letters, digits, hyphens.</param>
-    /// <param name="limits">What it may use. A default limit of processes is dropped if it cannot be enforced.</param>
+    /// <summary>Makes a run's cgroup, by a name of letters, digits and hyphens, and sets its limits. Where these need no
+    /// controllers it makes nothing. A default limit of processes is dropped if it cannot be enforced.</summary>
     /// <exception cref="ContainerEnvironmentException">A limit that was asked for cannot be enforced here.</exception>
     public Cgroup Create(string id, CgroupLimits limits)
     {
-        var cgroup = new Cgroup(this, id, _time);
+        var cgroup = new Cgroup(this, id, time);
         cgroup.Apply(limits);
         return cgroup;
     }
@@ -67,7 +57,7 @@ internal sealed class CgroupManager : IAsyncDisposable
     /// <summary>The hierarchies that limits need, made ready, each with controllers and the cgroup's path.</summary>
     internal IEnumerable<(CgroupHierarchy Hierarchy, CgroupControllers Controllers, string Directory)> DirectoriesFor(string id, CgroupLimits limits)
     {
-        foreach (CgroupHierarchy hierarchy in _hierarchies)
+        foreach (CgroupHierarchy hierarchy in hierarchies)
         {
             CgroupControllers controllers = hierarchy.Controllers & limits.Wanted;
             if (controllers == 0)
@@ -81,6 +71,6 @@ internal sealed class CgroupManager : IAsyncDisposable
     private CgroupOwner Claim()
     {
         lock (_claiming)
-            return _owner ??= CgroupOwner.Claim(_stateDirectory, _hierarchies.Select(h => h.BaseDirectory));
+            return _owner ??= CgroupOwner.Claim(stateDirectory, hierarchies.Select(h => h.BaseDirectory));
     }
 }

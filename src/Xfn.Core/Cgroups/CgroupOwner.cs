@@ -5,17 +5,12 @@ namespace Xfn.Core.Cgroups;
 
 /// <summary>Tells which cgroups a living process owns: a file with their places, locked while it lives.</summary>
 /// <remarks>Process ids differ between PID namespaces. The kernel drops the lock however the process ends.</remarks>
-internal sealed class CgroupOwner : IAsyncDisposable
+internal sealed class CgroupOwner(FileStream file, string token, string[] baseDirectories) : IAsyncDisposable
 {
     private const string FilePrefix = "cgroups-";
 
-    private readonly FileStream _file;
-    private readonly string[] _baseDirectories;
-
-    private CgroupOwner(FileStream file, string token, string[] baseDirectories) => (_file, Prefix, _baseDirectories) = (file, PrefixOf(token), baseDirectories);
-
     /// <summary>How the names of this process's cgroups start.</summary>
-    public string Prefix { get; }
+    public string Prefix { get; } = PrefixOf(token);
 
     /// <summary>Makes and locks the file, before there is any cgroup that it tells of.</summary>
     public static CgroupOwner Claim(string stateDirectory, IEnumerable<string> baseDirectories)
@@ -62,10 +57,10 @@ internal sealed class CgroupOwner : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        (_, int left) = await CgroupRemoval.RemoveAllAsync(_baseDirectories, Prefix).ConfigureAwait(false);
+        (_, int left) = await CgroupRemoval.RemoveAllAsync(baseDirectories, Prefix).ConfigureAwait(false);
         if (left == 0)
-            File.Delete(_file.Name);
-        await _file.DisposeAsync().ConfigureAwait(false);
+            File.Delete(file.Name);
+        await file.DisposeAsync().ConfigureAwait(false);
     }
 
     private static string PrefixOf(string token) => $"xfn-{token}-";

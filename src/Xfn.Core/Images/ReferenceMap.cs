@@ -108,9 +108,8 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
     }
 }
 
-/// <summary>What a reference was resolved to.</summary>
-/// <param name="Top">The digest of the manifest or index that the source has under the reference.</param>
-/// <param name="Manifest">The digest of the chosen manifest; the same where there was nothing to choose.</param>
+/// <summary>What a reference was resolved to: the manifest or index that the source has under it, and the manifest that
+/// was chosen, the same where there was nothing to choose.</summary>
 internal sealed record ResolvedReference(Digest Top, Digest Manifest)
 {
     /// <summary>How the first of an entry's four lines begins. The reference and its result follow.</summary>

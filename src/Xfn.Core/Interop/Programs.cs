@@ -36,12 +36,8 @@ internal static class Programs
     }
 
     /// <summary>Runs a program. It is killed when it does not end; what it leaves behind is not.</summary>
-    /// <param name="start">The program.</param>
-    /// <param name="input">Its stdin.</param>
-    /// <param name="limit">How long it may take.</param>
-    /// <param name="isWhole">Tells whether it has said all. Then its streams are not waited for, which end with the
-    /// last process that has them: that may be never. Null to wait for their ends.</param>
-    /// <param name="cancellationToken">Ends the program.</param>
+    /// <remarks>When <paramref name="isWhole"/> tells that it has said all, its streams are not waited for, which end
+    /// with the last process that has them: that may be never.</remarks>
     /// <exception cref="Win32Exception">It cannot be started.</exception>
     /// <exception cref="TimeoutException">It did not end in time.</exception>
     /// <exception cref="InvalidDataException">It wrote too much.</exception>

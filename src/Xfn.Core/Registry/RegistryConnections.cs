@@ -204,10 +204,8 @@ internal sealed class RegistryConnections : HttpMessageHandler
 
     private static string Word(AddressClass @class) => @class == AddressClass.Loopback ? "loopback" : @class == AddressClass.Private ? "private" : "public";
 
-    /// <summary>The pools of connections of some registries.</summary>
-    /// <param name="Stamp">The state of the certificates that they were made with.</param>
-    /// <param name="Direct">For the registries themselves.</param>
-    /// <param name="Guarded">For hosts that they lead to, by the class of the registry's address.</param>
+    /// <summary>The pools of connections of some registries: for themselves, and guarded for hosts that they lead to,
+    /// by the class of the registry's address. A stamp tells the state of the certificates.</summary>
     private sealed record Pools(string Stamp, HttpClient Direct, HttpClient[] Guarded) : IDisposable
     {
         public void Dispose()

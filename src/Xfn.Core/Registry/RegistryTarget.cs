@@ -30,10 +30,8 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
     public override string ToString() => IsManifest ? $"image '{Image}'" : $"blob '{Blob}' of image '{Image}'";
 }
 
-/// <summary>A host that serves a registry's repositories: the registry itself, or a mirror of it.</summary>
-/// <param name="Authority">Host, and port if any.</param>
-/// <param name="Prefix">What a mirror puts before a repository's name: nothing, or components and a slash.</param>
-/// <param name="IsMirror">Whether this is not the registry that the reference names.</param>
+/// <summary>A host, with its port if any, that serves a registry's repositories: the registry itself, or a mirror of
+/// it, which may put components and a slash before a repository's name.</summary>
 internal sealed record RegistryEndpoint(string Authority, string Prefix, bool IsMirror)
 {
     /// <summary>The host of Docker Hub's registry, whose name is another.</summary>

@@ -23,10 +23,8 @@ internal static class WireErrors
     private const int MessageShare = 4;
     private const int OutputShare = 4;
 
-    /// <summary>The status and trailers of an error.</summary>
-    /// <param name="error">The error. Its cause stays here.</param>
-    /// <param name="budget">The most bytes of trailers, see <see cref="WireTrailers.BudgetOf"/>.</param>
-    /// <param name="message">What to say instead of its message; null for that.</param>
+    /// <summary>The status and trailers of an error, within a budget (<see cref="WireTrailers.BudgetOf"/>). Its cause
+    /// stays here. The message is said instead of its own.</summary>
     public static RpcException ToRpc(XfnException error, int budget = WireTrailers.DefaultBytes, string? message = null)
     {
         (string name, StatusCode code) = Name(error);

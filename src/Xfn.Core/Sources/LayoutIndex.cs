@@ -2,10 +2,8 @@ using System.Text.Json;
 
 namespace Xfn.Core.Sources;
 
-/// <summary>What a reference means in a layout.</summary>
-/// <param name="Digest">Of the manifest or index.</param>
-/// <param name="MediaType">As index.json has it; null when only the digest is known.</param>
-/// <param name="Content">The document, if an index without a blob: index.json, or the entries of one name.</param>
+/// <summary>What a reference means in a layout: a manifest or index, with its media type unless only the digest is
+/// known, and its content if it has no blob: index.json, or the entries of one name.</summary>
 internal readonly record struct LayoutEntry(Digest Digest, string? MediaType, byte[]? Content = null);
 
 /// <summary>Finds an image in the index.json of an OCI layout.</summary>

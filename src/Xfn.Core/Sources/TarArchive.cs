@@ -19,7 +19,7 @@ internal readonly record struct ArchiveEntry(string Name, TarEntryType Type, str
 internal sealed class UnreadableArchiveException(string message, Exception? cause = null) : Exception(message, cause);
 
 /// <summary>Reads a tar file, compressed or not, from front to back. Nothing of it is ever written anywhere.</summary>
-internal sealed class TarArchive : IDisposable
+internal sealed class TarArchive(FileStream file, Stream content, string compression) : IDisposable
 {
     /// <summary>How many bytes tell what a file is compressed with.</summary>
     public const int MagicBytes = 6;
@@ -27,14 +27,8 @@ internal sealed class TarArchive : IDisposable
     // Image archives have an entry a blob, and a few more.
     private const int MaxEntries = 100_000;
 
-    private readonly FileStream _file;
-    private readonly Stream _content;
-    private readonly string _compression;
-    private readonly TarReader _reader;
+    private readonly TarReader _reader = new(content, leaveOpen: true);
     private int _entries;
-
-    private TarArchive(FileStream file, Stream content, string compression) =>
-        (_file, _content, _compression, _reader) = (file, content, compression, new TarReader(content, leaveOpen: true));
 
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="UnreadableArchiveException">It is empty, or damaged at its beginning.</exception>
@@ -95,7 +89,7 @@ internal sealed class TarArchive : IDisposable
     /// <summary>What is said of content that cannot be read.</summary>
     public UnreadableArchiveException Unreadable(Exception cause) => new(
         _entries > 1 ? $"the file is cut off or damaged behind its first {_entries - 1} entries. Export the image anew"
-        : _compression.Length > 0 ? $"the file is compressed with {_compression} and damaged, or holds no tar archive. Export the image anew"
+        : compression.Length > 0 ? $"the file is compressed with {compression} and damaged, or holds no tar archive. Export the image anew"
         : "the file is no tar archive. Give a file that docker, podman, skopeo or another tool exported",
         cause);
 
@@ -105,8 +99,8 @@ internal sealed class TarArchive : IDisposable
     public void Dispose()
     {
         _reader.Dispose();
-        _content.Dispose();
-        _file.Dispose();
+        content.Dispose();
+        file.Dispose();
     }
 
     /// <summary>What bytes are compressed with, by their first <see cref="MagicBytes"/>: gzip, zstd, xz, bzip2, or
