@@ -14,7 +14,9 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
 
     public async Task<int> InvokeAsync(IReadOnlyList<string> arguments)
     {
-        var globals = new GlobalOptions(Error);
+        // What stands behind is a program's own, if the command has one.
+        int dashes = arguments.ToList().IndexOf("--");
+        var globals = new GlobalOptions(Error) { ProgramArguments = dashes < 0 ? null : [.. arguments.Skip(dashes + 1)] };
         var root = new RootCommand("Runs functions packaged as OCI images in rootless containers.")
         {
             globals.Debug,
@@ -30,7 +32,9 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
 
         // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
         var configuration = new ParserConfiguration { ResponseFileTokenReplacer = null };
-        ParseResult parsed = root.Parse(arguments, configuration);
+        ParseResult parsed = root.Parse([.. arguments.Take(dashes)], configuration);
+        if (dashes < 0 || parsed.CommandResult.Command is not RunCommand)
+            parsed = root.Parse(arguments, configuration);
         if (parsed.CommandResult.Command == root && parsed.Action is ParseErrorAction)
             parsed = root.Parse(["start", .. arguments], configuration);
         if (parsed.Action is ParseErrorAction)

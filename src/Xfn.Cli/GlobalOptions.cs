@@ -15,6 +15,9 @@ internal sealed class GlobalOptions(TextWriter error)
         Recursive = true,
     };
 
+    /// <summary>What stands behind <c>--</c> for a container's program; null where there is none.</summary>
+    public IReadOnlyList<string>? ProgramArguments { get; init; }
+
     /// <summary>The registry that the command line or the environment names.</summary>
     public string? RegistryOf(ParseResult parsed) => parsed.GetValue(Registry) ?? (Environment.GetEnvironmentVariable("REGISTRY") is { Length: > 0 } registry ? registry : null);
 

@@ -5,15 +5,21 @@ using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
-/// <summary><c>xfn run IMAGE FILE</c>: runs a function once.</summary>
+/// <summary><c>xfn run IMAGE [FILE] [-- ARGUMENT…]</c>: runs a function once.</summary>
 internal sealed class RunCommand : Command
 {
     /// <summary>Longer than <see cref="RunFunctionConfig.DefaultTimeout"/>: a person waits for it.</summary>
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
-    private readonly Argument<string> _file = new("FILE") { Description = "What the function reads on stdin; '-' for xfn's own." };
+    private readonly Argument<string> _file = new("FILE")
+    {
+        Description = "What the function reads on stdin; '-' for xfn's own. With arguments behind '--' it may be left out, for nothing.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
     private readonly RunnerOptions _runner = new();
+    private readonly ContainerSettingsOptions _container = new();
     private readonly Option<TimeSpan?> _timeout = new("--timeout")
     {
         Description = "How long the function may run, such as 500ms, 30s or 1m30s. [default: 30s]",
@@ -51,12 +57,18 @@ internal sealed class RunCommand : Command
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
     public RunCommand(GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
-        : base("run", "Run a function: FILE goes to its stdin, its stdout and stderr come out here. Exits with the function's status; 124 when it timed out; 125 when xfn could not run it.")
+        : base("run", "Run a function: FILE goes to its stdin, its stdout and stderr come out here; what stands behind '--' are its arguments, instead of the image's command. Exits with the function's status; 124 when it timed out; 125 when xfn could not run it.")
     {
         (_globals, _makeRunner) = (globals, makeRunner);
         Arguments.Add(_image);
         Arguments.Add(_file);
+        Validators.Add(result =>
+        {
+            if (result.GetValue(_file) is null && globals.ProgramArguments is null)
+                result.AddError("Required argument 'FILE' missing for command: 'run'.");
+        });
         _runner.AddTo(this);
+        _container.AddTo(this);
         foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu, _server, _tlsAuthority, _tlsCertificate, _tlsKey })
             Options.Add(option);
         SetAction(RunAsync);
@@ -74,12 +86,12 @@ internal sealed class RunCommand : Command
         if (server is null && new[] { _tlsAuthority, _tlsCertificate, _tlsKey }.FirstOrDefault(o => parsed.GetValue(o) is not null) is { } tls)
             throw new ArgumentException($"cannot use {tls.Name} without --server: there is nobody to speak to.");
 
-        await using Stream stdin = OpenInput(parsed.GetValue(_file)!);
+        RunFunctionRequest request = Request(parsed, server is null ? null : _globals.RegistryOf(parsed));
+        await using Stream stdin = OpenInput(parsed.GetValue(_file));
         await using var stdout = StandardOutput.Output(cancellationToken);
         await using var stderr = StandardOutput.Error(cancellationToken);
         await using IContainerRunner runner = server is null ? _makeRunner(options) : Remote(parsed, server, options.Logger);
-        RunFunctionResponse response = await runner.RunFunctionAsync(
-            Request(parsed, server is null ? null : _globals.RegistryOf(parsed)), new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
+        RunFunctionResponse response = await runner.RunFunctionAsync(request, new FunctionStreams { Stdin = stdin, Stdout = stdout, Stderr = stderr }, cancellationToken);
 
         _globals.Report(parsed, response.Statistics);
         return 0;
@@ -124,10 +136,13 @@ internal sealed class RunCommand : Command
                 Cpus = parsed.GetValue(_cpu) is { Length: > 0 } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : null,
             },
         },
+        Container = _container.Read(parsed, _globals.ProgramArguments),
     };
 
-    private static Stream OpenInput(string file)
+    private static Stream OpenInput(string? file)
     {
+        if (file is null)
+            return Stream.Null;
         if (file == "-")
             return new StandardInput();
         try

@@ -76,6 +76,45 @@ public class CommandLineTests
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_a_container_is_given_is_written_as_docker_has_it(CancellationToken token)
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"xfn-test-{Guid.NewGuid():N}");
+        await File.WriteAllTextAsync(file, "# a comment\n\nA=file\nB=file\nREGISTRY\nXFN_TEST_NOT_SET\n", token);
+        Environment.SetEnvironmentVariable("REGISTRY", "reg.example.org");
+        try
+        {
+            Assert.That(await Invoke(token, "run", "-e", "A=1=2", "--env=C=", "--env-file", file, "-e", "XFN_TEST_NOT_SET", "-w/work", "-u", "1000:staff", "--entrypoint", "sh", "--hostname=db",
+                "--add-host", "other:192.0.2.7", "--add-host=six=[2001:db8::1]", "-v", "/etc:/a", "-v", "./x:/b:ro", "-v", "/new", "--mount", "type=bind,src=/etc,dst=/c,readonly",
+                "--mount=type=tmpfs,target=/d,tmpfs-size=64m", "--mount", "target=/e", "--writable-root=1Mi", "--stop-signal", "INT", "fn", "/dev/null", "--", "-c", "echo", "--", ""), Is.Zero, $"{_error}");
+            ContainerSettings container = _request!.Container!;
+            using (Assert.EnterMultipleScope())
+            {
+                Assert.That((container.Entrypoint, container.Arguments), Is.EqualTo(((string[])["sh"], (string[])["-c", "echo", "--", ""])));
+                Assert.That(container.Environment.Select(v => $"{v.Key}={v.Value}").Order(), Is.EqualTo(["A=1=2", "B=file", "C=", "REGISTRY=reg.example.org"]));
+                Assert.That((container.WorkingDirectory, container.User, container.Hostname, container.WritableRootBytes, container.StopSignal), Is.EqualTo(("/work", "1000:staff", "db", 1L << 20, "INT")));
+                Assert.That(container.ExtraHosts.Select(h => $"{h.Key} {h.Value}"), Is.EqualTo(["other 192.0.2.7", "six 2001:db8::1"]));
+                Assert.That(container.Mounts, Is.EqualTo((Mount[])
+                [
+                    Mount.Bind("/etc", "/a", readOnly: false), Mount.Bind(Path.GetFullPath("x"), "/b"), Mount.Volume("/new"), Mount.Bind("/etc", "/c"), Mount.Tmpfs("/d", 64 << 20), Mount.Volume("/e"),
+                ]));
+            }
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task With_arguments_the_file_may_be_left_out(CancellationToken token)
+    {
+        Assert.That(await Invoke(token, "run", "fn", "--", "/etc/hostname"), Is.Zero);
+        Assert.That((_stdin, _request!.Container!.Arguments, _request.Container.Entrypoint), Is.EqualTo(("", (string[])["/etc/hostname"], (string[]?)null)));
+        Assert.That(await Invoke(token, "run", "--entrypoint", "", "fn", "/etc/hostname", "--"), Is.Zero);
+        Assert.That((_request!.Container!.Arguments, _request.Container.Entrypoint), Is.EqualTo((Array.Empty<string>(), Array.Empty<string>())));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one(CancellationToken token)
     {
         Environment.SetEnvironmentVariable("REGISTRY", "");
@@ -155,6 +194,16 @@ public class CommandLineTests
     [TestCase("cannot tell the server who calls: only one", "run", "fn", "/dev/null", "--tls-cert=c.pem", "--server=https://127.0.0.1:1")]
     [TestCase("cannot use --tls-ca '/nope'", "run", "fn", "/dev/null", "--tls-ca=/nope", "--server=https://127.0.0.1:1")]
     [TestCase("Required argument 'FILE' missing", "run", "fn")]
+    [TestCase("cannot use variable '=x': it has no name.", "run", "fn", "-", "-e", "=x")]
+    [TestCase("cannot read --env-file '/nope':", "run", "fn", "-", "--env-file=/nope")]
+    [TestCase("cannot use --add-host 'db:host-gateway':", "run", "fn", "-", "--add-host=db:host-gateway")]
+    [TestCase("cannot use --volume '/a:/b:z':", "run", "fn", "-", "-v", "/a:/b:z")]
+    [TestCase("cannot mount 'data:/b': 'data' is a name,", "run", "fn", "-", "-v", "data:/b")]
+    [TestCase("cannot use --mount 'type=bind,source=/a,target=/b,bind-propagation=shared': there is no key 'bind-propagation' here.",
+        "run", "fn", "-", "--mount=type=bind,source=/a,target=/b,bind-propagation=shared")]
+    [TestCase("cannot use --mount 'type=tmpfs,target=/b': it has no size.", "run", "fn", "-", "--mount=type=tmpfs,target=/b")]
+    [TestCase("cannot use --mount 'type=volume,src=a,dst=/b': a volume has no source here", "run", "fn", "-", "--mount=type=volume,src=a,dst=/b")]
+    [TestCase("cannot parse size '-1'", "run", "fn", "-", "--writable-root=-1")]
     [TestCase("cannot parse timeout '30': expected a duration above zero.", "run", "fn", "/dev/null", "--timeout=30")]
     [TestCase("cannot parse timeout '0s'", "run", "fn", "/dev/null", "--timeout=0s")]
     [TestCase("cannot parse id '-1'", "run", "fn", "/dev/null", "--map-root-uid=-1")]

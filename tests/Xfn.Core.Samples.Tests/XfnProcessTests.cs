@@ -171,6 +171,17 @@ public class XfnProcessTests
         Assert.That(ill.Output, Does.Contain(" failed "));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_has_the_arguments_variables_and_mounts_that_it_is_given(CancellationToken token)
+    {
+        await File.WriteAllTextAsync(At("file"), "of the machine\n", token);
+        File.SetUnixFileMode(At("file"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
+        ToolResult said = await Tool.RunAsync(
+            Xfn, ["run", "--cache-dir", At("cache"), "--entrypoint=/app/busybox", "-eA=1", "-v", $"{At("file")}:/data:ro", "-w/work", Function("exit 3"), "--", "sh", "-c", "cat; cat /data; echo $A $1; pwd", "sh", "arg"], token, "unread");
+        Assert.That(said.ExitCode, Is.Zero, said.Error);
+        Assert.That(said.Output, Is.EqualTo("of the machine\n1 arg\n/work\n"));
+    }
+
     /// <summary>How many bytes a process has written so far, wherever to.</summary>
     private static long Written(Process process) =>
         long.Parse(File.ReadLines($"/proc/{process.Id}/io").First(l => l.StartsWith("wchar: ", StringComparison.Ordinal))[7..], CultureInfo.InvariantCulture);

@@ -92,7 +92,7 @@ internal static class CheckedSettings
                 throw Refuse("mount", null, "it is null", "Leave it out");
             string destination = CheckPath("destination", mount.Destination, " of a mount");
             if (destination == "/")
-                throw Refuse("destination", destination, "it is the root, which is the image's", "Mount it below, or set WritableRootBytes to write there");
+                throw Refuse("destination", destination, "it is the root, which is the image's", "Mount it below, or have a root that can be written to (option Bundle:WritableRootBytes)");
             if (_own.Any(own => MountPoints.IsBelow(destination, own)) && !(mount is TmpfsMount && destination == "/dev/shm"))
                 throw Refuse("destination", destination, "every container has its own there", "Mount it elsewhere");
             if (made.Exists(other => other.Destination == destination))
