@@ -8,6 +8,7 @@ internal static unsafe partial class Libc
     // Numbers from 424 on are the same on all processors.
     public const nint SYS_pidfd_send_signal = 424;
     public const nint SYS_pidfd_open = 434;
+    public const nint SYS_pidfd_getfd = 438;
 
     public const int SIGKILL = 9;
     public const int SIGCHLD = 17;

@@ -8,6 +8,7 @@ using Xfn.Core.Layers;
 using Xfn.Core.Pipes;
 using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
+using Xfn.Core.Services;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core;
@@ -44,6 +45,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly ReadyPool<RunSandbox> _ready;
     private readonly RunQueue _queue;
     private readonly FunctionRunner _runs;
+    private readonly ContainerStarter _containers;
     private readonly Sweeper _sweeper;
     private readonly CancellationTokenSource _disposal = new();
     private readonly BackgroundTasks _background = new();
@@ -106,6 +108,7 @@ public sealed partial class ContainerRunner : IContainerRunner
             _ready = new ReadyPool<RunSandbox>(_sandboxes.StartAsync, options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _queue = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
             _runs = new FunctionRunner(_settings, _images, _planner, _sandboxes, _ready, _queue, _clearUps);
+            _containers = new ContainerStarter(_settings, _images, _planner, _sandboxes, _ready);
         }
         catch
         {
@@ -205,6 +208,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private async Task EndAsync()
     {
         await _disposal.CancelAsync().ConfigureAwait(false);
+        await _containers.DisposeAsync().ConfigureAwait(false);
 
         // Every run holds a place until nothing of it is left.
         await _queue.DisposeAsync().ConfigureAwait(false);

@@ -51,6 +51,9 @@ internal sealed class TestImage
 
     public TestImage WithBusybox() => WithBlob(Busybox.Value.Blob, Busybox.Value.DiffId, MediaTypes.OciLayerGzip);
 
+    /// <summary>Adds programs of busybox that few tests need.</summary>
+    public TestImage With(params string[] applets) => WithLayer(tar => Array.ForEach(applets, applet => tar.Link($"bin/{applet}", "busybox")));
+
     public TestImage WithLayer(Action<LayerTar> fill)
     {
         var tar = new LayerTar();

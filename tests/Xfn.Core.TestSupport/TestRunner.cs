@@ -1,7 +1,7 @@
 namespace Xfn.Core.TestSupport;
 
 /// <summary>A runner. If <c>XFN_TEST_PREPARED</c> is <c>1</c>, it prepares functions before they run.</summary>
-internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
+internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, IContainerHost
 {
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
@@ -21,6 +21,8 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner
 
     public Task<PreparedFunction> PrepareAsync(RunFunctionRequest request, PrepareOptions? options = null, CancellationToken cancellationToken = default) =>
         runner.PrepareAsync(request, options, cancellationToken);
+
+    public Task<RunningContainer> StartAsync(ContainerRequest request, CancellationToken cancellationToken = default) => runner.StartAsync(request, cancellationToken);
 
     public Task<CachedImage> PullAsync(
         string image, ImagePullConfig? config = null, IProgress<PullProgress>? progress = null, CancellationToken cancellationToken = default) =>

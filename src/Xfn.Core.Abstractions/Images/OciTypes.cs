@@ -146,6 +146,11 @@ public sealed record ImageExecutionConfig
     [JsonPropertyName("Hostname")]
     public string? Hostname { get; init; }
 
+    /// <summary>How docker finds out whether the program is healthy. It is docker's, and not in the specification. Null
+    /// for none.</summary>
+    [JsonPropertyName("Healthcheck")]
+    public JsonElement? Healthcheck { get; init; }
+
     /// <summary>The signal that asks the program to end, such as <c>SIGTERM</c> or <c>SIGRTMIN+3</c>. Null for
     /// none.</summary>
     [JsonPropertyName("StopSignal")]

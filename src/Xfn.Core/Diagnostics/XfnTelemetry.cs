@@ -18,6 +18,7 @@ public static class XfnTelemetry
 
     private static int _active;
     private static int _queued;
+    private static int _containers;
 
     /// <summary>In seconds, from a warm run's milliseconds to a cold pull's minutes.</summary>
     private static readonly InstrumentAdvice<double> Seconds = new()
@@ -37,6 +38,9 @@ public static class XfnTelemetry
     internal static readonly Histogram<double> StageDuration = Meter.CreateHistogram(
         "xfn.run.stage.duration", "s", "What each stage of a run took.", tags: null, Seconds);
 
+    internal static readonly Histogram<double> ContainerStartDuration = Meter.CreateHistogram(
+        "xfn.container.start.duration", "s", "From the call until a container that lives was ready, or had failed.", tags: null, Seconds);
+
     internal static readonly Counter<long> ImageLookups = Meter.CreateCounter<long>(
         "xfn.image.lookups", "{lookup}", "Images that were asked for, by whether the cache had the whole of them.");
 
@@ -49,6 +53,9 @@ public static class XfnTelemetry
     private static readonly ObservableUpDownCounter<int> Queued = Meter.CreateObservableUpDownCounter(
         "xfn.run.queued", static () => Volatile.Read(ref _queued), "{run}", "Runs that wait for a place.");
 
+    private static readonly ObservableUpDownCounter<int> Containers = Meter.CreateObservableUpDownCounter(
+        "xfn.container.active", static () => Volatile.Read(ref _containers), "{container}", "Containers that live.");
+
     /// <summary>Whether anybody wants to know of runs.</summary>
     internal static bool IsObserved => Source.HasListeners() || RunDuration.Enabled || StageDuration.Enabled || Runs.Enabled;
 
@@ -57,6 +64,9 @@ public static class XfnTelemetry
 
     /// <inheritdoc cref="CountActive"/>
     internal static void CountQueued(int change) => Interlocked.Add(ref _queued, change);
+
+    /// <inheritdoc cref="CountActive"/>
+    internal static void CountContainers(int change) => Interlocked.Add(ref _containers, change);
 
     /// <summary>An image was given to whoever asked for it.</summary>
     internal static void CountLookup(bool fromCache)

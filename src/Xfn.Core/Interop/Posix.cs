@@ -39,7 +39,7 @@ internal static unsafe partial class Posix
     }
 
     /// <summary>Whether an open file is a pipe, or a named one.</summary>
-    public static bool IsPipe(SafePipeHandle file) => fcntl(file, Libc.F_GETPIPE_SZ) >= 0;
+    public static bool IsPipe(SafeHandle file) => fcntl(file, Libc.F_GETPIPE_SZ) >= 0;
 
     /// <summary>Gives an open file to another user.</summary>
     /// <returns>Whether that was allowed.</returns>
@@ -162,7 +162,7 @@ internal static unsafe partial class Posix
     private static partial int ioctl(SafeHandle file, nuint request, int* value);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial int fcntl(SafePipeHandle file, int command);
+    private static partial int fcntl(SafeHandle file, int command);
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int access(string path, int mode);

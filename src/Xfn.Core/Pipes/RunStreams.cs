@@ -26,7 +26,8 @@ internal sealed record RunStreams(Func<Stream, CancellationToken, Task> Input, I
         new StreamSink(streams.Stdout),
         new TailSink(streams.Stderr, long.MaxValue));
 
-    private static async Task FeedAsync(Stream stdin, Func<ValueTask> feed)
+    /// <summary>Feeds a program, and closes its stdin.</summary>
+    public static async Task FeedAsync(Stream stdin, Func<ValueTask> feed)
     {
         const int brokenPipe = 32;
         await using (stdin.ConfigureAwait(false))

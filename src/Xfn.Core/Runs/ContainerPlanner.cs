@@ -63,19 +63,29 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             ? await images.WithUserFilesAsync(request.Reference, image, cancellationToken).ConfigureAwait(false)
             : image;
 
+    /// <summary>Finds who a further program of a container runs as.</summary>
+    /// <exception cref="XfnException">There is no such user.</exception>
+    public async ValueTask<ImageUser> FindUserAsync(CheckedRequest request, StoredImage image, string user, CancellationToken cancellationToken)
+    {
+        CheckedRequest other = request with { Request = request.Request with { Container = (request.Container ?? new()) with { User = user } } };
+        return ImageUser.Resolve(ContextOf(other, await WithUserFilesAsync(other, image, cancellationToken).ConfigureAwait(false)));
+    }
+
+    private BundleContext ContextOf(CheckedRequest request, StoredImage image) => new()
+    {
+        Reference = request.Reference,
+        Image = image.Config,
+        Passwd = image.Passwd,
+        Group = image.Group,
+        Config = request.Config,
+        Container = request.Container ?? new(),
+        Mapping = settings.Mapping,
+    };
+
     /// <summary>Describes a container to a spark, and keeps that where the next run of the image may have it.</summary>
     private SparkRun Describe(CheckedRequest request, StoredImage image, HostMounts? mounts, OciRuntime? runtime)
     {
-        var context = new BundleContext
-        {
-            Reference = request.Reference,
-            Image = image.Config,
-            Passwd = image.Passwd,
-            Group = image.Group,
-            Config = request.Config,
-            Container = request.Container ?? new(),
-            Mapping = settings.Mapping,
-        };
+        BundleContext context = ContextOf(request, image);
         ContainerSpecification container = bundles.Build(context);
         var points = MountPoints.Of(container, mounts?.Sources);
         foreach (BindSource source in mounts?.Sources ?? [])

@@ -19,15 +19,17 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
 
     public Stdio Stdio => stdio;
 
+    public SparkProcess Process => process;
+
     public Cgroup Cgroup => cgroup;
 
     public bool IsAlive => !process.Ended.IsCompleted;
 
     /// <summary>Starts the container; one with a gate waits then for <see cref="ReleaseAsync"/>.</summary>
-    public async Task StartAsync(SparkRun plan, CancellationToken cancellationToken)
+    public async Task<SparkStarted> StartAsync(SparkRun plan, CancellationToken cancellationToken)
     {
         await process.SendAsync(plan, cancellationToken).ConfigureAwait(false);
-        await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
+        return await process.ReceiveAsync<SparkStarted>(RunStage.Start, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Lets a waiting container execute its function. One that has ended says so as any other does.</summary>
@@ -58,14 +60,20 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
         return usage with { CpuTime = usage.CpuTime - (_before.CpuTime ?? TimeSpan.Zero) };
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>Ends all of it but the pipes, which may be read to their end.</summary>
+    public async ValueTask EndAsync()
     {
         await process.DisposeAsync().ConfigureAwait(false);
-        stdio.Dispose();
         release?.Dispose();
         await cgroup.DisposeAsync().ConfigureAwait(false);
         if (clearUp is not null)
             await clearUp().ConfigureAwait(false);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await EndAsync().ConfigureAwait(false);
+        stdio.Dispose();
     }
 }
 

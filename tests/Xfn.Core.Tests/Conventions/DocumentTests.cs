@@ -37,6 +37,15 @@ internal sealed partial class DocumentTests
         select $"{document}: {line}",
         Is.Empty);
 
+    [Test]
+    public void The_examples_of_the_guide_to_containers_are_parts_of_a_test()
+    {
+        string root = SourceTree.Root();
+        string[] tested = [.. File.ReadLines(Path.Combine(root, "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")).Select(line => line.Trim())];
+        string guide = File.ReadAllText(Path.Combine(root, "docs/containers.md"));
+        Assert.That(Example().Matches(guide).SelectMany(example => example.Groups[1].Value.Split('\n')).Select(line => line.Trim()), Is.SubsetOf(tested).And.Not.Empty);
+    }
+
     // Tables, commands and code are as long as they have to be.
     private static IEnumerable<string> Prose(IEnumerable<string> lines)
     {
@@ -54,6 +63,9 @@ internal sealed partial class DocumentTests
         string root = SourceTree.Root();
         return [Path.Combine(root, "README.md"), Path.Combine(root, "CONTRIBUTING.md"), .. Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)];
     }
+
+    [GeneratedRegex(@"```csharp\n(.*?)\n```", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    private static partial Regex Example();
 
     [GeneratedRegex(@"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)", RegexOptions.CultureInvariant)]
     private static partial Regex Link();

@@ -1,0 +1,118 @@
+namespace Xfn.Core;
+
+/// <summary>A container that lives (<see cref="IContainerHost.StartAsync"/>). Disposal ends it.</summary>
+/// <remarks>
+/// <para>Safe for concurrent use. It ends with its runner, and with the process: nothing of it is left then.</para>
+/// <para>It is an abstract class, not an interface, so that members can be added to it without breaking a stand-in that
+/// a test derives from it.</para>
+/// </remarks>
+public abstract class RunningContainer : IAsyncDisposable
+{
+    /// <summary>The image, as the request named it.</summary>
+    public abstract string Image { get; }
+
+    /// <summary>The digest of the manifest that runs.</summary>
+    public abstract Digest ImageDigest { get; }
+
+    /// <summary>Ends when the container has, with all that it wrote in the logs. It never faults.</summary>
+    public abstract Task<ContainerExit> Exited { get; }
+
+    /// <summary>Written to, it is what the program reads on stdin; its disposal is the end of that. A write throws an
+    /// <see cref="IOException"/> once the program reads no more.</summary>
+    /// <exception cref="InvalidOperationException">The request did not ask for
+    /// <see cref="ContainerStdio.Piped"/>.</exception>
+    public abstract Stream Stdin { get; }
+
+    /// <summary>What the program writes to stdout. It can be read to its end after the container has ended.</summary>
+    /// <inheritdoc cref="Stdin" path="/exception"/>
+    public abstract Stream Stdout { get; }
+
+    /// <summary>Reads the logs, from the oldest line that is kept.</summary>
+    /// <param name="follow">Whether to wait for further lines, until the container has ended. False, the default, ends
+    /// with the newest line.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The lines of stdout and stderr, in the order in which they came. A line is there when its line feed is,
+    /// or the container has ended. A reader that is too slow misses lines, and is told how many
+    /// (<see cref="LogLine.LostBefore"/>): the container never waits for it. They can be read after the container has
+    /// ended, and after its disposal.</returns>
+    public abstract IAsyncEnumerable<LogLine> ReadLogsAsync(bool follow = false, CancellationToken cancellationToken = default);
+
+    /// <summary>Connects to a TCP port on the container's loopback: on 127.0.0.1, or where nobody listens there on ::1.
+    /// No port of the machine's is used.</summary>
+    /// <param name="port">The port, 1 to 65535.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <returns>The connection, the caller's to dispose. It is shut down when the container is stopped. UDP is not
+    /// supported.</returns>
+    /// <exception cref="IOException">The container refuses; the inner exception has the system's reason, and the message
+    /// the ports on which it listens.</exception>
+    /// <exception cref="ContainerEndedException">It has ended.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="port"/> is no port.</exception>
+    public abstract Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken = default);
+
+    /// <summary>Makes a handler for HTTP and gRPC whose connections lead into the container. The port is that of the
+    /// request's address; its host is only a name.</summary>
+    /// <returns>The handler, the caller's to dispose. It uses no proxy of the environment, follows no redirect, keeps no
+    /// cookie, and takes at most 64 KiB of headers: what a container answers is not to be trusted.</returns>
+    public virtual SocketsHttpHandler CreateHandler() => new()
+    {
+        UseProxy = false,
+        AllowAutoRedirect = false,
+        UseCookies = false,
+        MaxResponseHeadersLength = 64,
+        EnableMultipleHttp2Connections = true,
+        ConnectCallback = async (context, cancellationToken) => await ConnectAsync(context.DnsEndPoint.Port, cancellationToken).ConfigureAwait(false),
+    };
+
+    /// <summary>Makes a client whose requests go to a port of the container.</summary>
+    /// <param name="port">The port, 1 to 65535.</param>
+    /// <returns>The client, the caller's to dispose, with <c>http://localhost:PORT/</c> as base address, over
+    /// <see cref="CreateHandler"/>. An answer that it holds in memory may have 64 MiB.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="port"/> is no port.</exception>
+    public virtual HttpClient CreateHttpClient(int port) => new(CreateHandler(), disposeHandler: true)
+    {
+        BaseAddress = new UriBuilder(Uri.UriSchemeHttp, "localhost", Ready.CheckPort(port)).Uri,
+        MaxResponseContentBufferSize = 64 << 20,
+    };
+
+    /// <summary>Runs a further program in the container to its end, with all of the container's walls.</summary>
+    /// <param name="arguments">The program and its arguments. A program without a slash is looked for in
+    /// <c>PATH</c>.</param>
+    /// <param name="options">How. Null, the default, for the container's user, environment and working
+    /// directory.</param>
+    /// <param name="cancellationToken">Ends it; the program is killed.</param>
+    /// <returns>How it ended, whatever its exit status, and what it wrote.</returns>
+    /// <exception cref="ExecException">The program is missing, ran longer than its time-out, or wrote too
+    /// much.</exception>
+    /// <exception cref="ContainerEndedException">The container has ended, or ended meanwhile.</exception>
+    /// <exception cref="InvalidRequestException">An argument or option makes no sense.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public abstract Task<ExecResult> ExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Starts a further program in the container, and gives its streams.</summary>
+    /// <param name="arguments">The program and its arguments.</param>
+    /// <param name="options">How. Null, the default, for the container's user, environment and working
+    /// directory.</param>
+    /// <param name="cancellationToken">Ends the start, and nothing once the program was executed.</param>
+    /// <returns>The program, which has been executed.</returns>
+    /// <exception cref="ExecException">The program is missing.</exception>
+    /// <inheritdoc cref="ExecAsync" path="/exception[@cref != 'T:Xfn.Core.ExecException']"/>
+    public abstract Task<RunningProcess> StartExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Sends a signal to the container's first process. Nothing happens when it has ended.</summary>
+    /// <param name="signal">The signal's number, 1 to 64.</param>
+    /// <exception cref="ArgumentOutOfRangeException">It is no signal.</exception>
+    public abstract void Signal(int signal);
+
+    /// <summary>Stops the container: sends its stop signal, waits, and kills it. What has ended stays as it is.</summary>
+    /// <param name="grace">How long it may take to end after the signal, 0 to 1 hour; zero kills at once. Null, the
+    /// default, for <see cref="ContainerRequest.StopGrace"/>. A first process that has no handler for the signal is
+    /// killed at once: the kernel would withhold the signal from it.</param>
+    /// <param name="cancellationToken">Ends the waiting, not the stop: the container is then killed.</param>
+    /// <returns>How it ended.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="grace"/> is out of its range.</exception>
+    public abstract Task<ContainerExit> StopAsync(TimeSpan? grace = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Stops the container (<see cref="StopAsync"/>), and waits until nothing of it is left but its
+    /// logs.</summary>
+    public abstract ValueTask DisposeAsync();
+}

@@ -1,0 +1,159 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Services;
+
+/// <summary>Sockets in a container's network. Its spark makes them there, and the host uses them like its own: address,
+/// time-out and cancellation are the host's.</summary>
+/// <param name="started">The container.</param>
+/// <param name="isOwn">Whether the network is the container's own; else it is this process's, and so are the
+/// sockets.</param>
+internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
+{
+    private const int Ipv4 = 2, Ipv6 = 10;
+
+    // IPv4 before IPv6: most programs listen there, or on both.
+    private static readonly IPAddress[] Loopbacks = [IPAddress.Loopback, IPAddress.IPv6Loopback];
+
+    private readonly ConcurrentDictionary<ulong, byte> _listeners = new();
+
+    /// <summary>The sockets that the runner has listen there, by inode: no program of the container's.</summary>
+    public IReadOnlyCollection<ulong> Listeners => [.. _listeners.Keys];
+
+    /// <summary>Connects to a port of the container's loopback.</summary>
+    /// <exception cref="SocketException">It refuses, on both of its addresses.</exception>
+    /// <exception cref="SparkGoneException">The container has ended.</exception>
+    /// <exception cref="ContainerEnvironmentException">No socket can be had there.</exception>
+    public async Task<Socket> ConnectAsync(int port, CancellationToken cancellationToken)
+    {
+        SocketException? refused = null;
+        foreach (IPAddress address in Loopbacks)
+        {
+            Socket? socket = null;
+            try
+            {
+                // After a failure .NET, like the kernel for some protocols, wants a new one.
+                socket = await OpenAsync(address, 0, 0, cancellationToken).ConfigureAwait(false);
+                socket.NoDelay = true;
+                await socket.ConnectAsync(new IPEndPoint(address, port), cancellationToken).ConfigureAwait(false);
+                return socket;
+            }
+            catch (SocketException ex)
+            {
+                socket?.Dispose();
+                refused ??= ex;
+            }
+            catch (SparkFailedException ex) when (address == IPAddress.IPv6Loopback && ex.Failure.Errno == Libc.EAFNOSUPPORT)
+            {
+                // A kernel without IPv6: that IPv4 refused is all there is to say.
+            }
+            catch (SparkFailedException ex)
+            {
+                throw Refused(ex);
+            }
+            catch
+            {
+                socket?.Dispose();
+                throw;
+            }
+        }
+
+        throw refused!;
+    }
+
+    /// <summary>Makes a socket that listens in the container's network. Readiness does not count it.</summary>
+    /// <exception cref="SparkFailedException">It cannot: EADDRINUSE where a program of the container's has the
+    /// port.</exception>
+    /// <inheritdoc cref="ConnectAsync" path="/exception[@cref != 'T:System.Net.Sockets.SocketException']"/>
+    public async Task<Socket> ListenAsync(IPEndPoint endpoint, CancellationToken cancellationToken)
+    {
+        const int backlog = 128;
+        Socket socket = await OpenAsync(endpoint.Address, endpoint.Port, backlog, cancellationToken).ConfigureAwait(false);
+        if (Posix.InodeOf(socket.SafeHandle) is { } inode)
+            _listeners.TryAdd(inode, 0);
+        return socket;
+    }
+
+    /// <summary>The error for a socket that could not be made.</summary>
+    public static ContainerEnvironmentException Refused(SparkFailedException failure) => new(RunStage.Run, $"cannot make a socket in a container: {failure.Message}.", failure);
+
+    private async Task<Socket> OpenAsync(IPAddress address, int port, int backlog, CancellationToken cancellationToken)
+    {
+        if (!isOwn && backlog == 0)
+            return new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        int family = address.AddressFamily == AddressFamily.InterNetwork ? Ipv4 : Ipv6;
+        SparkOpened opened = await started.Conversation.AskAsync<SparkOpened>(
+            id => new SparkMakeSocket(id, family, backlog == 0 ? default(ReadOnlyMemory<byte>) : address.GetAddressBytes(), port, backlog), cancellationToken).ConfigureAwait(false);
+        SafeFileHandle[] taken = await started.Descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
+        if (taken is [{ } descriptor])
+            return Checked(descriptor, address.AddressFamily);
+        foreach (SafeFileHandle handle in taken)
+            handle.Dispose();
+        throw Odd("no socket");
+    }
+
+    /// <summary>What a spark hands out may be anything, if a program took it over: a socket of this machine's network
+    /// would lend it the host's rights there.</summary>
+    private Socket Checked(SafeFileHandle descriptor, AddressFamily family)
+    {
+        Socket? socket = null;
+        try
+        {
+            var handle = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
+            descriptor.SetHandleAsInvalid();
+            socket = new Socket(handle);
+            if (socket.AddressFamily != family || socket.SocketType != SocketType.Stream || socket.ProtocolType != ProtocolType.Tcp)
+                throw Odd($"a socket of {socket.AddressFamily}, {socket.SocketType}, {socket.ProtocolType}");
+            if (socket.Connected || socket.RemoteEndPoint is not null)
+                throw Odd("a socket that is connected");
+            if (isOwn && NetworkCookies.IsOurs(socket))
+                throw Odd("a socket of the machine's network");
+            return socket;
+        }
+        catch (Exception ex)
+        {
+            socket?.Dispose();
+            descriptor.Dispose();
+            if (ex is SocketException)
+                throw Odd("no socket");
+            throw;
+        }
+    }
+
+    private static ContainerEnvironmentException Odd(string found) => new(RunStage.Run, $"cannot use what xfn-spark handed over: it is {found}. Stop the container: it may have taken over its xfn-spark.");
+}
+
+/// <summary>Tells the machine's network from a container's.</summary>
+internal static class NetworkCookies
+{
+    private const int SocketLevel = 1, NamespaceCookie = 71;
+
+    private static readonly Lazy<ulong?> Ours = new(() =>
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        return CookieOf(socket);
+    });
+
+    /// <summary>Whether a socket is in this process's network namespace.</summary>
+    public static bool IsOurs(Socket socket) =>
+        Ours.Value is { } ours && CookieOf(socket) is { } cookie ? cookie == ours : Posix.NetworkOf(socket.SafeHandle) is not { } network || network == Posix.IdentityOf("/proc/self/ns/net");
+
+    /// <returns>Null before Linux 5.14.</returns>
+    private static ulong? CookieOf(Socket socket)
+    {
+        Span<byte> cookie = stackalloc byte[sizeof(ulong)];
+        try
+        {
+            socket.GetRawSocketOption(SocketLevel, NamespaceCookie, cookie);
+            return BitConverter.ToUInt64(cookie);
+        }
+        catch (SocketException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,360 @@
+using System.Net.Sockets;
+using Xfn.Core.Cgroups;
+using Xfn.Core.Interop;
+using Xfn.Core.Spark;
+
+namespace Xfn.Core.Services;
+
+/// <summary>A container that lives: a sandbox that goes on being spoken to after its start.</summary>
+internal sealed class LiveContainer : RunningContainer
+{
+    /// <summary>How much of the logs an error has.</summary>
+    private const int TailBytes = 16 << 10;
+
+    private static readonly TimeSpan LongestGrace = TimeSpan.FromHours(1);
+
+    /// <summary>How long a killed container may take to be gone: gigabytes are not freed at once. The spark is asked to
+    /// kill before it is killed, since only it knows how the container ended.</summary>
+    private static readonly TimeSpan KillPatience = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long a container may take to be known as ended, when a program of it was killed.</summary>
+    private static readonly TimeSpan EndPatience = TimeSpan.FromMilliseconds(100);
+
+    private readonly ContainerRequest _request;
+    private readonly StartedSandbox _started;
+    private readonly int _stopSignal;
+    private readonly ExecPlanner _execs;
+    private readonly ContainerNetwork _network;
+    private readonly HandedOut _handedOut = new();
+    private readonly TimeProvider _time;
+    private readonly LogRing _log;
+    private readonly CancellationTokenSource _over = new();
+    private readonly TaskCompletionSource _cleared = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Lock _lock = new();
+    private ContainerEnd _endedBy = ContainerEnd.Itself;
+    private bool _hasExited;
+    private bool _ignoredStopSignal;
+    private bool _isOutOfMemory;
+    private int _disposed;
+
+    /// <summary>Takes over a container that has been started.</summary>
+    /// <param name="request">What was asked for, checked.</param>
+    /// <param name="started">The container, which is this one's to end from now on.</param>
+    /// <param name="stopSignal">What asks it to end.</param>
+    /// <param name="execs">Plans its further programs.</param>
+    /// <param name="time">The clock.</param>
+    public LiveContainer(ContainerRequest request, StartedSandbox started, int stopSignal, ExecPlanner execs, TimeProvider time)
+    {
+        (_request, _started, _stopSignal, _execs, _time) = (request, started, stopSignal, execs, time);
+        _network = new ContainerNetwork(started, isOwn: HasOwnNetwork);
+        _log = new LogRing(request.LogBytes);
+        LogReader stderr = Read(started.Sandbox.Stdio.Stderr, LogSource.Stderr);
+        if (request.Stdio == ContainerStdio.Piped)
+        {
+            Exited = LiveAsync([stderr]);
+            return;
+        }
+
+        started.Sandbox.Stdio.Stdin.Dispose();
+        Exited = LiveAsync([stderr, Read(started.Sandbox.Stdio.Stdout, LogSource.Stdout)]);
+    }
+
+    public override string Image => _request.Image;
+
+    public override Digest ImageDigest => _started.Image.ManifestDigest;
+
+    public override Task<ContainerExit> Exited { get; }
+
+    public override Stream Stdin => Piped(_started.Sandbox.Stdio.Stdin);
+
+    public override Stream Stdout => Piped(_started.Sandbox.Stdio.Stdout);
+
+    /// <summary>Ends when nothing is left of it but its logs, and a stdout that has not been read yet.</summary>
+    public Task Cleared => _cleared.Task;
+
+    public override IAsyncEnumerable<LogLine> ReadLogsAsync(bool follow = false, CancellationToken cancellationToken = default) => _log.ReadAsync(follow, cancellationToken);
+
+    /// <summary>The ports on which its programs listen.</summary>
+    public IReadOnlyCollection<int> ListeningPorts() => _started.First?.ListeningPorts(_network.Listeners) ?? [];
+
+    public bool HasOwnNetwork => _request.Network == NetworkPolicy.Isolated;
+
+    /// <summary>The command of the image's health check.</summary>
+    /// <exception cref="InvalidRequestException">It has none.</exception>
+    public IReadOnlyList<string> HealthcheckArguments() => ImageHealthcheck.Arguments(_started.Image.Config.Config?.Healthcheck) ?? throw new InvalidRequestException(
+        $"cannot wait until a container of image '{Image}' passes its health check: the image has none. Wait for another condition.");
+
+    /// <summary>The last of its logs, for an error.</summary>
+    public string LogTail() => _log.Tail(TailBytes);
+
+    /// <summary>The last line of its logs, as the end of a message; empty for none.</summary>
+    public string LastLine()
+    {
+        string line = LogTail().TrimEnd().Split('\n')[^1].Trim();
+        return line.Length == 0 ? "" : $" Its last line: {Short(line)}";
+    }
+
+    /// <summary>As much of a line as a message has.</summary>
+    public static string Short(string line)
+    {
+        const int longest = 300;
+        return line.Length > longest ? line[..longest] + "…" : line;
+    }
+
+    public override async Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken = default)
+    {
+        Ready.CheckPort(port);
+        try
+        {
+            return Hand(await _network.ConnectAsync(port, cancellationToken).ConfigureAwait(false));
+        }
+        catch (SparkGoneException)
+        {
+            throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
+        }
+        catch (SocketException ex)
+        {
+            if (_hasExited)
+                throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
+            IReadOnlyCollection<int> ports = HasOwnNetwork ? ListeningPorts() : [];
+            throw new IOException(
+                $"cannot connect to port {port} of a container of image '{Image}': {ex.Message}.{(ports.Count > 0 && !ports.Contains(port) ? $" It listens on {string.Join(", ", ports)}." : "")}", ex);
+        }
+    }
+
+    public override async Task<ExecResult> ExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= new();
+        LiveProcess process = await StartProcessAsync(arguments, options, cancellationToken).ConfigureAwait(false);
+        await using (process.ConfigureAwait(false))
+        {
+            var run = new ExecRun(process, options);
+            ExecResult result = await run.WaitAsync(cancellationToken).ConfigureAwait(false);
+            if (result.TimedOut)
+                throw new ExecException(ExecFailure.TimedOut, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it ran longer than its timeout of {options.Timeout!.Value.TotalSeconds:0.###} s and was killed.") { Result = result };
+            if (run.IsExceeded)
+                throw new ExecException(ExecFailure.OutputExceeded, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it wrote more than {options.MaxOutputBytes} bytes and was killed. Raise {nameof(ExecOptions.MaxOutputBytes)}, or read its streams.") { Result = result };
+            return result.Signal == Posix.SigKill && await HasEndedAsync().ConfigureAwait(false)
+                ? throw await EndedAsync($"execute '{arguments[0]}'").ConfigureAwait(false)
+                : result;
+        }
+    }
+
+    public override async Task<RunningProcess> StartExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= new();
+        if (!options.Input.IsEmpty)
+            throw new InvalidRequestException($"cannot use an input for a program whose streams are its caller's: write to its {nameof(RunningProcess.Stdin)}.");
+        return await StartProcessAsync(arguments, options, cancellationToken).ConfigureAwait(false);
+    }
+
+    public override void Signal(int signal) => _started.Conversation.Post(new SparkSignal(0, CheckSignal(signal)));
+
+    public static int CheckSignal(int signal) => signal is >= 1 and <= 64
+        ? signal
+        : throw new ArgumentOutOfRangeException(nameof(signal), $"cannot send signal '{signal}': expected 1 to 64.");
+
+    public override Task<ContainerExit> StopAsync(TimeSpan? grace = null, CancellationToken cancellationToken = default)
+    {
+        if (grace < TimeSpan.Zero || grace > LongestGrace)
+            throw new ArgumentOutOfRangeException(nameof(grace), $"cannot wait '{grace}' for a container's end: expected 0 to {LongestGrace.TotalHours} hour.");
+        return StopAsync(grace ?? _request.StopGrace, ContainerEnd.Stop, cancellationToken);
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+            await StopAsync(_request.StopGrace, ContainerEnd.Disposal, CancellationToken.None).ConfigureAwait(false);
+        await _cleared.Task.ConfigureAwait(false);
+        _started.Sandbox.Stdio.Dispose();
+    }
+
+    /// <summary>Refuses what makes no sense.</summary>
+    /// <exception cref="InvalidRequestException">The request cannot be met as it stands.</exception>
+    public static void Check(ContainerRequest request)
+    {
+        const int leastLog = 4 << 10, mostLog = 1 << 30, leastLine = 128;
+        if (request.StopGrace < TimeSpan.Zero || request.StopGrace > LongestGrace)
+            throw new InvalidRequestException($"cannot use stop grace '{request.StopGrace}': expected 0 to {LongestGrace.TotalHours} hour.");
+        if (request.LogBytes is < leastLog or > mostLog)
+            throw new InvalidRequestException($"cannot keep '{request.LogBytes}' bytes of logs: expected {leastLog} to {mostLog}.");
+        if (request.LogLineBytes < leastLine)
+            throw new InvalidRequestException($"cannot use lines of '{request.LogLineBytes}' bytes in logs: expected {leastLine} or more.");
+        if (!Enum.IsDefined(request.Stdio))
+            throw new InvalidRequestException($"cannot use stdio '{request.Stdio}': expected one of {string.Join(", ", Enum.GetNames<ContainerStdio>())}.");
+        if (request.Network == NetworkPolicy.Runner && request.Ready.NeedsOwnNetwork)
+            throw new InvalidRequestException($"cannot wait until a container {request.Ready} in the runner's network: others may listen there as well. Give it a network of its own, or wait for another condition.");
+    }
+
+    private async Task<LiveProcess> StartProcessAsync(IReadOnlyList<string> arguments, ExecOptions options, CancellationToken cancellationToken)
+    {
+        SparkExec exec = await _execs.PlanAsync(arguments, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await LiveProcess.StartAsync(_started, exec, options.Timeout, _time, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SparkGoneException)
+        {
+            throw await EndedAsync($"execute '{arguments[0]}'").ConfigureAwait(false);
+        }
+        catch (SparkFailedException ex) when (ex.Failure.Kind is SparkFailureKind.Entrypoint or SparkFailureKind.Unreachable or SparkFailureKind.Image)
+        {
+            throw new ExecException(ExecFailure.NotExecutable, $"cannot execute '{arguments[0]}' in a container of image '{Image}': {ex.Message}.", ex);
+        }
+        catch (SparkFailedException ex)
+        {
+            throw new ContainerEnvironmentException(RunStage.Run, $"cannot execute '{arguments[0]}' in a container of image '{Image}': {ex.Message}.", ex);
+        }
+    }
+
+    /// <summary>Gives a connection away, to be shut down when the container is stopped.</summary>
+    private ContainerStream Hand(Socket socket)
+    {
+        var stream = new ContainerStream(socket, _handedOut);
+        if (!_handedOut.TryAdd(stream, stream.ShutDownAsync))
+            stream.ShutDown();
+        return stream;
+    }
+
+    /// <summary>Whether the container has ended, or just ends: what ran in it was killed a moment before.</summary>
+    private async Task<bool> HasEndedAsync()
+    {
+        await ((Task)_started.Conversation.Exited).WaitAsync(EndPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return _started.Conversation.Exited.IsCompleted;
+    }
+
+    /// <summary>The error for what a container that has ended cannot do.</summary>
+    private async Task<ContainerEndedException> EndedAsync(string what)
+    {
+        ContainerExit exit = await Exited.ConfigureAwait(false);
+        return new ContainerEndedException(RunStage.Run, $"cannot {what} in a container of image '{Image}': it {exit}.{LastLine()}") { Exit = exit, LogTail = LogTail() };
+    }
+
+    private LogReader Read(Stream pipe, LogSource source) =>
+        new(pipe, new LogSink(_log, source, Math.Min(_request.LogLineBytes, _request.LogBytes / 4 - LogRing.HeaderBytes), _time), _over.Token);
+
+    private Stream Piped(Stream stream) => _request.Stdio == ContainerStdio.Piped
+        ? stream
+        : throw new InvalidOperationException($"cannot give stdin or stdout of a container of image '{Image}': its stdout goes to the logs. Set {nameof(ContainerRequest.Stdio)} to {nameof(ContainerStdio.Piped)} in its request.");
+
+    private async Task<ContainerExit> StopAsync(TimeSpan grace, ContainerEnd by, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (!_hasExited && _endedBy == ContainerEnd.Itself)
+                _endedBy = by;
+        }
+
+        await _handedOut.CloseAsync().ConfigureAwait(false);
+
+        if (grace > TimeSpan.Zero && !_started.Conversation.Exited.IsCompleted)
+        {
+            if (_started.First?.IsDeafTo(_stopSignal) == true)
+            {
+                _ignoredStopSignal = true;
+            }
+            else
+            {
+                _started.Conversation.Post(new SparkSignal(0, _stopSignal));
+                await ((Task)Exited).WaitAsync(grace, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                _ignoredStopSignal |= !_started.Conversation.Exited.IsCompleted && !cancellationToken.IsCancellationRequested;
+            }
+        }
+
+        await KillAsync().ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+        return await Exited.ConfigureAwait(false);
+    }
+
+    private async Task KillAsync()
+    {
+        if (Exited.IsCompleted)
+            return;
+        _started.Conversation.Post(new SparkSignal(0, Posix.SigKill));
+        await ((Task)Exited).WaitAsync(KillPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!Exited.IsCompleted)
+            _started.Sandbox.Kill();
+        await Exited.ConfigureAwait(false);
+    }
+
+    /// <summary>Waits for the end, and gives back what the container held.</summary>
+    private async Task<ContainerExit> LiveAsync(IReadOnlyList<LogReader> outputs)
+    {
+        _ = EndWhenOutOfMemoryAsync();
+        SparkExited? exited = await _started.Conversation.Exited.ConfigureAwait(false);
+        lock (_lock)
+            _hasExited = true;
+
+        await _handedOut.CloseAsync().ConfigureAwait(false);
+
+        // All that the container wrote lies in the pipes.
+        foreach (LogReader output in outputs)
+        {
+            await output.FinishAsync().ConfigureAwait(false);
+            output.Dispose();
+        }
+
+        _log.Close();
+        ContainerExit exit = ExitOf(exited);
+        await _over.CancelAsync().ConfigureAwait(false);
+        _ = ClearAsync();
+        return exit;
+    }
+
+    private ContainerExit ExitOf(SparkExited? exited)
+    {
+        // On version 2 the kernel kills the whole cgroup for want of memory, the spark included.
+        bool outOfMemory = _isOutOfMemory || ReadKills() > 0;
+        return new ContainerExit
+        {
+            ExitCode = exited?.ExitCode ?? 128 + Posix.SigKill,
+            Signal = exited is null ? Posix.SigKill : exited.Signal == 0 ? null : exited.Signal,
+            OutOfMemory = outOfMemory,
+            EndedBy = _endedBy != ContainerEnd.Itself || exited is not null || outOfMemory ? _endedBy : ContainerEnd.Outside,
+            IgnoredStopSignal = _ignoredStopSignal,
+        };
+    }
+
+    private long ReadKills()
+    {
+        try
+        {
+            return _started.Sandbox.Cgroup.Read().OutOfMemoryKills;
+        }
+        catch (Exception ex) when (ex is XfnException || CgroupFile.IsFileError(ex))
+        {
+            // Whoever manages the machine's cgroups took this one away. The container has ended anyway.
+            return 0;
+        }
+    }
+
+    private async Task EndWhenOutOfMemoryAsync()
+    {
+        try
+        {
+            if (!await _started.Sandbox.WatchOutOfMemoryAsync(_over.Token).ConfigureAwait(false))
+                return;
+            _isOutOfMemory = true;
+            await KillAsync().ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is OperationCanceledException or XfnException)
+        {
+            // The container has ended; or the cgroup's limits do not hold any more, which its statistics tell.
+        }
+    }
+
+    private async Task ClearAsync()
+    {
+        try
+        {
+            await _started.EndAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            _over.Dispose();
+            if (_request.Stdio == ContainerStdio.Logs)
+                _started.Sandbox.Stdio.Dispose();
+            _cleared.TrySetResult();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Interop;
+
+namespace Xfn.Core.Services;
+
+/// <summary>The host's end of a terminal, one direction of it. Reads and writes wait without a thread, and heed their
+/// tokens. A terminal whose last program has closed it is at its end.</summary>
+/// <param name="terminal">The master, of which this is a descriptor of its own.</param>
+/// <param name="isRead">Whether it is read from, else written to.</param>
+internal sealed class TerminalStream(SafeFileHandle terminal, bool isRead) : Stream
+{
+    private const int InputOutputError = 5;
+
+    public override bool CanRead => isRead;
+
+    public override bool CanWrite => !isRead;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (true)
+        {
+            int count = Posix.Read(terminal, buffer.Span, out int error);
+            if (count >= 0)
+                return count;
+            switch (error)
+            {
+                case InputOutputError:
+                    return 0;
+                case Libc.EAGAIN:
+                    await DescriptorEvents.WaitAsync(terminal, DescriptorEvents.Readable, cancellationToken).ConfigureAwait(false);
+                    break;
+                case not Libc.EINTR:
+                    throw new IOException($"cannot read from a terminal: {Libc.Describe(error)}.", error);
+            }
+        }
+    }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (buffer.Length > 0)
+        {
+            int count = Posix.Write(terminal, buffer.Span, out int error);
+            if (count > 0)
+                buffer = buffer[count..];
+            else if (error == Libc.EAGAIN)
+                await DescriptorEvents.WaitAsync(terminal, DescriptorEvents.Writable, cancellationToken).ConfigureAwait(false);
+            else if (error != Libc.EINTR)
+                throw new IOException($"cannot write to a terminal: {Libc.Describe(error)}.", error);
+        }
+    }
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+
+    public override void Write(byte[] buffer, int offset, int count) => WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            terminal.Dispose();
+        base.Dispose(disposing);
+    }
+}

@@ -1,0 +1,54 @@
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>The examples of docs/containers.md, line by line: DocumentTests compares them.</summary>
+internal sealed class ContainerGuideTests : ContainerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task Start_wait_stop(CancellationToken token)
+    {
+        TestRunner runner = Runner;
+        string image = WebImage();
+
+        await using RunningContainer web = await runner.StartAsync(new ContainerRequest
+        {
+            Image = image,
+            Entrypoint = ["httpd", "-f", "-p", "8080", "-h", "/www"],
+            Ready = Ready.Listens(8080),
+        });
+
+        ContainerExit exit = await web.StopAsync(grace: TimeSpan.FromSeconds(2));
+
+        Assert.That(exit.EndedBy, Is.EqualTo(ContainerEnd.Stop));
+        token.ThrowIfCancellationRequested();
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task End_and_logs(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("echo one; echo two >&2; exit 3", Ready.Started, token);
+
+        ContainerExit end = await container.Exited;
+        Console.WriteLine($"{container.Image} {end}, ended by {end.EndedBy}");
+
+        await foreach (LogLine line in container.ReadLogsAsync(follow: true))
+            Console.WriteLine($"{line.Time:T} {line.Source} {line.Text}");
+
+        Assert.That($"{end}", Is.EqualTo("exited with status 3"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Stdin_and_stdout(CancellationToken token)
+    {
+        TestRunner runner = Runner;
+        string image = Write(TestImage.Command());
+
+        await using RunningContainer calculator = await runner.StartAsync(new ContainerRequest { Image = image, Arguments = ["cat"], Stdio = ContainerStdio.Piped });
+        await calculator.Stdin.WriteAsync("1 + 1\n"u8.ToArray());
+        string? answer = await new StreamReader(calculator.Stdout).ReadLineAsync();
+
+        Assert.That(answer, Is.EqualTo("1 + 1"));
+        token.ThrowIfCancellationRequested();
+    }
+}

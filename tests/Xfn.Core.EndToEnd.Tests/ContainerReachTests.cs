@@ -1,0 +1,170 @@
+using System.Net.Sockets;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>A container that lives, reached: connections, further programs.</summary>
+internal sealed class ContainerReachTests : ContainerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_web_server_answers_through_its_namespace(CancellationToken token)
+    {
+        await using RunningContainer web = await StartWebAsync(token);
+        using HttpClient client = web.CreateHttpClient(80);
+        Assert.That(await client.GetStringAsync("/index.html", token), Is.EqualTo("hello"));
+        Assert.That(await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => client.GetStringAsync("index.html", token))), Is.All.EqualTo("hello"));
+
+        var refused = (await Assert.ThrowsAsync<IOException>(() => web.ConnectAsync(81, token)))!;
+        Assert.That(refused.Message, Does.Contain("port 81").And.Contain("It listens on 80."));
+        Assert.That(((SocketException)refused.InnerException!).SocketErrorCode, Is.EqualTo(SocketError.ConnectionRefused));
+
+        await web.StopAsync(TimeSpan.Zero, token);
+        var ended = (await Assert.ThrowsAsync<ContainerEndedException>(() => web.ConnectAsync(80, token)))!;
+        Assert.That((ended.WasReady, ended.Exit.EndedBy), Is.EqualTo((true, ContainerEnd.Stop)));
+    }
+
+    private static IEnumerable<TestCaseData> Conditions() =>
+    [
+        new TestCaseData(Ready.HttpOk(80, "/index.html")) { TestName = "{m}(an answer)" },
+        new TestCaseData(Ready.All(Ready.HttpOk(80, "/missing", 404), Ready.Command("test", "-d", "/www"), Ready.Healthcheck)) { TestName = "{m}(all of three)" },
+        new TestCaseData(Ready.Any(Ready.LogLine("never"), Ready.When(async (web, token) => (await web.ExecAsync(["true"], cancellationToken: token)).ExitCode == 0))) { TestName = "{m}(one of two)" },
+    ];
+
+    [TestCaseSource(nameof(Conditions)), CancelAfter(60_000)]
+    public async Task A_web_server_is_ready_by(Ready ready, CancellationToken token)
+    {
+        await using RunningContainer web = await StartAsync(new ContainerRequest { Image = WebImage(), Ready = ready }, token);
+        Assert.That(web.Exited.IsCompleted, Is.False);
+    }
+
+    private static IEnumerable<TestCaseData> Hopes() =>
+    [
+        new TestCaseData(Ready.HttpOk(80, "/missing"), "it answers with status 404") { TestName = "{m}(another answer)" },
+        new TestCaseData(Ready.GrpcServing(80), "HTTP/2") { TestName = "{m}(no gRPC)" },
+        new TestCaseData(Ready.Command("sh", "-c", "echo no table; exit 2"), "it exits with status 2: no table") { TestName = "{m}(a command)" },
+        new TestCaseData(Ready.Command("no-such-program").Within(TimeSpan.FromMinutes(10)), "it never will be. cannot execute 'no-such-program'") { TestName = "{m}(no such command)" },
+        new TestCaseData(Ready.When((_, _) => Task.FromResult(false), "has its tables"), "(has its tables): it does not") { TestName = "{m}(a predicate)" },
+    ];
+
+    [TestCaseSource(nameof(Hopes)), CancelAfter(60_000)]
+    public async Task A_web_server_that_is_not_ready_says_what_was_found(Ready ready, string found, CancellationToken token)
+    {
+        Ready soon = found.StartsWith("it never", StringComparison.Ordinal) ? ready : ready.Within(TimeSpan.FromSeconds(1));
+        var error = (await Assert.ThrowsAsync<ContainerNotReadyException>(() => StartAsync(new ContainerRequest { Image = WebImage(), Ready = soon }, token)))!;
+        Assert.That(error.Message, Does.Contain(found));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_connection_is_shut_down_when_its_container_stops(CancellationToken token)
+    {
+        // It listens and never accepts: the kernel takes the connection.
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("trap 'exit 0' TERM; nc -l -p 7 -e sleep 1000 & while :; do sleep 0.05; done").With("nc")), Ready = Ready.Listens(7) }, token);
+        await using Stream connection = await container.ConnectAsync(7, token);
+        ValueTask<int> read = connection.ReadAsync(new byte[1], token);
+        Assert.That(read.IsCompleted, Is.False);
+        Assert.That((await container.StopAsync(cancellationToken: token)).ExitCode, Is.Zero);
+        Assert.That(await read, Is.Zero);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_program_has_the_container_s_walls_and_its_own_streams(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        ExecResult result = await container.ExecAsync(["sh", "-c", "cat; echo beside >&2; echo $A; pwd; exit 5"], new ExecOptions
+        {
+            Input = "in\n"u8.ToArray(),
+            Environment = { ["A"] = "b" },
+            WorkingDirectory = "/bin",
+        }, token);
+        Assert.That((result.ExitCode, result.Signal, result.Stdout, result.Stderr), Is.EqualTo((5, (int?)null, "in\nb\n/bin\n", "beside\n")));
+
+        // It is in the same PID namespace, without capabilities, behind the filter.
+        string status = (await container.ExecAsync(["sh", "-c", "cat /proc/1/comm; cat /proc/self/status"], cancellationToken: token)).Stdout;
+        Assert.That(status, Does.StartWith("sleep\n").And.Contain("CapEff:\t0000000000000000").And.Contain("Seccomp:\t2").And.Contain("NoNewPrivs:\t1"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_program_that_fails_says_why(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        var missing = (await Assert.ThrowsAsync<ExecException>(() => container.ExecAsync(["no-such-program"], cancellationToken: token)))!;
+        Assert.That((missing.Reason, missing.Result), Is.EqualTo((ExecFailure.NotExecutable, (ExecResult?)null)));
+        Assert.That(missing.Message, Does.StartWith("cannot execute 'no-such-program' in a container of image"));
+
+        var late = (await Assert.ThrowsAsync<ExecException>(
+            () => container.ExecAsync(["sh", "-c", "echo begun; sleep 1000"], new ExecOptions { Timeout = TimeSpan.FromSeconds(1) }, token)))!;
+        Assert.That((late.Reason, late.Result!.Signal, late.Result.Stdout), Is.EqualTo((ExecFailure.TimedOut, (int?)9, "begun\n")));
+
+        var flood = (await Assert.ThrowsAsync<ExecException>(() => container.ExecAsync(["yes"], new ExecOptions { MaxOutputBytes = 1000 }, token)))!;
+        Assert.That(flood.Reason, Is.EqualTo(ExecFailure.OutputExceeded));
+
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+        Task<ExecResult> cancelled = container.ExecAsync(["sleep", "1000"], cancellationToken: source.Token);
+        await source.CancelAsync();
+        await Assert.CatchAsync<OperationCanceledException>(() => cancelled);
+        while ((await container.ExecAsync(["ps"], cancellationToken: token)).Stdout.Split("sleep").Length > 2)
+            await Task.Delay(10, token);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_program_s_streams_and_signals_are_its_caller_s(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        await using RunningProcess shell = await container.StartExecAsync(["sh", "-c", "trap 'echo caught' HUP; while read line; do echo \"<$line>\"; done; exit 4"], cancellationToken: token);
+        using var answers = new StreamReader(shell.Stdout, leaveOpen: true);
+        await shell.Stdin.WriteAsync("one\n"u8.ToArray(), token);
+        Assert.That(await answers.ReadLineAsync(token), Is.EqualTo("<one>"));
+        await shell.Stdin.DisposeAsync();
+        Assert.That((await shell.Exited.WaitAsync(token)).ExitCode, Is.EqualTo(4));
+
+        await using RunningProcess sleep = await container.StartExecAsync(["sleep", "1000"], cancellationToken: token);
+        sleep.Signal(15);
+        Assert.That((await sleep.Exited.WaitAsync(token)).Signal, Is.EqualTo(15));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_program_gets_a_terminal_when_asked(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        await using RunningProcess shell = await container.StartExecAsync(["sh"], new ExecOptions { Terminal = new(24, 80) }, token);
+        await shell.Stdin.WriteAsync("stty size; exit 3\n"u8.ToArray(), token);
+        Assert.That(await ReadAllAsync(shell.Stdout, token), Does.Contain("24 80"));
+        Assert.That((await shell.Exited.WaitAsync(token)).ExitCode, Is.EqualTo(3));
+
+        await using RunningProcess waiting = await container.StartExecAsync(["sh", "-c", "trap 'stty size; exit' WINCH; echo up; while :; do sleep 0.05; done"], new ExecOptions { Terminal = new(24, 80) }, token);
+        var seen = new StringBuilder();
+        while (!seen.ToString().Contains("up", StringComparison.Ordinal))
+            seen.Append(await ReadSomeAsync(waiting.Stdout, token));
+        waiting.Resize(new(50, 132));
+        Assert.That(await ReadAllAsync(waiting.Stdout, token), Does.Contain("50 132"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_further_program_ends_with_its_container(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        await using RunningProcess other = await container.StartExecAsync(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], cancellationToken: token);
+        using var answers = new StreamReader(other.Stdout, leaveOpen: true);
+        Assert.That(await answers.ReadLineAsync(token), Is.EqualTo("up"));
+        Task<ExecResult> third = container.ExecAsync(["sleep", "1000"], cancellationToken: token);
+
+        await container.StopAsync(TimeSpan.Zero, token);
+        Assert.That((await other.Exited.WaitAsync(token)).Signal, Is.EqualTo(9));
+        Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => third))!.Exit.EndedBy, Is.EqualTo(ContainerEnd.Stop));
+        Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => container.ExecAsync(["true"], cancellationToken: token)))!.WasReady, Is.True);
+    }
+
+    private static async Task<string> ReadAllAsync(Stream stream, CancellationToken token)
+    {
+        using var reader = new StreamReader(stream, leaveOpen: true);
+        return await reader.ReadToEndAsync(token);
+    }
+
+    private static async Task<string> ReadSomeAsync(Stream stream, CancellationToken token)
+    {
+        var buffer = new byte[4096];
+        return Encoding.UTF8.GetString(buffer, 0, await stream.ReadAsync(buffer, token));
+    }
+}

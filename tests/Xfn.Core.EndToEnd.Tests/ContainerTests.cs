@@ -1,0 +1,189 @@
+using System.Globalization;
+using System.Text;
+using Xfn.Core.EndToEnd.Tests.Support;
+
+namespace Xfn.Core.EndToEnd.Tests;
+
+/// <summary>A container that lives: started, waited for, read, stopped.</summary>
+internal sealed class ContainerTests : ContainerFixture
+{
+    [Test, CancelAfter(60_000)]
+    public async Task A_container_lives_until_it_is_stopped(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("trap 'echo going; exit 7' TERM; echo up; echo beside >&2; while :; do sleep 0.05; done", Ready.LogLine("^up$"), token);
+        Assert.That(container.Exited.IsCompleted, Is.False);
+
+        ContainerExit exit = await container.StopAsync(cancellationToken: token);
+        Assert.That(exit, Is.EqualTo(new ContainerExit { ExitCode = 7, EndedBy = ContainerEnd.Stop }));
+        Assert.That(await container.Exited, Is.SameAs(exit));
+        List<LogLine> lines = await LinesAsync(container, token);
+        Assert.That(lines.Where(line => line.Source == LogSource.Stdout).Select(line => line.Text), Is.EqualTo((string[])["up", "going"]));
+        Assert.That(lines.Where(line => line.Source == LogSource.Stderr).Select(line => line.Text), Is.EqualTo((string[])["beside"]));
+        Assert.That(lines.Select(line => line.LostBefore), Is.All.Zero);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_that_ends_by_itself_says_how(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("echo done; exit 3", Ready.Started, token);
+        Assert.That(await container.Exited.WaitAsync(token), Is.EqualTo(new ContainerExit { ExitCode = 3, EndedBy = ContainerEnd.Itself }));
+        Assert.That((await LinesAsync(container, token)).Select(line => line.Text), Is.EqualTo((string[])["done"]));
+        Assert.That((await container.StopAsync(cancellationToken: token)).EndedBy, Is.EqualTo(ContainerEnd.Itself), "what has ended stays as it is");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_that_ignores_its_stop_signal_is_killed_and_that_is_said(CancellationToken token)
+    {
+        // A handler that does nothing: the grace is waited for. No handler: the kernel would withhold the signal.
+        await using RunningContainer stubborn = await StartAsync("trap : TERM; echo up; while :; do sleep 0.05; done", Ready.LogLine("up"), token);
+        await using RunningContainer deaf = await StartAsync("exec sleep 1000", Ready.Started, token);
+        Assert.That(await stubborn.StopAsync(TimeSpan.FromMilliseconds(300), token), Is.EqualTo(Killed(ignored: true)));
+        Assert.That(await deaf.StopAsync(TimeSpan.FromMinutes(10), token), Is.EqualTo(Killed(ignored: true)), "without its grace");
+
+        await using RunningContainer third = await StartAsync("exec sleep 1000", Ready.Started, token);
+        Assert.That(await third.StopAsync(TimeSpan.Zero, token), Is.EqualTo(Killed(ignored: false)));
+
+        static ContainerExit Killed(bool ignored) => new() { ExitCode = 137, Signal = 9, EndedBy = ContainerEnd.Stop, IgnoredStopSignal = ignored };
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_runner_s_disposal_ends_its_containers(CancellationToken token)
+    {
+        RunningContainer container = await StartAsync("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done", Ready.LogLine("up"), token);
+        await Runner.DisposeAsync();
+        Assert.That(await container.Exited.WaitAsync(token), Is.EqualTo(new ContainerExit { ExitCode = 0, EndedBy = ContainerEnd.Disposal }));
+        Assert.That((await LinesAsync(container, token)).Select(line => line.Text), Is.EqualTo((string[])["up"]), "the logs can be read afterwards");
+        await container.DisposeAsync();
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_that_ends_before_it_is_ready_fails_its_start_with_the_last_of_its_logs(CancellationToken token)
+    {
+        var error = (await Assert.ThrowsAsync<ContainerEndedException>(() => StartAsync("echo first; echo 'no database' >&2; exit 9", Ready.Listens(80), token)))!;
+        Assert.That((error.Exit.ExitCode, error.WasReady, error.Stage), Is.EqualTo((9, false, RunStage.Start)));
+        Assert.That(error.LogTail.Split('\n'), Is.SupersetOf((string[])["first", "no database"]));
+        Assert.That(error.Message, Does.Contain("(listens on port 80) it exited with status 9."));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_that_is_not_ready_in_time_fails_its_start_and_is_ended(CancellationToken token)
+    {
+        Ready never = Ready.All(Ready.LogLine("up"), Ready.Any(Ready.Listens(81), Ready.LogLine("never"))).Within(TimeSpan.FromMilliseconds(500));
+        var error = (await Assert.ThrowsAsync<ContainerNotReadyException>(() => StartAsync("echo up; exec sleep 1000", never, token)))!;
+        Assert.That(error.Message, Does.Contain("after 0.5 s it is not ready").And.Contain("nothing in it listens").And.EndWith("Its last line: up"));
+        Assert.That(error.LogTail, Is.EqualTo("up\n"));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_start_that_is_cancelled_leaves_nothing(CancellationToken token)
+    {
+        using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
+        Task<RunningContainer> start = StartAsync("echo up; exec sleep 1000", Ready.LogLine("never"), source.Token);
+        await source.CancelAsync();
+        Assert.That((await Assert.CatchAsync<OperationCanceledException>(() => start))!.CancellationToken, Is.EqualTo(source.Token));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_program_that_floods_its_log_never_waits_and_slow_readers_are_told_what_they_missed(CancellationToken token)
+    {
+        const int lines = 200_000;
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell($"i=0; while [ $i -lt {lines} ]; do echo $i; i=$((i+1)); done")), LogBytes = 16 << 10 }, token);
+        await using IAsyncEnumerator<LogLine> reader = container.ReadLogsAsync(follow: true, token).GetAsyncEnumerator(token);
+        Assert.That(await reader.MoveNextAsync(), Is.True);
+        Assert.That((await container.Exited.WaitAsync(token)).ExitCode, Is.Zero);
+
+        long next = 0;
+        do
+        {
+            next += reader.Current.LostBefore;
+            Assert.That(reader.Current.Text, Is.EqualTo($"{next}"));
+            next++;
+        }
+        while (await reader.MoveNextAsync());
+
+        Assert.That(next, Is.EqualTo(lines));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_program_that_is_spoken_to_by_stdin_and_stdout_lives(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("while read line; do echo \"<$line>\"; done; echo end >&2")), Stdio = ContainerStdio.Piped }, token);
+        using var answers = new StreamReader(container.Stdout, leaveOpen: true);
+        foreach (string line in (string[])["one", "two"])
+        {
+            await container.Stdin.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"), token);
+            Assert.That(await answers.ReadLineAsync(token), Is.EqualTo($"<{line}>"));
+        }
+
+        await container.Stdin.DisposeAsync();
+        Assert.That((await container.Exited.WaitAsync(token)).ExitCode, Is.Zero);
+        Assert.That(await answers.ReadLineAsync(token), Is.Null);
+        Assert.That((await LinesAsync(container, token)).Select(line => line.Text), Is.EqualTo((string[])["end"]));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_whose_spark_is_killed_from_outside_says_so(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        Signals.Send(Spark(), Signals.Kill);
+        Assert.That(await container.Exited.WaitAsync(token), Is.EqualTo(new ContainerExit { ExitCode = 137, Signal = 9, EndedBy = ContainerEnd.Outside }));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task One_that_runs_out_of_memory_is_ended_whole(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("This user may set no limit of memory; LimitTests has what it is told then.");
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("tail -c 200m /dev/zero; exec sleep 1000")), Limits = new() { MemoryBytes = 32 << 20 } }, token);
+        ContainerExit exit = await container.Exited.WaitAsync(token);
+        Assert.That((exit.OutOfMemory, exit.EndedBy), Is.EqualTo((true, ContainerEnd.Itself)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_prune_leaves_the_layers_of_a_container_that_lives(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("while read line; do ls /bin | wc -l; done")), Stdio = ContainerStdio.Piped }, token);
+        Assert.That((await Runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token)).LayersRemoved, Is.Zero);
+        await container.Stdin.WriteAsync("\n"u8.ToArray(), token);
+        using var answers = new StreamReader(container.Stdout, leaveOpen: true);
+        Assert.That(int.Parse((await answers.ReadLineAsync(token))!, CultureInfo.InvariantCulture), Is.GreaterThan(10));
+
+        await container.DisposeAsync();
+        Assert.That((await Runner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token)).LayersRemoved, Is.EqualTo(1));
+    }
+
+    /// <summary>The one spark that this test's runner has: unshare's child.</summary>
+    private static int Spark() => Directory.GetDirectories("/proc").Select(directory => int.TryParse(Path.GetFileName(directory), out int id) ? id : 0)
+        .Single(id => id > 0 && Read(id, "cmdline").StartsWith("/proc/self/fd/3\0run", StringComparison.Ordinal) && ParentOf(ParentOf(id)) == Environment.ProcessId);
+
+    private static int ParentOf(int id) => Read(id, "status").Split('\n').FirstOrDefault(line => line.StartsWith("PPid:", StringComparison.Ordinal)) is { } line
+        ? int.Parse(line.AsSpan(5), CultureInfo.InvariantCulture) : 0;
+
+    private static string Read(int id, string file)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{id}/{file}");
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+}
+
+/// <summary>What a runner with an OCI runtime says to who starts a container.</summary>
+internal sealed class ContainerRefusalTests : RunnerFixture
+{
+    [Test, CancelAfter(60_000), Category(Ways.InOne)]
+    public async Task Another_runtime_makes_no_containers_that_live(CancellationToken token)
+    {
+        TestRunner runner = NewRunner(o => o.Runtime = "crun");
+        var error = (await Assert.ThrowsAsync<InvalidRequestException>(() => runner.StartAsync(new ContainerRequest { Image = Write(TestImage.Shell("echo")) }, token)))!;
+        Assert.That(error.Message, Does.Contain("'crun'").And.Contain("(option Runtime)"));
+    }
+}
