@@ -56,7 +56,7 @@ internal interface IOutputSink
     ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken);
 }
 
-/// <summary>Keeps all of an output, up to a limit.</summary>
+/// <summary>Keeps an output, up to a limit.</summary>
 internal sealed class BufferSink(long limit) : IOutputSink
 {
     private readonly ArrayBufferWriter<byte> _buffer = new();
@@ -67,9 +67,9 @@ internal sealed class BufferSink(long limit) : IOutputSink
 
     public ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
-        IsExceeded = piece.Length > limit - _buffer.WrittenCount;
-        if (!IsExceeded)
-            _buffer.Write(piece.Span);
+        long room = limit - _buffer.WrittenCount;
+        IsExceeded = piece.Length > room;
+        _buffer.Write(IsExceeded ? piece.Span[..(int)room] : piece.Span);
         return new(!IsExceeded);
     }
 }
