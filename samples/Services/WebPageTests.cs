@@ -1,0 +1,60 @@
+using System.Net;
+using DebianImages;
+using NUnit.Framework;
+using Xfn.Core;
+
+namespace Services;
+
+/// <summary>Tests of a web site as nginx serves it.</summary>
+[CancelAfter(60_000)]
+public class WebPageTests
+{
+    private ContainerRunner _runner = null!;
+    private RunningContainer _nginx = null!;
+
+    [OneTimeSetUp]
+    public async Task StartNginx()
+    {
+        var images = new InMemoryImageFetcher();
+        images.AddNginx("nginx");
+        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
+        _nginx = await _runner.StartAsync(new ContainerRequest
+        {
+            Image = "nginx",
+            Mounts = { Mount.File("/usr/share/nginx/html/index.html", await File.ReadAllBytesAsync(Path.Combine(AppContext.BaseDirectory, "index.html"))) },
+
+            // A port below 1024 takes no root, and no port of this machine.
+            Ready = Ready.Listens(80),
+        });
+    }
+
+    [OneTimeTearDown]
+    public async Task StopNginx()
+    {
+        if (_runner is not null)
+            await _runner.DisposeAsync();
+    }
+
+    [Test]
+    public async Task It_serves_the_page(CancellationToken token)
+    {
+        using HttpClient client = _nginx.CreateHttpClient(80);
+        Assert.That(await client.GetStringAsync("/", token), Does.Contain("<h1>Hello from a container</h1>"));
+        using HttpResponseMessage missing = await client.GetAsync("/missing", token);
+        Assert.That(missing.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+    }
+
+    [Test]
+    public async Task Its_log_has_what_was_asked(CancellationToken token)
+    {
+        using HttpClient client = _nginx.CreateHttpClient(80);
+        await client.GetStringAsync("/?from=the-log", token);
+        await foreach (LogLine line in _nginx.ReadLogsAsync(follow: true, token))
+        {
+            if (line.Text.Contains("GET /?from=the-log", StringComparison.Ordinal))
+                return;
+        }
+
+        Assert.Fail("The log ended without it.");
+    }
+}
