@@ -51,4 +51,19 @@ internal sealed class ContainerGuideTests : ContainerFixture
         Assert.That(answer, Is.EqualTo("1 + 1"));
         token.ThrowIfCancellationRequested();
     }
+
+    [Test, CancelAfter(60_000)]
+    public async Task The_way_out(CancellationToken token)
+    {
+        TestRunner runner = Runner;
+        string image = Write(TestImage.Shell("exec sleep 1000"));
+
+        await using RunningContainer agent = await runner.StartAsync(new ContainerRequest
+        {
+            Image = image,
+            Egress = ["api.example.org:443", "*.packages.example.org:443", "127.0.0.1:5432"],
+        });
+
+        Assert.That((await agent.ExecAsync(["cat", "/etc/hosts"], cancellationToken: token)).Stdout, Does.Contain("127.1.0.1\tapi.example.org").Or.Contain("127.1.0.1 api.example.org"));
+    }
 }

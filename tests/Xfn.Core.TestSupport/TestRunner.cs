@@ -3,6 +3,11 @@ namespace Xfn.Core.TestSupport;
 /// <summary>A runner. If <c>XFN_TEST_PREPARED</c> is <c>1</c>, it prepares functions before they run.</summary>
 internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, IContainerHost
 {
+    public Registry.Dialer EgressDialer
+    {
+        set => runner.EgressDialer = value;
+    }
+
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
         if (!Ways.IsPrepared)

@@ -142,6 +142,11 @@ public sealed record ImageExecutionConfig
     [JsonPropertyName("Volumes")]
     public IReadOnlyDictionary<string, JsonElement>? Volumes { get; init; }
 
+    /// <summary>The ports at which the program listens, each <c>PORT</c>, <c>PORT/tcp</c> or <c>PORT/udp</c>. The values
+    /// are empty objects. Null for none.</summary>
+    [JsonPropertyName("ExposedPorts")]
+    public IReadOnlyDictionary<string, JsonElement>? ExposedPorts { get; init; }
+
     /// <summary>The host name. It is docker's, and not in the specification. Null for none.</summary>
     [JsonPropertyName("Hostname")]
     public string? Hostname { get; init; }

@@ -1,6 +1,7 @@
 using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
+using Xfn.Core.Registry;
 using Xfn.Core.Runs;
 using Xfn.Core.Spark;
 
@@ -24,6 +25,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         if (settings.Options.Runtime is { } runtime)
             throw new InvalidRequestException($"cannot start a container that lives with OCI runtime '{runtime}': only xfn-spark makes those. Use a runner without a runtime (option Runtime).");
         LiveContainer.Check(request);
+        ContainerEgress.Check(request);
         var run = CheckedRequest.From(
             new RunFunctionRequest
             {
@@ -35,6 +37,9 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
             settings);
         return await _starts.Add(StartAsync(request, run, cancellationToken)).ConfigureAwait(false);
     }
+
+    /// <summary>Resolves the names of egress, and connects: what tests replace.</summary>
+    public Dialer EgressDialer { get; set; } = new();
 
     /// <summary>Ends when no container is left. The starts under way have been cancelled.</summary>
     public async ValueTask DisposeAsync()
@@ -80,21 +85,29 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         HostMounts? mounts = sandboxes.LookAtMounts(run);
 
         // A sandbox needs nothing of the image, so it starts while that is looked up.
-        Task<RunSandbox> starting = mounts is null ? ready.TakeAsync(cancellationToken) : sandboxes.StartAsync(mounts, cancellationToken);
+        // A way out is there before the program's first line.
+        bool hasGate = request.Egress.Count > 0;
+        Task<RunSandbox> starting = hasGate ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
+            : mounts is null ? ready.TakeAsync(cancellationToken)
+            : sandboxes.StartAsync(mounts, cancellationToken);
         LeasedImage? lease = null;
         LiveContainer? container = null;
         try
         {
             lease = await images.GetAsync(run.Reference, run.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Found(lease);
-            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false);
+            var egress = ContainerEgress.For(request, lease.Image.Config, EgressDialer, settings.Options);
+            run = egress?.AddTo(run) ?? run;
+            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = hasGate };
             RunSandbox sandbox = await starting.ConfigureAwait(false);
             sandbox.Cgroup.Apply(run.Limits);
             SparkStarted started = await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
-            StartedSandbox taken = await StartedSandbox.TakeOverAsync(sandbox, started, lease, cancellationToken).ConfigureAwait(false);
+            StartedSandbox taken = await StartedSandbox.TakeOverAsync(sandbox, started, lease, cancellationToken).ConfigureAwait(false) with { Egress = egress };
             var execs = new ExecPlanner(planner, run, lease.Image, SparkFrame.Read<SparkContainer>(plan.Container.Span));
             container = new LiveContainer(request, taken, run.StopSignalOf(lease.Image.Config), execs, settings.Options.TimeProvider);
             await KeepAsync(container).ConfigureAwait(false);
+            if (egress is not null)
+                await ReleaseAsync(container, egress, cancellationToken).ConfigureAwait(false);
             return container;
         }
         catch (SparkFailedException ex)
@@ -109,6 +122,21 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
             // A program that starts one container should not pay for a second.
             if (Interlocked.Exchange(ref _hasStarted, true))
                 ready.Refill();
+        }
+    }
+
+    /// <summary>Lets a container go on whose way out is there.</summary>
+    private static async Task ReleaseAsync(LiveContainer container, ContainerEgress egress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await egress.StartAsync(container.Network, cancellationToken).ConfigureAwait(false);
+            await container.ReleaseAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await container.DisposeAsync().ConfigureAwait(false);
+            throw;
         }
     }
 

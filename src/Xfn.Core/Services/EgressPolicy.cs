@@ -7,7 +7,7 @@ namespace Xfn.Core.Services;
 internal sealed class EgressPolicy
 {
     /// <summary>How many rules a list may have.</summary>
-    public const int MaxRules = 1000;
+    public const int MaxRules = 256;
 
     private readonly HashSet<EgressTarget> _exact = [];
     private readonly HashSet<(string Domain, int Port)> _below = [];

@@ -9,6 +9,9 @@ namespace Xfn.Core.Services;
 /// <param name="id">Its process id.</param>
 internal sealed class FirstProcess(SafeFileHandle process, int id) : IDisposable
 {
+    /// <summary>The first argument of a process that waits at its gate.</summary>
+    private const string GateName = "xfn-gate\0";
+
     /// <summary>Looks at a process; null when it has ended.</summary>
     /// <param name="process">The process, which is this one's to close from now on.</param>
     public static FirstProcess? Of(SafeFileHandle process)
@@ -17,6 +20,21 @@ internal sealed class FirstProcess(SafeFileHandle process, int id) : IDisposable
             return new FirstProcess(process, id);
         process.Dispose();
         return null;
+    }
+
+    public bool IsAlive
+    {
+        get
+        {
+            try
+            {
+                return Posix.IsAlive(process);
+            }
+            catch (ObjectDisposedException)
+            {
+                return false;
+            }
+        }
     }
 
     /// <summary>The ports on which programs of the container listen, each once.</summary>
@@ -52,20 +70,20 @@ internal sealed class FirstProcess(SafeFileHandle process, int id) : IDisposable
         return signal != Posix.SigKill && found == 2 && (caught & bit) == 0 && IsAlive;
     }
 
-    public void Dispose() => process.Dispose();
-
-    private bool IsAlive
+    /// <summary>Whether it is the container's program by now, and not at its gate any more. One that ends is
+    /// neither.</summary>
+    public bool HasLeftGate()
     {
-        get
+        try
         {
-            try
-            {
-                return Posix.IsAlive(process);
-            }
-            catch (ObjectDisposedException)
-            {
-                return false;
-            }
+            // Between two programs, and at its end, it has no arguments.
+            return File.ReadAllText($"/proc/{id}/cmdline") is { Length: > 0 } arguments && !arguments.StartsWith(GateName, StringComparison.Ordinal);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            return true;
         }
     }
+
+    public void Dispose() => process.Dispose();
 }

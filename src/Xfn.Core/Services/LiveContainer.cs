@@ -77,6 +77,29 @@ internal sealed class LiveContainer : RunningContainer
     /// <summary>The ports on which its programs listen.</summary>
     public IReadOnlyCollection<int> ListeningPorts() => _started.First?.ListeningPorts(_network.Listeners) ?? [];
 
+    /// <summary>Lets one that waits at its gate execute its program, and waits until it has.</summary>
+    /// <exception cref="SparkFailedException">It could not.</exception>
+    public async Task ReleaseAsync(CancellationToken cancellationToken)
+    {
+        TimeSpan pause = TimeSpan.FromMilliseconds(1);
+        _started.Sandbox.CountFromNow();
+        await _started.Sandbox.ReleaseAsync(cancellationToken).ConfigureAwait(false);
+        while (_started.First is { IsAlive: true } first)
+        {
+            if (first.HasLeftGate())
+                return;
+            await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(false);
+        }
+
+        // What has ended by now may never have been executed.
+        await Exited.WaitAsync(cancellationToken).ConfigureAwait(false);
+        if (_started.Conversation.Failure is { } failure)
+            throw failure;
+    }
+
+    /// <summary>Its sockets.</summary>
+    public ContainerNetwork Network => _network;
+
     public bool HasOwnNetwork => _request.Network == NetworkPolicy.Isolated;
 
     /// <summary>The command of the image's health check.</summary>

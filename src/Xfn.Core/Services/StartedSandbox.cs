@@ -16,6 +16,9 @@ internal sealed record StartedSandbox(RunSandbox Sandbox, LeasedImage Lease, Spa
 {
     public StoredImage Image => Lease.Image;
 
+    /// <summary>The container's way out; null for none.</summary>
+    public ContainerEgress? Egress { get; init; }
+
     /// <summary>Begins to speak with a sandbox whose container has been started. All of it is this one's to end then.
     /// </summary>
     /// <exception cref="ContainerEnvironmentException">Descriptors cannot be had.</exception>
@@ -49,6 +52,8 @@ internal sealed record StartedSandbox(RunSandbox Sandbox, LeasedImage Lease, Spa
         }
         finally
         {
+            if (Egress is not null)
+                await Egress.DisposeAsync().ConfigureAwait(false);
             Descriptors.Dispose();
             First?.Dispose();
             Lease.Dispose();

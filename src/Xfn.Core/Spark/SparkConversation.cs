@@ -26,6 +26,10 @@ internal sealed class SparkConversation
     /// <summary>How the container ended; null when the spark ended without a word of it. Never faults.</summary>
     public Task<SparkExited?> Exited { get; }
 
+    /// <summary>Why the container's program was not executed, once <see cref="Exited"/> has ended; null where it was, or
+    /// the spark ended without a word of it.</summary>
+    public SparkFailedException? Failure { get; private set; }
+
     /// <summary>Sends what gets no answer. When the container has ended nothing happens: that is told by
     /// <see cref="Exited"/>.</summary>
     public void Post(object message) => _outgoing.Writer.TryWrite(message);
@@ -93,6 +97,11 @@ internal sealed class SparkConversation
                 }
             }
 
+            return null;
+        }
+        catch (SparkFailedException ex)
+        {
+            Failure = ex;
             return null;
         }
         catch (Exception ex) when (ex is XfnException or IOException or ObjectDisposedException)

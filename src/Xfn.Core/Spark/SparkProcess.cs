@@ -141,8 +141,8 @@ internal sealed class SparkProcess : IAsyncDisposable
 
         return received switch
         {
-            T message => message,
             SparkFailure failure => throw new SparkFailedException(failure),
+            T message => message,
             object other => throw new ContainerEnvironmentException(stage, $"cannot understand xfn-spark: it sent {other.GetType().Name}, expected {typeof(T).Name}. Is it of this version?"),
         };
     }

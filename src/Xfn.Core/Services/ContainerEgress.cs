@@ -1,0 +1,123 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Xfn.Core.Registry;
+using Xfn.Core.Runs;
+
+namespace Xfn.Core.Services;
+
+/// <summary>The way out of one container: a proxy on its loopback, and an address there for each host that is listed by
+/// its whole name, which leads to the host.</summary>
+internal sealed class ContainerEgress : IAsyncDisposable
+{
+    /// <summary>The first port that no kernel gives to a client by default, and no server has by convention.</summary>
+    private const int FirstPort = 61000;
+
+    private readonly CancellationTokenSource _stop = new();
+    private readonly List<Task> _serving = [];
+    private readonly EgressProxy _proxy;
+    private readonly int _port;
+
+    // One address for a name, whatever ports are listed.
+    private readonly (IPAddress Address, EgressTarget[] Targets)[] _links;
+
+    private ContainerEgress(EgressPolicy policy, EgressProxy proxy, HashSet<int> taken)
+    {
+        _proxy = proxy;
+        _port = Enumerable.Range(FirstPort, ushort.MaxValue - FirstPort).First(port => !taken.Contains(port));
+
+        // What listens at one address of the loopback keeps programs from listening at all of them.
+        _links = [.. policy.Names.GroupBy(target => target.Name).Where(name => !name.Any(target => taken.Contains(target.Port)) && name.Key != "localhost")
+            .Select((name, index) => (new IPAddress([127, 1, (byte)(index / 250), (byte)(1 + (index % 250))]), name.ToArray()))];
+    }
+
+    /// <summary>The way out that a request wants; null for none.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="image">The image's configuration.</param>
+    /// <param name="dialer">Resolves names, and connects.</param>
+    /// <param name="options">The runner's log and clock.</param>
+    /// <exception cref="InvalidRequestException">It cannot be met.</exception>
+    public static ContainerEgress? For(ContainerRequest request, ImageConfig image, Dialer dialer, ContainerRunnerOptions options)
+    {
+        if (Check(request) is not { } policy)
+            return null;
+        var connector = new EgressConnector(policy, dialer, options.TimeProvider);
+        return new ContainerEgress(policy, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
+    }
+
+    /// <summary>Refuses what makes no sense.</summary>
+    /// <returns>What is allowed; null for nothing.</returns>
+    /// <inheritdoc cref="For" path="/exception"/>
+    public static EgressPolicy? Check(ContainerRequest request)
+    {
+        if (request.Egress.Count == 0)
+            return null;
+        if (request.Network != NetworkPolicy.Isolated)
+            throw new InvalidRequestException("cannot use egress in the runner's network: a container there reaches all that the runner does. Leave out the list of egress, or isolate the container.");
+        return EgressPolicy.Parse([.. request.Egress]);
+    }
+
+    /// <summary>The request with what tells programs of the way out. What the caller set itself wins.</summary>
+    public CheckedRequest AddTo(CheckedRequest run)
+    {
+        ContainerSettings settings = run.Container ?? new();
+        var environment = new Dictionary<string, string>(settings.Environment);
+        var hosts = new Dictionary<string, IPAddress>(settings.ExtraHosts);
+        foreach ((IPAddress address, EgressTarget[] targets) in _links)
+            hosts.TryAdd(targets[0].Name, address);
+        string proxy = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{_port}");
+        string none = string.Join(',', settings.ExtraHosts.Keys.Prepend("localhost,127.0.0.1,127.0.0.0/8,::1"));
+        foreach ((string name, string value) in new[] { ("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy), ("NO_PROXY", none) })
+        {
+            string small = name.ToLowerInvariant();
+            if (!settings.Environment.ContainsKey(name) && !settings.Environment.ContainsKey(small))
+                (environment[name], environment[small]) = (value, value);
+        }
+
+        return run with { Request = run.Request with { Container = settings with { Environment = environment, ExtraHosts = hosts } } };
+    }
+
+    /// <summary>Listens in a container whose programs have not begun yet.</summary>
+    /// <exception cref="XfnException">A socket cannot be had there.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public async Task StartAsync(ContainerNetwork network, CancellationToken cancellationToken)
+    {
+        _serving.Add(_proxy.ServeAsync(await ListenAsync(IPAddress.Loopback, _port).ConfigureAwait(false), _stop.Token));
+        foreach ((IPAddress address, EgressTarget[] targets) in _links)
+        {
+            foreach (EgressTarget target in targets)
+                _serving.Add(_proxy.LinkAsync(await ListenAsync(address, target.Port).ConfigureAwait(false), target, _stop.Token));
+        }
+
+        Task<Socket> ListenAsync(IPAddress address, int port) => network.ListenAsync(new IPEndPoint(address, port), cancellationToken);
+    }
+
+    /// <summary>Ends all connections.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(_serving).ConfigureAwait(false);
+        _proxy.Dispose();
+        _stop.Dispose();
+    }
+
+    /// <summary>The ports at which an image says that its program listens.</summary>
+    private static IEnumerable<int> PortsOf(ImageConfig image)
+    {
+        foreach (string exposed in image.Config?.ExposedPorts?.Keys ?? [])
+        {
+            if (int.TryParse(exposed.Split('/')[0], NumberStyles.None, CultureInfo.InvariantCulture, out int port))
+                yield return port;
+        }
+    }
+
+    private static IEnumerable<int> PortsOf(Ready ready) => ready switch
+    {
+        ListensReady listens => [listens.Port],
+        HttpReady http => [http.Port],
+        GrpcReady grpc => [grpc.Port],
+        AllReady all => all.Parts.SelectMany(PortsOf),
+        AnyReady any => any.Parts.SelectMany(PortsOf),
+        _ => [],
+    };
+}
