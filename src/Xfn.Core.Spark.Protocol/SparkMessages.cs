@@ -35,6 +35,12 @@ internal static class SparkMode
 
     /// <summary>To do one piece of work on the store.</summary>
     public const string Work = "work";
+
+    /// <summary>To copy into a container. A spark starts such a process itself.</summary>
+    public const string CopyIn = "copy-in";
+
+    /// <summary>To copy out of a container, likewise.</summary>
+    public const string CopyOut = "copy-out";
 }
 
 /// <summary>A spark runs, and has made its pipes.</summary>
@@ -404,7 +410,8 @@ internal sealed record SparkCopyIn
     public required int Id { get; init; }
 
     /// <summary>A directory of the container's, an absolute path. Links are followed, but never out of the root. It is
-    /// made, with those above it, where it is missing.</summary>
+    /// made, with those above it, where it is missing. What is a directory already keeps its mode and owner; any other
+    /// file is replaced.</summary>
     public required string Directory { get; init; }
 
     /// <summary>How many bytes the archive's files may have in all.</summary>
@@ -415,7 +422,8 @@ internal sealed record SparkCopyIn
 }
 
 /// <summary>Make a tar archive of a file or a directory of the container's. Devices, FIFOs, sockets and what lies in
-/// the kernel's own file systems (<c>/proc</c> and the like) are left out; of hard links each is a file.</summary>
+/// the kernel's own file systems (<c>/proc</c> and the like) are left out, and so are extended attributes; of hard links
+/// each is a file.</summary>
 internal sealed record SparkCopyOut
 {
     /// <summary>The request's number.</summary>

@@ -6,9 +6,16 @@ using Xfn.Core.Spark.Mounts;
 using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace. `xfn-spark run` makes a function's pipes and runs one container; `prepare`
-// waits for a release before it executes the function; `work` does one job on the store. See SparkMessages.cs.
+// waits for a release before it executes the function; `work` does one job on the store. See SparkMessages.cs. A spark
+// starts `copy-in` and `copy-out` itself, to copy into a container and out of it.
 try
 {
+    if (args is [SparkMode.CopyIn or SparkMode.CopyOut, var path, var maxBytes, var maxEntries])
+    {
+        RunnerChannel.Send(CopyCommands.Copy(args[0], path, maxBytes, maxEntries));
+        return 0;
+    }
+
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
     const int executable = 3;
     _ = Libc.close(executable);

@@ -72,6 +72,12 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
             case SparkExec exec:
                 Try(exec.Id, () => _tasks.Add(exec.Id, new ContainerExec(exec, this)));
                 break;
+            case SparkCopyIn copy:
+                Try(copy.Id, () => _tasks.Add(copy.Id, ContainerCopy.In(copy, this)));
+                break;
+            case SparkCopyOut copy:
+                Try(copy.Id, () => _tasks.Add(copy.Id, ContainerCopy.Out(copy, this)));
+                break;
             case SparkAddHosts more:
                 Try(more.Id, () => AddHosts(more));
                 break;

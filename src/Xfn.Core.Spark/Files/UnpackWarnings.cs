@@ -17,6 +17,12 @@ internal sealed class UnpackWarnings
     public void Device(TarEntry entry) =>
         Add($"device '{ByteText.Show(entry.Name.Span)}' was left out: only the machine's root may make devices");
 
+    /// <summary>A file that is not copied.</summary>
+    public void LeftOut(ReadOnlySpan<byte> path, string what) => Add($"'{ByteText.Show(path)}' was left out: it is {what}");
+
+    /// <summary>A file that is not what it was when its copy began.</summary>
+    public void Changed(ReadOnlySpan<byte> path) => Add($"'{ByteText.Show(path)}' changed while it was copied");
+
     /// <summary>An extended attribute that files do not get. One line for each name, however many files.</summary>
     public void LeftOut(ReadOnlySpan<byte> attribute, ReadOnlySpan<byte> path)
     {

@@ -86,7 +86,7 @@ internal sealed unsafe class TarInput : IDisposable
             if (read > 0)
                 _end += (int)read;
             else if (Libc.Errno != Libc.EINTR)
-                throw SparkException.FromErrno("cannot read the layer");
+                throw SparkException.FromErrno("cannot read the archive");
         }
     }
 }

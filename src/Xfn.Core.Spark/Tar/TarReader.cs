@@ -3,7 +3,9 @@ using Xfn.Core.Spark.Channel;
 namespace Xfn.Core.Spark.Tar;
 
 /// <summary>Reads an archive entry by entry: v7, ustar, pax and GNU's formats, as they come mixed in images.</summary>
-internal sealed class TarReader(TarInput input)
+/// <param name="input">The archive.</param>
+/// <param name="subject">What an entry is called in errors.</param>
+internal sealed class TarReader(TarInput input, string subject = "layer entry")
 {
     /// <summary>The most bytes of a pax header or a long name. A longer one is made to exhaust memory: the kernel takes
     /// names of 4 KiB and attributes of 64 KiB.</summary>
@@ -99,7 +101,7 @@ internal sealed class TarReader(TarInput input)
     public SparkException Malformed(string found) => Refused(SparkFailureKind.Image, found);
 
     public SparkException Refused(SparkFailureKind kind, string found, int errno = 0, uint id = 0) =>
-        new(kind, $"cannot unpack layer entry '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno, id);
+        new(kind, $"cannot unpack {subject} '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno, id);
 
     /// <summary>A limit that is an option of the runner.</summary>
     public SparkException OverLimit(string found, string option) =>
