@@ -7,9 +7,9 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What a spark does in a container that lives, by its messages.</summary>
-internal sealed class SparkRequestTests : RunnerFixture
+internal sealed class SparkRequestTests : LivingFixture
 {
-    private const int Hangup = 1, Terminate = 15, IPv4 = 2;
+    private const int IPv4 = 2;
 
     /// <summary>What a process's walls are made of.</summary>
     private const string Walls = """
@@ -83,9 +83,9 @@ internal sealed class SparkRequestTests : RunnerFixture
                 stream.Dispose();
         }
 
-        await living.Spark.SendAsync(new SparkSignal(all[7].Id, Terminate), token);
+        await living.Spark.SendAsync(new SparkSignal(all[7].Id, Signals.Terminate), token);
         SparkEnded ended = await living.Spark.AnswerAsync<SparkEnded>(all[7].Id, token);
-        Assert.That((ended.Signal, ended.ExitCode), Is.EqualTo((Terminate, 128 + Terminate)));
+        Assert.That((ended.Signal, ended.ExitCode), Is.EqualTo((Signals.Terminate, 128 + Signals.Terminate)));
 
         // The others end with the container, and are told to have ended before it is.
         await living.Spark.SendAsync(new SparkSignal(0, Signals.Kill), token);
@@ -162,45 +162,34 @@ internal sealed class SparkRequestTests : RunnerFixture
         await living.Spark.AskAsync<SparkRefused>(foreign, new SparkHandOver(foreign, name, [0]), token);
     }
 
+    [TestCase(false, false)]
+    [TestCase(true, false)]
+    [TestCase(false, true)]
+    [TestCase(true, true)]
+    [CancelAfter(60_000)]
+    public async Task A_line_of_hosts_is_seen_at_once_in_every_kind_of_root(bool hasOwn, bool writable, CancellationToken token)
+    {
+        TestImage image = TestImage.Shell("exec sleep 100");
+        if (hasOwn)
+            image.WithLayer(tar => tar.File("etc/hosts", "192.0.2.1 of-the-image\n"));
+        await using Living living = await StartAsync(image, token, o => o.Bundle.WritableRootBytes = writable ? 64 << 20 : 0);
+        (_, string before, _) = await living.Spark.ExecAsync(["cat", "/etc/hosts"], token);
+        int first = living.Spark.NextId(), second = living.Spark.NextId(), bad = living.Spark.NextId();
+
+        await living.Spark.AskAsync<SparkDone>(first, new SparkAddHosts(first, "127.0.0.2 db"), token);
+        await living.Spark.AskAsync<SparkDone>(second, new SparkAddHosts(second, "127.0.0.3 cache"), token);
+        var refused = await living.Spark.AskAsync<SparkRefused>(bad, new SparkAddHosts(bad, "127.0.0.3 a\n127.0.0.4 b"), token);
+
+        Assert.That((await living.Spark.ExecAsync(["cat", "/etc/hosts"], token)).Output, Is.EqualTo($"{before}127.0.0.2 db\n127.0.0.3 cache\n"));
+        Assert.That(before.Contains("of-the-image", StringComparison.Ordinal), Is.EqualTo(hasOwn));
+        Assert.That(refused.Failure.Message, Does.Contain("it has one line"));
+    }
+
     private static async Task<Socket> MakeSocketAsync(TappedSpark spark, SparkMakeSocket request, CancellationToken token)
     {
         SafeFileHandle[] taken = await spark.TakeAsync(await spark.AskAsync<SparkOpened>(request.Id, request, token), token);
         nint number = taken.Single().DangerousGetHandle();
         taken[0].SetHandleAsInvalid();
         return new Socket(new SafeSocketHandle(number, ownsHandle: true));
-    }
-
-    private Task<Living> StartAsync(string script, CancellationToken token) => StartAsync(TestImage.Shell(script), token);
-
-    private async Task<Living> StartAsync(TestImage image, CancellationToken token, Action<ContainerRunnerOptions>? configure = null)
-    {
-        if (Ways.Runtime is not null)
-            Assert.Ignore("an OCI runtime makes the containers here, which spark enters not");
-        var tap = new SparkTap();
-        TestRunner runner = NewRunner(o =>
-        {
-            o.NamespaceSpawner = tap;
-            configure?.Invoke(o);
-        });
-        var stop = CancellationTokenSource.CreateLinkedTokenSource(token);
-        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, stop.Token);
-        if (await Task.WhenAny(tap.Started, run) == run)
-            await run;
-        return new Living(await tap.Started, run, stop);
-    }
-
-    /// <summary>A container that lives until this is disposed.</summary>
-    private sealed class Living(TappedSpark spark, Task<RunFunctionResponse> run, CancellationTokenSource stop) : IAsyncDisposable
-    {
-        public TappedSpark Spark => spark;
-
-        public Task<RunFunctionResponse> Run => run;
-
-        public async ValueTask DisposeAsync()
-        {
-            await stop.CancelAsync();
-            await run.ContinueWith(static _ => { }, TaskScheduler.Default);
-            stop.Dispose();
-        }
     }
 }

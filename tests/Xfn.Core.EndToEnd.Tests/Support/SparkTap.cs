@@ -103,7 +103,15 @@ internal sealed partial class TappedSpark : SpawnedNamespace
         using var output = new StreamReader(Open(streams[1], FileAccess.Read));
         using var error = new StreamReader(Open(streams[2], FileAccess.Read));
         Task<string> said = output.ReadToEndAsync(token), complained = error.ReadToEndAsync(token);
-        await stdin.WriteAsync(System.Text.Encoding.UTF8.GetBytes(input), token);
+        try
+        {
+            await stdin.WriteAsync(System.Text.Encoding.UTF8.GetBytes(input), token);
+        }
+        catch (IOException)
+        {
+            // It ended before it read that.
+        }
+
         stdin.Close();
         SparkEnded ended = await AnswerAsync<SparkEnded>(exec.Id, token);
         return (ended.ExitCode, await said.WaitAsync(token), await complained.WaitAsync(token));
