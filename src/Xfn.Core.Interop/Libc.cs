@@ -30,6 +30,7 @@ internal static unsafe partial class Libc
     public const int ELOOP = 40;
     public const int EOPNOTSUPP = 95;
     public const int EAFNOSUPPORT = 97;
+    public const int EADDRINUSE = 98;
     public const int EDQUOT = 122;
 
     /// <summary>The error number of the last failed call.</summary>

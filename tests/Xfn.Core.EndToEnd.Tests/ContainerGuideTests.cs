@@ -1,8 +1,11 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Net;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>The examples of docs/containers.md, line by line: DocumentTests compares them.</summary>
+[SuppressMessage("Reliability", "CA2016:Forward the CancellationToken parameter to methods", Justification = "The examples are as short as a reader would write them.")]
 internal sealed class ContainerGuideTests : ContainerFixture
 {
     [Test, CancelAfter(60_000)]
@@ -18,10 +21,17 @@ internal sealed class ContainerGuideTests : ContainerFixture
             Ready = Ready.Listens(8080),
         });
 
+        await ReachAsync(web);
+        await ExecuteAsync(web);
+        await using RunningContainer app = await StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "1000").With("wget"), "app") }, token);
+
+        await app.LinkAsync("pages", 80, web, targetPort: 8080);
+
+        Assert.That((await app.ExecAsync(["wget", "-q", "-O", "-", "http://pages/index.html"], cancellationToken: token)).Stdout, Is.EqualTo("hello"));
+
         ContainerExit exit = await web.StopAsync(grace: TimeSpan.FromSeconds(2));
 
         Assert.That(exit.EndedBy, Is.EqualTo(ContainerEnd.Stop));
-        token.ThrowIfCancellationRequested();
     }
 
     [Test, CancelAfter(60_000)]
@@ -65,5 +75,30 @@ internal sealed class ContainerGuideTests : ContainerFixture
         });
 
         Assert.That((await agent.ExecAsync(["cat", "/etc/hosts"], cancellationToken: token)).Stdout, Does.Contain("127.1.0.1\tapi.example.org").Or.Contain("127.1.0.1 api.example.org"));
+    }
+
+    private static async Task ReachAsync(RunningContainer web)
+    {
+        await using Stream wire = await web.ConnectAsync(8080);
+        using HttpClient client = web.CreateHttpClient(8080);
+        string page = await client.GetStringAsync("/index.html");
+
+        IPEndPoint endpoint = await web.ForwardAsync(8080);
+        string same = await new HttpClient().GetStringAsync($"http://{endpoint}/index.html");
+
+        Assert.That((page, same), Is.EqualTo(("hello", "hello")));
+    }
+
+    private static async Task ExecuteAsync(RunningContainer web)
+    {
+        ExecResult result = await web.ExecAsync(["ls", "/www"]);
+        Console.WriteLine($"{result.ExitCode}: {result.Stdout}{result.Stderr}");
+
+        await using RunningProcess shell = await web.StartExecAsync(["sh"], new ExecOptions { Terminal = new(Rows: 24, Columns: 80) });
+        await shell.Stdin.WriteAsync("echo $((6 * 7)); exit\n"u8.ToArray());
+        string screen = await new StreamReader(shell.Stdout).ReadToEndAsync();
+
+        Assert.That((result.Stdout, screen), Is.EqualTo(("index.html\n", screen)));
+        Assert.That(screen, Does.Contain("42"));
     }
 }

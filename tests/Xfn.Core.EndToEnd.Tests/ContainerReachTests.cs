@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
@@ -53,6 +54,68 @@ internal sealed class ContainerReachTests : ContainerFixture
         Ready soon = found.StartsWith("it never", StringComparison.Ordinal) ? ready : ready.Within(TimeSpan.FromSeconds(1));
         var error = (await Assert.ThrowsAsync<ContainerNotReadyException>(() => StartAsync(new ContainerRequest { Image = WebImage(), Ready = soon }, token)))!;
         Assert.That(error.Message, Does.Contain(found));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_port_of_this_machine_leads_to_one_that_listens(CancellationToken token)
+    {
+        // It begins to listen a while after its start.
+        await using RunningContainer web = await StartAsync(
+            new ContainerRequest { Image = WebImage(), Entrypoint = ["sh", "-c", "read line; exec httpd -f -p 80 -h /www"], Stdio = ContainerStdio.Piped }, token);
+        Task<IPEndPoint> forward = web.ForwardAsync(80, cancellationToken: token);
+        Assert.That(forward.IsCompleted, Is.False);
+        await web.Stdin.WriteAsync("\n"u8.ToArray(), token);
+        IPEndPoint endpoint = await forward;
+        Assert.That(endpoint.Address, Is.EqualTo(IPAddress.Loopback));
+        using var client = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        Assert.That(await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => client.GetStringAsync($"http://{endpoint}/index.html", token))), Is.All.EqualTo("hello"));
+
+        var taken = (await Assert.ThrowsAsync<IOException>(() => web.ForwardAsync(80, endpoint.Port, token)))!;
+        Assert.That(taken.Message, Does.Contain($"port {endpoint.Port} of this machine"));
+
+        await web.StopAsync(TimeSpan.Zero, token);
+        using var late = new TcpClient();
+        Assert.That(() => late.ConnectAsync(endpoint, token).AsTask(), Throws.InstanceOf<SocketException>());
+        Assert.That(() => web.ForwardAsync(80, cancellationToken: token), Throws.InstanceOf<ContainerEndedException>());
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_slow_end_of_a_forward_holds_up_the_other(CancellationToken token)
+    {
+        // What the client does not read the program cannot write: nothing piles up in between.
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("nc -l -p 7 -e yes & sleep 1000").With("nc")), Ready = Ready.Listens(7) }, token);
+        using var client = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        await client.ConnectAsync(await container.ForwardAsync(7, cancellationToken: token), token);
+        for (int last = -1; client.Available == 0 || client.Available != last; last = client.Available)
+            await Task.Delay(50, token);
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(16 << 20));
+        client.Shutdown(SocketShutdown.Both);
+        Assert.That((await container.StopAsync(TimeSpan.Zero, token)).EndedBy, Is.EqualTo(ContainerEnd.Stop));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_name_in_one_container_leads_to_another(CancellationToken token)
+    {
+        await using RunningContainer web = await StartWebAsync(token);
+        await using RunningContainer client = await StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "1000").With("wget")) }, token);
+        await client.LinkAsync("pages.example", 8080, web, 80, token);
+        await client.LinkAsync("pages", 80, web, cancellationToken: token);
+        Assert.That((await client.ExecAsync(["wget", "-q", "-O", "-", "http://pages.example:8080/index.html"], cancellationToken: token)).Stdout, Is.EqualTo("hello"));
+        Assert.That((await client.ExecAsync(["wget", "-q", "-O", "-", "http://pages/index.html"], cancellationToken: token)).Stdout, Is.EqualTo("hello"));
+
+        var taken = (await Assert.ThrowsAsync<IOException>(() => client.LinkAsync("other", 8080, web, cancellationToken: token)))!;
+        Assert.That(taken.Message, Does.Contain("cannot link 'other:8080'").And.Contain("taken there by link 'pages.example:8080'"));
+        var own = (await Assert.ThrowsAsync<IOException>(() => web.LinkAsync("other", 80, client, cancellationToken: token)))!;
+        Assert.That(own.Message, Does.Contain("taken there by a program of its own"));
+        Assert.That(() => client.ForwardAsync(8080, cancellationToken: new CancellationToken(true)), Throws.InstanceOf<OperationCanceledException>(), "a link is no program that listens");
+
+        await web.StopAsync(TimeSpan.Zero, token);
+        ExecResult gone = await client.ExecAsync(["wget", "-q", "-O", "-", "http://pages/index.html"], cancellationToken: token);
+        Assert.That(gone.ExitCode, Is.Not.Zero);
+        var ended = (await Assert.ThrowsAsync<ContainerEndedException>(() => client.LinkAsync("again", 81, web, cancellationToken: token)))!;
+        Assert.That(ended.Image, Is.EqualTo(web.Image));
     }
 
     [Test, CancelAfter(60_000)]

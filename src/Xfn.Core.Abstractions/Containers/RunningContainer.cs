@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace Xfn.Core;
 
 /// <summary>A container that lives (<see cref="IContainerHost.StartAsync"/>). Disposal ends it.</summary>
@@ -74,6 +76,42 @@ public abstract class RunningContainer : IAsyncDisposable
         MaxResponseContentBufferSize = 64 << 20,
     };
 
+    /// <summary>Opens a port on this machine's loopback that leads to one of the container's, for programs that need a
+    /// port. It waits until a program in the container listens there, and is closed when the container is
+    /// stopped.</summary>
+    /// <param name="port">The container's port, 1 to 65535.</param>
+    /// <param name="hostPort">The machine's port on 127.0.0.1, 1 to 65535; 0, the default, for one that is
+    /// free.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>Where it listens.</returns>
+    /// <remarks><b>Every user and program of this machine may connect to it</b>, and is to the container's program a
+    /// client like any other. <see cref="ConnectAsync"/> and <see cref="CreateHandler"/> open nothing to
+    /// others.</remarks>
+    /// <exception cref="IOException">The machine's port is taken.</exception>
+    /// <exception cref="ContainerEndedException">The container has ended, or ended meanwhile.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is no port.</exception>
+    public abstract Task<IPEndPoint> ForwardAsync(int port, int hostPort = 0, CancellationToken cancellationToken = default);
+
+    /// <summary>Gives another container a name in this one: programs in this container that connect to that name and
+    /// port reach a program in the other. Both stay as isolated as they are otherwise.</summary>
+    /// <param name="name">The name, which <c>/etc/hosts</c> gets a line for: letters, digits, hyphens and
+    /// dots.</param>
+    /// <param name="port">The port that programs in this container connect to, 1 to 65535. It is taken on 127.0.0.1: no
+    /// program of this container's can listen on it then, not on all addresses either.</param>
+    /// <param name="target">The other container, which a runner of this process has started.</param>
+    /// <param name="targetPort">The other's port, 1 to 65535. Null, the default, for the same.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>Ends when the link can be used. It goes with either container; connections to one that has ended are
+    /// reset.</returns>
+    /// <exception cref="IOException">The port is taken in this container, by a program or another link.</exception>
+    /// <exception cref="ContainerEndedException">One of them has ended; <see cref="ContainerEndedException.Image"/> says
+    /// which.</exception>
+    /// <exception cref="InvalidRequestException">The name is none; this container has no network of its own; or it has an
+    /// <c>/etc/hosts</c> of its own.</exception>
+    /// <exception cref="ArgumentException"><paramref name="target"/> is no container of this process.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is no port.</exception>
+    public abstract Task LinkAsync(string name, int port, RunningContainer target, int? targetPort = null, CancellationToken cancellationToken = default);
+
     /// <summary>Runs a further program in the container to its end, with all of the container's walls.</summary>
     /// <param name="arguments">The program and its arguments. A program without a slash is looked for in
     /// <c>PATH</c>.</param>
@@ -97,6 +135,63 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <exception cref="ExecException">The program is missing.</exception>
     /// <inheritdoc cref="ExecAsync" path="/exception[@cref != 'T:Xfn.Core.ExecException']"/>
     public abstract Task<RunningProcess> StartExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Writes a file in the container, as its user. Directories on the way are made.</summary>
+    /// <param name="path">The file, an absolute path. Links on the way are followed, but never out of the container's
+    /// root. A file that is there is replaced.</param>
+    /// <param name="content">What it will hold.</param>
+    /// <param name="mode">Its mode. Null, the default, for 0644.</param>
+    /// <param name="cancellationToken">Ends it; the file may have been written in part.</param>
+    /// <exception cref="IOException">The container refuses: its root is read-only there, a file system is full, its user
+    /// may not write there.</exception>
+    /// <exception cref="ContainerEndedException">It has ended, or ended meanwhile.</exception>
+    /// <exception cref="InvalidRequestException">The path is not absolute, or names no file.</exception>
+    public abstract Task CopyInAsync(string path, ReadOnlyMemory<byte> content, UnixFileMode? mode = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Copies a file or directory of this machine into the container, as its user. Links in a directory are
+    /// copied as links; what is neither file, directory nor link is left out.</summary>
+    /// <param name="source">The file or directory on this machine.</param>
+    /// <param name="path">What it will be in the container, an absolute path. Directories on the way are made; what a
+    /// directory holds is added to one that is there.</param>
+    /// <param name="limits">How much may be copied. Null, the default, for the defaults.</param>
+    /// <param name="cancellationToken">Ends it; a part may have been copied.</param>
+    /// <returns>What was copied.</returns>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    public abstract Task<CopyReport> CopyInAsync(string source, string path, CopyLimits? limits = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Unpacks a tar archive in the container. Owners are those that the archive names, where the container's
+    /// root may set them.</summary>
+    /// <param name="tar">The archive, read to its end. It is not disposed.</param>
+    /// <param name="directory">Where, an absolute path. It is made where it is missing.</param>
+    /// <param name="limits">How much may be copied. Null, the default, for the defaults.</param>
+    /// <param name="cancellationToken">Ends it; a part may have been copied.</param>
+    /// <returns>What was copied.</returns>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    public abstract Task<CopyReport> CopyInAsync(Stream tar, string directory, CopyLimits? limits = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Copies a file or directory out of the container, as a tar archive.</summary>
+    /// <param name="path">The file or directory, an absolute path. Links on the way are followed, but never out of the
+    /// container's root.</param>
+    /// <param name="limits">How much may be copied. Null, the default, for the defaults.</param>
+    /// <param name="cancellationToken">Ends the start.</param>
+    /// <returns>The archive, the caller's to read and dispose. Its names start with the last name of the path. Devices,
+    /// FIFOs and sockets are left out, which the log says. A read throws an <see cref="IOException"/> where the copy
+    /// failed: an archive that was read to its end is whole.</returns>
+    /// <remarks>The container's programs decide what the archive holds. Do not unpack it with a program that follows its
+    /// names or links out of a directory.</remarks>
+    /// <exception cref="FileNotFoundException">There is nothing of that name.</exception>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    public abstract Task<Stream> CopyOutAsync(string path, CopyLimits? limits = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Reads a file of the container's.</summary>
+    /// <param name="path">The file, an absolute path, as in <see cref="CopyOutAsync"/>.</param>
+    /// <param name="maxBytes">How many bytes it may have. 16 MiB by default.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>What it holds.</returns>
+    /// <exception cref="IOException">It is no file, has more bytes, or the container refuses.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxBytes"/> is negative.</exception>
+    /// <inheritdoc cref="CopyOutAsync" path="/exception"/>
+    public abstract Task<byte[]> ReadFileAsync(string path, int maxBytes = 16 << 20, CancellationToken cancellationToken = default);
 
     /// <summary>Sends a signal to the container's first process. Nothing happens when it has ended.</summary>
     /// <param name="signal">The signal's number, 1 to 64.</param>

@@ -38,6 +38,13 @@ public sealed class ContainerEndedException : ContainerException
     {
     }
 
+    /// <summary>The image of the container that ended: of two that are linked, it may be the other.</summary>
+    public required string Image { get; init; }
+
+    /// <summary>What the program had written that ran in it (<see cref="RunningContainer.ExecAsync"/>). Null where the
+    /// error is of something else.</summary>
+    public ExecResult? Result { get; init; }
+
     /// <summary>How it ended. <see cref="ContainerEnd.Outside"/> where xfn-spark was killed, which holds it.</summary>
     public required ContainerExit Exit { get; init; }
 

@@ -34,4 +34,10 @@ internal static partial class RunnerLog
 
     [LoggerMessage(11, LogLevel.Information, "What the cache has of the users of image {Digest} is set aside, and read from the image again: {Found}.")]
     public static partial void UserFilesSetAside(ILogger logger, Digest digest, string found);
+
+    [LoggerMessage(12, LogLevel.Debug, "A connection to {Name} was dropped: {Reason}")]
+    public static partial void ConnectionDropped(ILogger logger, string name, string reason);
+
+    [LoggerMessage(13, LogLevel.Information, "In the copy of '{Path}' of image {Image}: {Warning}")]
+    public static partial void CopyLeftOut(ILogger logger, string path, string image, string warning);
 }

@@ -14,6 +14,9 @@ internal sealed class ExecPlanner(ContainerPlanner planner, CheckedRequest reque
 
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
+    /// <summary>The user and group that the container's program began as.</summary>
+    public (uint Uid, uint Gid) User => (container.Uid, container.Gid);
+
     /// <exception cref="InvalidRequestException">Something makes no sense.</exception>
     /// <exception cref="XfnException">There is no such user.</exception>
     public async ValueTask<SparkExec> PlanAsync(IReadOnlyList<string> arguments, ExecOptions options, CancellationToken cancellationToken)

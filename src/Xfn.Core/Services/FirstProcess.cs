@@ -12,6 +12,8 @@ internal sealed class FirstProcess(SafeFileHandle process, int id) : IDisposable
     /// <summary>The first argument of a process that waits at its gate.</summary>
     private const string GateName = "xfn-gate\0";
 
+    public int Id => id;
+
     /// <summary>Looks at a process; null when it has ended.</summary>
     /// <param name="process">The process, which is this one's to close from now on.</param>
     public static FirstProcess? Of(SafeFileHandle process)

@@ -1,4 +1,5 @@
-using System.Net.Sockets;
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
@@ -6,7 +7,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Services;
 
 /// <summary>A container that lives: a sandbox that goes on being spoken to after its start.</summary>
-internal sealed class LiveContainer : RunningContainer
+internal sealed partial class LiveContainer : RunningContainer
 {
     /// <summary>How much of the logs an error has.</summary>
     private const int TailBytes = 16 << 10;
@@ -25,7 +26,10 @@ internal sealed class LiveContainer : RunningContainer
     private readonly int _stopSignal;
     private readonly ExecPlanner _execs;
     private readonly ContainerNetwork _network;
+    private readonly ContainerCopies _copies;
     private readonly HandedOut _handedOut = new();
+    private readonly ConcurrentDictionary<int, string> _links = new();
+    private readonly ILogger _logger;
     private readonly TimeProvider _time;
     private readonly LogRing _log;
     private readonly CancellationTokenSource _over = new();
@@ -42,11 +46,12 @@ internal sealed class LiveContainer : RunningContainer
     /// <param name="started">The container, which is this one's to end from now on.</param>
     /// <param name="stopSignal">What asks it to end.</param>
     /// <param name="execs">Plans its further programs.</param>
-    /// <param name="time">The clock.</param>
-    public LiveContainer(ContainerRequest request, StartedSandbox started, int stopSignal, ExecPlanner execs, TimeProvider time)
+    /// <param name="options">The runner's: its clock and its log.</param>
+    public LiveContainer(ContainerRequest request, StartedSandbox started, int stopSignal, ExecPlanner execs, ContainerRunnerOptions options)
     {
-        (_request, _started, _stopSignal, _execs, _time) = (request, started, stopSignal, execs, time);
+        (_request, _started, _stopSignal, _execs, _time, _logger) = (request, started, stopSignal, execs, options.TimeProvider, options.Logger);
         _network = new ContainerNetwork(started, isOwn: HasOwnNetwork);
+        _copies = new ContainerCopies(started, execs.User);
         _log = new LogRing(request.LogBytes);
         LogReader stderr = Read(started.Sandbox.Stdio.Stderr, LogSource.Stderr);
         if (request.Stdio == ContainerStdio.Piped)
@@ -68,6 +73,8 @@ internal sealed class LiveContainer : RunningContainer
     public override Stream Stdin => Piped(_started.Sandbox.Stdio.Stdin);
 
     public override Stream Stdout => Piped(_started.Sandbox.Stdio.Stdout);
+
+    public override string ToString() => $"container of image {Image} (process {_started.First?.Id})";
 
     /// <summary>Ends when nothing is left of it but its logs, and a stdout that has not been read yet.</summary>
     public Task Cleared => _cleared.Task;
@@ -124,53 +131,6 @@ internal sealed class LiveContainer : RunningContainer
         return line.Length > longest ? line[..longest] + "…" : line;
     }
 
-    public override async Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken = default)
-    {
-        Ready.CheckPort(port);
-        try
-        {
-            return Hand(await _network.ConnectAsync(port, cancellationToken).ConfigureAwait(false));
-        }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
-        }
-        catch (SocketException ex)
-        {
-            if (_hasExited)
-                throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
-            IReadOnlyCollection<int> ports = HasOwnNetwork ? ListeningPorts() : [];
-            throw new IOException(
-                $"cannot connect to port {port} of a container of image '{Image}': {ex.Message}.{(ports.Count > 0 && !ports.Contains(port) ? $" It listens on {string.Join(", ", ports)}." : "")}", ex);
-        }
-    }
-
-    public override async Task<ExecResult> ExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        options ??= new();
-        LiveProcess process = await StartProcessAsync(arguments, options, cancellationToken).ConfigureAwait(false);
-        await using (process.ConfigureAwait(false))
-        {
-            var run = new ExecRun(process, options);
-            ExecResult result = await run.WaitAsync(cancellationToken).ConfigureAwait(false);
-            if (result.TimedOut)
-                throw new ExecException(ExecFailure.TimedOut, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it ran longer than its timeout of {options.Timeout!.Value.TotalSeconds:0.###} s and was killed.") { Result = result };
-            if (run.IsExceeded)
-                throw new ExecException(ExecFailure.OutputExceeded, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it wrote more than {options.MaxOutputBytes} bytes and was killed. Raise {nameof(ExecOptions.MaxOutputBytes)}, or read its streams.") { Result = result };
-            return result.Signal == Posix.SigKill && await HasEndedAsync().ConfigureAwait(false)
-                ? throw await EndedAsync($"execute '{arguments[0]}'").ConfigureAwait(false)
-                : result;
-        }
-    }
-
-    public override async Task<RunningProcess> StartExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        options ??= new();
-        if (!options.Input.IsEmpty)
-            throw new InvalidRequestException($"cannot use an input for a program whose streams are its caller's: write to its {nameof(RunningProcess.Stdin)}.");
-        return await StartProcessAsync(arguments, options, cancellationToken).ConfigureAwait(false);
-    }
-
     public override void Signal(int signal) => _started.Conversation.Post(new SparkSignal(0, CheckSignal(signal)));
 
     public static int CheckSignal(int signal) => signal is >= 1 and <= 64
@@ -209,48 +169,11 @@ internal sealed class LiveContainer : RunningContainer
             throw new InvalidRequestException($"cannot wait until a container {request.Ready} in the runner's network: others may listen there as well. Give it a network of its own, or wait for another condition.");
     }
 
-    private async Task<LiveProcess> StartProcessAsync(IReadOnlyList<string> arguments, ExecOptions options, CancellationToken cancellationToken)
-    {
-        SparkExec exec = await _execs.PlanAsync(arguments, options, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            return await LiveProcess.StartAsync(_started, exec, options.Timeout, _time, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync($"execute '{arguments[0]}'").ConfigureAwait(false);
-        }
-        catch (SparkFailedException ex) when (ex.Failure.Kind is SparkFailureKind.Entrypoint or SparkFailureKind.Unreachable or SparkFailureKind.Image)
-        {
-            throw new ExecException(ExecFailure.NotExecutable, $"cannot execute '{arguments[0]}' in a container of image '{Image}': {ex.Message}.", ex);
-        }
-        catch (SparkFailedException ex)
-        {
-            throw new ContainerEnvironmentException(RunStage.Run, $"cannot execute '{arguments[0]}' in a container of image '{Image}': {ex.Message}.", ex);
-        }
-    }
-
-    /// <summary>Gives a connection away, to be shut down when the container is stopped.</summary>
-    private ContainerStream Hand(Socket socket)
-    {
-        var stream = new ContainerStream(socket, _handedOut);
-        if (!_handedOut.TryAdd(stream, stream.ShutDownAsync))
-            stream.ShutDown();
-        return stream;
-    }
-
-    /// <summary>Whether the container has ended, or just ends: what ran in it was killed a moment before.</summary>
-    private async Task<bool> HasEndedAsync()
-    {
-        await ((Task)_started.Conversation.Exited).WaitAsync(EndPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return _started.Conversation.Exited.IsCompleted;
-    }
-
     /// <summary>The error for what a container that has ended cannot do.</summary>
-    private async Task<ContainerEndedException> EndedAsync(string what)
+    private async Task<ContainerEndedException> EndedAsync(string what, ExecResult? result = null)
     {
         ContainerExit exit = await Exited.ConfigureAwait(false);
-        return new ContainerEndedException(RunStage.Run, $"cannot {what} in a container of image '{Image}': it {exit}.{LastLine()}") { Exit = exit, LogTail = LogTail() };
+        return new ContainerEndedException(RunStage.Run, $"cannot {what} in a container of image '{Image}': it {exit}.{LastLine()}") { Image = Image, Exit = exit, Result = result, LogTail = LogTail() };
     }
 
     private LogReader Read(Stream pipe, LogSource source) =>

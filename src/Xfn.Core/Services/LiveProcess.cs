@@ -130,7 +130,8 @@ internal sealed class LiveProcess : RunningProcess
         }
     }
 
-    private static AnonymousPipeClientStream Pipe(SafeFileHandle descriptor, PipeDirection direction)
+    /// <summary>A pipe's end that was taken from a spark.</summary>
+    public static AnonymousPipeClientStream Pipe(SafeFileHandle descriptor, PipeDirection direction)
     {
         var pipe = new SafePipeHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
         descriptor.SetHandleAsInvalid();

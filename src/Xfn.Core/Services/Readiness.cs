@@ -37,6 +37,7 @@ internal sealed class Readiness(LiveContainer container, TimeProvider time)
         ContainerExit exit = await container.Exited.ConfigureAwait(false);
         throw new ContainerEndedException(RunStage.Start, $"cannot start container of image '{container.Image}': before it was ready ({ready}) it {exit}.{container.LastLine()}")
         {
+            Image = container.Image,
             Exit = exit,
             LogTail = container.LogTail(),
         };

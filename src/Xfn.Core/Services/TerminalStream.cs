@@ -7,23 +7,13 @@ namespace Xfn.Core.Services;
 /// tokens. A terminal whose last program has closed it is at its end.</summary>
 /// <param name="terminal">The master, of which this is a descriptor of its own.</param>
 /// <param name="isRead">Whether it is read from, else written to.</param>
-internal sealed class TerminalStream(SafeFileHandle terminal, bool isRead) : Stream
+internal sealed class TerminalStream(SafeFileHandle terminal, bool isRead) : ForwardOnlyStream
 {
     private const int InputOutputError = 5;
 
     public override bool CanRead => isRead;
 
     public override bool CanWrite => !isRead;
-
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -58,22 +48,6 @@ internal sealed class TerminalStream(SafeFileHandle terminal, bool isRead) : Str
                 throw new IOException($"cannot write to a terminal: {Libc.Describe(error)}.", error);
         }
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Write(byte[] buffer, int offset, int count) => WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
