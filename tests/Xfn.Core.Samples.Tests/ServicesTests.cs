@@ -4,8 +4,10 @@ namespace Xfn.Core.Samples.Tests;
 /// process.</summary>
 internal sealed class ServicesTests
 {
+    [TestCase("Postgres", 3, "/usr/lib/postgresql/*/bin/postgres")]
     [TestCase("Redis", 2, "/usr/bin/redis-server")]
     [TestCase("WebPage", 2, "/usr/sbin/nginx")]
+    [TestCase("LinkedContainers", 1, "/usr/bin/redis-server")]
     [CancelAfter(120_000)]
     public async Task Tests_that_need_a_service_pass(string name, int count, string program, CancellationToken token)
     {
