@@ -31,23 +31,8 @@ internal sealed class ContainerEgress : IAsyncDisposable
             .Select((name, index) => (new IPAddress([127, 1, (byte)(index / 250), (byte)(1 + (index % 250))]), name.ToArray()))];
     }
 
-    /// <summary>The way out that a request wants; null for none.</summary>
-    /// <param name="request">The request.</param>
-    /// <param name="image">The image's configuration.</param>
-    /// <param name="dialer">Resolves names, and connects.</param>
-    /// <param name="options">The runner's log and clock.</param>
-    /// <exception cref="InvalidRequestException">It cannot be met.</exception>
-    public static ContainerEgress? For(ContainerRequest request, ImageConfig image, Dialer dialer, ContainerRunnerOptions options)
-    {
-        if (Check(request) is not { } policy)
-            return null;
-        var connector = new EgressConnector(policy, dialer, options.TimeProvider);
-        return new ContainerEgress(policy, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
-    }
-
-    /// <summary>Refuses what makes no sense.</summary>
-    /// <returns>What is allowed; null for nothing.</returns>
-    /// <inheritdoc cref="For" path="/exception"/>
+    /// <summary>What a request lists; null for nothing.</summary>
+    /// <exception cref="InvalidRequestException">The list makes no sense.</exception>
     public static EgressPolicy? Check(ContainerRequest request)
     {
         if (request.Egress.Count == 0)
@@ -55,6 +40,18 @@ internal sealed class ContainerEgress : IAsyncDisposable
         if (request.Network != NetworkPolicy.Isolated)
             throw new InvalidRequestException("cannot use egress in the runner's network: a container there reaches all that the runner does. Leave out the list of egress, or isolate the container.");
         return EgressPolicy.Parse([.. request.Egress]);
+    }
+
+    /// <summary>The way out of a container that does not begin yet.</summary>
+    /// <param name="policy">What is allowed.</param>
+    /// <param name="request">What the container is asked for with.</param>
+    /// <param name="image">The image's configuration.</param>
+    /// <param name="dialer">Resolves names, and connects.</param>
+    /// <param name="options">The runner's log and clock.</param>
+    public static ContainerEgress Of(EgressPolicy policy, ContainerRequest request, ImageConfig image, Dialer dialer, ContainerRunnerOptions options)
+    {
+        var connector = new EgressConnector(policy, dialer, options.TimeProvider);
+        return new ContainerEgress(policy, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
     }
 
     /// <summary>The request with what tells programs of the way out. What the caller set itself wins.</summary>

@@ -25,7 +25,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         if (settings.Options.Runtime is { } runtime)
             throw new InvalidRequestException($"cannot start a container that lives with OCI runtime '{runtime}': only xfn-spark makes those. Use a runner without a runtime (option Runtime).");
         LiveContainer.Check(request);
-        ContainerEgress.Check(request);
+        EgressPolicy? policy = ContainerEgress.Check(request);
         var run = CheckedRequest.From(
             new RunFunctionRequest
             {
@@ -35,7 +35,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
                 Container = request,
             },
             settings);
-        return await _starts.Add(StartAsync(request, run, cancellationToken)).ConfigureAwait(false);
+        return await _starts.Add(StartAsync(request, run, policy, cancellationToken)).ConfigureAwait(false);
     }
 
     /// <summary>Resolves the names of egress, and connects: what tests replace.</summary>
@@ -55,12 +55,12 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         await Task.WhenAll(left.Select(container => container.DisposeAsync().AsTask())).ConfigureAwait(false);
     }
 
-    private async Task<RunningContainer> StartAsync(ContainerRequest request, CheckedRequest run, CancellationToken cancellationToken)
+    private async Task<RunningContainer> StartAsync(ContainerRequest request, CheckedRequest run, EgressPolicy? policy, CancellationToken cancellationToken)
     {
         using var telemetry = new StartTelemetry(run.Reference, settings.Options.TimeProvider);
         try
         {
-            LiveContainer container = await RunNotBegunException.TryTwiceAsync(_ => StartOnceAsync(request, run, telemetry, cancellationToken), mayReadInput: true).ConfigureAwait(false);
+            LiveContainer container = await RunNotBegunException.TryTwiceAsync(_ => StartOnceAsync(request, run, policy, telemetry, cancellationToken), mayReadInput: true).ConfigureAwait(false);
             try
             {
                 await new Readiness(container, settings.Options.TimeProvider).WaitAsync(request.Ready, cancellationToken).ConfigureAwait(false);
@@ -79,15 +79,14 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         }
     }
 
-    private async Task<LiveContainer> StartOnceAsync(ContainerRequest request, CheckedRequest run, StartTelemetry telemetry, CancellationToken cancellationToken)
+    private async Task<LiveContainer> StartOnceAsync(ContainerRequest request, CheckedRequest run, EgressPolicy? policy, StartTelemetry telemetry, CancellationToken cancellationToken)
     {
         // One that waits can mount nothing of this machine any more: it has settled.
         HostMounts? mounts = sandboxes.LookAtMounts(run);
 
         // A sandbox needs nothing of the image, so it starts while that is looked up.
         // A way out is there before the program's first line.
-        bool hasGate = request.Egress.Count > 0;
-        Task<RunSandbox> starting = hasGate ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
+        Task<RunSandbox> starting = policy is not null ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
             : mounts is null ? ready.TakeAsync(cancellationToken)
             : sandboxes.StartAsync(mounts, cancellationToken);
         LeasedImage? lease = null;
@@ -96,9 +95,9 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         {
             lease = await images.GetAsync(run.Reference, run.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Found(lease);
-            var egress = ContainerEgress.For(request, lease.Image.Config, EgressDialer, settings.Options);
+            ContainerEgress? egress = policy is null ? null : ContainerEgress.Of(policy, request, lease.Image.Config, EgressDialer, settings.Options);
             run = egress?.AddTo(run) ?? run;
-            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = hasGate };
+            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = egress is not null };
             RunSandbox sandbox = await starting.ConfigureAwait(false);
             sandbox.Cgroup.Apply(run.Limits);
             SparkStarted started = await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
