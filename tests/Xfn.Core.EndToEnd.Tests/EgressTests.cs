@@ -21,7 +21,7 @@ internal sealed class EgressTests : ContainerFixture
             except Exception as e: print(url, e)
         """;
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_container_reaches_what_is_listed_from_its_first_line_and_nothing_else(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -34,7 +34,7 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(web.Connected, Is.EqualTo((string[])["203.0.113.5 port 80", "203.0.113.6 port 81"]), "the address of d.test is private");
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Without_the_proxy_only_hosts_that_are_listed_by_their_names_are_reached(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -49,7 +49,7 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(web.Connected, Is.EqualTo((string[])["203.0.113.5 port 80"]));
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task What_is_listed_by_its_number_may_be_this_machine(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -59,7 +59,7 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(await TextAsync(container, token), Is.EqualTo((string[])[$"{host} page of {host}"]));
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_program_that_is_executed_later_has_the_way_out_too_and_the_callers_own_words_win(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -72,7 +72,7 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(lines, Has.None.StartsWith("NO_PROXY="));
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_container_listens_where_it_says_whatever_is_listed(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -95,7 +95,21 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(got.Stdout, Is.EqualTo("a.test page of a.test\nb.test:81 page of b.test:81\n"), "through the proxy");
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
+    public async Task A_link_to_another_container_is_reached_through_the_proxy_and_without_it(CancellationToken token)
+    {
+        using var web = new WebServer(token);
+        await using RunningContainer other = await StartWebAsync(token);
+        await using RunningContainer container = await StartAsync(web, "exec sleep 1000", ["a.test:80"], token);
+        await container.LinkAsync("pages.internal", 80, other, cancellationToken: token);
+        foreach (string shell in (string[])["", "unset http_proxy HTTP_PROXY; "])
+        {
+            ExecResult got = await container.ExecAsync(["/bin/sh", "-c", shell + "python3 -c \"$GET\" pages.internal a.test"], cancellationToken: token);
+            Assert.That(got.Stdout, Is.EqualTo("pages.internal hello\na.test page of a.test\n"));
+        }
+    }
+
+    [Test, CancelAfter(120_000)]
     public async Task Nothing_of_it_is_there_unless_it_is_asked_for(CancellationToken token)
     {
         await using RunningContainer container = await StartAsync("env; cat /proc/net/tcp /proc/net/tcp6", Ready.Started, token);
@@ -103,7 +117,7 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That((await TextAsync(container, token)).Where(line => line.Contains("proxy", StringComparison.OrdinalIgnoreCase) || line.Contains(" 0A ", StringComparison.Ordinal)), Is.Empty);
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Its_connections_end_with_the_container(CancellationToken token)
     {
         using var web = new WebServer(token);
@@ -118,7 +132,7 @@ internal sealed class EgressTests : ContainerFixture
             await Task.Delay(5, token);
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_program_that_cannot_be_executed_fails_the_start(CancellationToken token)
     {
         string image = Write(TestImage.Command("/script").WithLayer(tar => tar.File("script", "#!/no/such/shell\n"u8.ToArray(), (UnixFileMode)0b111_101_101)));

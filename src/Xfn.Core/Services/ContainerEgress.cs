@@ -15,15 +15,16 @@ internal sealed class ContainerEgress : IAsyncDisposable
 
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _serving = [];
+    private readonly EgressConnector _connector;
     private readonly EgressProxy _proxy;
     private readonly int _port;
 
     // One address for a name, whatever ports are listed.
     private readonly (IPAddress Address, EgressTarget[] Targets)[] _links;
 
-    private ContainerEgress(EgressPolicy policy, EgressProxy proxy, HashSet<int> taken)
+    private ContainerEgress(EgressPolicy policy, EgressConnector connector, EgressProxy proxy, HashSet<int> taken)
     {
-        _proxy = proxy;
+        (_connector, _proxy) = (connector, proxy);
         _port = Enumerable.Range(FirstPort, ushort.MaxValue - FirstPort).First(port => !taken.Contains(port));
 
         // What listens at one address of the loopback keeps programs from listening at all of them.
@@ -51,7 +52,7 @@ internal sealed class ContainerEgress : IAsyncDisposable
     public static ContainerEgress Of(EgressPolicy policy, ContainerRequest request, ImageConfig image, Dialer dialer, ContainerRunnerOptions options)
     {
         var connector = new EgressConnector(policy, dialer, options.TimeProvider);
-        return new ContainerEgress(policy, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
+        return new ContainerEgress(policy, connector, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
     }
 
     /// <summary>The request with what tells programs of the way out. What the caller set itself wins.</summary>
@@ -72,6 +73,13 @@ internal sealed class ContainerEgress : IAsyncDisposable
         }
 
         return run with { Request = run.Request with { Container = settings with { Environment = environment, ExtraHosts = hosts } } };
+    }
+
+    /// <summary>Lets programs that heed the proxy reach another container by a link's name.</summary>
+    public void AddLink(string name, int port, Func<CancellationToken, Task<Socket>> connect)
+    {
+        if (EgressTarget.TryParseHost(name, port, out _) is { } target)
+            _connector.AddLink(target, connect);
     }
 
     /// <summary>Listens in a container whose programs have not begun yet.</summary>

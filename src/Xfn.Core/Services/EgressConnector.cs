@@ -1,7 +1,9 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.NetworkInformation;
 using System.Net.Sockets;
 using Xfn.Core.Registry;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Services;
 
@@ -18,16 +20,23 @@ internal class EgressConnector(EgressPolicy policy, Dialer dialer, TimeProvider 
     private static readonly TimeSpan OwnAddressesTime = TimeSpan.FromSeconds(5);
 
     private readonly Lock _lock = new();
+    private readonly ConcurrentDictionary<EgressTarget, Func<CancellationToken, Task<Socket>>> _links = new();
     private HashSet<IPAddress> _own = [];
     private long _ownSince;
 
     /// <summary>Without a wait handle it has nothing to dispose of, and look-ups may outlast the container.</summary>
     private SemaphoreSlim Lookups { get; } = new(MaxLookups);
 
+    /// <summary>Has a name and port lead to another container, whatever the policy says: programs that heed a proxy ask
+    /// it for all names that they are not told to except.</summary>
+    public void AddLink(EgressTarget target, Func<CancellationToken, Task<Socket>> connect) => _links[target] = connect;
+
     /// <summary>The connection, or why there is none.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public async Task<(NetworkStream? Stream, EgressRefusal? Refusal)> ConnectAsync(EgressTarget target, CancellationToken cancellationToken)
     {
+        if (_links.TryGetValue(target, out Func<CancellationToken, Task<Socket>>? link))
+            return await FollowAsync(target, link, cancellationToken).ConfigureAwait(false);
         if (!policy.Lists(target))
             return (null, new EgressRefusal(EgressRefusalKind.NotAllowed, $"cannot connect to '{target}': the container's egress does not list it."));
 
@@ -56,6 +65,18 @@ internal class EgressConnector(EgressPolicy policy, Dialer dialer, TimeProvider 
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             return (null, new EgressRefusal(EgressRefusalKind.NoAnswer, $"cannot connect to '{target}': no answer within {ConnectTime.TotalSeconds:0} seconds."));
+        }
+    }
+
+    private static async Task<(NetworkStream? Stream, EgressRefusal? Refusal)> FollowAsync(EgressTarget target, Func<CancellationToken, Task<Socket>> link, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (new NetworkStream(await link(cancellationToken).ConfigureAwait(false), ownsSocket: true), null);
+        }
+        catch (Exception e) when (e is SocketException or XfnException or SparkGoneException)
+        {
+            return (null, new EgressRefusal(EgressRefusalKind.NoConnection, $"cannot connect to '{target}': the container that it is linked to refuses, or has ended."));
         }
     }
 

@@ -71,6 +71,7 @@ internal sealed partial class LiveContainer
         {
             await ListenForAsync(what, port, other, there, cancellationToken).ConfigureAwait(false);
             await _started.Conversation.AskAsync<SparkDone>(id => new SparkAddHosts(id, $"{IPAddress.Loopback} {name}"), cancellationToken).ConfigureAwait(false);
+            _started.Egress?.AddLink(name, port, token => other._network.ConnectAsync(there, token));
         }
         catch (SparkGoneException)
         {

@@ -7,7 +7,7 @@ using Xfn.Core.Tests.Registry;
 namespace Xfn.Core.Tests.Services;
 
 /// <summary>What the proxy takes for HTTP, and what it sends on.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 internal sealed class EgressHttpTests
 {
     private const string Answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\n\r\nhi";

@@ -5,7 +5,7 @@ using Xfn.Core.Services;
 namespace Xfn.Core.Tests.Services;
 
 /// <summary>What a list of hosts allows, and at which addresses.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 internal sealed class EgressPolicyTests
 {
     [TestCase("a.test:443", "a.test:443", true)]

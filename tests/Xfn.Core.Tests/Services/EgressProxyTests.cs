@@ -7,7 +7,7 @@ using Xfn.Core.Services;
 namespace Xfn.Core.Tests.Services;
 
 /// <summary>What passes through the proxy, and what a container can take of the host by it.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 internal sealed class EgressProxyTests
 {
     private static readonly string[] Rules = ["a.test:443"];

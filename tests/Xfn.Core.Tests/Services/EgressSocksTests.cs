@@ -4,7 +4,7 @@ using System.Text;
 namespace Xfn.Core.Tests.Services;
 
 /// <summary>What the proxy takes for SOCKS 5, byte by byte.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 internal sealed class EgressSocksTests
 {
     private const string Hello = "05 01 00";
