@@ -43,6 +43,10 @@ internal sealed class StartCommand : Command
     private readonly Option<string[]> _allowImage = new("--allow-image") { Description = "A registry, or repository and what is below it, whose images may be run. May be repeated. [default: all]", HelpName = "PREFIX" };
     private readonly Option<bool> _allowLocalImages = new("--allow-local-images") { Description = "Let callers name files of this machine: oci:PATH and the like." };
     private readonly Option<bool> _allowRunnerNetwork = new("--allow-runner-network") { Description = "Let callers give functions this machine's network." };
+    private readonly Option<bool> _allowPrograms = new("--allow-programs") { Description = "With --allow-image: let callers choose entrypoint, arguments, variables and files all the same, and so what runs." };
+    private readonly Option<bool> _allowUser = new("--allow-user") { Description = "Let callers choose the user of a function." };
+    private readonly Option<bool> _allowWritableRoot = new("--allow-writable-root") { Description = "Let callers have a root that can be written to." };
+    private readonly Option<bool> _allowExtraHosts = new("--allow-extra-hosts") { Description = "Let callers add names to a function's /etc/hosts." };
     private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = OptionValue.Time("timeout", TimeSpan.FromTicks(1)) };
     private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
     private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
@@ -99,7 +103,7 @@ internal sealed class StartCommand : Command
         foreach (Option option in new Option[]
         {
             _network, _address, _tlsCertificate, _tlsKey, _tlsClientAuthority, _allowUnauthenticated, _allowUid, _allowOtherNamespaces, _allowImage, _allowLocalImages,
-            _allowRunnerNetwork, _maxTimeout, _maxMemory, _maxCpu, _defaultMemory, _cacheLimit, _noDefaultLimits, _maxPendingInput, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
+            _allowRunnerNetwork, _allowPrograms, _allowUser, _allowWritableRoot, _allowExtraHosts, _maxTimeout, _maxMemory, _maxCpu, _defaultMemory, _cacheLimit, _noDefaultLimits, _maxPendingInput, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
         })
         {
             Options.Add(option);
@@ -150,6 +154,10 @@ internal sealed class StartCommand : Command
         options.RequireOwnUserNamespace &= !parsed.GetValue(_allowOtherNamespaces);
         options.AllowLocalImages |= parsed.GetValue(_allowLocalImages);
         options.AllowRunnerNetwork |= parsed.GetValue(_allowRunnerNetwork);
+        options.AllowPrograms |= parsed.GetValue(_allowPrograms);
+        options.AllowUser |= parsed.GetValue(_allowUser);
+        options.AllowWritableRoot |= parsed.GetValue(_allowWritableRoot);
+        options.AllowExtraHosts |= parsed.GetValue(_allowExtraHosts);
         options.MaxTimeout = parsed.GetValue(_maxTimeout) ?? options.MaxTimeout;
         options.MaxMemoryBytes = parsed.GetValue(_maxMemory) is { } memory ? Quantity.ParseMemory(memory, "memory limit") : options.MaxMemoryBytes;
         options.MaxCpus = parsed.GetValue(_maxCpu) is { } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : options.MaxCpus;

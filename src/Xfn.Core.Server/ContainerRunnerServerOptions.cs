@@ -54,7 +54,7 @@ public sealed class ContainerRunnerServerOptions : ContainerRunnerServiceOptions
     /// <see cref="ContainerRunner"/>. None by default.</summary>
     /// <remarks>They serve the runs that ask neither for limits, but those of
     /// <see cref="ContainerRunnerServiceOptions.MaxMemoryBytes"/> and
-    /// <see cref="ContainerRunnerServiceOptions.MaxCpus"/>, nor for this machine's network.</remarks>
+    /// <see cref="ContainerRunnerServiceOptions.MaxCpus"/>, nor for this machine's network, nor for settings of their container.</remarks>
     public IDictionary<string, int> PreparedImages { get; set; } = new Dictionary<string, int>();
 
     /// <summary>Gets or sets whether to serve grpc.health.v1.Health. True by default.</summary>

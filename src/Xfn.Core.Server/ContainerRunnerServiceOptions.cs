@@ -23,6 +23,23 @@ public class ContainerRunnerServiceOptions
     /// (<see cref="NetworkPolicy.Runner"/>). False by default.</summary>
     public bool AllowRunnerNetwork { get; set; }
 
+    /// <summary>Gets or sets whether callers may have <see cref="AllowedImages"/> run other programs than their own: by
+    /// an entrypoint, arguments, environment variables, or files that they send. False by default. Where every image is
+    /// allowed they may: who can name any image has any program.</summary>
+    public bool AllowPrograms { get; set; }
+
+    /// <summary>Gets or sets whether callers may choose the user that a function runs as
+    /// (<see cref="ContainerSettings.User"/>). False by default.</summary>
+    public bool AllowUser { get; set; }
+
+    /// <summary>Gets or sets whether callers may have a root that can be written to
+    /// (<see cref="ContainerSettings.WritableRootBytes"/>). False by default.</summary>
+    public bool AllowWritableRoot { get; set; }
+
+    /// <summary>Gets or sets whether callers may add names to a function's <c>/etc/hosts</c>
+    /// (<see cref="ContainerSettings.ExtraHosts"/>). False by default.</summary>
+    public bool AllowExtraHosts { get; set; }
+
     /// <summary>Gets or sets when callers may have the registry asked. All three policies by default. Without
     /// <see cref="ImagePullPolicy.IfNotPresent"/> callers must say which one they want.</summary>
     public ISet<ImagePullPolicy> AllowedPullPolicies { get; set; } =

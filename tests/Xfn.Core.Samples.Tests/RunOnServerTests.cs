@@ -68,6 +68,19 @@ internal sealed class RunOnServerTests
         Assert.That((await RunAsync("hi", token, "--server", "https://localhost:" + port, "--tls-ca", file, image, "-")).ExitCode, Is.EqualTo(125));
     }
 
+    [Test]
+    public async Task Settings_of_the_container_reach_the_server_but_nothing_of_this_machine(CancellationToken token)
+    {
+        string image = _images.Write("echo $A $0; echo >/data/x && ls /data");
+        Assert.That(await RunAsync("", token, "-eA=1", "--mount=type=tmpfs,dst=/data,tmpfs-size=1m", image, "-", "--", "two"), Is.EqualTo(new ToolResult(0, "1 two\nx\n", "")));
+        (int status, string _, string error) = await RunAsync("", token, "-v", "/etc:/data:ro", image, "-");
+        Assert.That((status, error), Is.EqualTo((125, "xfn: error: cannot mount '/etc' at '/data' on a server: it is a file or directory of this machine, or of the server's, which it gives nobody."
+            + " Send it as Mount.File, or on stdin.\n")));
+        (status, _, error) = await RunAsync("", token, "-u0", image, "-");
+        Assert.That((status, error), Is.EqualTo((125, "xfn: error: cannot give a function a user of its caller's choice: this server does not allow it (its option AllowUser)."
+            + " Leave that to the image, or ask the server's operator.\n")));
+    }
+
     [TestCase("--cache-dir", "/tmp/x")]
     [TestCase("--map-root-uid", "5")]
     [TestCase("--outer-proc", "true")]

@@ -94,6 +94,48 @@ public class RequestPolicyTests
         Assert.That(() => policy.Apply(cpu), Throws.TypeOf<RefusedRequestException>().With.Message.Contains("1 processors").And.Message.Contains("0.5 at most"));
     }
 
+    private static IEnumerable<TestCaseData> NotTheCallers()
+    {
+        yield return Of("AllowUser", new() { User = "0" }, o => o.AllowUser = true);
+        yield return Of("AllowWritableRoot", new() { WritableRootBytes = 1 << 20 }, o => o.AllowWritableRoot = true);
+        yield return Of("AllowExtraHosts", new() { ExtraHosts = { ["db"] = System.Net.IPAddress.Loopback } }, o => o.AllowExtraHosts = true);
+        foreach (ContainerSettings programs in new ContainerSettings[] { new() { Entrypoint = [] }, new() { Arguments = ["x"] }, new() { Environment = { ["LD_PRELOAD"] = "x" } }, new() { Mounts = { Mount.File("/bin/sh", default) } } })
+            yield return Of("AllowPrograms", programs, o => o.AllowPrograms = true);
+
+        static TestCaseData Of(string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow) => new(option, settings, allow);
+    }
+
+    [TestCaseSource(nameof(NotTheCallers))]
+    public void Settings_are_the_callers_when_the_operator_says_so(string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow)
+    {
+        var request = new RunFunctionRequest { Image = "example.org/x", Container = settings };
+        Assert.That(() => Policy(o => o.AllowedImages.Add("example.org")).Apply(request), Throws.TypeOf<RefusedRequestException>().With.Message.Contains($"(its option {option})"));
+        RequestPolicy allowing = Policy(o =>
+        {
+            o.AllowedImages.Add("example.org");
+            allow(o);
+        });
+        Assert.That(allowing.Apply(request).Container, Is.SameAs(settings));
+    }
+
+    [Test]
+    public void Without_a_list_of_images_programs_are_the_callers()
+    {
+        var request = new RunFunctionRequest { Image = "x", Container = new() { Arguments = ["x"], Mounts = { Mount.File("/f", default) }, WorkingDirectory = "/w", Hostname = "h", WritableRootBytes = 0 } };
+        Assert.That(Policy().Apply(request).Container, Is.SameAs(request.Container));
+    }
+
+    [Test]
+    public void What_is_mounted_in_memory_fits_into_the_memory_limit()
+    {
+        RequestPolicy policy = Policy(o => (o.MaxMemoryBytes, o.AllowWritableRoot) = (1 << 30, true));
+        Assert.That(() => policy.Apply(Mounting(512 << 20, 513 << 20)), Throws.TypeOf<RefusedRequestException>().With.Message.Contains("its memory limit, 1073741824"));
+        Assert.That(() => policy.Apply(Mounting(512 << 20, 512 << 20)), Throws.Nothing);
+        Assert.That(() => Policy(o => o.AllowWritableRoot = true).Apply(Mounting(1L << 40, 1L << 40)), Throws.TypeOf<RefusedRequestException>());
+
+        static RunFunctionRequest Mounting(long tmpfs, long root) => new() { Image = "x", Container = new() { Mounts = { Mount.Tmpfs("/data", tmpfs) }, WritableRootBytes = root } };
+    }
+
     [Test]
     public void Options_that_make_no_sense_are_an_error_at_once() => Assert.Multiple(() =>
     {

@@ -272,6 +272,34 @@ internal sealed class ServiceTests : ServerFixture
         Assert.That((await ForeignClient.CallAsync(target, Call("elsewhere.example.org/x"), token)).Code, Is.EqualTo("PERMISSION_DENIED"));
     }
 
+    /// <summary>One that lacks the newer service answers as gRPC does for any service that is not there.</summary>
+    [Test, CancelAfter(30_000)]
+    public async Task Settings_that_an_older_server_lacks_are_named(CancellationToken token)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(k => k.Listen(System.Net.IPAddress.Loopback, 0, l => l.Protocols = HttpProtocols.Http2));
+        builder.Services.AddSingleton<IContainerRunner>(new StubRunner());
+        builder.Services.AddContainerRunnerGrpc();
+        await using WebApplication application = builder.Build();
+        application.Use((context, next) =>
+        {
+            if (context.Request.Path.StartsWithSegments("/xfn.v1.RunService", out Microsoft.AspNetCore.Http.PathString method))
+                context.Request.Path = "/xfn.v1.NoSuchService" + method;
+            return next(context);
+        });
+        application.UseRouting();
+        application.MapContainerRunner();
+        await application.StartAsync(token);
+        await using var remote = new RemoteContainerRunner(application.Urls.First());
+        var request = new RunFunctionRequest { Image = "x", Input = new byte[] { 9 } };
+
+        Assert.That((await remote.RunFunctionAsync(request with { Container = new() }, token)).Output.ToArray(), Is.EqualTo((byte[])[9]));
+        await Assert.ThatAsync(
+            () => remote.RunFunctionAsync(request with { Container = new() { Arguments = ["a"], User = "1" } }, token),
+            Throws.TypeOf<InvalidRequestException>().With.Message.Contains("with Arguments, User on server").And.Message.Contains("it lacks xfn.v1.RunService"));
+    }
+
     [Test]
     public async Task An_application_is_told_what_it_forgot()
     {

@@ -1,33 +1,44 @@
 using Google.Protobuf;
+using Google.Protobuf.Reflection;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Tells ASP.NET Core the one method of <see cref="FunctionService"/>.</summary>
+/// <summary>Tells ASP.NET Core the methods of <see cref="FunctionService"/>.</summary>
 /// <remarks>Generated code would answer Unknown to a message that cannot be parsed: the caller's mistake.</remarks>
 internal sealed class FunctionMethods : IServiceMethodProvider<FunctionService>
 {
-    private static readonly Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> RunFunction = new(
-        MethodType.Unary,
-        Protocol.ContainerizedFunctionRunnerService.Descriptor.FullName,
-        "RunFunction",
-        new Marshaller<Protocol.RunFunctionRequest>((_, _) => throw new NotSupportedException("servers do not send requests"), Parse),
-        new Marshaller<Protocol.RunFunctionResponse>(Write, _ => throw new NotSupportedException("servers do not receive responses")));
+    private static readonly Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> RunFunction =
+        Method(Protocol.ContainerizedFunctionRunnerService.Descriptor, "RunFunction", Protocol.RunFunctionRequest.Parser);
 
-    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<FunctionService> context) =>
+    private static readonly Method<Protocol.RunRequest, Protocol.RunFunctionResponse> RunWithSettings = Method(Protocol.RunService.Descriptor, "Run", Protocol.RunRequest.Parser);
+
+    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<FunctionService> context)
+    {
         context.AddUnaryMethod(RunFunction, [], static (service, request, call) => service.RunFunctionAsync(request, call));
+        context.AddUnaryMethod(RunWithSettings, [], static (service, request, call) => service.RunAsync(request, call));
+    }
 
-    private static Protocol.RunFunctionRequest Parse(DeserializationContext context)
+    private static Method<T, Protocol.RunFunctionResponse> Method<T>(ServiceDescriptor service, string name, MessageParser<T> parser)
+        where T : class, IMessage<T> => new(
+            MethodType.Unary,
+            service.FullName,
+            name,
+            new Marshaller<T>((_, _) => throw new NotSupportedException("servers do not send requests"), context => Parse(parser, context)),
+            new Marshaller<Protocol.RunFunctionResponse>(Write, _ => throw new NotSupportedException("servers do not receive responses")));
+
+    private static T Parse<T>(MessageParser<T> parser, DeserializationContext context)
+        where T : class, IMessage<T>
     {
         try
         {
-            return Protocol.RunFunctionRequest.Parser.ParseFrom(context.PayloadAsReadOnlySequence());
+            return parser.ParseFrom(context.PayloadAsReadOnlySequence());
         }
         catch (InvalidProtocolBufferException)
         {
-            throw new RpcException(new Status(StatusCode.InvalidArgument, $"cannot parse the request: its {context.PayloadLength} bytes are no RunFunctionRequest."));
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"cannot parse the request: its {context.PayloadLength} bytes are no {typeof(T).Name}."));
         }
     }
 

@@ -12,7 +12,12 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
     private readonly ServerPaths _paths = ServerPaths.Of(runner);
 
     /// <exception cref="RpcException">It failed; the status and its trailers say how.</exception>
-    public async Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call)
+    public Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call) => AnswerAsync(() => WireMessages.FromMessage(message), call);
+
+    /// <inheritdoc cref="RunFunctionAsync"/>
+    public Task<Protocol.RunFunctionResponse> RunAsync(Protocol.RunRequest message, ServerCallContext call) => AnswerAsync(() => WireSettings.FromMessage(message), call);
+
+    private async Task<Protocol.RunFunctionResponse> AnswerAsync(Func<RunFunctionRequest> read, ServerCallContext call)
     {
         int budget = WireTrailers.BudgetOf(call.RequestHeaders);
         CallShare? share = call.GetHttpContext().Features.Get<CallShare>();
@@ -26,7 +31,7 @@ internal sealed class FunctionService(IContainerRunner runner, RequestPolicy pol
         try
         {
             using var either = CancellationTokenSource.CreateLinkedTokenSource(call.CancellationToken, gate.Killed);
-            RunFunctionRequest request = policy.Apply(WireMessages.FromMessage(message));
+            RunFunctionRequest request = policy.Apply(read());
             RunFunctionResponse response = await runner.RunFunctionAsync(request, either.Token).ConfigureAwait(false);
             foreach (Metadata.Entry trailer in WireTrailers.Of(response, budget))
                 call.ResponseTrailers.Add(trailer);

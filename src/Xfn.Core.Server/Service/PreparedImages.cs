@@ -67,9 +67,10 @@ internal sealed class PreparedImages : IContainerRunner
         }
     }
 
-    /// <summary>Timeout and pull policy are each run's own; limits and network are the container's.</summary>
+    /// <summary>Timeout and pull policy are each run's own; limits, network and settings are the container's.</summary>
     private static bool IsServed(RunFunctionRequest request, RunFunctionRequest prepared) =>
         request.Image == prepared.Image
+        && request.Container is null
         && request.RunFunctionConfig.Limits == prepared.RunFunctionConfig.Limits
         && request.RunFunctionConfig.Network == NetworkPolicy.Isolated;
 

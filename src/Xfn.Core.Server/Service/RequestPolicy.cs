@@ -2,6 +2,7 @@ using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Remote;
+using Xfn.Core.Runs;
 
 namespace Xfn.Core.Server;
 
@@ -16,11 +17,13 @@ internal sealed class RequestPolicy
     private readonly ContainerRunnerServiceOptions _options;
     private readonly string[] _allowedImages;
     private readonly CgroupLimits _most;
+    private readonly RunnerSettings? _runner;
 
     /// <exception cref="ArgumentException">An option makes no sense.</exception>
     public RequestPolicy(ContainerRunnerServiceOptions options, IContainerRunner runner)
     {
-        ContainerRunnerOptions? own = (runner as ContainerRunner)?.Settings.Options;
+        _runner = (runner as ContainerRunner)?.Settings;
+        ContainerRunnerOptions? own = _runner?.Options;
         _options = options;
         DefaultRegistry = options.DefaultRegistry ?? own?.DefaultRegistry ?? ImageReference.DefaultRegistry;
         MaxInputBytes = options.MaxInputBytes ?? own?.MaxStdioBytes ?? ContainerRunnerOptions.DefaultMaxStdioBytes;
@@ -81,10 +84,12 @@ internal sealed class RequestPolicy
             throw new RefusedRequestException($"cannot use pull policy '{pull}': this server allows {string.Join(", ", _options.AllowedPullPolicies.Order())}. Ask for one of them.");
 
         // What was checked is what is run: the runner does not come to another reading of the same words.
+        ResourceLimits limits = Check(config.Limits);
+        Check(request.Container, limits.MemoryBytes);
         return request with
         {
             Image = Check(request.Image).ToString(),
-            RunFunctionConfig = config with { Timeout = Check(config.Timeout), Limits = Check(config.Limits) },
+            RunFunctionConfig = config with { Timeout = Check(config.Timeout), Limits = limits },
         };
     }
 
@@ -117,6 +122,30 @@ internal sealed class RequestPolicy
         return _allowedImages.Length == 0 || _allowedImages.Any(a => name.StartsWith(a, StringComparison.Ordinal) && (name.Length == a.Length || name[a.Length] == '/'))
             ? reference
             : throw new RefusedRequestException($"cannot run image '{reference}': this server does not allow its registry or repository. Use another, or ask the server's operator.");
+    }
+
+    /// <summary>Refuses settings that are not the callers'.</summary>
+    private void Check(ContainerSettings? settings, long? memoryBytes)
+    {
+        if (settings is null)
+            return;
+        Allow(settings.User is null, "a user", _options.AllowUser, nameof(_options.AllowUser));
+        Allow(settings.WritableRootBytes is null or 0, "a root that can be written to", _options.AllowWritableRoot, nameof(_options.AllowWritableRoot));
+        Allow(settings.ExtraHosts.Count == 0, "names of hosts", _options.AllowExtraHosts, nameof(_options.AllowExtraHosts));
+        bool isImages = settings is { Entrypoint: null, Arguments: null, Environment.Count: 0 } && !settings.Mounts.Any(mount => mount is FileMount);
+        Allow(isImages, "an entrypoint, arguments, variables or files", _options.AllowPrograms || _allowedImages.Length == 0, nameof(_options.AllowPrograms));
+
+        // Where no memory limit is enforced, nothing else holds them.
+        long most = memoryBytes ?? _runner?.DefaultMemoryBytes ?? _runner?.Options.Bundle.TmpBytes ?? new BundleOptions().TmpBytes;
+        decimal asked = settings.Mounts.OfType<TmpfsMount>().Sum(tmpfs => (decimal)tmpfs.Bytes) + (settings.WritableRootBytes ?? 0);
+        if (asked > most)
+            throw new RefusedRequestException($"cannot give a function {asked} bytes of memory to write files to: all that it mounts may have as many as its memory limit, {most}. Ask for less, or for more memory.");
+
+        static void Allow(bool isUnset, string what, bool isAllowed, string option)
+        {
+            if (!isUnset && !isAllowed)
+                throw new RefusedRequestException($"cannot give a function {what} of its caller's choice: this server does not allow it (its option {option}). Leave that to the image, or ask the server's operator.");
+        }
     }
 
     private TimeSpan? Check(TimeSpan? timeout)

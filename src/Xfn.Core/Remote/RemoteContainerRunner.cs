@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Google.Protobuf;
+using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xfn.Core.Interop;
@@ -21,14 +22,8 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private static readonly Marshaller<byte[]> Bytes = Marshallers.Create(b => b, b => b);
     private static readonly Method<byte[], byte[]> CheckHealth = new(MethodType.Unary, "grpc.health.v1.Health", "Check", Bytes, Bytes);
 
-    private static readonly Method<Offer, Remote.Protocol.RunFunctionResponse> RunFunction = new(
-        MethodType.Unary,
-        Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor.FullName,
-        "RunFunction",
-        new Marshaller<Offer>((offer, context) => offer.Write(context), _ => throw new NotSupportedException("clients do not receive requests")),
-        new Marshaller<Remote.Protocol.RunFunctionResponse>(
-            (_, _) => throw new NotSupportedException("clients do not send responses"),
-            context => Remote.Protocol.RunFunctionResponse.Parser.ParseFrom(context.PayloadAsReadOnlySequence())));
+    private static readonly Method<Offer, Remote.Protocol.RunFunctionResponse> RunFunction = Method(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, "RunFunction");
+    private static readonly Method<Offer, Remote.Protocol.RunFunctionResponse> RunWithSettings = Method(Remote.Protocol.RunService.Descriptor, "Run");
 
     /// <summary>The longest that a timer takes.</summary>
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(48);
@@ -66,10 +61,10 @@ public sealed class RemoteContainerRunner : IContainerRunner
     /// <exception cref="ServerUnavailableException">No server answered.</exception>
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
-        Remote.Protocol.RunFunctionRequest message = WireMessages.ToMessage(request);
+        (Method<Offer, Remote.Protocol.RunFunctionResponse> method, IMessage message) = ToCall(request);
         if (request.Input.Length > _options.MaxStdioBytes)
             throw TooLarge(request.Input.Length.ToString(CultureInfo.InvariantCulture));
-        return await TrackAsync(token => OfferAsync(message, TimeoutOf(request), token), cancellationToken).ConfigureAwait(false);
+        return await TrackAsync(token => OfferAsync(method, message, request, token), cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Runs a function once. The server has the whole input before it starts the function, and this runner
@@ -85,13 +80,15 @@ public sealed class RemoteContainerRunner : IContainerRunner
         ArgumentNullException.ThrowIfNull(streams);
         if (!request.Input.IsEmpty)
             throw new InvalidRequestException("cannot use an input beside a stream for stdin: pass the input as streams.Stdin.");
+        _ = ToCall(request);
         return await TrackAsync(
             async token =>
             {
                 ReadOnlyMemory<byte> input = await ReadAsync(streams.Stdin, token).ConfigureAwait(false);
                 try
                 {
-                    RunFunctionResponse response = await OfferAsync(WireMessages.ToMessage(request with { Input = input }), TimeoutOf(request), token).ConfigureAwait(false);
+                    (Method<Offer, Remote.Protocol.RunFunctionResponse> method, IMessage message) = ToCall(request with { Input = input });
+                    RunFunctionResponse response = await OfferAsync(method, message, request, token).ConfigureAwait(false);
                     await WriteAsync(streams, response.Output, response.StderrTail, token).ConfigureAwait(false);
                     return response with { Output = default };
                 }
@@ -178,10 +175,26 @@ public sealed class RemoteContainerRunner : IContainerRunner
         await streams.Stderr.WriteAsync(Encoding.UTF8.GetBytes(stderr), cancellationToken).ConfigureAwait(false);
     }
 
-    private static TimeSpan TimeoutOf(RunFunctionRequest request) => request.RunFunctionConfig.Timeout ?? RunFunctionConfig.DefaultTimeout;
+    private static Method<Offer, Remote.Protocol.RunFunctionResponse> Method(ServiceDescriptor service, string name) => new(
+        MethodType.Unary,
+        service.FullName,
+        name,
+        new Marshaller<Offer>((offer, context) => offer.Write(context), _ => throw new NotSupportedException("clients do not receive requests")),
+        new Marshaller<Remote.Protocol.RunFunctionResponse>(
+            (_, _) => throw new NotSupportedException("clients do not send responses"),
+            context => Remote.Protocol.RunFunctionResponse.Parser.ParseFrom(context.PayloadAsReadOnlySequence())));
 
-    private async Task<RunFunctionResponse> OfferAsync(Remote.Protocol.RunFunctionRequest message, TimeSpan timeout, CancellationToken cancellationToken)
+    /// <summary>The method that a request takes, which all servers know where it sets nothing of its container.</summary>
+    private static (Method<Offer, Remote.Protocol.RunFunctionResponse> Method, IMessage Message) ToCall(RunFunctionRequest request)
     {
+        Remote.Protocol.RunFunctionRequest plain = WireMessages.ToMessage(request);
+        return WireSettings.ToMessage(request, plain) is { } withSettings ? (RunWithSettings, withSettings) : (RunFunction, plain);
+    }
+
+    private async Task<RunFunctionResponse> OfferAsync(
+        Method<Offer, Remote.Protocol.RunFunctionResponse> method, IMessage message, RunFunctionRequest request, CancellationToken cancellationToken)
+    {
+        TimeSpan timeout = request.RunFunctionConfig.Timeout ?? RunFunctionConfig.DefaultTimeout;
         TimeSpan allowed = timeout < LongestDeadline - _options.PullTimeAllowance ? timeout + _options.PullTimeAllowance : LongestDeadline;
         long begun = _options.TimeProvider.GetTimestamp();
         using var late = new CancellationTokenSource(allowed, _options.TimeProvider);
@@ -195,20 +208,22 @@ public sealed class RemoteContainerRunner : IContainerRunner
             var offer = new Offer(message);
             try
             {
-                return await CallAsync(offer, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
+                return await CallAsync(method, offer, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
             }
             catch (RpcException ex)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex, offer.Sent, _servers), RetryScope.None) : RemoteErrors.From(ex, offer.Sent, _servers);
+                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex, offer.Sent, _servers), RetryScope.None)
+                    : method == RunWithSettings && ex.StatusCode == StatusCode.Unimplemented ? (RemoteErrors.NoSettings(ex, request, _servers), RetryScope.Elsewhere)
+                    : RemoteErrors.From(ex, offer.Sent, _servers);
             }
 
             if (!MayTryAgain(scope) || offers.Next(scope) is not { } delay)
                 throw error;
             if (scope == RetryScope.IfMayRunTwice)
-                RemoteLog.Lost(_options.Logger, message.Image, error.Message, delay);
+                RemoteLog.Lost(_options.Logger, request.Image, error.Message, delay);
             else
-                RemoteLog.NotTaken(_options.Logger, message.Image, error.Message, delay);
+                RemoteLog.NotTaken(_options.Logger, request.Image, error.Message, delay);
             await Task.Delay(delay, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -221,13 +236,14 @@ public sealed class RemoteContainerRunner : IContainerRunner
         _ => false,
     };
 
-    private async Task<RunFunctionResponse> CallAsync(Offer offer, TimeSpan left, CancellationToken cancellationToken)
+    private async Task<RunFunctionResponse> CallAsync(
+        Method<Offer, Remote.Protocol.RunFunctionResponse> method, Offer offer, TimeSpan left, CancellationToken cancellationToken)
     {
         // gRPC tells the server this less now, both by the system's clock. The runner's clock says how long to wait.
         DateTime deadline = DateTime.UtcNow + (left > TimeSpan.Zero ? left : TimeSpan.Zero);
         var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
         using AsyncUnaryCall<Remote.Protocol.RunFunctionResponse> call =
-            _channel.CreateCallInvoker().AsyncUnaryCall(RunFunction, null, new CallOptions(headers, deadline, cancellationToken), offer);
+            _channel.CreateCallInvoker().AsyncUnaryCall(method, null, new CallOptions(headers, deadline, cancellationToken), offer);
         Remote.Protocol.RunFunctionResponse response = await call.ResponseAsync.ConfigureAwait(false);
         return WireMessages.FromMessage(response, call.GetTrailers());
     }
@@ -268,7 +284,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     }
 
     /// <summary>One offer of a run to a server.</summary>
-    private sealed class Offer(Remote.Protocol.RunFunctionRequest message)
+    private sealed class Offer(IMessage message)
     {
         /// <summary>Whether any of the message may have left: gRPC takes its bytes when it is connected. A server
         /// starts nothing before it has all of them.</summary>

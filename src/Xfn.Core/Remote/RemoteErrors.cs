@@ -74,6 +74,12 @@ internal static class RemoteErrors
         }
     }
 
+    /// <summary>A server knows no settings of containers.</summary>
+    public static InvalidRequestException NoSettings(RpcException failure, RunFunctionRequest request, string servers) => new(
+        $"cannot run image '{request.Image}' with {string.Join(", ", WireSettings.NamesOf(request.Container!))} on server '{servers}': it lacks {Protocol.RunService.Descriptor.FullName}, as older servers do."
+        + " Leave the settings out, or have a newer xfn there.",
+        failure);
+
     public static ServerUnavailableException TooLate(RpcException failure, bool sent, string servers) =>
         new(sent, $"cannot wait for server '{servers}' any longer: the run's timeout and the allowance for its pull (option PullTimeAllowance) have passed. Raise either.", failure);
 
