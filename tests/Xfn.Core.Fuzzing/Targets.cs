@@ -22,7 +22,17 @@ internal static class Targets
     private static readonly ImageReference Image = ImageReference.Parse("registry.example.org/function:v1");
 
     private static readonly RequestPolicy Policy = RequestPolicy.From(
-        new ContainerRunnerServiceOptions { DefaultRegistry = ImageReference.DefaultRegistry, MaxInputBytes = 1 << 20, MaxMemoryBytes = 1 << 30, MaxCpus = 4 }, new NoRunner());
+        new ContainerRunnerServiceOptions
+        {
+            DefaultRegistry = ImageReference.DefaultRegistry,
+            MaxInputBytes = 1 << 20,
+            MaxMemoryBytes = 1 << 30,
+            MaxCpus = 4,
+            AllowUser = true,
+            AllowWritableRoot = true,
+            AllowExtraHosts = true,
+        },
+        new NoRunner());
 
     private static readonly MemoryFile Memory = new();
 
@@ -43,6 +53,7 @@ internal static class Targets
         new("users", Users),
         new("image-users", ImageUserName, typeof(InvalidImageException), typeof(ContainerEnvironmentException)),
         new("quantities", Quantity, typeof(InvalidRequestException)),
+        new("settings", Settings, typeof(InvalidProtocolBufferException), typeof(InvalidRequestException), typeof(RefusedRequestException)),
         new("requests", Request, typeof(InvalidProtocolBufferException), typeof(InvalidRequestException), typeof(RefusedRequestException)),
         new("answers", Answer, typeof(InvalidProtocolBufferException)),
         new("egress", ProxyTarget.Read),
@@ -238,6 +249,13 @@ internal static class Targets
     {
         RunFunctionRequest request = Policy.Apply(WireMessages.FromMessage(Xfn.Core.Remote.Protocol.RunFunctionRequest.Parser.ParseFrom(input)));
         WireMessages.FromMessage(WireMessages.ToMessage(request));
+    }
+
+    private static void Settings(byte[] input)
+    {
+        RunFunctionRequest request = Policy.Apply(WireSettings.FromMessage(Xfn.Core.Remote.Protocol.RunRequest.Parser.ParseFrom(input)));
+        if (WireSettings.ToMessage(request, WireMessages.ToMessage(request)) is { } message)
+            Demand(message.Equals(WireSettings.ToMessage(WireSettings.FromMessage(message), message.Function)), "settings come back as they were");
     }
 
     /// <summary>What a server sends: the status, a line break, trailer lines, an empty line, the message.</summary>
