@@ -12,6 +12,7 @@ groups=(
   'fleets     many servers, and hosts that come and go'
   'hostile    a server with a thousand hostile connections'
   'corpus     images of all builders in all forms, compared with what podman shows of them'
+  'entered    a container that looks at ten thousand processes which spark makes in it'
   'chance     the tests of unpacking by chance, with a hundred times the rounds'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
@@ -54,6 +55,9 @@ group_soaks() {
 }
 group_chance() {
   XFN_FUZZ_FACTOR=${XFN_FUZZ_FACTOR:-100} one Xfn.Core.Spark.Tests "FullyQualifiedName~FuzzTests|FullyQualifiedName~DifferentialTests|FullyQualifiedName~StackTests|FullyQualifiedName~RealLayerTests"
+}
+group_entered() {
+  XFN_FUZZ_FACTOR=100 run_ways 'FullyQualifiedName~SparkAttackTests' root caps subids single
 }
 group_fuzz() { [ ! -x eng/fuzz.sh ] || script eng/fuzz.sh all 600; }
 group_fresh() { [ ! -x eng/fresh-machine.sh ] || script eng/fresh-machine.sh; }

@@ -44,6 +44,7 @@ internal static class SparkFrame
             RuntimeFlags = c.Texts(m?.RuntimeFlags),
             RuntimeConfig = c.Bytes(m?.RuntimeConfig),
             Container = c.Bytes(m?.Container),
+            OpensLowPorts = c.Flag(m?.OpensLowPorts),
             HasGate = c.Flag(m?.HasGate),
         }),
         new Message<SparkUnpack>(static (ref c, m) => new()

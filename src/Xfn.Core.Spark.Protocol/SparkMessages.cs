@@ -216,6 +216,9 @@ internal sealed record SparkRun
     /// <summary>The <see cref="SparkContainer"/> that the spark makes, without header; empty for a runtime.</summary>
     public ReadOnlyMemory<byte> Container { get; init; }
 
+    /// <summary>Whether all users in the container may listen on the ports below 1024 of its own network.</summary>
+    public bool OpensLowPorts { get; init; }
+
     /// <summary>Whether the container waits for its release. Only a container that the spark makes can wait.</summary>
     public bool HasGate { get; init; }
 

@@ -5,7 +5,9 @@ using Xfn.Core.Spark.Channel;
 namespace Xfn.Core.Spark.Containers;
 
 /// <summary>Makes a container with no other program: clone(2) with all namespaces; the child does the rest.</summary>
-internal sealed unsafe class CloneRuntime(SparkContainer container)
+/// <param name="container">What it is.</param>
+/// <param name="opensLowPorts">Whether all its users may listen on low ports.</param>
+internal sealed unsafe class CloneRuntime(SparkContainer container, bool opensLowPorts)
 {
     // The runtime specification asks for these besides a bundle's mounts: config-linux.md, Default Devices and
     // Default Filesystems; runtime-linux.md, Dev symbolic links.
@@ -42,6 +44,7 @@ internal sealed unsafe class CloneRuntime(SparkContainer container)
         ContainerPlan* plan = ContainerPlan.Make(container, pipes.Function, memory);
         MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(mount => Step(mount, Path.GetDirectoryName(root)!, memory))];
         plan->Root = memory.Of(root);
+        plan->OpensLowPorts = opensLowPorts;
         plan->Mounts = memory.ArrayOf<MountStep>(mounts);
         plan->MountCount = mounts.Length;
         plan->Devices = memory.ListOf(Devices);

@@ -43,7 +43,7 @@ internal static unsafe class ContainerInit
             _ = VforkLibc.umask(0);
             return Check(plan, ContainerStage.Session, null, VforkLibc.setsid())
                 && Check(plan, ContainerStage.Propagation, null, VforkLibc.mount(null, root, null, Libc.MS_REC | Libc.MS_PRIVATE, null))
-                && (!plan->OwnNetwork || RaiseLoopback(plan) && OpenLowPorts())
+                && (!plan->OwnNetwork || RaiseLoopback(plan) && (!plan->OpensLowPorts || OpenLowPorts()))
                 && LeaveCaller(plan);
         }
     }

@@ -34,6 +34,8 @@ internal unsafe struct ContainerPlan
 
     public bool OwnNetwork;
 
+    public bool OpensLowPorts;
+
     /// <summary>What is written to /proc/self/oom_score_adj; null to leave it.</summary>
     public byte* OomScoreAdjustment;
 

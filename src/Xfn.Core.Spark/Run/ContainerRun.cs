@@ -47,7 +47,7 @@ internal static class ContainerRun
         SparkContainer? specification = run.Container.IsEmpty ? null : SparkFrame.Read<SparkContainer>(run.Container.Span);
         StartedContainer container = specification is null
             ? OciRuntime.Start(run, scratch, pipes)
-            : new CloneRuntime(specification).Start(scratch[Root], pipes, gate);
+            : new CloneRuntime(specification, run.OpensLowPorts).Start(scratch[Root], pipes, gate);
         pipes.CloseFunction();
         if (gate is not null)
         {
@@ -63,10 +63,7 @@ internal static class ContainerRun
 
         // With the first process, the kernel has ended all others of its PID namespace: the output is complete.
         if (container.Process.WaitForEnd() is { } request)
-        {
             new LivingContainer(container.Process, specification, scratch[Root], HostsFile.Find(scratch, run, unplaced)).Serve(request);
-        }
-
         bool executed = container.IsExecuted || container.Process.HasExecuted();
         ChildExit exit = container.Process.ReadExit();
         if (!executed)

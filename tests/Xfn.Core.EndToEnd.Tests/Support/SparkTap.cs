@@ -199,6 +199,10 @@ internal sealed partial class TappedSpark : SpawnedNamespace
                 await inner.WriteAsync(buffer, cancellationToken);
                 await inner.FlushAsync(cancellationToken);
             }
+            catch (ObjectDisposedException)
+            {
+                // The run has ended, perhaps by this message.
+            }
             finally
             {
                 _one.Release();

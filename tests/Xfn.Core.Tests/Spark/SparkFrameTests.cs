@@ -78,6 +78,7 @@ internal sealed class SparkFrameTests
             VolumeBytes = 1L << 30,
             WritableRootBytes = 1L << 40,
             OuterProc = true,
+            OpensLowPorts = true,
             Container = SparkFrame.Write(_container)[SparkFrame.HeaderBytes..],
         };
         var read = SparkFrame.Read<SparkRun>(SparkFrame.Write(run).Span[SparkFrame.HeaderBytes..]);
@@ -85,6 +86,7 @@ internal sealed class SparkFrameTests
         Assert.That(read.Root.Layers, Is.EqualTo(run.Root.Layers).UsingPropertiesComparer());
         Assert.That(read.Root.Files.Select(file => (file.Path, file.Content.ToArray(), file.FollowsImage)), Is.EqualTo([("etc/hosts", "a"u8.ToArray(), true)]));
         Assert.That((read.Root.Mode, read.Root.Uid, read.Root.Gid), Is.EqualTo((run.Root.Mode, 1u, 2u)));
+        Assert.That((read.OuterProc, read.OpensLowPorts, read.HasGate), Is.EqualTo((true, true, false)));
         Assert.That((read.Volumes, read.VolumeBytes), Is.EqualTo((run.Volumes, run.VolumeBytes)));
         Assert.That(SparkFrame.Read<SparkContainer>(read.Container.Span).Arguments, Is.EqualTo(_container.Arguments));
     }
