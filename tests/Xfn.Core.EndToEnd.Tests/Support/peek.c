@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,6 +36,16 @@ static int is_foreign(int file) {
   return fstat(file, &found) == 0 && !(found.st_ino == own.st_ino && found.st_dev == own.st_dev) && !(found.st_ino == busybox.st_ino && found.st_dev == busybox.st_dev);
 }
 
+static int maps_spark(const char *process) {
+  char path[64], text[4096];
+  snprintf(path, sizeof path, "/proc/%s/maps", process);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
+  close(file);
+  text[length < 0 ? 0 : length] = 0;
+  return strstr(text, "spark") != 0;
+}
+
 static void look_at(const char *process) {
   char path[64], text[4096];
   look_at_link(process, "root", "/");
@@ -50,21 +59,13 @@ static void look_at(const char *process) {
     printf("leak %s\n", path);
   close(file);
 
-  // What it maps is told by the same rights as its memory is opened by.
-  snprintf(path, sizeof path, "/proc/%s/maps", process);
-  file = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
-  text[length < 0 ? 0 : length] = 0;
-  if (strstr(text, "spark"))
-    printf("leak %s\n", path);
-  close(file);
+  // Both are of what it executes just then; what is mapped tells what that is.
   snprintf(path, sizeof path, "/proc/%s/mem", process);
   file = open(path, O_RDWR | O_CLOEXEC);
   looked++;
   denied += file < 0 && errno == EACCES;
-  char magic[4];
-  if (file >= 0 && length > 0 && pread(file, magic, 4, (off_t)strtoul(text, 0, 16)) == 4 && memcmp(magic, "\177ELF", 4))
-    printf("leak %s\n", path);
+  if (maps_spark(process))
+    printf("leak /proc/%s/maps%s\n", process, file < 0 ? "" : " and mem");
   close(file);
 
   snprintf(path, sizeof path, "/proc/%s/fd", process);
