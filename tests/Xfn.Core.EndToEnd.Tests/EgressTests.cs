@@ -82,7 +82,18 @@ internal sealed class EgressTests : ContainerFixture
             {
                 Image = Image("echo own > /tmp/index.html; busybox httpd -p 80 -h /tmp; exec busybox httpd -f -p 81 -h /tmp", exposed: "81/tcp"),
                 Egress = ["a.test:80", "b.test:81"],
-                Ready = Ready.Listens(80),
+                Ready = Ready.All(Ready.Listens(80), Ready.When(async (starting, asked) =>
+                {
+                    try
+                    {
+                        await (await starting.ConnectAsync(81, asked)).DisposeAsync();
+                        return true;
+                    }
+                    catch (IOException)
+                    {
+                        return false;
+                    }
+                })),
             },
             token);
         foreach (int port in (int[])[80, 81])
