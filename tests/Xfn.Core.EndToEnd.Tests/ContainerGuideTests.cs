@@ -35,6 +35,24 @@ internal sealed class ContainerGuideTests : ContainerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task Files_and_statistics(CancellationToken token)
+    {
+        string directory = Directory.CreateDirectory(Path.Combine(Scratch, "site")).FullName;
+        await using RunningContainer web = await StartAsync(new ContainerRequest { Image = WebImage(), Ready = Ready.Listens(80), WritableRootBytes = 1 << 20 }, token);
+
+        await web.CopyInAsync("/www/new/page.html", "new"u8.ToArray());
+        await web.CopyInAsync(directory, "/www/site");
+        byte[] copied = await web.ReadFileAsync("/www/new/page.html");
+        await using Stream tar = await web.CopyOutAsync("/www");
+
+        ContainerStatistics used = web.ReadStatistics();
+        Console.WriteLine($"{used.CpuTime}, {used.MemoryBytes} of {used.MemoryLimitBytes} bytes, {used.Processes} processes");
+
+        using HttpClient client = web.CreateHttpClient(80);
+        Assert.That((Text(copied), await client.GetStringAsync("/new/page.html", token)), Is.EqualTo(("new", "new")));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task End_and_logs(CancellationToken token)
     {
         await using RunningContainer container = await StartAsync("echo one; echo two >&2; exit 3", Ready.Started, token);

@@ -1,3 +1,4 @@
+using System.Formats.Tar;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -217,6 +218,49 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That((await other.Exited.WaitAsync(token)).Signal, Is.EqualTo(9));
         Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => third))!.Exit.EndedBy, Is.EqualTo(ContainerEnd.Stop));
         Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => container.ExecAsync(["true"], cancellationToken: token)))!.WasReady, Is.True);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Files_go_in_and_out(CancellationToken token)
+    {
+        TestImage image = TestImage.Command("sleep", "1000").WithLayer(tar => tar.File("etc/kept", "kept"));
+        await using RunningContainer container = await StartAsync(new ContainerRequest { Image = Write(image), WritableRootBytes = 4 << 20 }, token);
+        await container.CopyInAsync("/srv/new/app.conf", "content"u8.ToArray(), cancellationToken: token);
+        await container.CopyInAsync("/srv/run.sh", "#!/bin/sh\necho ran\n"u8.ToArray(), (UnixFileMode)0b111_101_101, token);
+        Assert.That((await container.ExecAsync(["sh", "-c", "cat /srv/new/app.conf; /srv/run.sh"], cancellationToken: token)).Stdout, Is.EqualTo("contentran\n"));
+        Assert.That(Text(await container.ReadFileAsync("/etc/kept", cancellationToken: token)), Is.EqualTo("kept"));
+
+        // A directory of this machine, and back as an archive.
+        string directory = Path.Combine(Scratch, "site");
+        Directory.CreateDirectory(Path.Combine(directory, "deep"));
+        await File.WriteAllTextAsync(Path.Combine(directory, "deep", "page"), new string('x', 200_000), token);
+        File.CreateSymbolicLink(Path.Combine(directory, "link"), "deep/page");
+        CopyReport report = await container.CopyInAsync(directory, "/srv/www", cancellationToken: token);
+        Assert.That((report.Entries, report.Bytes, report.Warnings.Count), Is.EqualTo((4L, 200_000L, 0)));
+        await using Stream archive = await container.CopyOutAsync("/srv/www", cancellationToken: token);
+        var names = new List<string>();
+        await using (var reader = new TarReader(archive, leaveOpen: true))
+        {
+            while (await reader.GetNextEntryAsync(cancellationToken: token) is { } entry)
+                names.Add($"{entry.Name.TrimEnd('/')} {entry.Length}");
+        }
+
+        Assert.That(names, Is.EquivalentTo((string[])["www 0", "www/deep 0", "www/deep/page 200000", "www/link 0"]));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_copy_that_cannot_be_made_says_why(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        Assert.That(async () => await container.CopyInAsync("/bin/new", new byte[1 << 20], cancellationToken: token), Throws.InstanceOf<IOException>().With.Message.Contains("cannot copy '/bin/new'"));
+        Assert.That(async () => await container.ReadFileAsync("/missing", cancellationToken: token), Throws.InstanceOf<FileNotFoundException>().With.Message.Contains("cannot copy '/missing'"));
+        Assert.That(async () => await container.ReadFileAsync("/bin", cancellationToken: token), Throws.InstanceOf<IOException>());
+        Assert.That(async () => await container.ReadFileAsync("/bin/busybox", 1000, token), Throws.InstanceOf<IOException>());
+        Assert.That(async () => await container.ReadFileAsync("relative", cancellationToken: token), Throws.InstanceOf<InvalidRequestException>());
+        Assert.That((await container.ExecAsync(["echo", "on"], cancellationToken: token)).Stdout, Is.EqualTo("on\n"), "the container goes on");
+
+        await container.StopAsync(TimeSpan.Zero, token);
+        Assert.That(async () => await container.ReadFileAsync("/bin/busybox", cancellationToken: token), Throws.InstanceOf<ContainerEndedException>());
     }
 
     private static async Task<string> ReadAllAsync(Stream stream, CancellationToken token)

@@ -143,6 +143,32 @@ internal sealed class ContainerTests : ContainerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_a_container_uses_is_told_also_after_its_end(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest
+            {
+                Image = Write(TestImage.Shell("sleep 1000 & echo up; exec sleep 1000")),
+                Ready = Ready.LogLine("up"),
+                Limits = Ways.IsRoot ? new() { MemoryBytes = 64 << 20, Cpus = 1 } : new(),
+            }, token);
+        await container.ExecAsync(["sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"], cancellationToken: token);
+        ContainerStatistics now = container.ReadStatistics();
+        await container.StopAsync(TimeSpan.Zero, token);
+        ContainerStatistics last = container.ReadStatistics();
+        if (!Ways.IsRoot)
+            Assert.Ignore($"This user may make no cgroups: {now}");
+        Assert.That((now.MemoryLimitBytes, now.Processes), Is.EqualTo(((long?)64 << 20, (int?)2)));
+        Assert.That(now.MemoryBytes, Is.InRange(100_000, 64 << 20));
+        Assert.That(now.PeakMemoryBytes, Is.InRange(100_000, 64 << 20));
+
+        // Unlike nearly everywhere, cpu and cpuacct may be mounted apart: then nobody counts it.
+        if (now.CpuTime is { } used)
+            Assert.That(last.CpuTime, Is.GreaterThanOrEqualTo(used).And.GreaterThan(TimeSpan.FromMilliseconds(5)));
+        Assert.That((last.MemoryBytes, last.Processes), Is.EqualTo(((long?)null, (int?)null)));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_prune_leaves_the_layers_of_a_container_that_lives(CancellationToken token)
     {
         await using RunningContainer container = await StartAsync(

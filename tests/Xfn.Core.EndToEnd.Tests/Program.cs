@@ -10,6 +10,12 @@ if (args is ["language", var what])
     return 0;
 }
 
+if (args is [LiveProbe.Command, var cache, var image, var mark])
+{
+    await LiveProbe.RunAsync(cache, image, mark);
+    return 0;
+}
+
 // With a command of xfn's, this program is xfn with the tests' runner, for prepared functions or another runtime.
 if (args is [var command, ..] && !command.StartsWith('-'))
 {

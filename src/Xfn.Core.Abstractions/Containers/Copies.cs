@@ -20,7 +20,7 @@ public sealed record CopyReport
     /// <summary>How many bytes the files had.</summary>
     public required long Bytes { get; init; }
 
-    /// <summary>What was left out or changed, and why: devices, FIFOs, owners that cannot be set. At most 100 lines; the
-    /// last says how many more.</summary>
+    /// <summary>What was left out or changed, and why: devices, FIFOs, owners that cannot be set. At most 100 lines;
+    /// the last says how many more.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 }

@@ -8,7 +8,8 @@ public sealed record ExecOptions
     /// <summary>Environment variables, by name, besides the container's or instead of them. None by default.</summary>
     public IDictionary<string, string> Environment { get; init => field = value ?? new Dictionary<string, string>(); } = new Dictionary<string, string>();
 
-    /// <summary>The working directory, an absolute path that is there. Null, the default, for the container's.</summary>
+    /// <summary>The working directory, an absolute path that is there. Null, the default, for the
+    /// container's.</summary>
     public string? WorkingDirectory { get; init; }
 
     /// <summary>The user and group, as in <see cref="ContainerSettings.User"/>. Null, the default, for the
@@ -27,8 +28,8 @@ public sealed record ExecOptions
     /// writes more is killed. 16 MiB by default; 1 to 2 GiB less 1.</summary>
     public int MaxOutputBytes { get; init; } = 16 << 20;
 
-    /// <summary>The size of the terminal that the program gets as stdin, stdout and stderr. Null, the default, for pipes
-    /// instead.</summary>
+    /// <summary>The size of the terminal that the program gets as stdin, stdout and stderr. Null, the default, for
+    /// pipes instead.</summary>
     public TerminalSize? Terminal { get; init; }
 }
 

@@ -3,7 +3,8 @@ using System.Text.RegularExpressions;
 namespace Xfn.Core;
 
 /// <summary>When a container counts as ready.</summary>
-/// <remarks>A container that ends before it is ready fails its start at once (<see cref="ContainerEndedException"/>).</remarks>
+/// <remarks>A container that ends before it is ready fails its start at once
+/// (<see cref="ContainerEndedException"/>).</remarks>
 public abstract record Ready
 {
     /// <summary>How long a start waits that says nothing else: 60 seconds.</summary>
@@ -36,7 +37,8 @@ public abstract record Ready
     public static Ready Listens(int port) => new ListensReady(CheckPort(port));
 
     /// <summary>When a line of the log matches, from the first one on.</summary>
-    /// <param name="pattern">A regular expression of .NET, of the invariant culture. It may take 1 s for a line.</param>
+    /// <param name="pattern">A regular expression of .NET, of the invariant culture. It may take 1 s for a
+    /// line.</param>
     /// <exception cref="ArgumentException">It is no regular expression.</exception>
     public static Ready LogLine(string pattern)
     {
@@ -44,8 +46,8 @@ public abstract record Ready
         return new LogLineReady(new Regex(pattern, RegexOptions.CultureInvariant, PatternTimeout));
     }
 
-    /// <summary>When an HTTP server in the container answers with a status. It is asked once it listens, on its loopback;
-    /// a redirect is not followed.</summary>
+    /// <summary>When an HTTP server in the container answers with a status. It is asked once it listens, on its
+    /// loopback; a redirect is not followed.</summary>
     /// <param name="port">The port, 1 to 65535.</param>
     /// <param name="path">Path and query of the request, a GET. <c>/</c> by default.</param>
     /// <param name="status">The status, 100 to 599. 200 by default.</param>
@@ -61,8 +63,8 @@ public abstract record Ready
         return new HttpReady(CheckPort(port), path, status);
     }
 
-    /// <summary>When a gRPC server in the container says that it is serving (<c>grpc.health.v1.Health/Check</c>), without
-    /// TLS. It is asked once it listens, on its loopback.</summary>
+    /// <summary>When a gRPC server in the container says that it is serving (<c>grpc.health.v1.Health/Check</c>),
+    /// without TLS. It is asked once it listens, on its loopback.</summary>
     /// <param name="port">The port, 1 to 65535.</param>
     /// <param name="service">The service that is asked for. Empty, the default, for the server as a whole.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is no port.</exception>
@@ -88,9 +90,11 @@ public abstract record Ready
     /// error.</summary>
     public static Ready Healthcheck { get; } = new HealthcheckReady();
 
-    /// <summary>When a function of one's own says so. It is called again and again until then, one call at a time.</summary>
+    /// <summary>When a function of one's own says so. It is called again and again until then, one call at a
+    /// time.</summary>
     /// <param name="predicate">Looks at the container. What it throws fails the start.</param>
-    /// <param name="description">What it waits for, for messages, behind "the container": <c>has its tables</c>.</param>
+    /// <param name="description">What it waits for, for messages, behind "the container": <c>has its
+    /// tables</c>.</param>
     public static Ready When(Func<RunningContainer, CancellationToken, Task<bool>> predicate, string description = "meets a condition of its caller's")
     {
         ArgumentNullException.ThrowIfNull(predicate);

@@ -45,16 +45,16 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <returns>The connection, the caller's to dispose. It is shut down when the container is stopped. UDP is not
     /// supported.</returns>
-    /// <exception cref="IOException">The container refuses; the inner exception has the system's reason, and the message
-    /// the ports on which it listens.</exception>
+    /// <exception cref="IOException">The container refuses; the inner exception has the system's reason, and the
+    /// message the ports on which it listens.</exception>
     /// <exception cref="ContainerEndedException">It has ended.</exception>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="port"/> is no port.</exception>
     public abstract Task<Stream> ConnectAsync(int port, CancellationToken cancellationToken = default);
 
     /// <summary>Makes a handler for HTTP and gRPC whose connections lead into the container. The port is that of the
     /// request's address; its host is only a name.</summary>
-    /// <returns>The handler, the caller's to dispose. It uses no proxy of the environment, follows no redirect, keeps no
-    /// cookie, and takes at most 64 KiB of headers: what a container answers is not to be trusted.</returns>
+    /// <returns>The handler, the caller's to dispose. It uses no proxy of the environment, follows no redirect, keeps
+    /// no cookie, and takes at most 64 KiB of headers: what a container answers is not to be trusted.</returns>
     public virtual SocketsHttpHandler CreateHandler() => new()
     {
         UseProxy = false,
@@ -104,10 +104,10 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <returns>Ends when the link can be used. It goes with either container; connections to one that has ended are
     /// reset.</returns>
     /// <exception cref="IOException">The port is taken in this container, by a program or another link.</exception>
-    /// <exception cref="ContainerEndedException">One of them has ended; <see cref="ContainerEndedException.Image"/> says
-    /// which.</exception>
-    /// <exception cref="InvalidRequestException">The name is none; this container has no network of its own; or it has an
-    /// <c>/etc/hosts</c> of its own.</exception>
+    /// <exception cref="ContainerEndedException">One of them has ended; <see cref="ContainerEndedException.Image"/>
+    /// says which.</exception>
+    /// <exception cref="InvalidRequestException">The name is none; this container has no network of its own; or it has
+    /// an <c>/etc/hosts</c> of its own.</exception>
     /// <exception cref="ArgumentException"><paramref name="target"/> is no container of this process.</exception>
     /// <exception cref="ArgumentOutOfRangeException">One of them is no port.</exception>
     public abstract Task LinkAsync(string name, int port, RunningContainer target, int? targetPort = null, CancellationToken cancellationToken = default);
@@ -142,8 +142,8 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <param name="content">What it will hold.</param>
     /// <param name="mode">Its mode. Null, the default, for 0644.</param>
     /// <param name="cancellationToken">Ends it; the file may have been written in part.</param>
-    /// <exception cref="IOException">The container refuses: its root is read-only there, a file system is full, its user
-    /// may not write there.</exception>
+    /// <exception cref="IOException">The container refuses: its root is read-only there, a file system is full, its
+    /// user may not write there.</exception>
     /// <exception cref="ContainerEndedException">It has ended, or ended meanwhile.</exception>
     /// <exception cref="InvalidRequestException">The path is not absolute, or names no file.</exception>
     public abstract Task CopyInAsync(string path, ReadOnlyMemory<byte> content, UnixFileMode? mode = null, CancellationToken cancellationToken = default);
@@ -156,7 +156,8 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <param name="limits">How much may be copied. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Ends it; a part may have been copied.</param>
     /// <returns>What was copied.</returns>
-    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)"
+    /// path="/exception"/>
     public abstract Task<CopyReport> CopyInAsync(string source, string path, CopyLimits? limits = null, CancellationToken cancellationToken = default);
 
     /// <summary>Unpacks a tar archive in the container. Owners are those that the archive names, where the container's
@@ -166,7 +167,8 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <param name="limits">How much may be copied. Null, the default, for the defaults.</param>
     /// <param name="cancellationToken">Ends it; a part may have been copied.</param>
     /// <returns>What was copied.</returns>
-    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)"
+    /// path="/exception"/>
     public abstract Task<CopyReport> CopyInAsync(Stream tar, string directory, CopyLimits? limits = null, CancellationToken cancellationToken = default);
 
     /// <summary>Copies a file or directory out of the container, as a tar archive.</summary>
@@ -177,10 +179,11 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <returns>The archive, the caller's to read and dispose. Its names start with the last name of the path. Devices,
     /// FIFOs and sockets are left out, which the log says. A read throws an <see cref="IOException"/> where the copy
     /// failed: an archive that was read to its end is whole.</returns>
-    /// <remarks>The container's programs decide what the archive holds. Do not unpack it with a program that follows its
-    /// names or links out of a directory.</remarks>
+    /// <remarks>The container's programs decide what the archive holds. Do not unpack it with a program that follows
+    /// its names or links out of a directory.</remarks>
     /// <exception cref="FileNotFoundException">There is nothing of that name.</exception>
-    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="CopyInAsync(string, ReadOnlyMemory{byte}, UnixFileMode?, CancellationToken)"
+    /// path="/exception"/>
     public abstract Task<Stream> CopyOutAsync(string path, CopyLimits? limits = null, CancellationToken cancellationToken = default);
 
     /// <summary>Reads a file of the container's.</summary>
@@ -193,12 +196,18 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <inheritdoc cref="CopyOutAsync" path="/exception"/>
     public abstract Task<byte[]> ReadFileAsync(string path, int maxBytes = 16 << 20, CancellationToken cancellationToken = default);
 
+    /// <summary>Looks at what the container uses; once it has ended, at what it has used.</summary>
+    /// <exception cref="ContainerEnvironmentException">A limit that was asked for does not hold any more: who manages
+    /// the machine's cgroups took the container's away.</exception>
+    public abstract ContainerStatistics ReadStatistics();
+
     /// <summary>Sends a signal to the container's first process. Nothing happens when it has ended.</summary>
     /// <param name="signal">The signal's number, 1 to 64.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is no signal.</exception>
     public abstract void Signal(int signal);
 
-    /// <summary>Stops the container: sends its stop signal, waits, and kills it. What has ended stays as it is.</summary>
+    /// <summary>Stops the container: sends its stop signal, waits, and kills it. What has ended stays as it
+    /// is.</summary>
     /// <param name="grace">How long it may take to end after the signal, 0 to 1 hour; zero kills at once. Null, the
     /// default, for <see cref="ContainerRequest.StopGrace"/>. A first process that has no handler for the signal is
     /// killed at once: the kernel would withhold the signal from it.</param>

@@ -10,6 +10,9 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
     private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan OutOfMemoryPeriod = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>How many periods the kernel may take to kill once it has told: a second.</summary>
+    private const int LooksAfterEvent = 20;
+
     private readonly List<int> _processes = [];
     private volatile (CgroupHierarchy Hierarchy, string Directory)[] _groups = [];
     private CgroupLimits? _applied;
@@ -103,6 +106,41 @@ internal sealed class Cgroup(CgroupManager manager, string id, TimeProvider time
         }
 
         return false;
+    }
+
+    /// <summary>The same for a container that lives: while nothing happens this costs nothing, where the kernel tells
+    /// of it by itself.</summary>
+    /// <inheritdoc cref="WatchOutOfMemoryAsync"/>
+    public async Task<bool> WaitForOutOfMemoryAsync(CancellationToken cancellationToken)
+    {
+        if (!_survivesOutOfMemory)
+            return false;
+        string directory = _groups.First(group => group.Hierarchy is CgroupV1Hierarchy && group.Hierarchy.Controllers.HasFlag(CgroupControllers.Memory)).Directory;
+        using OutOfMemoryEvents? events = OutOfMemoryEvents.TryRegister(directory);
+        if (events is null)
+            return await WatchOutOfMemoryAsync(cancellationToken).ConfigureAwait(false);
+        while (Read().OutOfMemoryKills == 0)
+        {
+            // The kernel tells first, and kills then; what it freed may also have been enough.
+            await events.WaitAsync(cancellationToken).ConfigureAwait(false);
+            for (int look = 0; look < LooksAfterEvent && Read().OutOfMemoryKills == 0; look++)
+                await Task.Delay(OutOfMemoryPeriod, time, cancellationToken).ConfigureAwait(false);
+        }
+
+        return true;
+    }
+
+    /// <summary>What is used now: bytes of memory, and processes. Null is unknown: no cgroup counts it.</summary>
+    public (long? MemoryBytes, int? Processes) ReadNow()
+    {
+        (long? memory, int? processes) = (null, null);
+        foreach ((CgroupHierarchy hierarchy, string directory) in _groups)
+        {
+            memory ??= hierarchy.ReadMemory(directory);
+            processes ??= CgroupFile.ReadProcesses(directory).Length;
+        }
+
+        return (memory, processes);
     }
 
     /// <summary>Sends SIGKILL to every process in it. Does not wait for their end.</summary>

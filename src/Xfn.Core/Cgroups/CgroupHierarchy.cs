@@ -34,6 +34,9 @@ internal abstract class CgroupHierarchy(string baseDirectory, CgroupControllers 
     /// <summary>Adds what a cgroup's counters say.</summary>
     public abstract CgroupUsage Read(string directory, CgroupUsage usage);
 
+    /// <summary>The bytes of memory that a cgroup has now; null when it is not counted.</summary>
+    public abstract long? ReadMemory(string directory);
+
     protected abstract void ApplyMemory(string directory, long bytes);
 
     protected abstract void ApplyCpu(string directory, long quotaMicroseconds, long shares);

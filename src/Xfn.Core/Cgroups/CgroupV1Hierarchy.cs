@@ -23,6 +23,8 @@ internal sealed class CgroupV1Hierarchy(string baseDirectory, CgroupControllers 
         return usage;
     }
 
+    public override long? ReadMemory(string directory) => CgroupFile.ReadNumber(directory, "memory.usage_in_bytes");
+
     protected override void ApplyMemory(string directory, long bytes)
     {
         CgroupFile.Write(directory, "memory.limit_in_bytes", bytes);

@@ -50,6 +50,8 @@ internal sealed class CgroupV2Hierarchy(string baseDirectory, CgroupControllers 
         };
     }
 
+    public override long? ReadMemory(string directory) => CgroupFile.ReadNumber(directory, "memory.current");
+
     protected override void ApplyMemory(string directory, long bytes)
     {
         CgroupFile.Write(directory, "memory.max", bytes);

@@ -17,9 +17,11 @@ internal static unsafe partial class Posix
     /// <summary>Makes a set of descriptors to wait for.</summary>
     public static SafeFileHandle MakePoll()
     {
-        const int closeOnExec = 0x80000;
-        return new SafeFileHandle(Check(epoll_create1(closeOnExec), "make", "an epoll descriptor"), ownsHandle: true);
+        return new SafeFileHandle(Check(epoll_create1(Libc.O_CLOEXEC), "make", "an epoll descriptor"), ownsHandle: true);
     }
+
+    /// <summary>Makes a counter that can be waited for (eventfd(2)), which does not block.</summary>
+    public static SafeFileHandle MakeEventCounter() => new(Check(eventfd(0, Libc.O_CLOEXEC | Libc.O_NONBLOCK), "make", "an event counter"), ownsHandle: true);
 
     /// <summary>Adds a descriptor to a set.</summary>
     /// <param name="poll">The set.</param>
@@ -93,6 +95,9 @@ internal static unsafe partial class Posix
         (size[0], size[1], size[2], size[3]) = ((ushort)rows, (ushort)columns, 0, 0);
         Check(ioctl(terminal, setWindowSize, (int*)size), "resize", "a terminal");
     }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int eventfd(uint value, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int epoll_create1(int flags);

@@ -41,6 +41,7 @@ internal static class EnvironmentChecker
         {
             checks.Add(await NamespaceChecks.ProcAsync(options, cancellationToken).ConfigureAwait(false));
             checks.Add(await NamespaceChecks.OverlayAsync(options, cancellationToken).ConfigureAwait(false));
+            checks.Add(await NamespaceChecks.DescriptorsAsync(cancellationToken).ConfigureAwait(false));
         }
 
         checks.Add(CheckIds(options));

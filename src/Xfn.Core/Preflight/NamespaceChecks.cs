@@ -9,6 +9,7 @@ internal static class NamespaceChecks
     private static readonly Subject Tools = new("util-linux", "unshare of util-linux 2.36 or newer, which knows --keep-caps");
     private static readonly Subject User = new("user namespaces", "this user may make user, mount and PID namespaces");
     private static readonly Subject Proc = new("/proc", "a fresh /proc can be mounted in new namespaces");
+    private static readonly Subject Descriptors = new("descriptors", "sockets of containers that live can be handed to this process");
     private static readonly Subject Overlay = new("overlayfs", "overlayfs can be mounted in a user namespace, over directories of the cache");
 
     /// <summary>Namespaces are made by util-linux's unshare; busybox's lacks what is needed.</summary>
@@ -44,6 +45,35 @@ internal static class NamespaceChecks
             return Proc.Ok("it can be mounted");
         EnvironmentDiagnosis diagnosis = EnvironmentDiagnosis.OfProc(result.Error, options.Files);
         return options.AllowOuterProc ? Proc.Warning(diagnosis.Found, diagnosis.Remedy) : Proc.Failed(diagnosis);
+    }
+
+    /// <summary>A connection into a container that lives is a descriptor that comes from its xfn-spark, by either of two
+    /// ways.</summary>
+    public static async Task<EnvironmentCheck> DescriptorsAsync(CancellationToken cancellationToken)
+    {
+        var child = ChildProcess.Start(Executables.Find("unshare")!, ["--user", "cat"], ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "/", talks: true);
+        try
+        {
+            // It answers from its namespace.
+            await child.Input!.WriteAsync("\n"u8.ToArray(), cancellationToken).ConfigureAwait(false);
+            if (await child.Output!.ReadAsync(new byte[1], cancellationToken).ConfigureAwait(false) == 0 || Posix.TryOpenProcess(child.Id) is not { } process)
+                return Descriptors.Warning("it could not be tried: a program in a namespace of its own ended", "Start a container that lives; it needs no remedy here.");
+            using (process)
+            {
+                int copy = Posix.TakeDescriptor(process, 0, out int error);
+                if (copy < 0)
+                    return Descriptors.Ok($"xfn-spark sends them through a Unix socket, since this process may not take them (pidfd_getfd: {Libc.Describe(error)})");
+                Posix.Close(copy);
+                return Descriptors.Ok("this process takes them from xfn-spark (pidfd_getfd)");
+            }
+        }
+        finally
+        {
+            child.Kill();
+            await child.Input!.DisposeAsync().ConfigureAwait(false);
+            await child.Output!.DisposeAsync().ConfigureAwait(false);
+            await child.Ended.ConfigureAwait(false);
+        }
     }
 
     /// <summary>Without overlayfs every image is flattened, which takes more disk and a longer first run.</summary>

@@ -103,7 +103,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
             SparkStarted started = await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
             StartedSandbox taken = await StartedSandbox.TakeOverAsync(sandbox, started, lease, cancellationToken).ConfigureAwait(false) with { Egress = egress };
             var execs = new ExecPlanner(planner, run, lease.Image, SparkFrame.Read<SparkContainer>(plan.Container.Span));
-            container = new LiveContainer(request, taken, run.StopSignalOf(lease.Image.Config), execs, settings.Options);
+            container = new LiveContainer(request, run, taken, execs, settings.Options);
             await KeepAsync(container).ConfigureAwait(false);
             if (egress is not null)
                 await ReleaseAsync(container, egress, cancellationToken).ConfigureAwait(false);

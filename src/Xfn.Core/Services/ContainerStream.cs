@@ -7,7 +7,8 @@ namespace Xfn.Core.Services;
 /// <param name="handedOut">Where it is noted until it is disposed.</param>
 internal sealed class ContainerStream(Socket socket, HandedOut handedOut) : NetworkStream(socket, ownsSocket: true)
 {
-    /// <summary>Ends both directions: reads come to their end, and writes fail. The caller disposes it, as ever.</summary>
+    /// <summary>Ends both directions: reads come to their end, and writes fail. The caller disposes it, as
+    /// ever.</summary>
     public void ShutDown()
     {
         try

@@ -9,7 +9,8 @@ namespace Xfn.Core.Services;
 /// ask for nothing.</summary>
 internal sealed class ExecPlanner(ContainerPlanner planner, CheckedRequest request, StoredImage image, SparkContainer container)
 {
-    /// <summary>What the kernel takes of arguments and environment together is more; a mistake is found sooner.</summary>
+    /// <summary>What the kernel takes of arguments and environment together is more; a mistake is found
+    /// sooner.</summary>
     private const int MostWords = 100_000;
 
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);

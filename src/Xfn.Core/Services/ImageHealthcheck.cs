@@ -2,8 +2,8 @@ using System.Text.Json;
 
 namespace Xfn.Core.Services;
 
-/// <summary>The health check of an image, as docker writes it: <c>Test</c> is <c>CMD</c> and arguments, <c>CMD-SHELL</c>
-/// and a line for <c>/bin/sh</c>, or <c>NONE</c>.</summary>
+/// <summary>The health check of an image, as docker writes it: <c>Test</c> is <c>CMD</c> and arguments,
+/// <c>CMD-SHELL</c> and a line for <c>/bin/sh</c>, or <c>NONE</c>.</summary>
 internal static class ImageHealthcheck
 {
     /// <summary>The command; null where there is none, or it is of another form.</summary>

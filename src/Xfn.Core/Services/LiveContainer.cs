@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
+using Xfn.Core.Runs;
 using Xfn.Core.Spark;
 
 namespace Xfn.Core.Services;
@@ -24,6 +25,7 @@ internal sealed partial class LiveContainer : RunningContainer
     private readonly ContainerRequest _request;
     private readonly StartedSandbox _started;
     private readonly int _stopSignal;
+    private readonly CgroupLimits _limits;
     private readonly ExecPlanner _execs;
     private readonly ContainerNetwork _network;
     private readonly ContainerCopies _copies;
@@ -39,17 +41,19 @@ internal sealed partial class LiveContainer : RunningContainer
     private bool _hasExited;
     private bool _ignoredStopSignal;
     private bool _isOutOfMemory;
+    private volatile CgroupUsage? _used;
     private int _disposed;
 
     /// <summary>Takes over a container that has been started.</summary>
-    /// <param name="request">What was asked for, checked.</param>
+    /// <param name="request">What was asked for.</param>
+    /// <param name="run">The same, checked.</param>
     /// <param name="started">The container, which is this one's to end from now on.</param>
-    /// <param name="stopSignal">What asks it to end.</param>
     /// <param name="execs">Plans its further programs.</param>
     /// <param name="options">The runner's: its clock and its log.</param>
-    public LiveContainer(ContainerRequest request, StartedSandbox started, int stopSignal, ExecPlanner execs, ContainerRunnerOptions options)
+    public LiveContainer(ContainerRequest request, CheckedRequest run, StartedSandbox started, ExecPlanner execs, ContainerRunnerOptions options)
     {
-        (_request, _started, _stopSignal, _execs, _time, _logger) = (request, started, stopSignal, execs, options.TimeProvider, options.Logger);
+        (_request, _started, _execs, _time, _logger) = (request, started, execs, options.TimeProvider, options.Logger);
+        (_stopSignal, _limits) = (run.StopSignalOf(started.Image.Config), run.Limits);
         _network = new ContainerNetwork(started, isOwn: HasOwnNetwork);
         _copies = new ContainerCopies(started, execs.User);
         _log = new LogRing(request.LogBytes);
@@ -129,6 +133,22 @@ internal sealed partial class LiveContainer : RunningContainer
     {
         const int longest = 300;
         return line.Length > longest ? line[..longest] + "…" : line;
+    }
+
+    public override ContainerStatistics ReadStatistics()
+    {
+        CgroupUsage used = _used ?? _started.Sandbox.ReadUsage();
+        (long? memory, int? processes) = _used is null ? _started.Sandbox.Cgroup.ReadNow() : (null, null);
+        return new ContainerStatistics
+        {
+            CpuTime = used.CpuTime,
+            MemoryBytes = memory,
+            PeakMemoryBytes = used.PeakMemoryBytes,
+            MemoryLimitBytes = used.PeakMemoryBytes is null && memory is null ? null : _limits.MemoryBytes,
+
+            // The spark is one of them, and none of the container's.
+            Processes = processes is > 0 ? processes - 1 : processes,
+        };
     }
 
     public override void Signal(int signal) => _started.Conversation.Post(new SparkSignal(0, CheckSignal(signal)));
@@ -250,7 +270,8 @@ internal sealed partial class LiveContainer : RunningContainer
     private ContainerExit ExitOf(SparkExited? exited)
     {
         // On version 2 the kernel kills the whole cgroup for want of memory, the spark included.
-        bool outOfMemory = _isOutOfMemory || ReadKills() > 0;
+        CgroupUsage used = _used = ReadUsed();
+        bool outOfMemory = _isOutOfMemory || used.OutOfMemoryKills > 0;
         return new ContainerExit
         {
             ExitCode = exited?.ExitCode ?? 128 + Posix.SigKill,
@@ -261,16 +282,16 @@ internal sealed partial class LiveContainer : RunningContainer
         };
     }
 
-    private long ReadKills()
+    private CgroupUsage ReadUsed()
     {
         try
         {
-            return _started.Sandbox.Cgroup.Read().OutOfMemoryKills;
+            return _started.Sandbox.ReadUsage();
         }
         catch (Exception ex) when (ex is XfnException || CgroupFile.IsFileError(ex))
         {
             // Whoever manages the machine's cgroups took this one away. The container has ended anyway.
-            return 0;
+            return new CgroupUsage();
         }
     }
 
@@ -278,7 +299,7 @@ internal sealed partial class LiveContainer : RunningContainer
     {
         try
         {
-            if (!await _started.Sandbox.WatchOutOfMemoryAsync(_over.Token).ConfigureAwait(false))
+            if (!await _started.Sandbox.Cgroup.WaitForOutOfMemoryAsync(_over.Token).ConfigureAwait(false))
                 return;
             _isOutOfMemory = true;
             await KillAsync().ConfigureAwait(false);

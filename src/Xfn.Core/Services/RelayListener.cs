@@ -11,6 +11,11 @@ internal sealed class RelayListener : IAsyncDisposable
     /// <summary>How long nothing is accepted when this process has no descriptors left.</summary>
     private static readonly TimeSpan Respite = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>How many connections go on at once; further ones wait. Each has two descriptors of this
+    /// process.</summary>
+    private const int MostConnections = 1024;
+
+    private readonly SemaphoreSlim _places = new(MostConnections);
     private readonly Socket _listener;
     private readonly Func<CancellationToken, Task<Socket>> _connect;
     private readonly string _name;
@@ -38,6 +43,7 @@ internal sealed class RelayListener : IAsyncDisposable
         await _over.CancelAsync().ConfigureAwait(false);
         await _accepting.ConfigureAwait(false);
         await _connections.WaitAsync().ConfigureAwait(false);
+        _places.Dispose();
         _over.Dispose();
     }
 
@@ -49,7 +55,8 @@ internal sealed class RelayListener : IAsyncDisposable
             {
                 try
                 {
-                    Socket client = await _listener.AcceptAsync(_over.Token).ConfigureAwait(false);
+                    await _places.WaitAsync(_over.Token).ConfigureAwait(false);
+                    Socket client = await AcceptOneAsync().ConfigureAwait(false);
                     _ = _connections.Add(Task.Run(() => RelayAsync(client)));
                 }
                 catch (OperationCanceledException)
@@ -63,6 +70,19 @@ internal sealed class RelayListener : IAsyncDisposable
                     await Task.Delay(Respite, _over.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
             }
+        }
+    }
+
+    private async Task<Socket> AcceptOneAsync()
+    {
+        try
+        {
+            return await _listener.AcceptAsync(_over.Token).ConfigureAwait(false);
+        }
+        catch
+        {
+            _places.Release();
+            throw;
         }
     }
 
@@ -81,6 +101,10 @@ internal sealed class RelayListener : IAsyncDisposable
                 // A client is told as by a server that is not there.
                 SocketRelay.Reset(client);
                 RunnerLog.ConnectionDropped(_logger, _name, ex.Message);
+            }
+            finally
+            {
+                _places.Release();
             }
         }
     }

@@ -26,7 +26,7 @@ internal abstract class ContainerFixture : RunnerFixture
     /// <summary>An image with busybox's web server, a page, and a health check.</summary>
     protected string WebImage()
     {
-        TestImage image = TestImage.Command("/bin/httpd", "-f", "-p", "80", "-h", "/www").With("httpd", "test").WithLayer(tar => tar.Directory("www").File("www/index.html", "hello"));
+        TestImage image = TestImage.Command("/bin/httpd", "-f", "-p", "80", "-h", "/www").With("httpd", "test", "wget").WithLayer(tar => tar.Directory("www").File("www/index.html", "hello"));
         image.Config = image.Config with { Healthcheck = JsonSerializer.SerializeToElement(new { Test = (string[])["CMD-SHELL", "test -f /www/index.html"] }) };
         return Write(image, "web");
     }

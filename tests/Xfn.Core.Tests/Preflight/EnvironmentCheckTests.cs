@@ -29,7 +29,7 @@ public class EnvironmentCheckTests
 
         // Where no namespace can be made, nothing in one can be tried.
         bool namespaces = report.Checks.Single(c => c.Name == "user namespaces").Status == EnvironmentStatus.Ok;
-        string[] inNamespaces = namespaces ? ["/proc", "overlayfs"] : [];
+        string[] inNamespaces = namespaces ? ["/proc", "overlayfs", "descriptors"] : [];
         Assert.That(report.Checks.Select(c => c.Name), Is.EqualTo((string[])
         [
             "platform", "util-linux", "user namespaces", .. inNamespaces, "ids", "cgroup memory", "cgroup cpu", "cgroup pids", "OCI runtime", "cache directory", "disk space",
