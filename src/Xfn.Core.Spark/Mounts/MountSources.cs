@@ -50,6 +50,9 @@ internal sealed class MountSources
             else
                 Bind(source, target);
         }
+
+        // They would stay open as long as the container lives.
+        _opened.ForEach(fd => _ = Libc.close(fd));
     }
 
     private static int Open(SparkPath path)

@@ -72,7 +72,7 @@ internal sealed class BindSource
             // Where one id is mapped a container has the caller's groups, which are not looked at.
             : mapping.IsSingle ? _mode | _mode >> 3
             : _mode;
-        if (_mount.ReadOnly ? IsDirectory ? (may & Execute) != 0 : (may & (Read | Execute)) != 0 || _kind != UnixFileKind.Regular : IsDirectory ? (may & (Write | Execute)) == (Write | Execute) : (may & Write) != 0)
+        if (Suffices(may))
             return;
         string verb = _mount.ReadOnly ? "read it" : "write there";
         string bits = _mount.ReadOnly ? "o+rX" : IsDirectory ? "o+rwx" : "o+rw";
@@ -82,6 +82,17 @@ internal sealed class BindSource
             + string.Create(CultureInfo.InvariantCulture, $"Let all do so (chmod {bits}), or give it to that user (as root: chown {uid}:{gid})")
             + (_mount.ReadOnly ? "" : ", or mount it read-only"));
     }
+
+    /// <summary>Whether these rights are any use.</summary>
+    private bool Suffices(uint may) => (_mount.ReadOnly, IsDirectory) switch
+    {
+        (true, true) => (may & Execute) != 0,
+
+        // What a socket or a pipe is for is not said here.
+        (true, false) => (may & (Read | Execute)) != 0 || _kind != UnixFileKind.Regular,
+        (false, true) => (may & (Write | Execute)) == (Write | Execute),
+        (false, false) => (may & Write) != 0,
+    };
 
     private bool IsInGroup(ContainerProcess process, IdMapping mapping) => process.AdditionalGids.Prepend(process.Gid).Any(gid => Outside(mapping.Gids, gid) == _owner.Group);
 
