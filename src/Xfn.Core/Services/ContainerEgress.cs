@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Xfn.Core.Registry;
 using Xfn.Core.Runs;
+using Xfn.Core.Spark;
 
 namespace Xfn.Core.Services;
 
@@ -14,10 +15,11 @@ internal sealed class ContainerEgress : IAsyncDisposable
     private const int FirstPort = 61000;
 
     private readonly CancellationTokenSource _stop = new();
-    private readonly List<Task> _serving = [];
     private readonly EgressConnector _connector;
     private readonly EgressProxy _proxy;
     private readonly int _port;
+    private readonly Lock _lock = new();
+    private Task? _serving;
 
     // One address for a name, whatever ports are listed.
     private readonly (IPAddress Address, EgressTarget[] Targets)[] _links;
@@ -83,15 +85,31 @@ internal sealed class ContainerEgress : IAsyncDisposable
     }
 
     /// <summary>Listens in a container whose programs have not begun yet.</summary>
-    /// <exception cref="XfnException">A socket cannot be had there.</exception>
-    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <inheritdoc cref="ContainerNetwork.ListenAsync" path="/exception"/>
     public async Task StartAsync(ContainerNetwork network, CancellationToken cancellationToken)
     {
-        _serving.Add(_proxy.ServeAsync(await ListenAsync(IPAddress.Loopback, _port).ConfigureAwait(false), _stop.Token));
-        foreach ((IPAddress address, EgressTarget[] targets) in _links)
+        var listeners = new List<(Socket Socket, EgressTarget? Target)>();
+        try
         {
-            foreach (EgressTarget target in targets)
-                _serving.Add(_proxy.LinkAsync(await ListenAsync(address, target.Port).ConfigureAwait(false), target, _stop.Token));
+            listeners.Add((await ListenAsync(IPAddress.Loopback, _port).ConfigureAwait(false), null));
+            foreach ((IPAddress address, EgressTarget[] targets) in _links)
+            {
+                foreach (EgressTarget target in targets)
+                    listeners.Add((await ListenAsync(address, target.Port).ConfigureAwait(false), target));
+            }
+
+            lock (_lock)
+            {
+                // The container may have ended meanwhile.
+                if (_serving is not null)
+                    throw new SparkGoneException();
+                _serving = Task.WhenAll(listeners.Select(l => l.Target is null ? _proxy.ServeAsync(l.Socket, _stop.Token) : _proxy.LinkAsync(l.Socket, l.Target, _stop.Token)));
+            }
+        }
+        catch
+        {
+            listeners.ForEach(listener => listener.Socket.Dispose());
+            throw;
         }
 
         Task<Socket> ListenAsync(IPAddress address, int port) => network.ListenAsync(new IPEndPoint(address, port), cancellationToken);
@@ -100,8 +118,10 @@ internal sealed class ContainerEgress : IAsyncDisposable
     /// <summary>Ends all connections.</summary>
     public async ValueTask DisposeAsync()
     {
+        lock (_lock)
+            _serving ??= Task.CompletedTask;
         await _stop.CancelAsync().ConfigureAwait(false);
-        await Task.WhenAll(_serving).ConfigureAwait(false);
+        await _serving.ConfigureAwait(false);
         _proxy.Dispose();
         _stop.Dispose();
     }

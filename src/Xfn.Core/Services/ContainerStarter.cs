@@ -124,13 +124,12 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         }
     }
 
-    /// <summary>Lets a container go on whose way out is there.</summary>
+    /// <summary>Lets a container go on with a way out.</summary>
     private static async Task ReleaseAsync(LiveContainer container, ContainerEgress egress, CancellationToken cancellationToken)
     {
         try
         {
-            await egress.StartAsync(container.Network, cancellationToken).ConfigureAwait(false);
-            await container.ReleaseAsync(cancellationToken).ConfigureAwait(false);
+            await container.ReleaseAsync(egress, cancellationToken).ConfigureAwait(false);
         }
         catch
         {

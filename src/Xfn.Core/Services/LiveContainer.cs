@@ -88,10 +88,25 @@ internal sealed partial class LiveContainer : RunningContainer
     /// <summary>The ports on which its programs listen.</summary>
     public IReadOnlyCollection<int> ListeningPorts() => _started.First?.ListeningPorts(_network.Listeners) ?? [];
 
-    /// <summary>Lets one that waits at its gate execute its program, and waits until it has.</summary>
+    /// <summary>Opens the way out of one that waits at its gate, lets it execute its program, and waits until it
+    /// has.</summary>
     /// <exception cref="SparkFailedException">It could not.</exception>
-    public async Task ReleaseAsync(CancellationToken cancellationToken)
+    /// <exception cref="XfnException">It has no way out.</exception>
+    public async Task ReleaseAsync(ContainerEgress egress, CancellationToken cancellationToken)
     {
+        try
+        {
+            await egress.StartAsync(_network, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SparkGoneException)
+        {
+            throw await EndedAsync("open the way out").ConfigureAwait(false);
+        }
+        catch (SparkFailedException ex)
+        {
+            throw ContainerNetwork.Refused(ex);
+        }
+
         TimeSpan pause = TimeSpan.FromMilliseconds(1);
         _started.Sandbox.CountFromNow();
         await _started.Sandbox.ReleaseAsync(cancellationToken).ConfigureAwait(false);
@@ -107,9 +122,6 @@ internal sealed partial class LiveContainer : RunningContainer
         if (_started.Conversation.Failure is { } failure)
             throw failure;
     }
-
-    /// <summary>Its sockets.</summary>
-    public ContainerNetwork Network => _network;
 
     public bool HasOwnNetwork => _request.Network == NetworkPolicy.Isolated;
 
