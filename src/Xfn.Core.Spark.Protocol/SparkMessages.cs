@@ -406,7 +406,8 @@ internal sealed record SparkExec
 /// <param name="CpuMicroseconds">User and system time of it and of those of its children that it waited for.</param>
 internal sealed record SparkEnded(int Id, int ExitCode, int Signal, long CpuMicroseconds);
 
-/// <summary>Unpack a tar archive in the container. Devices, FIFOs and sockets in it are left out.</summary>
+/// <summary>Unpack a tar archive in the container. Devices and FIFOs in it are left out, and so are the times of links.
+/// </summary>
 internal sealed record SparkCopyIn
 {
     /// <summary>The request's number.</summary>

@@ -185,6 +185,21 @@ internal sealed class SparkRequestTests : LivingFixture
         Assert.That(refused.Failure.Message, Does.Contain("it has one line"));
     }
 
+    [Test, Category(Ways.InOne), CancelAfter(60_000)]
+    public async Task Nothing_is_done_in_a_container_that_a_runtime_made(CancellationToken token)
+    {
+        Ways.SkipPrepared("a runtime prepares no container");
+        await using Living living = await StartAsync(TestImage.Shell("exec sleep 100"), token, o => o.Runtime = "crun", isOurs: false);
+        var socket = new SparkMakeSocket(living.Spark.NextId(), IPv4, default, 0, 0);
+        SparkExec exec = living.Spark.Exec(["true"]);
+
+        var refused = await living.Spark.AskAsync<SparkRefused>(socket.Id, socket, token);
+        Assert.That(refused.Failure.Message, Does.Contain("a container that an OCI runtime made"));
+        await living.Spark.AskAsync<SparkRefused>(exec.Id, exec, token);
+        await living.Spark.SendAsync(new SparkSignal(0, Signals.Kill), token);
+        Assert.That(async () => await living.Run.WaitAsync(token), Throws.InstanceOf<FunctionFailedException>());
+    }
+
     private static async Task<Socket> MakeSocketAsync(TappedSpark spark, SparkMakeSocket request, CancellationToken token)
     {
         SafeFileHandle[] taken = await spark.TakeAsync(await spark.AskAsync<SparkOpened>(request.Id, request, token), token);

@@ -21,6 +21,8 @@ internal sealed unsafe class ContainerExec : IContainerTask
     /// <exception cref="SparkException">It cannot be made.</exception>
     public ContainerExec(SparkExec request, LivingContainer living)
     {
+        if (request.Arguments.Count == 0)
+            throw new SparkException(SparkFailureKind.Environment, "cannot execute nothing");
         (_request, _living) = (request, living);
         _container = living.Specification with
         {

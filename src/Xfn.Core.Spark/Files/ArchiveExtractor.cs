@@ -140,18 +140,19 @@ internal sealed class ArchiveExtractor
         if (Libc.fchown(fd, uid, gid) != 0 || Libc.fchmod(fd, mode) != 0)
             throw Refused(Libc.Errno);
         ExtendedAttributes.Apply(fd, _reader, _warnings);
-        if (Libc.futimens(fd, Modified) != 0)
+        if (Libc.futimens(fd, new() { Seconds = _entry.ModifiedSeconds, Nanoseconds = _entry.ModifiedNanoseconds }) != 0)
             throw Refused(Libc.Errno);
     }
-
-    private Libc.TimeSpec Modified => new() { Seconds = _entry.ModifiedSeconds, Nanoseconds = _entry.ModifiedNanoseconds };
 
     private void MakeLink(int parent, ReadOnlySpan<byte> name)
     {
         for (int attempt = 0; Libc.symlinkat(_entry.LinkName.Terminated(), parent, name) != 0; attempt++)
             Clear(parent, name, attempt);
+
+        // Another file may be in its place by now, which is not to change owners.
         (uint uid, uint gid, _) = _owners.Of(_reader);
-        if (Libc.fchownat(parent, name, uid, gid, Libc.AT_SYMLINK_NOFOLLOW) != 0 || Libc.utimensat(parent, name, Modified) != 0)
+        using Descriptor link = Libc.openat(parent, name, Libc.O_PATH | Processor.O_NOFOLLOW | Libc.O_CLOEXEC);
+        if (link >= 0 && Libc.Status(link, out Libc.FileStatus status) == 0 && status.Type == Libc.S_IFLNK && Libc.fchownat(link, "\0"u8, uid, gid, Libc.AT_EMPTY_PATH) != 0)
             throw Refused(Libc.Errno);
         ExtendedAttributes.LeaveOut(_entry, _warnings);
     }

@@ -5,9 +5,9 @@ internal abstract class LivingFixture : RunnerFixture
 {
     protected Task<Living> StartAsync(string script, CancellationToken token) => StartAsync(TestImage.Shell(script), token);
 
-    protected async Task<Living> StartAsync(TestImage image, CancellationToken token, Action<ContainerRunnerOptions>? configure = null)
+    protected async Task<Living> StartAsync(TestImage image, CancellationToken token, Action<ContainerRunnerOptions>? configure = null, bool isOurs = true)
     {
-        if (Ways.Runtime is not null)
+        if (isOurs && Ways.Runtime is not null)
             Assert.Ignore("spark enters only containers that it made, and an OCI runtime makes them here");
         var tap = new SparkTap();
         TestRunner runner = NewRunner(o =>
