@@ -16,7 +16,7 @@ internal abstract class LivingFixture : RunnerFixture
             configure?.Invoke(o);
         });
         var stop = CancellationTokenSource.CreateLinkedTokenSource(token);
-        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, stop.Token);
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromHours(1) } }, stop.Token);
         if (await Task.WhenAny(tap.Started, run) == run)
             await run;
         return new Living(await tap.Started, run, stop);
