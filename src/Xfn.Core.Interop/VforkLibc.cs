@@ -102,6 +102,9 @@ internal static unsafe partial class VforkLibc
     public static partial int setns(int fd, int kinds);
 
     [LibraryImport("libc"), SuppressGCTransition]
+    public static partial int unshare(int flags);
+
+    [LibraryImport("libc"), SuppressGCTransition]
     public static partial int bind(int socket, byte* address, int length);
 
     [LibraryImport("libc"), SuppressGCTransition]

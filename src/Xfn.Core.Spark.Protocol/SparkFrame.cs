@@ -46,6 +46,8 @@ internal static class SparkFrame
             Container = c.Bytes(m?.Container),
             OpensLowPorts = c.Flag(m?.OpensLowPorts),
             HasGate = c.Flag(m?.HasGate),
+            Rows = (int)c.Number(m?.Rows),
+            Columns = (int)c.Number(m?.Columns),
         }),
         new Message<SparkUnpack>(static (ref c, m) => new()
         {
@@ -76,7 +78,7 @@ internal static class SparkFrame
         new Message<SparkFindDirectories>(static (ref c, m) => new(Layers(ref c, m?.Layers), c.Texts(m?.Paths))),
         new Message<SparkFound>(static (ref c, m) => new(c.Flag(m?.All))),
         new Message<SparkSignal>(static (ref c, m) => new((int)c.Number(m?.Id), (int)c.Number(m?.Number))),
-        new Message<SparkStarted>(static (ref c, m) => new((int)c.Number(m?.Descriptor))),
+        new Message<SparkStarted>(static (ref c, m) => new((int)c.Number(m?.Descriptor), (int)c.Number(m?.Terminal))),
         new Message<SparkExited>(static (ref c, m) => new(
             (int)c.Number(m?.ExitCode), (int)c.Number(m?.Signal), c.Number(m?.CpuMicroseconds), c.Number(m?.PeakMemoryBytes))),
         new Message<SparkFailure>(Failure),

@@ -222,6 +222,13 @@ internal sealed record SparkRun
     /// <summary>Whether the container waits for its release. Only a container that the spark makes can wait.</summary>
     public bool HasGate { get; init; }
 
+    /// <summary>The height of the terminal that the container's program has in place of the pipes, in characters; 0 for
+    /// none. Only a container that the spark makes has one.</summary>
+    public int Rows { get; init; }
+
+    /// <summary>The terminal's width, in characters.</summary>
+    public int Columns { get; init; }
+
     /// <summary>The absolute path of the OCI runtime that the user named; empty for none.</summary>
     public string Runtime { get; init; } = "";
 
@@ -235,7 +242,9 @@ internal sealed record SparkRun
 /// <summary>The container has been started; one with a gate waits for its release.</summary>
 /// <param name="Descriptor">The pidfd of its first process, in spark's table, open to the end. Who has taken it finds
 /// in <c>/proc/self/fdinfo</c> the process's id as it sees it.</param>
-internal sealed record SparkStarted(int Descriptor);
+/// <param name="Terminal">The master of its terminal, for the runner to take as one of <see cref="SparkOpened"/>; -1 for
+/// none.</param>
+internal sealed record SparkStarted(int Descriptor, int Terminal);
 
 /// <summary>The container has ended, and everything that ran in it.</summary>
 /// <param name="ExitCode">Its exit status; 128 + <paramref name="Signal"/> when a signal ended it.</param>

@@ -38,6 +38,11 @@ public sealed record ContainerRequest : ContainerSettings
     /// <summary>What becomes of stdin and stdout. <see cref="ContainerStdio.Logs"/> by default.</summary>
     public ContainerStdio Stdio { get; init; }
 
+    /// <summary>The size of a terminal that the program gets as stdin, stdout and stderr, whatever <see cref="Stdio"/>
+    /// says: <see cref="RunningContainer.Stdin"/> and <see cref="RunningContainer.Stdout"/> are its two directions, and
+    /// nothing goes to the logs. Null, the default, for none.</summary>
+    public TerminalSize? Terminal { get; init; }
+
     /// <summary>How long the container may take to end after its stop signal, when it is disposed, and when it is
     /// stopped without a time. 5 s by default; 0 to 1 hour. Zero kills at once.</summary>
     public TimeSpan StopGrace { get; init; } = TimeSpan.FromSeconds(5);

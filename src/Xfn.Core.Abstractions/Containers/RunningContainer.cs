@@ -19,13 +19,14 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <summary>Ends when the container has, with all that it wrote in the logs. It never faults.</summary>
     public abstract Task<ContainerExit> Exited { get; }
 
-    /// <summary>Written to, it is what the program reads on stdin; its disposal is the end of that. A write throws an
-    /// <see cref="IOException"/> once the program reads no more.</summary>
-    /// <exception cref="InvalidOperationException">The request did not ask for
-    /// <see cref="ContainerStdio.Piped"/>.</exception>
+    /// <summary>Written to, it is what the program reads on stdin; its disposal is the end of that, but for a terminal's.
+    /// A write throws an <see cref="IOException"/> once the program reads no more.</summary>
+    /// <exception cref="InvalidOperationException">The request asked neither for <see cref="ContainerStdio.Piped"/> nor
+    /// for a terminal.</exception>
     public abstract Stream Stdin { get; }
 
-    /// <summary>What the program writes to stdout. It can be read to its end after the container has ended.</summary>
+    /// <summary>What the program writes to stdout, or to its terminal. It can be read to its end after the container has
+    /// ended.</summary>
     /// <inheritdoc cref="Stdin" path="/exception"/>
     public abstract Stream Stdout { get; }
 
@@ -200,6 +201,12 @@ public abstract class RunningContainer : IAsyncDisposable
     /// <exception cref="ContainerEnvironmentException">A limit that was asked for does not hold any more: who manages
     /// the machine's cgroups took the container's away.</exception>
     public abstract ContainerStatistics ReadStatistics();
+
+    /// <summary>Gives the program's terminal another size.</summary>
+    /// <param name="size">The size.</param>
+    /// <exception cref="InvalidOperationException">The request did not ask for a terminal.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It is no size of a terminal.</exception>
+    public abstract void Resize(TerminalSize size);
 
     /// <summary>Sends a signal to the container's first process. Nothing happens when it has ended.</summary>
     /// <param name="signal">The signal's number, 1 to 64.</param>

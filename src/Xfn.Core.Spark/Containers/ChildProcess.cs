@@ -160,7 +160,8 @@ internal sealed unsafe class ChildProcess
 /// <param name="Process">Its first process, a child of this spark.</param>
 /// <param name="IsExecuted">Whether it is known to have executed its program; else look at its end.</param>
 /// <param name="SetupMicroseconds">The processor time of that process that was not the function's.</param>
-internal readonly record struct StartedContainer(ChildProcess Process, bool IsExecuted, long SetupMicroseconds);
+/// <param name="Terminal">The master of its terminal; -1 for none.</param>
+internal readonly record struct StartedContainer(ChildProcess Process, bool IsExecuted, long SetupMicroseconds, int Terminal = -1);
 
 /// <summary>How a child ended.</summary>
 /// <param name="Status">As wait(2) has it.</param>

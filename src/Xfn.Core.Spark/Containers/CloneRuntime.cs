@@ -20,19 +20,21 @@ internal sealed unsafe class CloneRuntime(SparkContainer container, bool opensLo
     /// <param name="root">The root's path. It is a mount.</param>
     /// <param name="pipes">The function's pipes.</param>
     /// <param name="gate">Where the process waits before it is the function; null for no wait.</param>
+    /// <param name="terminal">The size of the terminal that it has in place of the pipes; no rows for none.</param>
     /// <exception cref="SparkException">The container cannot be made, or its program cannot be executed.</exception>
-    public StartedContainer Start(string root, FunctionPipes pipes, StartGate? gate)
+    public StartedContainer Start(string root, FunctionPipes pipes, StartGate? gate, (int Rows, int Columns) terminal)
     {
         const int namespaces = Libc.CLONE_NEWNS | Libc.CLONE_NEWCGROUP | Libc.CLONE_NEWUTS | Libc.CLONE_NEWIPC | Libc.CLONE_NEWPID;
 
         // It is never freed: a spark makes one container and ends.
         ContainerPlan* plan = Plan(root, pipes, gate, new PlanMemory());
-        int pid = VforkChild.Start(&ContainerInit.Begin, namespaces | (container.OwnNetwork ? Libc.CLONE_NEWNET : 0), plan);
+        (plan->HasTerminal, plan->Rows, plan->Columns, plan->Terminal) = (terminal.Rows > 0, terminal.Rows, terminal.Columns, -1);
+        int pid = VforkChild.Start(&ContainerInit.Begin, namespaces | (container.OwnNetwork ? Libc.CLONE_NEWNET : 0) | (plan->HasTerminal ? Libc.CLONE_FILES : 0), plan);
         var process = new ChildProcess(pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces"));
         if (plan->Error == 0)
         {
             // One that was killed on its way is told as a function that was: who kills means that.
-            return new StartedContainer(process, IsExecuted: true, plan->SetupMicroseconds);
+            return new StartedContainer(process, IsExecuted: true, plan->SetupMicroseconds, plan->Terminal);
         }
 
         process.Wait();

@@ -49,17 +49,11 @@ internal static unsafe class ContainerEntry
             return;
         }
 
-        if (ContainerInit.Check(plan, ContainerStage.Session, null, VforkLibc.setsid()) && TakeTerminal(plan))
+        if (ContainerInit.Check(plan, ContainerStage.Session, null, VforkLibc.setsid()) && ContainerTerminal.Control(plan))
             _ = ContainerInit.Execute(plan);
         var failure = new EntryFailure { Stage = plan->Stage, Error = plan->Error };
         _ = VforkLibc.write(StatusFd, (byte*)&failure, (nuint)sizeof(EntryFailure));
         _ = VforkLibc.syscall(Processor.SYS_exit_group, 127);
-    }
-
-    private static bool TakeTerminal(ContainerPlan* plan)
-    {
-        const nuint setControllingTerminal = 0x540E;
-        return !plan->HasTerminal || ContainerInit.Check(plan, ContainerStage.Terminal, null, VforkLibc.ioctl(0, setControllingTerminal, null));
     }
 }
 

@@ -42,6 +42,7 @@ internal static unsafe class ContainerFailure
             ContainerStage.Groups => Refused(SparkFailureKind.Image, "cannot set its supplementary groups"),
             ContainerStage.Enter => Refused(SparkFailureKind.Environment, "cannot enter the container, which may have ended"),
             ContainerStage.Process => Refused(SparkFailureKind.Environment, "cannot make a further process in the container, which may have ended, or may have no more processes"),
+            ContainerStage.Terminal => Refused(SparkFailureKind.Environment, "cannot open a terminal in the container: it needs a devpts at /dev/pts"),
             ContainerStage.Keyring => Refused(SparkFailureKind.Keyring, "cannot make a session keyring"),
             ContainerStage.MountPoint => Refused(SparkFailureKind.Runtime, $"cannot make the mount point '{subject}'"),
 

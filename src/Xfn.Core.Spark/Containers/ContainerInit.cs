@@ -108,7 +108,7 @@ internal static unsafe class ContainerInit
             return false;
 
         // Before it goes to the working directory, which is no way to what a descriptor holds open.
-        if (!HandStreams(plan))
+        if (!ContainerTerminal.OpenFirst(plan) || !HandStreams(plan) || !ContainerTerminal.Control(plan))
             return false;
         if (plan->Stub < 0)
         {

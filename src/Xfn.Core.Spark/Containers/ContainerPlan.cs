@@ -26,8 +26,13 @@ internal unsafe struct ContainerPlan
     /// <summary>Of a further process: the container's pidfd, by which its namespaces are entered.</summary>
     public int Container;
 
-    /// <summary>Of a further process: whether its stdin is to be its controlling terminal.</summary>
+    /// <summary>Whether its stdin is to be its controlling terminal.</summary>
     public bool HasTerminal;
+
+    /// <summary>Of the first process: its terminal's size in characters, and the master, which it opens.</summary>
+    public int Rows;
+    public int Columns;
+    public int Terminal;
 
     /// <summary>Of a further process: its process id.</summary>
     public int ProcessId;

@@ -16,7 +16,6 @@ internal static unsafe class ContainerTerminal
     /// <summary>Makes a terminal.</summary>
     public static ExecStreams Open(SparkExec request, LivingContainer living)
     {
-        const nuint setLock = 0x40045431, getPeer = 0x5441, setWindowSize = 0x5414;
         var plan = new TerminalPlan { Container = living.Process.Descriptor, Descriptor = -1 };
         if (!VforkChild.Run(&Begin, Libc.CLONE_FILES, &plan))
             throw SparkException.FromErrno("cannot make a process");
@@ -29,18 +28,35 @@ internal static unsafe class ContainerTerminal
             throw new SparkException(SparkFailureKind.Environment, "cannot open a terminal in the container: /dev/pts/ptmx is none");
         }
 
-        int unlocked = 0;
-        var size = new WindowSize { Rows = (ushort)request.Rows, Columns = (ushort)request.Columns };
-        int slave = Libc.ioctl(master, setLock, &unlocked) != 0 ? -1 : Libc.ioctl(master, getPeer, (void*)(nint)(Libc.O_RDWR | Libc.O_NOCTTY | Libc.O_CLOEXEC));
+        int slave = OpenPeer(master, request.Rows, request.Columns);
 
         // The group stays that of /dev/pts, which the terminal's own programs expect.
-        if (slave >= 0 && Libc.ioctl(master, setWindowSize, &size) == 0 && Libc.fchown(slave, request.Uid, uint.MaxValue) == 0)
+        if (slave >= 0 && VforkLibc.fchown(slave, request.Uid, uint.MaxValue) == 0)
             return new ExecStreams(slave, slave, slave, [master]);
-        int errno = Libc.Errno;
+        int errno = VforkLibc.Error;
         _ = Libc.close(master);
         if (slave >= 0)
             _ = Libc.close(slave);
         throw SparkException.FromErrno("cannot make a terminal in the container", errno);
+    }
+
+    /// <summary>Makes the terminal of a container's first process, as that process. It shares spark's table of descriptors
+    /// until here, where the master is left, and has one of its own from here on.</summary>
+    public static bool OpenFirst(ContainerPlan* plan)
+    {
+        if (!plan->HasTerminal)
+            return true;
+        plan->Terminal = OpenMaster();
+        bool made = ContainerInit.Check(plan, ContainerStage.Terminal, null, plan->Terminal) && ContainerInit.Check(plan, ContainerStage.Terminal, null, VforkLibc.unshare(Libc.CLONE_FILES));
+        plan->Stdin = plan->Stdout = plan->Stderr = made ? OpenPeer(plan->Terminal, plan->Rows, plan->Columns) : -1;
+        return made && ContainerInit.Check(plan, ContainerStage.Terminal, null, plan->Stdin);
+    }
+
+    /// <summary>Makes stdin the controlling terminal of a process that has begun a session.</summary>
+    public static bool Control(ContainerPlan* plan)
+    {
+        const nuint setControllingTerminal = 0x540E;
+        return !plan->HasTerminal || ContainerInit.Check(plan, ContainerStage.Terminal, null, VforkLibc.ioctl(0, setControllingTerminal, null));
     }
 
     /// <summary>Opens a master. A child does so, which leaves the descriptor in this process's table.</summary>
@@ -52,6 +68,18 @@ internal static unsafe class ContainerTerminal
             plan->Descriptor = OpenMaster();
         plan->Error = plan->Descriptor < 0 ? VforkLibc.Error : 0;
         return (int)VforkLibc.syscall(Processor.SYS_exit_group, 0);
+    }
+
+    /// <summary>Opens the other end of a new terminal, and sets its size.</summary>
+    /// <returns>-1 where that cannot be done.</returns>
+    private static int OpenPeer(int master, int rows, int columns)
+    {
+        const nuint setLock = 0x40045431, getPeer = 0x5441, setWindowSize = 0x5414;
+        int unlocked = 0;
+        var size = new WindowSize { Rows = (ushort)rows, Columns = (ushort)columns };
+        return VforkLibc.ioctl(master, setLock, &unlocked) == 0 && VforkLibc.ioctl(master, setWindowSize, &size) == 0
+            ? VforkLibc.ioctl(master, getPeer, (void*)(nint)(Libc.O_RDWR | Libc.O_NOCTTY | Libc.O_CLOEXEC))
+            : -1;
     }
 
     private static int OpenMaster()

@@ -6,17 +6,17 @@ namespace Xfn.Core.Spark.Containers;
 
 /// <summary>A container of which the runner asks for more than its end. Every wait is here: spark has one thread.
 /// </summary>
-/// <param name="process">Its first process.</param>
+/// <param name="container">It.</param>
 /// <param name="specification">What it is; null for one that an OCI runtime made.</param>
 /// <param name="root">The path of its root, without what is mounted in it.</param>
 /// <param name="hosts">The path of what it has as /etc/hosts; null when that is the image's own.</param>
-internal sealed unsafe class LivingContainer(ChildProcess process, SparkContainer? specification, string root, string? hosts)
+internal sealed unsafe class LivingContainer(StartedContainer container, SparkContainer? specification, string root, string? hosts)
 {
     private readonly Dictionary<int, IContainerTask> _tasks = [];
-    private readonly HashSet<int> _offered = [];
+    private readonly HashSet<int> _offered = container.Terminal >= 0 ? [container.Terminal] : [];
     private int _rootDescriptor = -1;
 
-    public ChildProcess Process => process;
+    public ChildProcess Process => container.Process;
 
     public string Root => root;
 
@@ -29,17 +29,27 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
         get
         {
             if (_rootDescriptor < 0)
-                _rootDescriptor = process.OpenRoot();
+                _rootDescriptor = Process.OpenRoot();
             return _rootDescriptor;
         }
     }
 
     /// <summary>Does what the runner asks for, until the container's end.</summary>
-    /// <param name="request">The first request.</param>
+    /// <param name="request">The first request; null when the container has ended.</param>
     public void Serve(object? request)
     {
         for (; request is not null; request = WaitForRequest())
             Answer(request);
+
+        // What was written to a terminal goes with its last descriptor.
+        while (_offered.Contains(container.Terminal))
+        {
+            if (RunnerChannel.Receive() is not { } late)
+                Environment.Exit(1);
+            else
+                Answer(late);
+        }
+
         foreach (IContainerTask task in _tasks.Values)
             task.End();
     }
@@ -56,7 +66,7 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
         switch (request)
         {
             case SparkSignal { Id: 0 } signal:
-                process.Signal(signal.Number);
+                Process.Signal(signal.Number);
                 break;
             case SparkSignal signal:
                 if (_tasks.TryGetValue(signal.Id, out IContainerTask? task))
@@ -112,7 +122,7 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
 
     private void HandOver(SparkHandOver request)
     {
-        if (!request.Descriptors.All(descriptor => descriptor == process.Descriptor || _offered.Contains(descriptor)))
+        if (!request.Descriptors.All(descriptor => descriptor == Process.Descriptor || _offered.Contains(descriptor)))
             throw new SparkException(SparkFailureKind.Environment, "cannot hand over descriptors that were not offered");
         DescriptorSender.Send(request.Name, request.Descriptors);
         RunnerChannel.Send(new SparkDone(request.Id));
@@ -125,7 +135,7 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
         while (true)
         {
             KeyValuePair<int, IContainerTask>[] tasks = [.. _tasks];
-            Libc.PollFd[] polled = [Readable(RunnerChannel.InputFd), Readable(process.Descriptor), .. tasks.Select(task => Readable(task.Value.Descriptor))];
+            Libc.PollFd[] polled = [Readable(RunnerChannel.InputFd), Readable(Process.Descriptor), .. tasks.Select(task => Readable(task.Value.Descriptor))];
             fixed (Libc.PollFd* fds = polled)
             {
                 while (Libc.poll(fds, (nuint)polled.Length, -1) < 0)
@@ -163,7 +173,7 @@ internal sealed unsafe class LivingContainer(ChildProcess process, SparkContaine
     {
         foreach (int child in OwnChildren.Read())
         {
-            if (child != process.Id && _tasks.Values.All(task => task.ProcessId != child) && ChildProcess.TryWatch(child) is { } adopted)
+            if (child != Process.Id && _tasks.Values.All(task => task.ProcessId != child) && ChildProcess.TryWatch(child) is { } adopted)
                 _tasks.Add(-child, new AdoptedChild(adopted));
         }
     }

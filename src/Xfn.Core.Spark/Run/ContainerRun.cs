@@ -47,23 +47,25 @@ internal static class ContainerRun
         SparkContainer? specification = run.Container.IsEmpty ? null : SparkFrame.Read<SparkContainer>(run.Container.Span);
         StartedContainer container = specification is null
             ? OciRuntime.Start(run, scratch, pipes)
-            : new CloneRuntime(specification, run.OpensLowPorts).Start(scratch[Root], pipes, gate);
+            : new CloneRuntime(specification, run.OpensLowPorts).Start(scratch[Root], pipes, gate, (run.Rows, run.Columns));
         pipes.CloseFunction();
         if (gate is not null)
         {
             gate.WaitUntilReady();
             container.Process.Follow();
-            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor));
+            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor, container.Terminal));
         }
         else
         {
-            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor));
+            RunnerChannel.Send(new SparkStarted(container.Process.Descriptor, container.Terminal));
             container.Process.Follow();
         }
 
         // With the first process, the kernel has ended all others of its PID namespace: the output is complete.
-        if (container.Process.WaitForEnd() is { } request)
-            new LivingContainer(container.Process, specification, scratch[Root], HostsFile.Find(scratch, run, unplaced)).Serve(request);
+        object? request = container.Process.WaitForEnd();
+        if (request is not null || container.Terminal >= 0)
+            new LivingContainer(container, specification, scratch[Root], HostsFile.Find(scratch, run, unplaced)).Serve(request);
+
         bool executed = container.IsExecuted || container.Process.HasExecuted();
         ChildExit exit = container.Process.ReadExit();
         if (!executed)

@@ -97,7 +97,13 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
             telemetry.Found(lease);
             ContainerEgress? egress = policy is null ? null : ContainerEgress.Of(policy, request, lease.Image.Config, EgressDialer, settings.Options);
             run = egress?.AddTo(run) ?? run;
-            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = egress is not null, OpensLowPorts = true };
+            SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with
+            {
+                HasGate = egress is not null,
+                OpensLowPorts = true,
+                Rows = request.Terminal?.Rows ?? 0,
+                Columns = request.Terminal?.Columns ?? 0,
+            };
             RunSandbox sandbox = await starting.ConfigureAwait(false);
             sandbox.Cgroup.Apply(run.Limits);
             SparkStarted started = await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);

@@ -53,9 +53,11 @@ internal sealed class ExecPlanner(ContainerPlanner planner, CheckedRequest reque
         };
     }
 
+    public static bool IsSize(TerminalSize size) => size.Rows is >= 1 and <= ushort.MaxValue && size.Columns is >= 1 and <= ushort.MaxValue;
+
     public static void Check(TerminalSize size)
     {
-        if (size.Rows is < 1 or > ushort.MaxValue || size.Columns is < 1 or > ushort.MaxValue)
+        if (!IsSize(size))
             throw new ArgumentOutOfRangeException(nameof(size), $"cannot use a terminal of '{size.Rows}' rows and '{size.Columns}' columns: expected 1 to {ushort.MaxValue} each.");
     }
 

@@ -58,7 +58,7 @@ internal sealed partial class LiveContainer : RunningContainer
         _copies = new ContainerCopies(started, execs.User);
         _log = new LogRing(request.LogBytes);
         LogReader stderr = Read(started.Sandbox.Stdio.Stderr, LogSource.Stderr);
-        if (request.Stdio == ContainerStdio.Piped)
+        if (HasStreams)
         {
             Exited = LiveAsync([stderr]);
             return;
@@ -74,9 +74,9 @@ internal sealed partial class LiveContainer : RunningContainer
 
     public override Task<ContainerExit> Exited { get; }
 
-    public override Stream Stdin => Piped(_started.Sandbox.Stdio.Stdin);
+    public override Stream Stdin => Own(_started.Terminal?.Input ?? _started.Sandbox.Stdio.Stdin);
 
-    public override Stream Stdout => Piped(_started.Sandbox.Stdio.Stdout);
+    public override Stream Stdout => Own(_started.Terminal?.Output ?? _started.Sandbox.Stdio.Stdout);
 
     public override string ToString() => $"container of image {Image} (process {_started.First?.Id})";
 
@@ -163,6 +163,13 @@ internal sealed partial class LiveContainer : RunningContainer
         };
     }
 
+    public override void Resize(TerminalSize size)
+    {
+        if (_request.Terminal is null)
+            throw new InvalidOperationException($"cannot resize the terminal of a container of image '{Image}': it has none. Ask for one ({nameof(ContainerRequest)}.{nameof(ContainerRequest.Terminal)}).");
+        _started.Terminal?.Resize(size);
+    }
+
     public override void Signal(int signal) => _started.Conversation.Post(new SparkSignal(0, CheckSignal(signal)));
 
     public static int CheckSignal(int signal) => signal is >= 1 and <= 64
@@ -181,6 +188,7 @@ internal sealed partial class LiveContainer : RunningContainer
         if (Interlocked.Exchange(ref _disposed, 1) == 0)
             await StopAsync(_request.StopGrace, ContainerEnd.Disposal, CancellationToken.None).ConfigureAwait(false);
         await _cleared.Task.ConfigureAwait(false);
+        _started.Terminal?.Dispose();
         _started.Sandbox.Stdio.Dispose();
     }
 
@@ -197,6 +205,8 @@ internal sealed partial class LiveContainer : RunningContainer
             throw new InvalidRequestException($"cannot use lines of '{request.LogLineBytes}' bytes in logs: expected {leastLine} or more.");
         if (!Enum.IsDefined(request.Stdio))
             throw new InvalidRequestException($"cannot use stdio '{request.Stdio}': expected one of {string.Join(", ", Enum.GetNames<ContainerStdio>())}.");
+        if (request.Terminal is { } size && !ExecPlanner.IsSize(size))
+            throw new InvalidRequestException($"cannot use a terminal of '{size.Rows}' rows and '{size.Columns}' columns: expected 1 to {ushort.MaxValue} each.");
         if (request.Network == NetworkPolicy.Runner && request.Ready.NeedsOwnNetwork)
             throw new InvalidRequestException($"cannot wait until a container {request.Ready} in the runner's network: others may listen there as well. Give it a network of its own, or wait for another condition.");
     }
@@ -211,7 +221,9 @@ internal sealed partial class LiveContainer : RunningContainer
     private LogReader Read(Stream pipe, LogSource source) =>
         new(pipe, new LogSink(_log, source, Math.Min(_request.LogLineBytes, _request.LogBytes / 4 - LogRing.HeaderBytes), _time), _over.Token);
 
-    private Stream Piped(Stream stream) => _request.Stdio == ContainerStdio.Piped
+    private bool HasStreams => _request.Stdio == ContainerStdio.Piped || _request.Terminal is not null;
+
+    private Stream Own(Stream stream) => HasStreams
         ? stream
         : throw new InvalidOperationException($"cannot give stdin or stdout of a container of image '{Image}': its stdout goes to the logs. Set {nameof(ContainerRequest.Stdio)} to {nameof(ContainerStdio.Piped)} in its request.");
 
@@ -331,7 +343,7 @@ internal sealed partial class LiveContainer : RunningContainer
         finally
         {
             _over.Dispose();
-            if (_request.Stdio == ContainerStdio.Logs)
+            if (!HasStreams)
                 _started.Sandbox.Stdio.Dispose();
             _cleared.TrySetResult();
         }

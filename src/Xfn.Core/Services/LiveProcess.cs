@@ -10,19 +10,18 @@ internal sealed class LiveProcess : RunningProcess
 {
     private readonly SparkConversation _conversation;
     private readonly SparkRequest _request;
-    private readonly SafeFileHandle? _terminal;
+    private readonly LiveTerminal? _terminal;
     private int _disposed;
     private volatile bool _timedOut;
 
     private LiveProcess(SparkConversation conversation, SparkRequest request, SafeFileHandle[] opened, TimeSpan? timeout, TimeProvider time)
     {
         (_conversation, _request) = (conversation, request);
-        if (opened is [{ } terminal])
+        if (opened is [{ } master])
         {
-            // Each direction waits by a descriptor of its own, and the third sets the size.
-            _terminal = terminal;
-            Stdin = new TerminalStream(Posix.Duplicate(terminal), isRead: false);
-            Stdout = new TerminalStream(Posix.Duplicate(terminal), isRead: true);
+            _terminal = LiveTerminal.Of(master);
+            Stdin = _terminal.Input;
+            Stdout = _terminal.Output;
             Stderr = Stream.Null;
         }
         else
@@ -54,9 +53,9 @@ internal sealed class LiveProcess : RunningProcess
         {
             SparkOpened opened = await request.ReceiveAsync<SparkOpened>(cancellationToken).ConfigureAwait(false);
             taken = await started.Descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
-            bool isKind = exec.Terminal ? taken is [var terminal] && Posix.IsTerminalMaster(terminal) : taken.Length == 3 && Array.TrueForAll(taken, Posix.IsPipe);
+            bool isKind = exec.Terminal ? taken.Length == 1 : taken.Length == 3 && Array.TrueForAll(taken, Posix.IsPipe);
             return isKind ? new LiveProcess(started.Conversation, request, taken, timeout, time) : throw new ContainerEnvironmentException(
-                RunStage.Run, "cannot use what xfn-spark handed over: it is no pipe or terminal. Stop the container: it may have taken over its xfn-spark.");
+                RunStage.Run, "cannot use what xfn-spark handed over: it is no pipe. Stop the container: it may have taken over its xfn-spark.");
         }
         catch
         {
@@ -73,9 +72,7 @@ internal sealed class LiveProcess : RunningProcess
     {
         if (_terminal is null)
             throw new InvalidOperationException($"cannot resize the terminal of a program: it has none. Ask for one ({nameof(ExecOptions)}.{nameof(ExecOptions.Terminal)}).");
-        ExecPlanner.Check(size);
-        if (!_terminal.IsClosed)
-            Posix.Resize(_terminal, size.Rows, size.Columns);
+        _terminal.Resize(size);
     }
 
     /// <summary>Kills it, and waits for its end.</summary>

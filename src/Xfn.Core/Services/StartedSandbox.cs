@@ -16,6 +16,9 @@ internal sealed record StartedSandbox(RunSandbox Sandbox, LeasedImage Lease, Spa
 {
     public StoredImage Image => Lease.Image;
 
+    /// <summary>The terminal of its first process; null for none.</summary>
+    public LiveTerminal? Terminal { get; private init; }
+
     /// <summary>The container's way out; null for none.</summary>
     public ContainerEgress? Egress { get; init; }
 
@@ -27,17 +30,21 @@ internal sealed record StartedSandbox(RunSandbox Sandbox, LeasedImage Lease, Spa
         SafeFileHandle? spark = Posix.TryOpenProcess(sandbox.Process.ProcessId);
         var conversation = new SparkConversation(sandbox.Process);
         var descriptors = new SparkDescriptors(spark, sandbox.Process.ProcessId, conversation);
+        LiveTerminal? terminal = null;
         try
         {
+            // A spark that has made one waits with its end until it is taken.
+            terminal = started.Terminal < 0 ? null : LiveTerminal.Of((await descriptors.TakeAsync([started.Terminal], cancellationToken).ConfigureAwait(false))[0]);
             FirstProcess? first = FirstProcess.Of(await descriptors.CopyAsync(started.Descriptor, cancellationToken).ConfigureAwait(false));
-            return new StartedSandbox(sandbox, lease, conversation, descriptors, first);
+            return new StartedSandbox(sandbox, lease, conversation, descriptors, first) { Terminal = terminal };
         }
         catch (SparkGoneException)
         {
-            return new StartedSandbox(sandbox, lease, conversation, descriptors, null);
+            return new StartedSandbox(sandbox, lease, conversation, descriptors, null) { Terminal = terminal };
         }
         catch
         {
+            terminal?.Dispose();
             descriptors.Dispose();
             throw;
         }

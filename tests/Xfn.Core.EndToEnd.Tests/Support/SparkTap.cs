@@ -154,7 +154,7 @@ internal sealed partial class TappedSpark : SpawnedNamespace
                 };
                 if (answered == 0)
                     _output.Add([.. header, .. body]);
-                if (kind == SparkFrame.Write(new SparkStarted(0)).Span[4])
+                if (kind == SparkFrame.Write(new SparkStarted(0, -1)).Span[4])
                     _started(this);
             }
         }

@@ -93,7 +93,7 @@ internal sealed class SparkFrameTests
 
     private static IEnumerable<object> MessagesOfALivingContainer() =>
     [
-        new SparkStarted(9),
+        new SparkStarted(9, -1),
         new SparkSignal(3, 15),
         new SparkMakeSocket(1, 10, Enumerable.Range(0, 16).Select(i => (byte)i).ToArray(), 443, 128),
         new SparkOpened(1, [7, 8, 9]),
