@@ -10,19 +10,20 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
     /// <summary>Standard output and error as text, for what xfn itself says.</summary>
     public TextWriter Output { get; init; } = StandardOutput.Text;
 
-    public TextWriter Error { get; init; } = Console.Error;
+    public TextWriter Error { get; init; } = StandardOutput.ErrorText;
 
     public async Task<int> InvokeAsync(IReadOnlyList<string> arguments)
     {
         // What stands behind is a program's own, if the command has one.
         int dashes = arguments.ToList().IndexOf("--");
         var globals = new GlobalOptions(Error) { ProgramArguments = dashes < 0 ? null : [.. arguments.Skip(dashes + 1)] };
-        var root = new RootCommand("Runs functions packaged as OCI images in rootless containers.")
+        var root = new RootCommand("Runs functions and servers packaged as OCI images in rootless containers.")
         {
             globals.Debug,
             globals.Registry,
             new StartCommand(globals, Error),
             new RunCommand(globals, makeRunner),
+            new UpCommand(globals, makeRunner),
             new PullCommand(globals, Output),
             new ImagesCommand(globals, Output),
             new PruneCommand(globals, Output),
@@ -33,7 +34,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
         var configuration = new ParserConfiguration { ResponseFileTokenReplacer = null };
         ParseResult parsed = root.Parse([.. arguments.Take(dashes)], configuration);
-        if (dashes < 0 || parsed.CommandResult.Command is not RunCommand)
+        if (dashes < 0 || parsed.CommandResult.Command is not (RunCommand or UpCommand))
             parsed = root.Parse(arguments, configuration);
         if (parsed.CommandResult.Command == root && parsed.Action is ParseErrorAction)
             parsed = root.Parse(["start", .. arguments], configuration);

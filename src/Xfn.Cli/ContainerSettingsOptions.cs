@@ -45,13 +45,18 @@ internal sealed class ContainerSettingsOptions
             command.Options.Add(option);
     }
 
+    /// <summary>Whether the command line says anything of the container.</summary>
+    public bool AreGiven(ParseResult parsed) => All.Any(option => parsed.GetResult(option) is { Implicit: false });
+
     /// <summary>What the command line says of the container.</summary>
     /// <param name="parsed">The command line.</param>
+    /// <param name="image">The image.</param>
     /// <param name="arguments">What stands behind <c>--</c>; null where there is none.</param>
-    /// <returns>The settings; null for none.</returns>
+    /// <returns>The settings, of the image.</returns>
     /// <exception cref="ArgumentException">A value cannot be used; the message says why.</exception>
-    public ContainerSettings? Read(ParseResult parsed, IReadOnlyList<string>? arguments) => arguments is null && !All.Any(option => parsed.GetResult(option) is { Implicit: false }) ? null : new()
+    public ContainerRequest Read(ParseResult parsed, string image, IReadOnlyList<string>? arguments) => new()
     {
+        Image = image,
         Entrypoint = parsed.GetValue(_entrypoint) is { } program ? program.Length > 0 ? [program] : [] : null,
         Arguments = arguments,
         Environment = ReadEnvironment(parsed.GetValue(_environmentFile) ?? [], parsed.GetValue(_environment) ?? []),

@@ -1,46 +1,40 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
 using Xfn.Core;
-using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
-/// <summary><c>xfn run IMAGE [FILE] [-- ARGUMENT…]</c>: runs a function once.</summary>
+/// <summary><c>xfn run IMAGE [FILE] [-- ARGUMENT…]</c>: runs a function once, or with a terminal.</summary>
 internal sealed class RunCommand : Command
 {
     /// <summary>Longer than <see cref="RunFunctionConfig.DefaultTimeout"/>: a person waits for it.</summary>
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
+    /// <summary>The most that a run may have.</summary>
+    private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
+
     private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
     private readonly Argument<string> _file = new("FILE")
     {
-        Description = "What the function reads on stdin; '-' for xfn's own. With arguments behind '--' it may be left out, for nothing.",
+        Description = "What the function reads on stdin; '-' for xfn's own. With -t, and with arguments behind '--', it may be left out, for nothing.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
     private readonly RunnerOptions _runner = new();
     private readonly ContainerSettingsOptions _container = new();
+    private readonly ResourceOptions _resources = new();
     private readonly Option<TimeSpan?> _timeout = new("--timeout")
     {
-        Description = "How long the function may run, such as 500ms, 30s or 1m30s. [default: 30s]",
+        Description = "How long the function may run, such as 500ms, 30s or 1m30s. [default: 30s; with -i or -t no limit]",
         HelpName = "DURATION",
         CustomParser = OptionValue.Time("timeout", TimeSpan.FromTicks(1)),
     };
 
-    private readonly Option<ImagePullPolicy> _pullPolicy = new Option<ImagePullPolicy>("--image-pull-policy")
+    private readonly Option<bool> _interactive = new("--interactive", "-i") { Description = "Pass stdin on: '-' for FILE, without the default timeout." };
+    private readonly Option<bool> _tty = new("--tty", "-t")
     {
-        Description = "When the registry is asked for the image.",
-        DefaultValueFactory = _ => ImagePullPolicy.IfNotPresent,
-    }.AcceptOnlyFromAmong(nameof(ImagePullPolicy.IfNotPresent), nameof(ImagePullPolicy.Always), nameof(ImagePullPolicy.Never));
-
-    private readonly Option<NetworkPolicy> _networkPolicy = new Option<NetworkPolicy>("--network-policy")
-    {
-        Description = "The network that the function sees: one of its own that leads nowhere, or xfn's.",
-        DefaultValueFactory = _ => NetworkPolicy.Isolated,
-    }.AcceptOnlyFromAmong(nameof(NetworkPolicy.Isolated), nameof(NetworkPolicy.Runner));
-
-    private readonly Option<string> _memory = new("--memory") { Description = "The most memory the function may have, such as 512Mi.", HelpName = "QUANTITY" };
-    private readonly Option<string> _cpu = new("--cpu") { Description = "How much of the processors it may have, such as 500m or 2.", HelpName = "QUANTITY" };
+        Description = "Give the program a terminal, which shows on stdout. With -i it is xfn's own: what is typed, Ctrl-C too, goes to the program.",
+    };
 
     private readonly Option<string> _server = new("--server")
     {
@@ -64,12 +58,18 @@ internal sealed class RunCommand : Command
         Arguments.Add(_file);
         Validators.Add(result =>
         {
-            if (result.GetValue(_file) is null && globals.ProgramArguments is null)
+            string? flag = result.GetValue(_tty) ? _tty.Name : result.GetValue(_interactive) ? _interactive.Name : null;
+            if (result.GetValue(_file) is null && globals.ProgramArguments is null && flag is null)
                 result.AddError("Required argument 'FILE' missing for command: 'run'.");
+            if (result.GetValue(_file) is { } file && flag is not null)
+                result.AddError($"cannot use {flag} with '{file}' as input. Leave one of them out; a program's arguments stand behind '--'.");
+            if (result.GetValue(_server) is not null && flag is not null)
+                result.AddError($"cannot use {flag} with {_server.Name}: a server runs functions, whose input it has from the start. Leave one of them out.");
         });
         _runner.AddTo(this);
         _container.AddTo(this);
-        foreach (Option option in new Option[] { _timeout, _pullPolicy, _networkPolicy, _memory, _cpu, _server, _tlsAuthority, _tlsCertificate, _tlsKey })
+        _resources.AddTo(this);
+        foreach (Option option in new Option[] { _interactive, _tty, _timeout, _server, _tlsAuthority, _tlsCertificate, _tlsKey })
             Options.Add(option);
         SetAction(RunAsync);
     }
@@ -86,8 +86,13 @@ internal sealed class RunCommand : Command
         if (server is null && new[] { _tlsAuthority, _tlsCertificate, _tlsKey }.FirstOrDefault(o => parsed.GetValue(o) is not null) is { } tls)
             throw new ArgumentException($"cannot use {tls.Name} without --server: there is nobody to speak to.");
 
+        if (parsed.GetValue(_tty))
+            return await RunWithTerminalAsync(parsed, options, cancellationToken);
+
+        if (_resources.Egress(parsed).Length > 0)
+            throw new ArgumentException("cannot use --egress for a function: it has the network policy's network. Add -t (--tty), or use 'xfn up'.");
         RunFunctionRequest request = Request(parsed, server is null ? null : _globals.RegistryOf(parsed));
-        await using Stream stdin = OpenInput(parsed.GetValue(_file));
+        await using Stream stdin = OpenInput(parsed.GetValue(_interactive) ? "-" : parsed.GetValue(_file));
         await using var stdout = StandardOutput.Output(cancellationToken);
         await using var stderr = StandardOutput.Error(cancellationToken);
         await using IContainerRunner runner = server is null ? _makeRunner(options) : Remote(parsed, server, options.Logger);
@@ -95,6 +100,27 @@ internal sealed class RunCommand : Command
 
         _globals.Report(parsed, response.Statistics);
         return 0;
+    }
+
+    private async Task<int> RunWithTerminalAsync(ParseResult parsed, ContainerRunnerOptions options, CancellationToken cancellationToken)
+    {
+        const string kind = "TERM";
+        ContainerRequest request = _container.Read(parsed, parsed.GetValue(_image)!, _globals.ProgramArguments) with
+        {
+            ImagePullConfig = _resources.Pull(parsed),
+            Limits = _resources.Limits(parsed),
+            Network = _resources.Network(parsed),
+            Egress = _resources.Egress(parsed),
+        };
+
+        // As docker does: few images know of others.
+        request.Environment.TryAdd(kind, "xterm");
+        await using IContainerRunner runner = _makeRunner(options);
+        var container = new TerminalContainer(request, parsed.GetValue(_interactive), parsed.GetValue(_timeout));
+        ContainerExit exit = await container.RunAsync((IContainerHost)runner, cancellationToken);
+        if (exit.OutOfMemory || exit.EndedBy == ContainerEnd.Outside)
+            _globals.Note($"'{request.Image}' {exit}.");
+        return exit.ExitCode;
     }
 
     private RemoteContainerRunner Remote(ParseResult parsed, string server, ILogger logger)
@@ -122,22 +148,22 @@ internal sealed class RunCommand : Command
 
     /// <param name="parsed">The command line.</param>
     /// <param name="registry">The registry of an image that names none; null to leave that to whoever runs it.</param>
-    private RunFunctionRequest Request(ParseResult parsed, string? registry) => new()
+    private RunFunctionRequest Request(ParseResult parsed, string? registry)
     {
-        Image = registry is null ? parsed.GetValue(_image)! : ImageReference.Parse(parsed.GetValue(_image)!, registry).ToString(),
-        ImagePullConfig = new ImagePullConfig { PullPolicy = parsed.GetValue(_pullPolicy) },
-        RunFunctionConfig = new RunFunctionConfig
+        string image = parsed.GetValue(_image)!;
+        return new RunFunctionRequest
         {
-            Timeout = parsed.GetValue(_timeout) ?? DefaultTimeout,
-            Network = parsed.GetValue(_networkPolicy),
-            Limits = new ResourceLimits
+            Image = registry is null ? image : ImageReference.Parse(image, registry).ToString(),
+            ImagePullConfig = _resources.Pull(parsed),
+            RunFunctionConfig = new RunFunctionConfig
             {
-                MemoryBytes = parsed.GetValue(_memory) is { Length: > 0 } memory ? Quantity.ParseMemory(memory, "memory limit") : null,
-                Cpus = parsed.GetValue(_cpu) is { Length: > 0 } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : null,
+                Timeout = parsed.GetValue(_timeout) ?? (parsed.GetValue(_interactive) ? LongestTimeout : DefaultTimeout),
+                Network = _resources.Network(parsed),
+                Limits = _resources.Limits(parsed),
             },
-        },
-        Container = _container.Read(parsed, _globals.ProgramArguments),
-    };
+            Container = _globals.ProgramArguments is not null || _container.AreGiven(parsed) ? _container.Read(parsed, image, _globals.ProgramArguments) : null,
+        };
+    }
 
     private static Stream OpenInput(string? file)
     {

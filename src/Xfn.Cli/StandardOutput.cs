@@ -2,19 +2,23 @@ using System.Runtime.InteropServices;
 
 namespace Xfn.Cli;
 
-/// <summary>Standard output or error. Can be given up; unlike <see cref="Console"/> it notices a lost reader.</summary>
-internal sealed partial class StandardOutput(int descriptor, string name, Stream console, CancellationToken giveUp) : Stream
+/// <summary>Standard output or error. Can be given up; unlike <see cref="Console"/> it notices a lost reader, and leaves
+/// the modes of a terminal alone.</summary>
+internal sealed partial class StandardOutput(int descriptor, string name, CancellationToken giveUp) : Stream
 {
-    private const short PollError = 0x8; // POLLERR: of a pipe, that its other end is closed.
+    private const short PollWritable = 0x4; // POLLOUT
 
     /// <summary>Standard output for what xfn itself says.</summary>
     public static TextWriter Text { get; } = new StreamWriter(Output(CancellationToken.None)) { AutoFlush = true };
 
+    /// <summary>Likewise standard error.</summary>
+    public static TextWriter ErrorText { get; } = new StreamWriter(Error(CancellationToken.None)) { AutoFlush = true };
+
     /// <remarks>A write can be given up: who reads may have stopped reading, and then it does not return.</remarks>
-    public static StandardOutput Output(CancellationToken giveUp) => new(1, "stdout", Console.OpenStandardOutput(), giveUp);
+    public static StandardOutput Output(CancellationToken giveUp) => new(1, "stdout", giveUp);
 
     /// <inheritdoc cref="Output"/>
-    public static StandardOutput Error(CancellationToken giveUp) => new(2, "stderr", Console.OpenStandardError(), giveUp);
+    public static StandardOutput Error(CancellationToken giveUp) => new(2, "stderr", giveUp);
 
     public override bool CanRead => false;
 
@@ -32,23 +36,32 @@ internal sealed partial class StandardOutput(int descriptor, string name, Stream
 
     /// <exception cref="OutputClosedException">Nobody reads it any more.</exception>
     /// <exception cref="IOException">It cannot be written: it is closed, or a file on a disk that is full.</exception>
-    public override void Write(ReadOnlySpan<byte> buffer)
+    public override unsafe void Write(ReadOnlySpan<byte> buffer)
     {
-        var poll = new PollFd { Fd = descriptor };
-        if (Poll(ref poll, 1, 0) > 0 && (poll.Returned & PollError) != 0)
-            throw new OutputClosedException(name);
-        try
+        const int interrupted = 4, badDescriptor = 9, tryAgain = 11, brokenPipe = 32; // EINTR, EBADF, EAGAIN, EPIPE
+        fixed (byte* bytes = buffer)
         {
-            console.Write(buffer);
-        }
-        catch (UnauthorizedAccessException e)
-        {
-            // So .NET calls EBADF.
-            throw new IOException($"cannot write to {name}: it is closed, or not open for writing.", e);
-        }
-        catch (IOException e)
-        {
-            throw new IOException($"cannot write to {name}: {e.Message}.", e);
+            for (nint done = 0; done < buffer.Length;)
+            {
+                nint written = Write(descriptor, bytes + done, buffer.Length - done);
+                int error = written < 0 ? Marshal.GetLastPInvokeError() : 0;
+                switch (error)
+                {
+                    case 0:
+                        done += written;
+                        break;
+                    case tryAgain:
+                        var poll = new PollFd { Fd = descriptor, Events = PollWritable };
+                        _ = Poll(ref poll, 1, -1);
+                        break;
+                    case brokenPipe:
+                        throw new OutputClosedException(name);
+                    case badDescriptor:
+                        throw new IOException($"cannot write to {name}: it is closed, or not open for writing.");
+                    case not interrupted:
+                        throw new IOException($"cannot write to {name}: {Marshal.GetPInvokeErrorMessage(error)}.");
+                }
+            }
         }
     }
 
@@ -75,6 +88,9 @@ internal sealed partial class StandardOutput(int descriptor, string name, Stream
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
     public override void SetLength(long value) => throw new NotSupportedException();
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    private static unsafe partial nint Write(int descriptor, byte* bytes, nint count);
 
     [LibraryImport("libc", EntryPoint = "poll")]
     private static partial int Poll(ref PollFd fds, ulong count, int timeout);

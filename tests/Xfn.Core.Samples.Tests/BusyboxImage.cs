@@ -7,6 +7,9 @@ internal sealed class BusyboxImage : IDisposable
 {
     public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("xfn-sample-").FullName;
 
+    /// <summary>Where a runner may keep what it pulls.</summary>
+    public string Cache => Path.Combine(Directory, "cache");
+
     /// <summary>Writes an image.</summary>
     /// <returns>A reference to it.</returns>
     public string Write(string script)
@@ -18,5 +21,11 @@ internal sealed class BusyboxImage : IDisposable
         return $"oci:{layout}@{digest}";
     }
 
-    public void Dispose() => System.IO.Directory.Delete(Directory, recursive: true);
+    public void Dispose()
+    {
+        // What was unpacked may belong to subordinate ids, which only root of a user namespace may delete.
+        if (System.IO.Directory.Exists(Cache) && !Environment.IsPrivilegedProcess)
+            Tool.Run("unshare", "--user", "--map-root-user", "--map-auto", "rm", "-rf", Cache);
+        System.IO.Directory.Delete(Directory, recursive: true);
+    }
 }

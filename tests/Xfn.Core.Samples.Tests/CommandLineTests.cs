@@ -12,6 +12,7 @@ public class CommandLineTests
     private readonly StringWriter _output = new();
     private readonly StringWriter _error = new();
     private ContainerRunnerOptions? _options;
+    private ContainerRequest? _container;
     private RunFunctionRequest? _request;
     private string? _stdin;
 
@@ -27,6 +28,14 @@ public class CommandLineTests
             return new RunFunctionResponse();
         });
     }
+
+    [SetUp]
+    public void RefuseContainers() => _runner.As<IContainerHost>().Setup(host => host.StartAsync(It.IsAny<ContainerRequest>(), It.IsAny<CancellationToken>()))
+        .Returns((ContainerRequest request, CancellationToken _) =>
+        {
+            _container = request;
+            throw new ImageNotFoundException("not started");
+        });
 
     [TearDown]
     public void ForgetRegistry() => Environment.SetEnvironmentVariable("REGISTRY", null);
@@ -115,6 +124,31 @@ public class CommandLineTests
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task Up_asks_for_what_the_command_line_says(CancellationToken token)
+    {
+        Assert.That(await Invoke(token, "up", "-c/tmp/cache", "-e", "A=1", "-v", "/new", "--memory=512Mi", "--cpus=2", "--egress=example.org:443", "--image-pull-policy=Never", "--stop-signal=INT", "--grace=3s",
+            "-p", "8080:80", "-p127.0.0.1:8081:81", "-p", "82/tcp", "--ready=5432", "--ready", "http:80/health?a=1", "--ready=grpc:81", "--ready=log:a:b$", "--ready=healthcheck", "--ready-within=5m", "db", "--", "-c", "x"), Is.EqualTo(125));
+        Assert.That(_error.ToString(), Is.EqualTo("xfn: error: not started\n"));
+        ContainerRequest request = _container!;
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((_options!.CacheDirectory, request.Image, request.Arguments, request.StopSignal, request.StopGrace), Is.EqualTo(("/tmp/cache", "db", (string[])["-c", "x"], "INT", TimeSpan.FromSeconds(3))));
+            Assert.That((request.Limits, request.ImagePullConfig.PullPolicy, request.Network), Is.EqualTo((new ResourceLimits { MemoryBytes = 512 << 20, Cpus = 2 }, ImagePullPolicy.Never, NetworkPolicy.Isolated)));
+            Assert.That((request.Egress, request.Environment, request.Mounts), Is.EqualTo(((string[])["example.org:443"], new Dictionary<string, string> { ["A"] = "1" }, (Mount[])[Mount.Volume("/new")])));
+            Assert.That(request.Ready.ToString(), Is.EqualTo("is started, and listens on port 5432, and answers GET /health?a=1 on port 80 with status 200, and is serving gRPC on port 81,"
+                + " and writes a line that matches 'a:b$', and passes its image's health check"));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Run_with_a_terminal_starts_a_container(CancellationToken token)
+    {
+        Assert.That(await Invoke(token, "run", "-te", "A=1", "fn"), Is.EqualTo(125));
+        Assert.That((_container!.Image, _container.Arguments, _container.Terminal is not null), Is.EqualTo(("fn", (IReadOnlyList<string>?)null, true)));
+        Assert.That(_container.Environment, Is.EquivalentTo(new Dictionary<string, string> { ["A"] = "1", ["TERM"] = "xterm" }));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task The_registry_is_taken_from_the_environment_unless_a_flag_names_one(CancellationToken token)
     {
         Environment.SetEnvironmentVariable("REGISTRY", "");
@@ -194,6 +228,22 @@ public class CommandLineTests
     [TestCase("cannot tell the server who calls: only one", "run", "fn", "/dev/null", "--tls-cert=c.pem", "--server=https://127.0.0.1:1")]
     [TestCase("cannot use --tls-ca '/nope'", "run", "fn", "/dev/null", "--tls-ca=/nope", "--server=https://127.0.0.1:1")]
     [TestCase("Required argument 'FILE' missing", "run", "fn")]
+    [TestCase("cannot use --tty with 'file' as input.", "run", "-it", "fn", "file")]
+    [TestCase("cannot use --interactive with '-' as input.", "run", "-i", "fn", "-")]
+    [TestCase("cannot use --tty with --server:", "run", "-t", "fn", "--server=http://127.0.0.1:1")]
+    [TestCase("cannot use --egress for a function:", "run", "fn", "-", "--egress=example.org:443")]
+    [TestCase("cannot forward port '0.0.0.0:8080:80': '0.0.0.0' is not 127.0.0.1,", "up", "fn", "-p0.0.0.0:8080:80")]
+    [TestCase("cannot forward port '[::1]:8080:80': '[::1]' is not 127.0.0.1,", "up", "fn", "-p[::1]:8080:80")]
+    [TestCase("cannot forward port '53:53/udp': only TCP is forwarded.", "up", "fn", "-p53:53/udp")]
+    [TestCase("cannot forward port '80-90': expected", "up", "fn", "-p80-90")]
+    [TestCase("cannot forward port '8080:0': expected", "up", "fn", "-p8080:0")]
+    [TestCase("cannot forward port '65536:80': expected", "up", "fn", "-p65536:80")]
+    [TestCase("cannot use --publish in xfn's own network:", "up", "fn", "-p80", "--network-policy=Runner")]
+    [TestCase("cannot wait for '0': expected", "up", "fn", "--ready=0")]
+    [TestCase("cannot wait for 'http:x/': expected", "up", "fn", "--ready=http:x/")]
+    [TestCase("cannot wait for 'log:(': it is no regular expression", "up", "fn", "--ready=log:(")]
+    [TestCase("cannot use --ready-within without --ready:", "up", "fn", "--ready-within=1s")]
+    [TestCase("cannot parse time '1': expected a duration.", "up", "fn", "--grace=1")]
     [TestCase("cannot use variable '=x': it has no name.", "run", "fn", "-", "-e", "=x")]
     [TestCase("cannot read --env-file '/nope':", "run", "fn", "-", "--env-file=/nope")]
     [TestCase("cannot use --add-host 'db:host-gateway':", "run", "fn", "-", "--add-host=db:host-gateway")]
