@@ -24,7 +24,15 @@ public class RedisTests
         images.AddRedis("redis");
         _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
         RunningContainer redis = await _runner.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(Port) });
-        _connection = await ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions { EndPoints = { { "redis", Port } }, Tunnel = new ContainerTunnel(redis) });
+        _connection = await ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
+        {
+            EndPoints = { { "redis", Port } },
+            Tunnel = new ContainerTunnel(redis),
+
+            // In milliseconds: a machine that is busy with tests may be slow.
+            ConnectTimeout = 30_000,
+            AsyncTimeout = 30_000,
+        });
     }
 
     [OneTimeTearDown]
