@@ -45,11 +45,12 @@ public static class DebianImageExtensions
         }
         """;
 
-    /// <summary>Adds redis, which listens on port 6379 and keeps nothing on a disk, with <c>redis-cli</c>.</summary>
+    /// <summary>Adds redis, which listens on port 6379 and keeps nothing on a disk, with <c>redis-cli</c> and
+    /// <c>redis-benchmark</c>.</summary>
     public static void AddRedis(this InMemoryImageFetcher images, string name) => images.AddImage(
         name,
         new ImageExecutionConfig { Entrypoint = ["/usr/bin/redis-server", "--save", ""], Env = ["PATH=/usr/bin"] },
-        new ProgramFiles().Program("/usr/bin/redis-server", "redis-server").Program("/usr/bin/redis-cli", "redis-tools").ToLayer());
+        new ProgramFiles().Program("/usr/bin/redis-server", "redis-server").Program("/usr/bin/redis-cli", "redis-tools").Program("/usr/bin/redis-benchmark", "redis-tools").ToLayer());
 
     /// <summary>Adds PostgreSQL, which listens on port 5432, with <c>psql</c>. Whoever connects is user
     /// <c>postgres</c> without a password. It keeps its data in the volume <c>/var/lib/postgresql/data</c>.</summary>

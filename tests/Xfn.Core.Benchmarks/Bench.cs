@@ -13,6 +13,7 @@ internal sealed class Bench
         ["fresh"] = FreshRows.AddAsync,
         ["stream"] = StreamRows.AddAsync,
         ["pull"] = PullRows.AddAsync,
+        ["services"] = ServiceRows.AddAsync,
         ["growth-cached"] = GrowthRows.AddCachedAsync,
         ["growth-layers"] = GrowthRows.AddLayersAsync,
         ["growth-output"] = GrowthRows.AddOutputAsync,
@@ -99,4 +100,19 @@ internal sealed class Bench
         foreach (Sample sample in samples)
             _rows.Add(Row.Compare(sample.Name, _caller, sample, samples[0], table));
     }
+
+    /// <summary>Measures what is compared with nothing.</summary>
+    public async Task ListAsync(string table, int rounds, params Way[] ways)
+    {
+        foreach (Sample sample in await Measure.AlternateAsync(IsQuick ? 1 : rounds, 1, ways))
+            _rows.Add(Row.Compare(sample.Name, _caller, sample, null, table));
+    }
+
+    /// <summary>Adds what was measured otherwise.</summary>
+    /// <param name="table">Its table.</param>
+    /// <param name="name">What it is.</param>
+    /// <param name="milliseconds">How long it took; null where that is not what was measured.</param>
+    /// <param name="mebibytes">How much memory it took; likewise.</param>
+    public void Note(string table, string name, double? milliseconds = null, double? mebibytes = null) =>
+        _rows.Add(new Row { Table = table, Name = name, Caller = _caller, Peer = "", Rounds = 1, Median = milliseconds, PeakMiB = mebibytes });
 }

@@ -9,6 +9,7 @@ internal sealed class Images(string work)
 {
     private static readonly string[] Cat = ["/bin/busybox", "cat"];
     private int _images;
+    private int _bundles;
 
     /// <summary>Of one layer with busybox in it, which answers its input unless other arguments are given.</summary>
     public string Tiny(params string[] arguments) => Write(arguments.Length == 0 ? Cat : arguments, [Layer(writer => writer.WriteEntry("/bin/busybox", "bin/busybox"))]);
@@ -31,7 +32,7 @@ internal sealed class Images(string work)
     /// <param name="ownUserNamespace">Whether the runtime is to make a user namespace for each run.</param>
     public string Bundle(bool ownUserNamespace)
     {
-        string bundle = Directory.CreateDirectory(Path.Combine(work, ownUserNamespace ? "bundle-user" : "bundle")).FullName;
+        string bundle = Directory.CreateDirectory(Path.Combine(work, $"bundle-{_bundles++}")).FullName;
         string bin = Directory.CreateDirectory(Path.Combine(bundle, "rootfs", "bin")).FullName;
         File.Copy("/bin/busybox", Path.Combine(bin, "busybox"));
         ContainerSpecification built = new RuntimeBundleBuilder().Build(new BundleContext

@@ -71,11 +71,15 @@ internal sealed class PeerLoop : IAsyncDisposable
     private readonly Process _process;
     private readonly string _errors;
 
-    private PeerLoop(string work, bool pure, string[] command)
+    /// <param name="work">A directory for its errors.</param>
+    /// <param name="pure">Whether it needs a pure hierarchy of cgroups.</param>
+    /// <param name="command">The program.</param>
+    /// <param name="before">What a shell does first, where the program will run.</param>
+    private PeerLoop(string work, bool pure, string[] command, string before = "")
     {
         // A file, and not a pipe to be read: it costs the program nothing.
         _errors = Path.Combine(work, Path.GetRandomFileName());
-        string[] arguments = [.. pure ? Peers.InPureCgroups() : [], "sh", "-c", "exec \"$@\" 2>$0", _errors, Environment.ProcessPath!, "loop", .. command];
+        string[] arguments = [.. pure ? Peers.InPureCgroups() : [], "sh", "-c", $"{before}\nexec \"$@\" 2>>$0", _errors, Environment.ProcessPath!, "loop", .. command];
         _process = Process.Start(new ProcessStartInfo(arguments[0], arguments[1..]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
     }
 
@@ -83,6 +87,23 @@ internal sealed class PeerLoop : IAsyncDisposable
     {
         string bundle = bench.Images.Bundle(ownUserNamespace: false);
         return new(bench.Work, pure: true, ["crun", "--cgroup-manager=disabled", "--root", $"{bundle}/state", "run", "--bundle", bundle, "bench-{n}"]);
+    }
+
+    /// <summary>Executes <c>cat</c> in a container of crun's, whose own program lives as long as this does.</summary>
+    public static PeerLoop CrunExec(Bench bench)
+    {
+        string bundle = bench.Images.Bundle(ownUserNamespace: false);
+        string crun = $"crun --cgroup-manager=disabled --root {bundle}/exec";
+        string start = $$"""
+            mkfifo {{bundle}}/life
+            {{crun}} run --bundle {{bundle}} box <{{bundle}}/life >/dev/null 2>>"$0" &
+            exec 3>{{bundle}}/life
+            for i in 0 1 2 3 4 5 6 7 8 9; do
+              {{crun}} state box 2>/dev/null | grep -q '"running"' && break
+              sleep 0.2
+            done
+            """;
+        return new(bench.Work, pure: true, [.. crun.Split(' '), "exec", "box", "/bin/busybox", "cat"], start);
     }
 
     /// <summary>With the least that podman can be asked to do: no cgroup, no log, no network.</summary>

@@ -28,9 +28,11 @@ internal sealed record Row
 
     public double? P90 { get; init; }
 
+    public double? P95 { get; init; }
+
     public double? P99 { get; init; }
 
-    /// <summary>What ours is measured against.</summary>
+    /// <summary>What ours is measured against; empty for nothing.</summary>
     public required string Peer { get; init; }
 
     public double? PeerMedian { get; init; }
@@ -46,7 +48,7 @@ internal sealed record Row
     /// <summary>Why there is no ratio.</summary>
     public string? LeftOut { get; init; }
 
-    public static Row Compare(string name, string caller, Sample ours, Sample peer, string table = Comparison) => new()
+    public static Row Compare(string name, string caller, Sample ours, Sample? peer, string table = Comparison) => new()
     {
         Table = table,
         Name = name,
@@ -56,13 +58,14 @@ internal sealed record Row
         Median = ours.Percentile(50),
         P75 = ours.Percentile(75),
         P90 = ours.Percentile(90),
+        P95 = ours.Percentile(95),
         P99 = ours.Percentile(99),
-        Peer = peer.Name,
-        PeerMedian = peer.Percentile(50),
-        Ratio = ours.Percentile(50) / peer.Percentile(50),
+        Peer = peer?.Name ?? "",
+        PeerMedian = peer?.Percentile(50),
+        Ratio = ours.Percentile(50) / peer?.Percentile(50),
         AllocatedKiB = ours.AllocatedKiB,
         PeakMiB = ours.PeakMiB,
-        LeftOut = peer.Error,
+        LeftOut = peer?.Error,
     };
 
     public static IReadOnlyList<Row> Read(string file) => JsonSerializer.Deserialize<Row[]>(File.ReadAllText(file), Json)!;

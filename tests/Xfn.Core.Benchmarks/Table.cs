@@ -6,7 +6,7 @@ namespace Xfn.Core.Benchmarks;
 /// <summary>Shows rows: as Markdown, as JSON, as a picture.</summary>
 internal static class Table
 {
-    private static readonly string[] Head = ["", "as", "ms", "p90", "p99"];
+    private static readonly string[] Head = ["", "as", "ms", "p90", "p95", "p99"];
     private static readonly string[] Tail = ["ratio", "KiB a run", "peak MiB"];
 
     /// <returns>The status of the program: 0 when nothing of ours failed.</returns>
@@ -36,7 +36,7 @@ internal static class Table
             isComparison ? [.. Head, "against", "ms", .. Tail] : [.. Head, .. Tail],
             .. rows.Select(r => (string[])
             [
-                r.Name, r.Caller, Number(r.Median), Number(r.P90), Number(r.P99),
+                r.Name, r.Caller, Number(r.Median), Number(r.P90), Number(r.P95), Number(r.P99),
                 .. isComparison ? (string[])[r.Peer.Replace("|", "\\|", StringComparison.Ordinal), Number(r.PeerMedian)] : [],
                 Number(r.Ratio), Number(r.AllocatedKiB), Number(r.PeakMiB),
             ]),
