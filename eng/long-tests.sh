@@ -7,8 +7,8 @@
 # A group is a line below. Its tests are those with [Category("Long"), Category("GROUP")] in any test project, the
 # end-to-end tests in the four ways; a function group_GROUP runs what else it takes.
 groups=(
-  'kills      hosts, servers and pulls that are killed at a thousand moments'
-  'soaks      runs and calls by the thousand, of which many fail: nothing is left, and nothing grows'
+  'kills      hosts, their containers, and pulls that are killed at a thousand moments'
+  'soaks      runs and calls by the thousand, containers by the hundred: nothing is left, and nothing grows'
   'fleets     many servers, and hosts that come and go'
   'hostile    a server with a thousand hostile connections'
   'corpus     images of all builders in all forms, compared with what podman shows of them'
@@ -45,6 +45,8 @@ chosen_only=1
 group_kills() {
   # 170: of 6 pullers that are killed, 1,020.
   XFN_FUZZ_FACTOR=170 run_ways 'FullyQualifiedName~A_puller_that_is_killed' root subids
+  # 150: of 4 hosts that are killed as root, 600; of 1 otherwise, 150 each.
+  XFN_FUZZ_FACTOR=150 run_ways 'FullyQualifiedName~A_host_of_containers_that_is_killed' $(is_root && echo root caps subids single)
 }
 group_soaks() {
   # More than 10,000 runs in each way: of 300 as root, and of 75 otherwise.

@@ -16,6 +16,12 @@ if (args is [LiveProbe.Command, var cache, var image, var mark])
     return 0;
 }
 
+if (args is [BusyContainers.Command, var busyCache, var busyImage])
+{
+    await BusyContainers.UseAsync(busyCache, busyImage);
+    return 0;
+}
+
 // With a command of xfn's, this program is xfn with the tests' runner, for prepared functions or another runtime.
 if (args is [var command, ..] && !command.StartsWith('-'))
 {

@@ -10,7 +10,7 @@ internal sealed record Census(int Processes, int Mounts, int Descriptors, int Th
         File.ReadLines("/proc/self/mountinfo").Count(mount => mount.Contains(cache, StringComparison.Ordinal)),
         Leftovers.Take().Descriptors,
         Directory.GetDirectories("/proc/self/task").Length,
-        CountCgroups(Path.Combine(cache, "cgroups")),
+        CountCgroups(CgroupOwners(cache)),
         CountKeys(),
         Directory.Exists(cache) ? Directory.EnumerateFileSystemEntries(cache, "*", Enumeration).Count() : 0,
         GC.GetTotalMemory(forceFullCollection: true),
@@ -23,12 +23,11 @@ internal sealed record Census(int Processes, int Mounts, int Descriptors, int Th
     private static int CountKeys() => File.ReadLines("/proc/key-users")
         .Sum(line => int.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2].Split('/')[0], CultureInfo.InvariantCulture));
 
-    /// <summary>Those of a cache's living owners, by the names of the owners' files and the paths in them.</summary>
-    private static int CountCgroups(string state)
-    {
-        if (!Directory.Exists(state))
-            return 0;
-        string[] tokens = [.. Directory.GetFiles(state, "cgroups-*").Select(f => Path.GetFileName(f)["cgroups-".Length..])];
-        return tokens.Length == 0 ? 0 : Directory.EnumerateDirectories("/sys/fs/cgroup", "xfn-*", Enumeration).Count(d => tokens.Any(d.Contains));
-    }
+    /// <summary>The tokens of a cache's owners of cgroups, by the names of their files.</summary>
+    public static string[] CgroupOwners(string cache) => Path.Combine(cache, "cgroups") is var state && Directory.Exists(state)
+        ? [.. Directory.GetFiles(state, "cgroups-*").Select(f => Path.GetFileName(f)["cgroups-".Length..])] : [];
+
+    /// <summary>How many cgroups some owners have.</summary>
+    public static int CountCgroups(string[] owners) =>
+        owners.Length == 0 ? 0 : Directory.EnumerateDirectories("/sys/fs/cgroup", "xfn-*", Enumeration).Count(d => owners.Any(d.Contains));
 }
