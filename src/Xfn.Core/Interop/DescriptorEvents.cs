@@ -12,6 +12,10 @@ internal static class DescriptorEvents
     public const uint Readable = 1;
     public const uint Priority = 2;
     public const uint Writable = 4;
+
+    /// <summary>These happen to whoever waits for anything.</summary>
+    public const uint Error = 8, HungUp = 16;
+
     private const uint Once = 1u << 30;
 
     private static readonly ConcurrentDictionary<long, TaskCompletionSource> Waits = new();
@@ -33,14 +37,14 @@ internal static class DescriptorEvents
         try
         {
             descriptor.DangerousAddRef(ref isHeld);
-            Posix.AddToPoll(Poll.Value, descriptor, events | Once, id);
+            Posix.AddToPoll(Poll.Value, (int)descriptor.DangerousGetHandle(), events | Once, id);
             try
             {
                 await wait.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             }
             finally
             {
-                Posix.RemoveFromPoll(Poll.Value, descriptor);
+                Posix.RemoveFromPoll(Poll.Value, (int)descriptor.DangerousGetHandle());
             }
         }
         finally
@@ -60,13 +64,13 @@ internal static class DescriptorEvents
 
     private static void Run(SafeFileHandle poll)
     {
-        Span<long> ready = stackalloc long[64];
+        Span<PollEvent> ready = stackalloc PollEvent[64];
         while (true)
         {
             int count = Posix.WaitForPoll(poll, ready);
-            foreach (long id in ready[..count])
+            foreach (PollEvent happened in ready[..count])
             {
-                if (Waits.TryGetValue(id, out TaskCompletionSource? wait))
+                if (Waits.TryGetValue(happened.Id, out TaskCompletionSource? wait))
                     wait.TrySetResult();
             }
         }

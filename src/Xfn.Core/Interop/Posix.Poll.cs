@@ -6,7 +6,7 @@ namespace Xfn.Core.Interop;
 /// <content>Waiting for descriptors, and terminals.</content>
 internal static unsafe partial class Posix
 {
-    private const int PollAdd = 1, PollRemove = 2;
+    private const int PollAdd = 1, PollRemove = 2, PollChange = 3;
 
     /// <summary>The most bytes that struct epoll_event has on any processor.</summary>
     private const int LongestPollEvent = 16;
@@ -28,28 +28,34 @@ internal static unsafe partial class Posix
     /// <param name="descriptor">The descriptor.</param>
     /// <param name="events">What to wait for, in the kernel's bits.</param>
     /// <param name="id">What it is called when it is ready.</param>
-    public static void AddToPoll(SafeFileHandle poll, SafeHandle descriptor, uint events, long id)
-    {
-        byte* value = stackalloc byte[LongestPollEvent];
-        (*(uint*)value, *(long*)(value + PollEventBytes - sizeof(long))) = (events, id);
-        Check(epoll_ctl(poll, PollAdd, (int)descriptor.DangerousGetHandle(), value), "wait for", "a descriptor");
-    }
+    public static void AddToPoll(SafeFileHandle poll, int descriptor, uint events, long id) => SetInPoll(poll, PollAdd, descriptor, events, id);
 
-    public static void RemoveFromPoll(SafeFileHandle poll, SafeHandle descriptor)
+    /// <summary>Waits for something else of a descriptor that is in a set.</summary>
+    /// <inheritdoc cref="AddToPoll" path="/param"/>
+    public static void ChangeInPoll(SafeFileHandle poll, int descriptor, uint events, long id) => SetInPoll(poll, PollChange, descriptor, events, id);
+
+    public static void RemoveFromPoll(SafeFileHandle poll, int descriptor)
     {
         byte* none = stackalloc byte[LongestPollEvent];
-        _ = epoll_ctl(poll, PollRemove, (int)descriptor.DangerousGetHandle(), none);
+        _ = epoll_ctl(poll, PollRemove, descriptor, none);
     }
 
     /// <summary>Waits until some of a set are ready.</summary>
-    /// <returns>How many there are now in <paramref name="ready"/>, by what they are called.</returns>
-    public static int WaitForPoll(SafeFileHandle poll, Span<long> ready)
+    /// <returns>How many there are now in <paramref name="ready"/>.</returns>
+    public static int WaitForPoll(SafeFileHandle poll, Span<PollEvent> ready)
     {
         byte* events = stackalloc byte[LongestPollEvent * ready.Length];
         int count = epoll_wait(poll, events, ready.Length, -1);
         for (int i = 0; i < count; i++)
-            ready[i] = *(long*)(events + i * PollEventBytes + PollEventBytes - sizeof(long));
+            ready[i] = new PollEvent(*(uint*)(events + i * PollEventBytes), *(long*)(events + i * PollEventBytes + PollEventBytes - sizeof(long)));
         return Math.Max(count, 0);
+    }
+
+    private static void SetInPoll(SafeFileHandle poll, int operation, int descriptor, uint events, long id)
+    {
+        byte* value = stackalloc byte[LongestPollEvent];
+        (*(uint*)value, *(long*)(value + PollEventBytes - sizeof(long))) = (events, id);
+        Check(epoll_ctl(poll, operation, descriptor, value), "wait for", "a descriptor");
     }
 
     /// <summary>Reads what there is.</summary>
@@ -114,3 +120,8 @@ internal static unsafe partial class Posix
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fcntl(SafeFileHandle file, int command, int argument);
 }
+
+/// <summary>What happened to one of a set of descriptors.</summary>
+/// <param name="Events">What, in the kernel's bits.</param>
+/// <param name="Id">What the descriptor is called.</param>
+internal readonly record struct PollEvent(uint Events, long Id);

@@ -37,9 +37,15 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
             try
             {
                 // After a failure .NET, like the kernel for some protocols, wants a new one.
-                socket = await OpenAsync(address, 0, 0, cancellationToken).ConfigureAwait(false);
+                var endpoint = new IPEndPoint(address, port);
+                SafeSocketHandle? handle = isOwn ? await OpenAsync(address, 0, 0, cancellationToken).ConfigureAwait(false) : null;
+                bool isConnected = handle is not null && await TryConnectAsync(handle, endpoint, cancellationToken).ConfigureAwait(false);
+                socket = handle is null ? new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) : new Socket(handle);
                 socket.NoDelay = true;
-                await socket.ConnectAsync(new IPEndPoint(address, port), cancellationToken).ConfigureAwait(false);
+
+                // Where it was refused, .NET has the words for that.
+                if (!isConnected)
+                    await socket.ConnectAsync(endpoint, cancellationToken).ConfigureAwait(false);
                 return socket;
             }
             catch (SocketException ex)
@@ -72,7 +78,7 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
     public async Task<Socket> ListenAsync(IPEndPoint endpoint, CancellationToken cancellationToken)
     {
         const int backlog = 128;
-        Socket socket = await OpenAsync(endpoint.Address, endpoint.Port, backlog, cancellationToken).ConfigureAwait(false);
+        var socket = new Socket(await OpenAsync(endpoint.Address, endpoint.Port, backlog, cancellationToken).ConfigureAwait(false));
         if (Posix.InodeOf(socket.SafeHandle) is { } inode)
             _listeners.TryAdd(inode, 0);
         return socket;
@@ -81,10 +87,31 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
     /// <summary>The error for a socket that could not be made.</summary>
     public static ContainerEnvironmentException Refused(SparkFailedException failure) => new(RunStage.Run, $"cannot make a socket in a container: {failure.Message}.", failure);
 
-    private async Task<Socket> OpenAsync(IPAddress address, int port, int backlog, CancellationToken cancellationToken)
+    /// <summary>Connects without .NET, which would be woken for all that happens to the socket from then on.</summary>
+    /// <returns>Whether it is connected.</returns>
+    private static async Task<bool> TryConnectAsync(SafeSocketHandle socket, IPEndPoint endpoint, CancellationToken cancellationToken)
     {
-        if (!isOwn && backlog == 0)
-            return new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            // A loopback has answered when it is asked the second time.
+            bool? isConnected = Posix.TryConnect(socket, endpoint) ?? Posix.TryConnect(socket, endpoint);
+            while (isConnected is null)
+            {
+                await DescriptorEvents.WaitAsync(socket, DescriptorEvents.Writable, cancellationToken).ConfigureAwait(false);
+                isConnected = Posix.TryConnect(socket, endpoint);
+            }
+
+            return isConnected.Value;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<SafeSocketHandle> OpenAsync(IPAddress address, int port, int backlog, CancellationToken cancellationToken)
+    {
         int family = address.AddressFamily == AddressFamily.InterNetwork ? Ipv4 : Ipv6;
         SparkOpened opened = await started.Conversation.AskAsync<SparkOpened>(
             id => new SparkMakeSocket(id, family, backlog == 0 ? default(ReadOnlyMemory<byte>) : address.GetAddressBytes(), port, backlog), cancellationToken).ConfigureAwait(false);
@@ -98,30 +125,30 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
 
     /// <summary>What a spark hands out may be anything, if a program took it over: a socket of this machine's network
     /// would lend it the host's rights there.</summary>
-    private Socket Checked(SafeFileHandle descriptor, AddressFamily family)
+    private SafeSocketHandle Checked(SafeFileHandle descriptor, AddressFamily family)
     {
-        Socket? socket = null;
         try
         {
-            var handle = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
-            descriptor.SetHandleAsInvalid();
-            socket = new Socket(handle);
+            using var looker = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: false);
+            using var socket = new Socket(looker);
             if (socket.AddressFamily != family || socket.SocketType != SocketType.Stream || socket.ProtocolType != ProtocolType.Tcp)
                 throw Odd($"a socket of {socket.AddressFamily}, {socket.SocketType}, {socket.ProtocolType}");
             if (socket.Connected || socket.RemoteEndPoint is not null)
                 throw Odd("a socket that is connected");
             if (isOwn && NetworkCookies.IsOurs(socket))
                 throw Odd("a socket of the machine's network");
-            return socket;
         }
         catch (Exception ex)
         {
-            socket?.Dispose();
             descriptor.Dispose();
             if (ex is SocketException)
                 throw Odd("no socket");
             throw;
         }
+
+        var handle = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
+        descriptor.SetHandleAsInvalid();
+        return handle;
     }
 
     private static ContainerEnvironmentException Odd(string found) => new(RunStage.Run, $"cannot use what xfn-spark handed over: it is {found}. Stop the container: it may have taken over its xfn-spark.");

@@ -94,7 +94,7 @@ internal sealed class RelayListener : IAsyncDisposable
             {
                 client.NoDelay = true;
                 using Socket target = await _connect(_over.Token).ConfigureAwait(false);
-                await SocketRelay.RelayAsync(client, target, _over.Token).ConfigureAwait(false);
+                await RelayLoop.RelayAsync(client, target, _over.Token).ConfigureAwait(false);
             }
             catch (Exception ex) when (ex is SocketException or IOException or XfnException or OperationCanceledException or Spark.SparkGoneException)
             {
