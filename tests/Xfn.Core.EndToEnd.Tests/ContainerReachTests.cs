@@ -81,6 +81,23 @@ internal sealed class ContainerReachTests : ContainerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task A_forward_passes_on_the_end_of_each_direction(CancellationToken token)
+    {
+        // It answers when its client has said all, with more than a buffer holds, and ends with its answer.
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("exec nc -l -p 7 -e sh -c 'wc -c; head -c 3000000 /dev/zero; echo end'").With("nc")), Ready = Ready.Listens(7) }, token);
+        using var client = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await client.ConnectAsync(await container.ForwardAsync(7, cancellationToken: token), token);
+        await using var stream = new NetworkStream(client);
+        await stream.WriteAsync(new byte[1_000_000], token);
+        client.Shutdown(SocketShutdown.Send);
+        string said = await ReadAllAsync(stream, token);
+        Assert.That((said.Split('\n')[0].Trim(), said.Length), Is.EqualTo(("1000000", 8 + 3_000_000 + 4)));
+        Assert.That(said, Does.EndWith("\0end\n"));
+        Assert.That((await container.Exited.WaitAsync(token)).ExitCode, Is.Zero);
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_slow_end_of_a_forward_holds_up_the_other(CancellationToken token)
     {
         // What the client does not read the program cannot write: nothing piles up in between.

@@ -12,6 +12,9 @@ namespace Xfn.Core.Services;
 /// <param name="owner">The user and group of what is copied in.</param>
 internal sealed class ContainerCopies(StartedSandbox started, (uint Uid, uint Gid) owner)
 {
+    /// <summary>How many lines a report has at most of what was left out on this side.</summary>
+    private const int MostWarnings = 100;
+
     private const UnixFileMode DefaultMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
     /// <summary>Writes a file.</summary>
@@ -27,10 +30,12 @@ internal sealed class ContainerCopies(StartedSandbox started, (uint Uid, uint Gi
     }
 
     /// <summary>Copies a file or directory of this machine.</summary>
-    public Task<CopyReport> CopyInAsync(string source, string path, CopyLimits limits, CancellationToken cancellationToken)
+    public async Task<CopyReport> CopyInAsync(string source, string path, CopyLimits limits, CancellationToken cancellationToken)
     {
         (string directory, string name) = Split(path);
-        return CopyInAsync(directory, limits, (writer, token) => WriteAsync(writer, source, name, token), cancellationToken);
+        var leftOut = new List<string>();
+        CopyReport report = await CopyInAsync(directory, limits, (writer, token) => WriteAsync(writer, source, name, leftOut, token), cancellationToken).ConfigureAwait(false);
+        return leftOut.Count == 0 ? report : report with { Warnings = [.. leftOut, .. report.Warnings] };
     }
 
     /// <summary>Unpacks an archive.</summary>
@@ -129,7 +134,7 @@ internal sealed class ContainerCopies(StartedSandbox started, (uint Uid, uint Gi
         throw new ContainerEnvironmentException(RunStage.Run, "cannot use what xfn-spark handed over: it is no pipe. Stop the container: it may have taken over its xfn-spark.");
     }
 
-    private async Task WriteAsync(TarWriter writer, string source, string name, CancellationToken cancellationToken)
+    private async Task WriteAsync(TarWriter writer, string source, string name, List<string> leftOut, CancellationToken cancellationToken)
     {
         FileSystemInfo file = Directory.Exists(source) ? new DirectoryInfo(source) : new FileInfo(source);
         if (file.LinkTarget is { } target)
@@ -140,13 +145,17 @@ internal sealed class ContainerCopies(StartedSandbox started, (uint Uid, uint Gi
         {
             await writer.WriteEntryAsync(Owned(new PaxTarEntry(TarEntryType.Directory, name) { Mode = directory.UnixFileMode }), cancellationToken).ConfigureAwait(false);
             foreach (FileSystemInfo entry in directory.EnumerateFileSystemInfos())
-                await WriteAsync(writer, entry.FullName, $"{name}/{entry.Name}", cancellationToken).ConfigureAwait(false);
+                await WriteAsync(writer, entry.FullName, $"{name}/{entry.Name}", leftOut, cancellationToken).ConfigureAwait(false);
         }
         else if (!Posix.IsSpecialFile(source))
         {
             FileStream content = File.OpenRead(source);
             await using (content.ConfigureAwait(false))
                 await writer.WriteEntryAsync(Owned(new PaxTarEntry(TarEntryType.RegularFile, name) { Mode = file.UnixFileMode, DataStream = content }), cancellationToken).ConfigureAwait(false);
+        }
+        else if (leftOut.Count < MostWarnings)
+        {
+            leftOut.Add($"'{source}' was left out: it is neither a file nor a directory nor a link");
         }
     }
 

@@ -48,7 +48,7 @@ internal sealed partial class LiveContainer
         }
 
         var endpoint = (IPEndPoint)listener.LocalEndPoint!;
-        await OwnAsync(new RelayListener(listener, token => _network.ConnectAsync(port, token), $"port {port} of image {Image}", _logger), $"forward port {port}").ConfigureAwait(false);
+        await OwnAsync(new RelayListener(listener, token => _network.ConnectAsync(port, token), () => _hasExited, $"port {port} of image {Image}", _logger), $"forward port {port}").ConfigureAwait(false);
         return endpoint;
     }
 
@@ -67,15 +67,32 @@ internal sealed partial class LiveContainer
             throw new InvalidRequestException($"cannot {what} in a container of image '{Image}': it is in the runner's network. Give it a network of its own.");
         if (other._hasExited)
             throw await other.EndedAsync($"be the target of {what}").ConfigureAwait(false);
+        RelayListener? listener = null;
         try
         {
-            await ListenForAsync(what, port, other, there, cancellationToken).ConfigureAwait(false);
-            await _started.Conversation.AskAsync<SparkDone>(id => new SparkAddHosts(id, $"{IPAddress.Loopback} {name}"), cancellationToken).ConfigureAwait(false);
+            listener = await ListenForAsync(what, port, other, there, cancellationToken).ConfigureAwait(false);
+            await AddHostsAsync(what, name, cancellationToken).ConfigureAwait(false);
             _started.Egress?.AddLink(name, port, token => other._network.ConnectAsync(there, token));
         }
         catch (SparkGoneException)
         {
             throw await EndedAsync(what).ConfigureAwait(false);
+        }
+        catch (Exception) when (listener is not null)
+        {
+            // Without its name it is of no use, and would only take the port.
+            _handedOut.Remove(listener);
+            _links.TryRemove(port, out _);
+            await listener.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async Task AddHostsAsync(string what, string name, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _started.Conversation.AskAsync<SparkDone>(id => new SparkAddHosts(id, $"{IPAddress.Loopback} {name}"), cancellationToken).ConfigureAwait(false);
         }
         catch (SparkFailedException ex)
         {
@@ -103,7 +120,7 @@ internal sealed partial class LiveContainer
         return stream;
     }
 
-    private async Task ListenForAsync(string what, int port, LiveContainer target, int targetPort, CancellationToken cancellationToken)
+    private async Task<RelayListener> ListenForAsync(string what, int port, LiveContainer target, int targetPort, CancellationToken cancellationToken)
     {
         Socket listener;
         try
@@ -120,8 +137,10 @@ internal sealed partial class LiveContainer
             throw ContainerNetwork.Refused(ex);
         }
 
+        var relays = new RelayListener(listener, token => target._network.ConnectAsync(targetPort, token), () => _hasExited, $"{what} of image {Image}", _logger);
+        await OwnAsync(relays, what).ConfigureAwait(false);
         _links[port] = what;
-        await OwnAsync(new RelayListener(listener, token => target._network.ConnectAsync(targetPort, token), $"{what} of image {Image}", _logger), what).ConfigureAwait(false);
+        return relays;
     }
 
     private async Task WaitUntilListensAsync(int port, CancellationToken cancellationToken)

@@ -57,15 +57,20 @@ internal sealed partial class LiveContainer : RunningContainer
         _network = new ContainerNetwork(started, isOwn: HasOwnNetwork);
         _copies = new ContainerCopies(started, execs.User);
         _log = new LogRing(request.LogBytes);
+        CancellationToken over = _over.Token;
         LogReader stderr = Read(started.Sandbox.Stdio.Stderr, LogSource.Stderr);
         if (HasStreams)
         {
             Exited = LiveAsync([stderr]);
-            return;
+        }
+        else
+        {
+            started.Sandbox.Stdio.Stdin.Dispose();
+            Exited = LiveAsync([stderr, Read(started.Sandbox.Stdio.Stdout, LogSource.Stdout)]);
         }
 
-        started.Sandbox.Stdio.Stdin.Dispose();
-        Exited = LiveAsync([stderr, Read(started.Sandbox.Stdio.Stdout, LogSource.Stdout)]);
+        // Not before there is an end to wait for.
+        _ = EndWhenOutOfMemoryAsync(over);
     }
 
     public override string Image => _request.Image;
@@ -270,12 +275,9 @@ internal sealed partial class LiveContainer : RunningContainer
     /// <summary>Waits for the end, and gives back what the container held.</summary>
     private async Task<ContainerExit> LiveAsync(IReadOnlyList<LogReader> outputs)
     {
-        _ = EndWhenOutOfMemoryAsync();
         SparkExited? exited = await _started.Conversation.Exited.ConfigureAwait(false);
         lock (_lock)
             _hasExited = true;
-
-        await _handedOut.CloseAsync().ConfigureAwait(false);
 
         // All that the container wrote lies in the pipes.
         foreach (LogReader output in outputs)
@@ -319,11 +321,11 @@ internal sealed partial class LiveContainer : RunningContainer
         }
     }
 
-    private async Task EndWhenOutOfMemoryAsync()
+    private async Task EndWhenOutOfMemoryAsync(CancellationToken cancellationToken)
     {
         try
         {
-            if (!await _started.Sandbox.Cgroup.WaitForOutOfMemoryAsync(_over.Token).ConfigureAwait(false))
+            if (!await _started.Sandbox.Cgroup.WaitForOutOfMemoryAsync(cancellationToken).ConfigureAwait(false))
                 return;
             _isOutOfMemory = true;
             await KillAsync().ConfigureAwait(false);
@@ -338,6 +340,7 @@ internal sealed partial class LiveContainer : RunningContainer
     {
         try
         {
+            await _handedOut.CloseAsync().ConfigureAwait(false);
             await _started.EndAsync().ConfigureAwait(false);
         }
         finally

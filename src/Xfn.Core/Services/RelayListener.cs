@@ -11,6 +11,9 @@ internal sealed class RelayListener : IAsyncDisposable
     /// <summary>How long nothing is accepted when this process has no descriptors left.</summary>
     private static readonly TimeSpan Respite = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>How long clients may take for the last words of a program that has ended by itself.</summary>
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+
     /// <summary>How many connections go on at once; further ones wait. Each has two descriptors of this
     /// process.</summary>
     private const int MostConnections = 1024;
@@ -20,6 +23,8 @@ internal sealed class RelayListener : IAsyncDisposable
     private readonly Func<CancellationToken, Task<Socket>> _connect;
     private readonly string _name;
     private readonly ILogger _logger;
+    private readonly Func<bool> _hasEnded;
+    private readonly CancellationTokenSource _closed = new();
     private readonly CancellationTokenSource _over = new();
     private readonly BackgroundTasks _connections = new();
     private readonly Task _accepting;
@@ -27,11 +32,12 @@ internal sealed class RelayListener : IAsyncDisposable
 
     /// <param name="listener">The socket, which is this one's to close.</param>
     /// <param name="connect">Connects to where it leads.</param>
+    /// <param name="hasEnded">Whether the container has ended whose this is: it says no more than it has said.</param>
     /// <param name="name">What it is called in the log.</param>
     /// <param name="logger">Is told of connections that lead nowhere.</param>
-    public RelayListener(Socket listener, Func<CancellationToken, Task<Socket>> connect, string name, ILogger logger)
+    public RelayListener(Socket listener, Func<CancellationToken, Task<Socket>> connect, Func<bool> hasEnded, string name, ILogger logger)
     {
-        (_listener, _connect, _name, _logger) = (listener, connect, name, logger);
+        (_listener, _connect, _hasEnded, _name, _logger) = (listener, connect, hasEnded, name, logger);
         _accepting = AcceptAsync();
     }
 
@@ -40,10 +46,15 @@ internal sealed class RelayListener : IAsyncDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        await _over.CancelAsync().ConfigureAwait(false);
+        await _closed.CancelAsync().ConfigureAwait(false);
         await _accepting.ConfigureAwait(false);
-        await _connections.WaitAsync().ConfigureAwait(false);
+        Task connections = _connections.WaitAsync();
+        if (_hasEnded())
+            await connections.WaitAsync(LastWords).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _over.CancelAsync().ConfigureAwait(false);
+        await connections.ConfigureAwait(false);
         _places.Dispose();
+        _closed.Dispose();
         _over.Dispose();
     }
 
@@ -51,11 +62,11 @@ internal sealed class RelayListener : IAsyncDisposable
     {
         using (_listener)
         {
-            while (!_over.IsCancellationRequested)
+            while (!_closed.IsCancellationRequested)
             {
                 try
                 {
-                    await _places.WaitAsync(_over.Token).ConfigureAwait(false);
+                    await _places.WaitAsync(_closed.Token).ConfigureAwait(false);
                     Socket client = await AcceptOneAsync().ConfigureAwait(false);
                     _ = _connections.Add(Task.Run(() => RelayAsync(client)));
                 }
@@ -67,7 +78,7 @@ internal sealed class RelayListener : IAsyncDisposable
                 {
                     // The client has gone already; or there are no descriptors, which may pass.
                     RunnerLog.ConnectionDropped(_logger, _name, ex.Message);
-                    await Task.Delay(Respite, _over.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                    await Task.Delay(Respite, _closed.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
             }
         }
@@ -77,7 +88,7 @@ internal sealed class RelayListener : IAsyncDisposable
     {
         try
         {
-            return await _listener.AcceptAsync(_over.Token).ConfigureAwait(false);
+            return await _listener.AcceptAsync(_closed.Token).ConfigureAwait(false);
         }
         catch
         {
