@@ -26,11 +26,11 @@ public static class ContainerRunnerEndpointRouteBuilderExtensions
         }
 
         // Now, and not with the first call: a wrong option ought to stop the application.
-        _ = services.GetRequiredService<FunctionService>();
+        _ = services.GetRequiredService<RunService>();
         RequestPolicy policy = services.GetRequiredService<RequestPolicy>();
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(ContainerRunnerGrpcServiceCollectionExtensions.LogCategory);
         policy.Tell(policy.GiveDefaults(services.GetRequiredService<IContainerRunner>()), logger);
         return CallShare.Count(
-            endpoints.MapGrpcService<FunctionService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, policy.MaxMessageBytes, areRuns: true);
+            endpoints.MapGrpcService<RunService>(), services.GetRequiredService<CallMemory>(), policy.InputPatience, policy.MaxMessageBytes, areRuns: true);
     }
 }

@@ -31,16 +31,16 @@ public static class ContainerRunnerGrpcServiceCollectionExtensions
         services.AddSingleton<CallGate>();
         services.AddSingleton(provider => new CallMemory(provider.GetRequiredService<RequestPolicy>().MaxPendingInputBytes));
         services.AddSingleton(policy);
-        services.AddSingleton(provider => new FunctionService(
+        services.AddSingleton(provider => new RunService(
             provider.GetRequiredService<IContainerRunner>(),
             provider.GetRequiredService<RequestPolicy>(),
             provider.GetRequiredService<CallGate>(),
             provider.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory)));
-        services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<FunctionService>, FunctionMethods>());
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<RunService>, FunctionMethods>());
         services.AddGrpc();
 
         // The runner bounds outputs.
-        services.AddOptions<GrpcServiceOptions<FunctionService>>().Configure<RequestPolicy>(
+        services.AddOptions<GrpcServiceOptions<RunService>>().Configure<RequestPolicy>(
             (grpc, policy) => (grpc.MaxReceiveMessageSize, grpc.MaxSendMessageSize) = (policy.MaxMessageBytes, null));
         return services;
     }

@@ -6,16 +6,16 @@ using Protocol = Xfn.Core.Remote.Protocol;
 
 namespace Xfn.Core.Server;
 
-/// <summary>Tells ASP.NET Core the methods of <see cref="FunctionService"/>.</summary>
+/// <summary>Tells ASP.NET Core the methods of <see cref="RunService"/>.</summary>
 /// <remarks>Generated code would answer Unknown to a message that cannot be parsed: the caller's mistake.</remarks>
-internal sealed class FunctionMethods : IServiceMethodProvider<FunctionService>
+internal sealed class FunctionMethods : IServiceMethodProvider<RunService>
 {
     private static readonly Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> RunFunction =
         Method(Protocol.ContainerizedFunctionRunnerService.Descriptor, "RunFunction", Protocol.RunFunctionRequest.Parser);
 
     private static readonly Method<Protocol.RunRequest, Protocol.RunFunctionResponse> RunWithSettings = Method(Protocol.RunService.Descriptor, "Run", Protocol.RunRequest.Parser);
 
-    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<FunctionService> context)
+    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<RunService> context)
     {
         context.AddUnaryMethod(RunFunction, [], static (service, request, call) => service.RunFunctionAsync(request, call));
         context.AddUnaryMethod(RunWithSettings, [], static (service, request, call) => service.RunAsync(request, call));

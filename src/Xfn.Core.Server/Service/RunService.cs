@@ -7,7 +7,7 @@ using Protocol = Xfn.Core.Remote.Protocol;
 namespace Xfn.Core.Server;
 
 /// <summary>Answers calls with runs.</summary>
-internal sealed class FunctionService(IContainerRunner runner, RequestPolicy policy, CallGate gate, ILogger logger)
+internal sealed class RunService(IContainerRunner runner, RequestPolicy policy, CallGate gate, ILogger logger)
 {
     private readonly ServerPaths _paths = ServerPaths.Of(runner);
 
