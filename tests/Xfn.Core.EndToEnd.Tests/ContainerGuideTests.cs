@@ -119,4 +119,20 @@ internal sealed class ContainerGuideTests : ContainerFixture
         Assert.That((result.Stdout, screen), Is.EqualTo(("index.html\n", screen)));
         Assert.That(screen, Does.Contain("42"));
     }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Functions_that_are_servers(CancellationToken token)
+    {
+        TestRunner runner = Runner;
+        string image = Write(TestImage.Command("/bin/httpd", "-f", "-p", "8080", "-h", "/www").With("httpd").WithLayer(tar => tar.Directory("www").File("www/index.html", "hello")));
+
+        await using var service = new FunctionService(runner, new ContainerRequest { Image = image, Ready = Ready.Listens(8080) }, o => o.MaxInstances = 4);
+        using HttpClient pages = service.CreateHttpClient(8080);
+        string first = await pages.GetStringAsync("/index.html");
+
+        ExecResult listed = await service.CallAsync((instance, ended) => instance.ExecAsync(["ls", "/www"], cancellationToken: ended));
+
+        Assert.That((first, listed.Stdout), Is.EqualTo(("hello", "index.html\n")));
+        token.ThrowIfCancellationRequested();
+    }
 }

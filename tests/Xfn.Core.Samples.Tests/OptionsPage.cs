@@ -16,6 +16,7 @@ internal static partial class OptionsPage
         [nameof(RemoteContainerRunnerOptions)] = "A runner elsewhere",
         [nameof(ContainerRunnerServerOptions)] = "A server",
         [nameof(PrepareOptions)] = "Preparing a function",
+        [nameof(FunctionServiceOptions)] = "A function that is a server",
         [nameof(PruneOptions)] = "Pruning the cache",
     };
 
@@ -85,7 +86,7 @@ internal static partial class OptionsPage
 
     private static string Kind(OptionEntry option)
     {
-        if (option.Root.GetMethod("Bind") is not null && OptionCatalog.CodeOnly.TryGetValue(option.Key, out string? reason))
+        if (OptionCatalog.CodeOnly.TryGetValue(option.Key, out string? reason))
             return "in code: " + reason;
         Type type = Nullable.GetUnderlyingType(option.Property.PropertyType) ?? option.Property.PropertyType;
         return type == typeof(bool) ? "switch"

@@ -33,8 +33,9 @@ public sealed class ContainerEndedException : ContainerException
     /// <summary>Makes the error.</summary>
     /// <param name="stage"><see cref="RunStage.Start"/> before it was ready, else <see cref="RunStage.Run"/>.</param>
     /// <param name="message">What was asked, and how it ended.</param>
-    public ContainerEndedException(RunStage stage, string message)
-        : base(stage, message)
+    /// <param name="innerException">What noticed it. Null, the default, for none.</param>
+    public ContainerEndedException(RunStage stage, string message, Exception? innerException = null)
+        : base(stage, message, innerException)
     {
     }
 

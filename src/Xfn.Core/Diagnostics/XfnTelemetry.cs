@@ -19,6 +19,9 @@ public static class XfnTelemetry
     private static int _active;
     private static int _queued;
     private static int _containers;
+    private static int _instances;
+    private static int _serviceCalls;
+    private static int _serviceQueued;
 
     /// <summary>In seconds, from a warm run's milliseconds to a cold pull's minutes.</summary>
     private static readonly InstrumentAdvice<double> Seconds = new()
@@ -41,6 +44,12 @@ public static class XfnTelemetry
     internal static readonly Histogram<double> ContainerStartDuration = Meter.CreateHistogram(
         "xfn.container.start.duration", "s", "From the call until a container that lives was ready, or had failed.", tags: null, Seconds);
 
+    internal static readonly Counter<long> ServiceStarts = Meter.CreateCounter<long>(
+        "xfn.service.instance.starts", "{start}", "Containers that services started, or tried to, by why.");
+
+    internal static readonly Histogram<double> ServiceCallDuration = Meter.CreateHistogram(
+        "xfn.service.call.duration", "s", "From the call of a service to its answer, the wait for a container included.", tags: null, Seconds);
+
     internal static readonly Counter<long> ImageLookups = Meter.CreateCounter<long>(
         "xfn.image.lookups", "{lookup}", "Images that were asked for, by whether the cache had the whole of them.");
 
@@ -56,6 +65,15 @@ public static class XfnTelemetry
     private static readonly ObservableUpDownCounter<int> Containers = Meter.CreateObservableUpDownCounter(
         "xfn.container.active", static () => Volatile.Read(ref _containers), "{container}", "Containers that live.");
 
+    private static readonly ObservableUpDownCounter<int> Instances = Meter.CreateObservableUpDownCounter(
+        "xfn.service.instance.active", static () => Volatile.Read(ref _instances), "{container}", "Containers of services that are up.");
+
+    private static readonly ObservableUpDownCounter<int> ServiceCalls = Meter.CreateObservableUpDownCounter(
+        "xfn.service.call.active", static () => Volatile.Read(ref _serviceCalls), "{call}", "Calls that services' containers have.");
+
+    private static readonly ObservableUpDownCounter<int> ServiceQueued = Meter.CreateObservableUpDownCounter(
+        "xfn.service.call.queued", static () => Volatile.Read(ref _serviceQueued), "{call}", "Calls of services that wait for a container.");
+
     /// <summary>Whether anybody wants to know of runs.</summary>
     internal static bool IsObserved => Source.HasListeners() || RunDuration.Enabled || StageDuration.Enabled || Runs.Enabled;
 
@@ -67,6 +85,26 @@ public static class XfnTelemetry
 
     /// <inheritdoc cref="CountActive"/>
     internal static void CountContainers(int change) => Interlocked.Add(ref _containers, change);
+
+    /// <inheritdoc cref="CountActive"/>
+    internal static void CountInstances(int change) => Interlocked.Add(ref _instances, change);
+
+    /// <inheritdoc cref="CountActive"/>
+    internal static void CountServiceCalls(int change) => Interlocked.Add(ref _serviceCalls, change);
+
+    /// <inheritdoc cref="CountActive"/>
+    internal static void CountServiceQueued(int change) => Interlocked.Add(ref _serviceQueued, change);
+
+    /// <summary>A service started a container, or could not.</summary>
+    internal static void CountServiceStart(bool isRestart, Exception? error)
+    {
+        if (!ServiceStarts.Enabled)
+            return;
+        var tags = new TagList { { "xfn.service.start.reason", isRestart ? "restart" : "new" } };
+        if (error is not null)
+            tags.Add("error.type", error.GetType().FullName);
+        ServiceStarts.Add(1, tags);
+    }
 
     /// <summary>An image was given to whoever asked for it.</summary>
     internal static void CountLookup(bool fromCache)

@@ -41,7 +41,7 @@ internal sealed partial class MessageListTests
         string[] texts = [.. SourceTree.Code(SourceTree.Root()).SelectMany(file => file.Code.Split('\n')).Where(line => !line.TrimStart().StartsWith("//", StringComparison.Ordinal) && line.Contains('"'))];
         Assert.That(texts.Where(text => Member().IsMatch(text)), Is.Empty);
 
-        HashSet<string> known = [.. Names(typeof(ContainerRunnerOptions)), .. Names(typeof(RemoteContainerRunnerOptions)), "AllowUnauthenticatedClients", "AllowedUids", "RequireOwnUserNamespace"];
+        HashSet<string> known = [.. Names(typeof(ContainerRunnerOptions)), .. Names(typeof(RemoteContainerRunnerOptions)), .. Names(typeof(FunctionServiceOptions)), "AllowUnauthenticatedClients", "AllowedUids", "RequireOwnUserNamespace"];
         Assert.That(texts.SelectMany(text => Option().Matches(text)).Select(option => option.Groups["name"].Value).Distinct(), Is.SubsetOf(known).And.Not.Empty);
     }
 
