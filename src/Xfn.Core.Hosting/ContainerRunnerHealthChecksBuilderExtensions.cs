@@ -5,7 +5,7 @@ using Xfn.Core.Hosting;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Adds a check of the host's runner to its health checks.</summary>
+/// <summary>Adds checks of the host's runner, and of its containers, to its health checks.</summary>
 public static class ContainerRunnerHealthChecksBuilderExtensions
 {
     private static readonly TimeSpan DefaultKeep = TimeSpan.FromMinutes(1);
@@ -25,5 +25,18 @@ public static class ContainerRunnerHealthChecksBuilderExtensions
         ArgumentNullException.ThrowIfNull(builder);
         builder.Services.TryAddSingleton<MachineReport>();
         return builder.Add(new HealthCheckRegistration(name, host => new ContainerRunnerHealthCheck(host, keep ?? DefaultKeep), failureStatus, tags));
+    }
+
+    /// <summary>Adds a check of the host's containers (<see cref="IContainers"/>). It fails when one of them has ended, and
+    /// says how.</summary>
+    /// <param name="builder">The host's health checks.</param>
+    /// <param name="name">The check's name.</param>
+    /// <param name="failureStatus">What to report when a container has ended; unhealthy when null.</param>
+    /// <param name="tags">To choose among checks by.</param>
+    public static IHealthChecksBuilder AddContainersCheck(
+        this IHealthChecksBuilder builder, string name = "containers", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        return builder.Add(new HealthCheckRegistration(name, static host => new ContainersHealthCheck(host.GetRequiredService<IContainers>()), failureStatus, tags));
     }
 }

@@ -11,14 +11,15 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds runners to a host's services. Each is one for the whole host, and disposed with it.</summary>
 public static class ContainerRunnerServiceCollectionExtensions
 {
-    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It is made when
-    /// the host starts, which fails where its cache cannot be used. It logs to the host, and takes
+    /// <summary>Adds a <see cref="ContainerRunner"/>, as itself, as <see cref="IContainerRunner"/> and as
+    /// <see cref="IContainerHost"/>. It is made when the host starts, which fails where its cache cannot be used. It logs to the host, and takes
     /// <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from the services when they are there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options. They are checked when the host starts.</param>
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
+        services.TryAddSingleton<IContainerHost>(static host => host.GetRequiredService<ContainerRunner>());
         return services.AddRunner(
             ContainerRunner.Check,
             static (options, host) =>
@@ -37,14 +38,15 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <param name="configuration">The section whose keys are the names of options: <c>CacheDirectory</c>,
     /// <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
     /// docs/options.md lists them. A key that is none, or a value that cannot be used, stops the host from
-    /// starting.</param>
+    /// starting. The section <c>Containers</c> in it has the host's containers by their names
+    /// (<see cref="ContainerServiceCollectionExtensions.AddContainer(IServiceCollection, string, ContainerRequest, IReadOnlyDictionary{string, int}?)"/>).</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentNullException.ThrowIfNull(configuration);
-        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Bind(configuration, options));
-        return services.AddContainerRunner(configure);
+        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Bind(configuration, options, HostedContainer.IsSection));
+        return services.AddHostedContainers(_ => HostedContainer.Read(configuration)).AddContainerRunner(configure);
     }
 
     /// <summary>Adds a <see cref="RemoteContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to
@@ -95,5 +97,5 @@ public static class ContainerRunnerServiceCollectionExtensions
         return services.AddHostedService<RunnerStart<TRunner>>();
     }
 
-    private static ILogger? LoggerOf<TRunner>(IServiceProvider host) => host.GetService<ILoggerFactory>()?.CreateLogger(typeof(TRunner).FullName!);
+    internal static ILogger? LoggerOf<TRunner>(IServiceProvider host) => host.GetService<ILoggerFactory>()?.CreateLogger(typeof(TRunner).FullName!);
 }

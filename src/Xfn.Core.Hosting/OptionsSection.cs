@@ -9,11 +9,16 @@ namespace Xfn.Core.Hosting;
 internal static class OptionsSection
 {
     /// <summary>Sets options; the message of what is wrong has the key's whole path.</summary>
-    public static void Bind<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TOptions>(IConfiguration configuration, TOptions options)
+    /// <param name="configuration">The section.</param>
+    /// <param name="options">The options.</param>
+    /// <param name="isOther">Whether a key of the section, with all below it, is of something else. Null for none.</param>
+    public static void Bind<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TOptions>(
+        IConfiguration configuration, TOptions options, Func<string, bool>? isOther = null)
         where TOptions : class
     {
         // The section itself is among them, without a name.
-        IEnumerable<KeyValuePair<string, string?>> settings = configuration.AsEnumerable(makePathsRelative: true).Where(setting => setting.Key.Length > 0);
+        IEnumerable<KeyValuePair<string, string?>> settings = configuration.AsEnumerable(makePathsRelative: true)
+            .Where(setting => setting.Key.Length > 0 && isOther?.Invoke(setting.Key.Split(':')[0]) != true);
         try
         {
             OptionBinder.Bind(options, settings, (configuration as IConfigurationSection)?.Path ?? "");

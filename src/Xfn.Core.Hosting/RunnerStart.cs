@@ -3,16 +3,10 @@ using Microsoft.Extensions.Hosting;
 
 namespace Xfn.Core.Hosting;
 
-/// <summary>Makes the runner when the host starts, so that a fault fails the start and not the first request.</summary>
-internal sealed class RunnerStart<TRunner>(IServiceProvider host) : IHostedLifecycleService
-    where TRunner : class, IContainerRunner
+/// <summary>Does something before any service of the host's takes requests, and after all have stopped.</summary>
+internal abstract class LifecycleService : IHostedLifecycleService
 {
-    /// <summary>Before any service of the host's takes requests.</summary>
-    public Task StartingAsync(CancellationToken cancellationToken)
-    {
-        _ = host.GetRequiredService<TRunner>();
-        return Task.CompletedTask;
-    }
+    public abstract Task StartingAsync(CancellationToken cancellationToken);
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -22,5 +16,16 @@ internal sealed class RunnerStart<TRunner>(IServiceProvider host) : IHostedLifec
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public virtual Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}
+
+/// <summary>Makes the runner when the host starts, so that a fault fails the start and not the first request.</summary>
+internal sealed class RunnerStart<TRunner>(IServiceProvider host) : LifecycleService
+    where TRunner : class, IContainerRunner
+{
+    public override Task StartingAsync(CancellationToken cancellationToken)
+    {
+        _ = host.GetRequiredService<TRunner>();
+        return Task.CompletedTask;
+    }
 }

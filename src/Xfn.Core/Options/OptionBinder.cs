@@ -1,6 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using System.Net;
 using System.Reflection;
+using System.Text;
 
 namespace Xfn.Core.Options;
 
@@ -53,6 +55,12 @@ internal static class OptionBinder
                 case UnpackLimits nested:
                     BindTo(nested, setting);
                     break;
+                case ResourceLimits nested:
+                    BindTo(nested, setting);
+                    break;
+                case ImagePullConfig nested:
+                    BindTo(nested, setting);
+                    break;
                 case var _ when setting.Value is null && !setting.Children.Any():
                     break;
                 default:
@@ -65,7 +73,7 @@ internal static class OptionBinder
     /// <summary>Reads what a property can be set to.</summary>
     private static object? Read(Setting setting, Type type)
     {
-        if (type == typeof(IList<string>))
+        if (type == typeof(IList<string>) || type == typeof(IReadOnlyList<string>))
             return Items(setting).Select(Text).ToList();
         if (type == typeof(ISet<string>))
             return Items(setting).Select(Text).ToHashSet();
@@ -74,11 +82,15 @@ internal static class OptionBinder
         if (type == typeof(ISet<ImagePullPolicy>))
             return Items(setting).Select(Choice<ImagePullPolicy>).ToHashSet();
         if (type == typeof(IList<ReadOnlyMount>))
-            return Items(setting).Select(Mount).ToList();
+            return Items(setting).Select(ReadOnlyMountOf).ToList();
+        if (type == typeof(IList<Mount>))
+            return Items(setting).Select(MountOf).ToList();
         if (type == typeof(IDictionary<string, string>))
             return Leaves(setting).ToDictionary(c => c.NameBelow(setting), Value);
         if (type == typeof(IDictionary<string, int>))
             return Leaves(setting).ToDictionary(c => c.NameBelow(setting), c => (int)Number(c, int.MaxValue));
+        if (type == typeof(IDictionary<string, IPAddress>))
+            return Leaves(setting).ToDictionary(c => c.NameBelow(setting), Address);
         if (type == typeof(IDictionary<string, IList<string>>))
             return Leaves(setting).Select(leaf => leaf.Parent!).Distinct().ToDictionary(c => c.NameBelow(setting), c => (IList<string>)[.. Items(c).Select(Text)]);
 
@@ -86,7 +98,7 @@ internal static class OptionBinder
         if (scalar == typeof(string))
             return Text(setting);
         if (scalar == typeof(bool))
-            return bool.TryParse(Text(setting), out bool flag) ? flag : throw Refused(setting, "it is neither true nor false", "Write one of them");
+            return Flag(setting);
         if (scalar == typeof(long))
             return Number(Alone(setting), long.MaxValue);
         if (scalar == typeof(double))
@@ -99,6 +111,14 @@ internal static class OptionBinder
             return Time(setting);
         if (scalar == typeof(IdMappingMethod))
             return Choice<IdMappingMethod>(setting);
+        if (scalar == typeof(ImagePullPolicy))
+            return Choice<ImagePullPolicy>(setting);
+        if (scalar == typeof(NetworkPolicy))
+            return Choice<NetworkPolicy>(setting);
+        if (scalar == typeof(ContainerStdio))
+            return Choice<ContainerStdio>(setting);
+        if (scalar == typeof(Ready))
+            return Use(setting, ReadyText.Parse);
         if (scalar == typeof(Platform))
             return Use(setting, text => new ContainerRunnerOptions().WithPlatform(text).Platform);
         throw Refused(setting, $"it is a {scalar.Name}, which text cannot say", "Set it in code");
@@ -143,7 +163,30 @@ internal static class OptionBinder
         Array.Exists(Enum.GetNames<T>(), name => name.Equals(Text(setting), StringComparison.OrdinalIgnoreCase))
             ? Enum.Parse<T>(Text(setting), ignoreCase: true) : throw Refused(setting, "there is no such choice", $"Write one of {string.Join(", ", Enum.GetNames<T>())}");
 
-    private static ReadOnlyMount Mount(Setting setting)
+    private static IPAddress Address(Setting setting) =>
+        IPAddress.TryParse(Value(setting), out IPAddress? address) ? address : throw Refused(setting, "it is no address", "Write it in numbers, like 192.0.2.7");
+
+    /// <summary>What a mount is, its keys say: a source is this machine's, bytes are a tmpfs's size, content is a file's.
+    /// </summary>
+    private static Mount MountOf(Setting setting)
+    {
+        string[] known = ["Destination", "Source", "ReadOnly", "Bytes", "Content"];
+        var parts = setting.Children.ToDictionary(part => part.Name, StringComparer.OrdinalIgnoreCase);
+        if (parts.Keys.FirstOrDefault(name => !known.Contains(name, StringComparer.OrdinalIgnoreCase)) is { } odd)
+            throw new ArgumentException($"cannot use key '{parts[odd].Path}': a mount has one of {string.Join(", ", known)}.");
+        if (parts.Keys.Count(name => !name.Equals("Destination", StringComparison.OrdinalIgnoreCase)) is > 1 and var count && !(count == 2 && parts.ContainsKey("Source") && parts.ContainsKey("ReadOnly")))
+            throw Refused(setting, "it is several kinds of mount", "Set Source, and ReadOnly with it, or Bytes, or Content, or none of them for a volume");
+        string destination = Text(setting["Destination"]);
+        return parts.TryGetValue("Source", out Setting? source) ? Mount.Bind(Text(source), destination, !parts.TryGetValue("ReadOnly", out Setting? readOnly) || Flag(readOnly))
+            : parts.TryGetValue("Bytes", out Setting? bytes) ? Mount.Tmpfs(destination, Number(Alone(bytes), long.MaxValue))
+            : parts.TryGetValue("Content", out Setting? content) ? Mount.File(destination, Encoding.UTF8.GetBytes(Text(content)))
+            : parts.TryGetValue("ReadOnly", out Setting? alone) ? throw Refused(alone, "a volume is new, and writable", "Leave it out, or set Source")
+            : Mount.Volume(destination);
+    }
+
+    private static bool Flag(Setting setting) => bool.TryParse(Text(setting), out bool flag) ? flag : throw Refused(setting, "it is neither true nor false", "Write one of them");
+
+    private static ReadOnlyMount ReadOnlyMountOf(Setting setting)
     {
         foreach (Setting part in setting.Children)
         {

@@ -1,0 +1,40 @@
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Options;
+
+namespace Xfn.Core.Hosting;
+
+/// <summary>A container that a host wants.</summary>
+/// <param name="Name">What the host calls it.</param>
+/// <param name="Request">How it is started.</param>
+/// <param name="Links">The ports of other containers of the host that it reaches, by their names.</param>
+internal sealed record HostedContainer(string Name, ContainerRequest Request, IReadOnlyDictionary<string, int> Links)
+{
+    private const string Section = "Containers";
+
+    /// <summary>Whether a key of a runner's section has containers.</summary>
+    public static bool IsSection(string key) => key.Equals(Section, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Reads the containers of a runner's section.</summary>
+    /// <exception cref="OptionsValidationException">A key is no option, or a value cannot be used.</exception>
+    public static IEnumerable<HostedContainer> Read(IConfiguration configuration) => configuration.GetSection(Section).GetChildren().Select(ReadOne);
+
+    private static HostedContainer ReadOne(IConfigurationSection section)
+    {
+        var request = new ContainerRequest { Image = "" };
+        var linked = new Linked();
+        OptionsSection.Bind(section, request, isOther: IsLinks);
+        OptionsSection.Bind(section, linked, isOther: key => !IsLinks(key));
+        return request.Image.Length > 0 ? new(section.Key, request, linked.Links.AsReadOnly()) : throw new OptionsValidationException(
+            "", typeof(ContainerRequest), [$"cannot use option {section.Path}:{nameof(ContainerRequest.Image)}: it has no value. Give it one, or leave {section.Path} out."]);
+
+        static bool IsLinks(string key) => key.Equals(nameof(Linked.Links), StringComparison.OrdinalIgnoreCase);
+    }
+
+    private sealed class Linked
+    {
+        public IDictionary<string, int> Links { get; set; } = new Dictionary<string, int>();
+    }
+}
+
+/// <summary>Where a host's containers are declared: one in code, or a section of a configuration.</summary>
+internal sealed record HostedContainerSource(Func<IServiceProvider, IEnumerable<HostedContainer>> Read);
