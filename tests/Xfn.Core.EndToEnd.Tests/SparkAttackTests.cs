@@ -34,6 +34,29 @@ internal sealed class SparkAttackTests : LivingFixture
         streams[2].Dispose();
     }
 
+    /// <summary>As in CVE-2019-5736: where one id is mapped, spark's file is the container's user's. Before Linux 5.12
+    /// nothing makes its mount read-only.</summary>
+    [Test, CancelAfter(60_000)]
+    public async Task A_container_cannot_change_sparks_own_file_when_it_is_led_to_execute_that(CancellationToken token)
+    {
+        if (Environment.OSVersion.Version < new Version(5, 12))
+            Assert.Ignore("this kernel has no mount_setattr(2)");
+        TestImage image = await ImageAsync("exec sleep 100000", token);
+        await using Living living = await StartAsync(image.WithLayer(tar => tar.File("trap", "#!/proc/self/exe\n"u8.ToArray(), (UnixFileMode)0b111_101_101)), token);
+        SparkExec watcher = living.Spark.Exec(["/peek", "change"]);
+        SafeFileHandle[] streams = await living.Spark.TakeAsync(await living.Spark.AskAsync<SparkOpened>(watcher.Id, watcher, token), token);
+        using var output = new StreamReader(TappedSpark.Open(streams[1], FileAccess.Read));
+        SparkExec trap = living.Spark.Exec(["/trap"]);
+        SafeFileHandle[] trapped = await living.Spark.TakeAsync(await living.Spark.AskAsync<SparkOpened>(trap.Id, trap, token), token);
+
+        Assert.That(await output.ReadLineAsync(token), Does.StartWith("mode: Read-only file system, writing: "));
+        foreach (SafeFileHandle stream in trapped)
+            stream.Dispose();
+        await living.Spark.AnswerAsync<SparkEnded>(watcher.Id, token);
+        streams[0].Dispose();
+        streams[2].Dispose();
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_container_ends_although_a_process_gave_spark_children_that_it_did_not_make(CancellationToken token)
     {

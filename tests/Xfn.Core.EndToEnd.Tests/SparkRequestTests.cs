@@ -14,8 +14,9 @@ internal sealed class SparkRequestTests : LivingFixture
     /// <summary>What a process's walls are made of.</summary>
     private const string Walls = """
         cd /proc/$1
-        grep -E '^(Uid|Gid|Groups|Cap.*|NoNewPrivs|Seccomp|Seccomp_filters|Umask|SigBlk):' status
-        cat limits oom_score_adj cgroup uid_map
+        grep -E '^(Uid|Gid|Groups|Cap.*|NoNewPrivs|Seccomp|Seccomp_filters|Speculation.*|Umask|SigBlk):' status
+        cat limits oom_score_adj coredump_filter setgroups cgroup uid_map
+        cut -d' ' -f7,18,19,40,41 stat
         for kind in ipc mnt net pid uts cgroup user; do readlink ns/$kind; done
         """;
 

@@ -58,6 +58,12 @@ public sealed class NamespaceRequest
     /// lead through <c>/proc/self/fd</c>. A child of the caller enters it before it executes anything.</summary>
     public required string WorkingDirectory { get; init; }
 
+    /// <summary>The path of <see cref="Executable"/> from <see cref="WorkingDirectory"/>, on which nobody but the caller
+    /// can put another file; null where there is none. The kernel carries a working directory over into a new mount
+    /// namespace, and no open file: a program that is executed by this path is on a mount of that namespace, and can
+    /// make its own file read-only there.</summary>
+    internal string? PathFromWorkingDirectory { get; init; }
+
     /// <summary>The ids of the user namespace. <see cref="SpawnedNamespace.MapIdsAsync"/> sets them.</summary>
     public required IdMapping Mapping { get; init; }
 }

@@ -64,7 +64,8 @@ internal static unsafe class SparkNamespace
 
     /// <summary>Makes the machine's file systems read-only, for this namespace and those made of it: no run writes to
     /// the machine. A function whose first process is told to execute <c>/proc/self/exe</c>, as by <c>#!</c>, has this
-    /// executable as its own, and could else open it for writing where its file is the caller's.</summary>
+    /// executable as its own, and could else open it for writing where its file is the caller's. So the spawner
+    /// executes it by a path in this namespace: an open file stays on the mount that it was opened on.</summary>
     /// <param name="outerProc">Whether the machine's /proc is to serve, which is written to.</param>
     private static void MakeMachineReadOnly(bool outerProc)
     {

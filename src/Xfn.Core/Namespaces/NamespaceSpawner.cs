@@ -26,7 +26,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
             RunStage.Spawn, "cannot find 'unshare' in PATH. Install util-linux 2.36 or later (Debian: apt-get install util-linux).");
         try
         {
-            ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", NamespaceRequest.ExecutablePath, .. request.Arguments], Environment, request.WorkingDirectory, talks: true, request.Executable);
+            ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", PathOf(request), .. request.Arguments], Environment, request.WorkingDirectory, talks: true, request.Executable);
             return Task.FromResult<SpawnedNamespace>(new Spawned(process, request.Mapping));
         }
         catch (Exception ex) when (ex is Win32Exception or IOException)
@@ -39,6 +39,11 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 ex);
         }
     }
+
+    /// <summary>What the new process executes: a file that has lost its name since, or another has it, by its descriptor.
+    /// </summary>
+    private static string PathOf(NamespaceRequest request) =>
+        request.PathFromWorkingDirectory is { } path && Posix.IsFileAt(request.Executable, Path.Combine(request.WorkingDirectory, path)) ? path : NamespaceRequest.ExecutablePath;
 
     /// <summary>What a directory is called that a descriptor leads to.</summary>
     private static string Named(string directory)

@@ -19,9 +19,9 @@ internal sealed class SparkProcess : IAsyncDisposable
     private readonly SpawnedNamespace _namespace;
     private readonly byte[] _header = new byte[SparkFrame.HeaderBytes];
 
-    private readonly string _executable;
+    private readonly (string Path, string Name) _executable;
 
-    private SparkProcess(SpawnedNamespace @namespace, string executable, IdMapping mapping) => (_namespace, _executable, Mapping) = (@namespace, executable, mapping);
+    private SparkProcess(SpawnedNamespace @namespace, (string Path, string Name) executable, IdMapping mapping) => (_namespace, _executable, Mapping) = (@namespace, executable, mapping);
 
     public IdMapping Mapping { get; }
 
@@ -50,12 +50,16 @@ internal sealed class SparkProcess : IAsyncDisposable
     public static async Task<SparkProcess> StartAsync(
         INamespaceSpawner spawner, SparkFile executable, string mode, string workingDirectory, IdMapping mapping, CancellationToken cancellationToken)
     {
+        // Both are in the cache, of which no directory is anybody else's.
+        string path = Path.GetRelativePath(workingDirectory, executable.File.Name);
+        var request = new NamespaceRequest
+        {
+            Executable = executable.File.SafeFileHandle, PathFromWorkingDirectory = path, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping,
+        };
         for (int attempt = 1; ; attempt++)
         {
-            SpawnedNamespace spawned = await spawner.SpawnAsync(
-                new NamespaceRequest { Executable = executable.File.SafeFileHandle, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping }, cancellationToken)
-                .ConfigureAwait(false);
-            var spark = new SparkProcess(spawned, executable.Name, mapping);
+            SpawnedNamespace spawned = await spawner.SpawnAsync(request, cancellationToken).ConfigureAwait(false);
+            var spark = new SparkProcess(spawned, (path, executable.Name), mapping);
             try
             {
                 await spark.BeginAsync(cancellationToken).ConfigureAwait(false);
@@ -136,7 +140,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         if (received is null)
         {
             string said = await _namespace.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
-            throw SparkErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable, StringComparison.Ordinal));
+            throw SparkErrors.Ended(stage, said.Replace(NamespaceRequest.ExecutablePath, _executable.Name, StringComparison.Ordinal).Replace(_executable.Path, _executable.Name, StringComparison.Ordinal));
         }
 
         return received switch

@@ -1,5 +1,6 @@
 // Looks at every other process of its PID namespace as long as "/tmp/stop" is not there: opens what /proc has of it, and tells each thing that is none of this container's: a program that is not
 // "/bin/busybox" or this one, memory of another program, a descriptor above 2, a root or a directory that is elsewhere. Then prints "looked N denied M" and waits.
+// "change" waits for a process that executes what is none of this container's, opens that, and tells whether it could change its mode or open it for writing.
 // "sibling" makes a child that is its parent's (CLONE_PARENT), which sleeps, and ends.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -85,6 +86,23 @@ static void look_at(const char *process) {
     closedir(descriptors);
 }
 
+// What a process executes is opened in place of its name, and on whichever mount the process found it.
+static void change(const char *process) {
+  char path[64];
+  struct stat found;
+  snprintf(path, sizeof path, "/proc/%s/exe", process);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file >= 0 && is_foreign(file) && fstat(file, &found) == 0) {
+    int changed = fchmod(file, found.st_mode) == 0 ? 0 : errno;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    int again = open(path, O_RDWR | O_CLOEXEC) >= 0 ? 0 : errno;
+    printf("mode: %s, writing: %s\n", strerror(changed), strerror(again));
+    fflush(stdout);
+    exit(0);
+  }
+  close(file);
+}
+
 int main(int count, char **arguments) {
   if (count > 1 && !strcmp(arguments[1], "sibling")) {
     if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) {
@@ -99,11 +117,12 @@ int main(int count, char **arguments) {
   snprintf(self, sizeof self, "%d", getpid());
   stat("/proc/self/exe", &own);
   stat("/bin/busybox", &busybox);
+  void (*look)(const char *) = count > 1 ? change : look_at;
   while (access("/tmp/stop", F_OK)) {
     DIR *processes = opendir("/proc");
     for (struct dirent *one; (one = readdir(processes));) {
       if (one->d_name[0] > '0' && one->d_name[0] <= '9' && strcmp(one->d_name, self))
-        look_at(one->d_name);
+        look(one->d_name);
     }
     closedir(processes);
   }
