@@ -22,6 +22,23 @@ internal sealed class HostileCallerTests : ServerFixture
     public async Task A_server_as_it_is_under_attack_by_a_thousand_connections_also_answers_health_within_a_second(CancellationToken token) =>
         Assert.That(await AttackAsync(1000, new ContainerRunnerServiceOptions().MaxPendingInputBytes, 40, [], token), Is.All.LessThan(1));
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_message_of_very_many_small_fields_is_refused_before_they_become_objects(CancellationToken token)
+    {
+        await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), ["start", "-c", Cache]);
+        using SocketsHttpHandler handler = Handler(xfn.Address);
+
+        // Field 2 (container) of 20,000,000 bytes: field 8 (mounts), empty, and again.
+        byte[] message = [0x12, 0x80, 0xda, 0xc4, 0x09, .. Enumerable.Repeat((byte[])[0x42, 0], 10_000_000).SelectMany(mount => mount)];
+        await using var call = new RawCall(handler, RawCall.Compress(message), token, RawCall.RunWithSettings);
+
+        Assert.That((await call.AnswerAsync(token)).Status, Is.EqualTo(StatusCode.InvalidArgument));
+        long peak = xfn.PeakMemory;
+        xfn.Terminate();
+        await xfn.WaitAsync(token);
+        Assert.That(peak, Is.LessThan(BaseBytes + (4 * message.Length)), xfn.Log);
+    }
+
     /// <summary>Attacks a server, and asks it for its health and for runs meanwhile.</summary>
     /// <returns>The seconds that each answer of health took, of processor time where others held up the
     /// server.</returns>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Grpc.AspNetCore.Server.Model;
@@ -22,7 +23,7 @@ internal sealed class FunctionMethods : IServiceMethodProvider<RunService>
     }
 
     private static Method<T, Protocol.RunFunctionResponse> Method<T>(ServiceDescriptor service, string name, MessageParser<T> parser)
-        where T : class, IMessage<T> => new(
+        where T : class, IMessage<T>, new() => new(
             MethodType.Unary,
             service.FullName,
             name,
@@ -30,11 +31,14 @@ internal sealed class FunctionMethods : IServiceMethodProvider<RunService>
             new Marshaller<Protocol.RunFunctionResponse>(Write, _ => throw new NotSupportedException("servers do not receive responses")));
 
     private static T Parse<T>(MessageParser<T> parser, DeserializationContext context)
-        where T : class, IMessage<T>
+        where T : class, IMessage<T>, new()
     {
+        ReadOnlySequence<byte> message = context.PayloadAsReadOnlySequence();
+        if (WireFields.AreTooMany(message, new T().Descriptor))
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"cannot take the request: it has more than {WireFields.Most} fields. Give it fewer arguments, variables and mounts."));
         try
         {
-            return parser.ParseFrom(context.PayloadAsReadOnlySequence());
+            return parser.ParseFrom(message);
         }
         catch (InvalidProtocolBufferException)
         {

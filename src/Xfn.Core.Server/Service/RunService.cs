@@ -15,7 +15,18 @@ internal sealed class RunService(IContainerRunner runner, RequestPolicy policy, 
     public Task<Protocol.RunFunctionResponse> RunFunctionAsync(Protocol.RunFunctionRequest message, ServerCallContext call) => AnswerAsync(() => WireMessages.FromMessage(message), call);
 
     /// <inheritdoc cref="RunFunctionAsync"/>
-    public Task<Protocol.RunFunctionResponse> RunAsync(Protocol.RunRequest message, ServerCallContext call) => AnswerAsync(() => WireSettings.FromMessage(message), call);
+    public Task<Protocol.RunFunctionResponse> RunAsync(Protocol.RunRequest message, ServerCallContext call)
+    {
+        // A small message may have many of them.
+        const long bytesOfPiece = 64;
+        if (message.Container is { } settings)
+        {
+            int pieces = (settings.Entrypoint?.Words_.Count ?? 0) + (settings.Arguments?.Words_.Count ?? 0) + settings.Environment.Count + settings.ExtraHosts.Count + settings.Mounts.Count;
+            call.GetHttpContext().Features.Get<CallShare>()?.Take(pieces * bytesOfPiece);
+        }
+
+        return AnswerAsync(() => WireSettings.FromMessage(message), call);
+    }
 
     private async Task<Protocol.RunFunctionResponse> AnswerAsync(Func<RunFunctionRequest> read, ServerCallContext call)
     {

@@ -10,6 +10,7 @@ namespace Xfn.Core.Server.Tests.Support;
 internal sealed class RawCall : HttpContent, IAsyncDisposable
 {
     public const string Run = "/apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService/RunFunction";
+    public const string RunWithSettings = "/xfn.v1.RunService/Run";
     public const string Health = "/grpc.health.v1.Health/Check";
 
     private const int Announced = 95 << 20;
@@ -32,8 +33,9 @@ internal sealed class RawCall : HttpContent, IAsyncDisposable
     /// <param name="handler">The connection.</param>
     /// <param name="message">As gRPC frames it.</param>
     /// <param name="token">Ends the call.</param>
-    public RawCall(SocketsHttpHandler handler, byte[] message, CancellationToken token)
-        : this(handler, message, -1, Run, token)
+    /// <param name="method">The method.</param>
+    public RawCall(SocketsHttpHandler handler, byte[] message, CancellationToken token, string method = Run)
+        : this(handler, message, -1, method, token)
     {
     }
 
