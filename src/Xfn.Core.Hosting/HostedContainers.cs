@@ -4,7 +4,7 @@ using Xfn.Core.Services;
 namespace Xfn.Core.Hosting;
 
 /// <summary>The containers of a host, from its start to its end.</summary>
-internal sealed class HostedContainers(IServiceProvider host, IEnumerable<HostedContainerSource> sources) : IContainers
+internal sealed class HostedContainers(IServiceProvider host, IEnumerable<HostedContainerSource> sources) : IContainers, IAsyncDisposable
 {
     // In the order of their starts, each behind those that it is linked to.
     private OrderedDictionary<string, RunningContainer> _started = [];
@@ -48,8 +48,8 @@ internal sealed class HostedContainers(IServiceProvider host, IEnumerable<Hosted
         _started = new(starts.Select(start => KeyValuePair.Create(start.Key, start.Value.Result)));
     }
 
-    /// <summary>Stops all, the last first.</summary>
-    public async Task StopAsync()
+    /// <summary>Stops all, the last first: with the host, and at the latest before its runner goes.</summary>
+    public async ValueTask DisposeAsync()
     {
         foreach (RunningContainer container in _started.Values.Reverse())
             await container.DisposeAsync().ConfigureAwait(false);
@@ -116,5 +116,5 @@ internal sealed class HostedContainersStart(HostedContainers containers) : Lifec
 {
     public override Task StartingAsync(CancellationToken cancellationToken) => containers.StartAsync(cancellationToken);
 
-    public override Task StoppedAsync(CancellationToken cancellationToken) => containers.StopAsync();
+    public override Task StoppedAsync(CancellationToken cancellationToken) => containers.DisposeAsync().AsTask();
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using Moq;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -79,6 +80,24 @@ internal sealed class TelemetryTests : RunnerFixture
         input.End();
         await Task.WhenAll(first, second);
         Assert.That((Observe(listener, "xfn.run.active"), Observe(listener, "xfn.run.queued")), Is.EqualTo((0.0, 0.0)));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Calls_of_a_service_and_its_starts_are_measured(CancellationToken token)
+    {
+        using ActivityListener spans = ListenToSpans();
+        using MeterListener listener = ListenToMeter();
+        var host = new Mock<IContainerHost>();
+        host.Setup(h => h.StartAsync(It.IsAny<ContainerRequest>(), It.IsAny<CancellationToken>())).ThrowsAsync(new ContainerNotReadyException("its last line: secret"));
+        await using var service = new FunctionService(host.Object, new ContainerRequest { Image = "example.org/server" });
+        await Assert.ThrowsAsync<ContainerNotReadyException>(() => service.CallAsync((_, _) => Task.CompletedTask, token));
+
+        Activity call = _spans.Single(s => s.OperationName == "xfn.service.call");
+        Assert.That((call.GetTagItem("xfn.service.outcome"), call.GetTagItem("xfn.service.attempts"), call.Status, call.StatusDescription), Is.EqualTo(("failed", 1, ActivityStatusCode.Error, (string?)null)));
+        Assert.That(Tags("xfn.service.call.duration", "xfn.service.outcome"), Is.EqualTo(new[] { "failed" }));
+        Assert.That(Tags("xfn.service.instance.starts", "xfn.service.start.reason"), Is.EqualTo(new[] { "new" }));
+        Assert.That(Tags("xfn.service.instance.starts", "error.type"), Is.EqualTo(new[] { typeof(ContainerNotReadyException).FullName }));
+        Assert.That((Observe(listener, "xfn.service.call.active"), Observe(listener, "xfn.service.call.queued"), Observe(listener, "xfn.service.instance.active")), Is.EqualTo((0.0, 0.0, 0.0)));
     }
 
     [SetUp]

@@ -70,6 +70,17 @@ internal sealed class FunctionServiceTests : ServerFixture
         Assert.That(lost.ToString(), Does.Contain("it exited with status 9"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_channel_is_told_when_no_container_can_be_started(CancellationToken token)
+    {
+        var host = new Mock<IContainerHost>();
+        host.Setup(h => h.StartAsync(It.IsAny<ContainerRequest>(), It.IsAny<CancellationToken>())).ThrowsAsync(new ContainerNotReadyException("cannot wait any longer"));
+        await using var service = new FunctionService(host.Object, new ContainerRequest { Image = "example.org/grpc" });
+        using var channel = GrpcChannel.ForAddress("http://function", new GrpcChannelOptions { HttpHandler = service.CreateHandler(), DisposeHttpClient = true });
+        RpcException failed = (await Assert.ThrowsAsync<RpcException>(() => new Health.HealthClient(channel).CheckAsync(new HealthCheckRequest(), cancellationToken: token).ResponseAsync))!;
+        Assert.That((failed.StatusCode, failed.Status.DebugException?.InnerException?.GetType()), Is.EqualTo((StatusCode.Internal, typeof(ContainerNotReadyException))));
+    }
+
     /// <summary>Starts one container, whose connections lead elsewhere.</summary>
     private static IContainerHost Host(TaskCompletionSource<ContainerExit> exited, Func<CancellationToken, Task<Stream>> connect)
     {

@@ -8,7 +8,7 @@ internal sealed class FunctionInstance : IAsyncDisposable
 {
     /// <summary>How long calls may take to read what an instance had answered when it ended, and how long it may take to
     /// be known as ended when a connection to it broke.</summary>
-    public static readonly TimeSpan LastAnswers = TimeSpan.FromSeconds(1);
+    public static readonly TimeSpan LastAnswers = TimeSpan.FromSeconds(2);
 
     /// <summary>How much of the logs an error has.</summary>
     private const int TailLength = 16 << 10;

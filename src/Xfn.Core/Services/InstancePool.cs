@@ -155,7 +155,13 @@ internal sealed class InstancePool(IContainerHost host, ContainerRequest request
     private static void Refuse(ICollection<TaskCompletionSource<FunctionInstance?>> waiting, Exception error)
     {
         foreach (TaskCompletionSource<FunctionInstance?> one in waiting)
+        {
             one.TrySetException(error);
+
+            // Who waited for a start ahead may have gone.
+            _ = one.Task.Exception;
+        }
+
         waiting.Clear();
     }
 

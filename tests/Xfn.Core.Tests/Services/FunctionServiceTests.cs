@@ -160,7 +160,7 @@ internal sealed class FunctionServiceTests
         await Until(() => _host.Started.Count == 1, token);
         _host.Started[0].End(5);
         await Until(() => _time.Waits.Count == 1, token);
-        _time.Advance(TimeSpan.FromSeconds(1));
+        _time.Advance(_time.Waits.Last());
         Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => call))!.Exit.ExitCode, Is.EqualTo(5));
     }
 
