@@ -67,7 +67,7 @@ internal sealed class FunctionInstance : IAsyncDisposable
         string tail = await LogTailAsync().ConfigureAwait(false);
         string last = tail.TrimEnd().Split('\n')[^1].Trim();
         return new ContainerEndedException(
-            RunStage.Run, $"cannot finish a call to a container of image '{Container.Image}': it {exit}.{(last.Length > 0 ? $" Its last line: {LiveContainer.Short(last)}" : "")}", error)
+            RunStage.Run, $"cannot finish a call to a container of image '{Container.Image}': it {exit}.{(last.Length > 0 ? $" Its last line: {LiveContainer.Short(last)}" : "")}", AsBroken(error))
         {
             Image = Container.Image,
             Exit = exit,
@@ -85,11 +85,24 @@ internal sealed class FunctionInstance : IAsyncDisposable
             _http.Value.Dispose();
     }
 
+    /// <summary>The error of a connection to a container that ended. A gRPC client calls what has an
+    /// <see cref="IOException"/> in it <c>Unavailable</c>, and .NET's client has none where it had not greeted yet.</summary>
+    private static Exception AsBroken(Exception error)
+    {
+        for (Exception? cause = error; cause is not null; cause = cause.InnerException)
+        {
+            if (cause is IOException)
+                return error;
+        }
+
+        return new IOException(error.Message, error);
+    }
+
     private static bool MayBeAnEnd(Exception? error)
     {
         for (; error is not null; error = error.InnerException)
         {
-            if (error is IOException or SocketException or XfnException { Stage: RunStage.Run })
+            if (error is IOException or SocketException or HttpRequestException or XfnException { Stage: RunStage.Run })
                 return true;
         }
 
