@@ -10,17 +10,12 @@ internal static class SocketRelay
     /// <summary>How many bytes are under way in each direction.</summary>
     public const int BufferBytes = 32 * 1024;
 
-    /// <inheritdoc cref="RelayAsync(Socket, Socket, TimeSpan, TimeProvider, CancellationToken)"/>
-    public static Task RelayAsync(Socket one, Socket other, CancellationToken cancellationToken) =>
-        RelayAsync(one, other, Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
-
     /// <summary>Passes on bytes until both connections have ended, or one failed. The end of one is passed on, and the
     /// other goes on. After a failure both are reset when they are disposed, so that neither end takes what it has for
     /// all.</summary>
     /// <param name="one">A connection.</param>
     /// <param name="other">Another. The caller disposes both.</param>
-    /// <param name="halfClosed">How long one may be silent after the other has ended. Infinite for those who trust
-    /// both.</param>
+    /// <param name="halfClosed">How long one may be silent after the other has ended.</param>
     /// <param name="time">What measures that.</param>
     /// <param name="cancellationToken">Ends both; that counts as a failure.</param>
     public static async Task RelayAsync(Socket one, Socket other, TimeSpan halfClosed, TimeProvider time, CancellationToken cancellationToken)
