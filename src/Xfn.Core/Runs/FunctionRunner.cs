@@ -1,4 +1,3 @@
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Pipes;
@@ -51,7 +50,7 @@ internal sealed class FunctionRunner(
             // A sandbox needs nothing of the image, so it starts while that is looked up.
             Task<RunSandbox> starting = mounts is null ? ready.TakeAsync(cancellationToken) : sandboxes.StartAsync(mounts, cancellationToken);
             LeasedImage? lease = null;
-            clearUp = () => ClearUpAsync(starting, lease);
+            clearUp = () => RunSandbox.ClearUpAsync(starting, lease, settings.Options.Logger);
             lease = await images.GetAsync(request.Reference, request.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Ended(RunStage.Pull);
             SparkRun plan = await planner.PlanAsync(request, lease.Image, mounts, cancellationToken).ConfigureAwait(false);
@@ -93,23 +92,6 @@ internal sealed class FunctionRunner(
         return outcome is { Reason: RunEnd.Exited, Exited.ExitCode: 0 }
             ? new RunFunctionResponse { Output = streams.Output, StderrTail = streams.Stderr.ToString(), Statistics = statistics }
             : throw RunErrors.Ended(outcome, request, streams, settings.Options.MaxStdioBytes, statistics, cancellationToken);
-    }
-
-    private async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? lease)
-    {
-        try
-        {
-            await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
-        }
-        catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
-        {
-            // It never came to be, and the run, if it got so far, has said why.
-            RunnerLog.SparkNotStarted(settings.Options.Logger, ex);
-        }
-        finally
-        {
-            lease?.Dispose();
-        }
     }
 
     /// <summary>Frees a run's place when it is cleared up, in the background: the answer need not wait.</summary>

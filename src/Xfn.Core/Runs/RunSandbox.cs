@@ -1,6 +1,9 @@
+using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Diagnostics;
+using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Layers;
 using Xfn.Core.Spark;
@@ -68,6 +71,24 @@ internal sealed class RunSandbox(SparkProcess process, Stdio stdio, SafeFileHand
         await cgroup.DisposeAsync().ConfigureAwait(false);
         if (clearUp is not null)
             await clearUp().ConfigureAwait(false);
+    }
+
+    /// <summary>Ends one that may not have started yet, and lets go of its image.</summary>
+    public static async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? lease, ILogger logger)
+    {
+        try
+        {
+            await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+        }
+        catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
+        {
+            // It never came to be, and whoever wanted it, if it got so far, was told why.
+            RunnerLog.SparkNotStarted(logger, ex);
+        }
+        finally
+        {
+            lease?.Dispose();
+        }
     }
 
     public async ValueTask DisposeAsync()

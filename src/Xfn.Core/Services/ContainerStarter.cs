@@ -1,4 +1,3 @@
-using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Registry;
@@ -122,7 +121,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         finally
         {
             if (container is null)
-                await ClearUpAsync(starting, lease).ConfigureAwait(false);
+                await RunSandbox.ClearUpAsync(starting, lease, settings.Options.Logger).ConfigureAwait(false);
 
             // A program that starts one container should not pay for a second.
             if (Interlocked.Exchange(ref _hasStarted, true))
@@ -168,21 +167,5 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         XfnTelemetry.CountContainers(-1);
         lock (_lock)
             _containers.Remove(container);
-    }
-
-    private async Task ClearUpAsync(Task<RunSandbox> starting, LeasedImage? lease)
-    {
-        try
-        {
-            await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
-        }
-        catch (Exception ex) when (starting.IsFaulted || starting.IsCanceled)
-        {
-            RunnerLog.SparkNotStarted(settings.Options.Logger, ex);
-        }
-        finally
-        {
-            lease?.Dispose();
-        }
     }
 }
