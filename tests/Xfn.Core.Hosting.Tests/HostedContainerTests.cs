@@ -26,7 +26,7 @@ internal sealed class HostedContainerTests : RunnerFixture
 
         HealthReport healthy = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(token);
         Assert.That(healthy.Status, Is.EqualTo(HealthStatus.Healthy), healthy.Entries["containers"].Description);
-        await containers["app"].ExecAsync(["touch", "/data/go"], cancellationToken: token);
+        Assert.That(async () => await containers["app"].ExecAsync(["sh", "-c", "touch /data/go; exec sleep 1000"], cancellationToken: token), Throws.InstanceOf<ContainerEndedException>());
         await containers["app"].Exited.WaitAsync(token);
         HealthReport unhealthy = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(token);
         Assert.That((unhealthy.Status, unhealthy.Entries["containers"].Description), Is.EqualTo((HealthStatus.Unhealthy, "Container 'app' exited with status 0.")));
