@@ -15,9 +15,6 @@ namespace Xfn.Core.TestSupport;
 /// rooms it uses.</summary>
 internal sealed partial class Layering
 {
-    // Types of this namespace are what users name. Their files lie in the rooms that they belong to.
-    private const string UsersNamespace = "Xfn.Core";
-
     private static readonly Guid TypeDefinitionDocuments = new("932E74BC-DBA9-4478-8D46-0F32A7BAB3D3");
 
     private readonly Dictionary<TypeDefinition, (string Folder, string Room)> _types = [];
@@ -58,9 +55,10 @@ internal sealed partial class Layering
         where Rank(there) > Rank(type.Value.Room)
         select $"{type.Key.Name} of {type.Value.Room}/ uses {used.Name} of {there}/").Distinct();
 
-    /// <summary>The types whose namespace is not that of their folder.</summary>
+    /// <summary>The types whose namespace is not that of their folder. What users name is in the namespace of all, and in
+    /// the room that it belongs to.</summary>
     public IEnumerable<string> Misplaced() => _types
-        .Where(t => !(t.Key.Namespace == UsersNamespace && t.Key.IsPublic) && t.Value.Folder.Length > 0)
+        .Where(t => !(t.Key.Namespace == _namespace && t.Key.IsPublic) && t.Value.Folder.Length > 0)
         .Where(t => t.Key.Namespace != $"{_namespace}.{t.Value.Folder.Replace('/', '.')}")
         .Select(t => $"{t.Key.FullName} is in {t.Value.Folder}/");
 

@@ -97,6 +97,7 @@ internal sealed partial class MessageListTests
         "Xfn.Core.Spark" => message.Room is "Tar" or "Files" or "Layers" ? "unpack-spark" : "start-spark",
         "Xfn.Core.Hosting" => "configure",
         "Xfn.Core.Server" => "serve",
+        "Xfn.Core.Composition" => "composition",
         _ => "command-line",
     };
 

@@ -1,0 +1,3 @@
+namespace Xfn.Core.Composition.Tests;
+
+internal sealed class LayeringTests() : LayeringFixture("Xfn.Core.Composition", "Xfn.Core.Composition", "Xfn.Core.Composition");
