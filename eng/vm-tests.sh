@@ -1,28 +1,27 @@
 #!/usr/bin/env bash
-# What only another machine shows: functions, resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
+# What only another machine shows: functions, containers that live, resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
 # a delegated cgroup and as root, on older and newer kernels, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes minutes.
 #
-#   eng/vm-tests.sh [e2e] [unit]    both when none is named
+#   eng/vm-tests.sh [living] [e2e] [unit]    all when none is named
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
 #   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
-# "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap and busybox-static.
+# "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap, busybox-static, python3 and strace.
 # XFN_VM_KERNELS lists kernels to try besides the command's own, such as "bullseye trixie". On bullseye's, Linux 5.10, users may not mount overlayfs, and images are flattened.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${XFN_VM_RUN:?set XFN_VM_RUN to a command that boots a throw-away Debian machine, see the head of this file}"
-parts=${*:-e2e unit}
+parts=${*:-living e2e unit}
 
 # Copies, so that a build meanwhile does not change what the machine sees.
 copy=$(mktemp -d)
 chmod 0755 "$copy"
 trap 'rm -rf "$copy"' EXIT
-stage() { # PROJECT: builds it and takes a copy
-  dotnet build "tests/$1" -v quiet --nologo
-  mkdir "$copy/$1"
-  cp -r "tests/$1/bin/Debug/net10.0/." "$copy/$1"
+stage() { # PROJECT: what a machine needs of it
+  # Compiled ahead: an emulated processor compiles for longer than it tests.
+  dotnet publish "tests/$1" -c Release -r linux-x64 --self-contained false -p:PublishReadyToRun=true -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$copy/$1"
   # The machine has no compiler.
-  for program in "$copy/$1"/{attack,probe,syscalls}.c; do
+  for program in "$copy/$1"/*.c; do
     [ ! -e "$program" ] || cc -static -O1 -pthread -o "${program%.c}" "$program"
   done
   chmod -R a+rX "$copy"
@@ -37,7 +36,7 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
   # time: a test that ends late does not hang.
   # shellcheck disable=SC2016
   if nice "$XFN_VM_RUN" exec "$@" --share "$copy/$project:/tests:ro" --timeout "$seconds" -- \
-    sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR XFN_TEST_PATIENCE=600 && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
+    sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR XFN_TEST_PATIENCE=600 DOTNET_TieredPGO=0 && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
     { [ "$skipped" = some ] || grep -q '^  skipped: 0$' "$log"; }; then
     echo "passed: $name ($(sed -n 's/^  succeeded: //p' "$log") tests, $(sed -n 's/^  skipped: //p' "$log") skipped)"
   else
@@ -48,6 +47,15 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
   grep -hE '^(Warning|Failed): ' "$log" | sed 's/^/  /' || true
   rm -f "$log"
 }
+
+# The machine's own kernel first.
+kernels=("" ${XFN_VM_KERNELS:-})
+
+# What lives: reached, executed in, copied to, linked, let out, out of memory, looked into by a hostile one, and killed
+# with its host. Not: hundreds at once.
+living='FullyQualifiedName~.Container|FullyQualifiedName~.SparkAttackTests|FullyQualifiedName~.SparkCopyTests|FullyQualifiedName~.SparkRequestTests|FullyQualifiedName~.SparkTerminalTests'
+living="($living|FullyQualifiedName~.EgressTests|FullyQualifiedName~.FunctionServiceTests|FullyQualifiedName~.KilledContainerHostTests|FullyQualifiedName~.MountTests)"
+living="$living&FullyQualifiedName!~.ContainerSoakTests"
 
 # What a function is, and what becomes of it when it fails. Not: much data or much computing in a given time, which is the emulator's speed.
 core='FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.ImageTests|FullyQualifiedName~.LimitTests|FullyQualifiedName~.FlattenedImageTests|FullyQualifiedName~.PreparedTests'
@@ -65,10 +73,17 @@ crashes=/var/crashes
 # shellcheck disable=SC2016
 handler='mkdir '$crashes' && printf "%s\n" "#!/bin/sh" ": >'$crashes'/\$1" >/usr/local/bin/on-crash && chmod 0755 /usr/local/bin/on-crash
 echo 64 >/proc/sys/kernel/core_pipe_limit && echo "|/usr/local/bin/on-crash %e" >/proc/sys/kernel/core_pattern'
+[[ $parts != *living* && $parts != *e2e* ]] || stage Xfn.Core.EndToEnd.Tests
+if [[ $parts == *living* ]]; then
+  for kernel in "${kernels[@]}"; do
+    run "containers of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$living}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --session service
+    run "containers as root ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$living}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --user root
+  done
+fi
+
 if [[ $parts == *e2e* ]]; then
-  stage Xfn.Core.EndToEnd.Tests
   set -- --mem 3G --setup "$handler" --env XFN_TEST_CRASHES=$crashes
-  for kernel in "" ${XFN_VM_KERNELS:-}; do
+  for kernel in "${kernels[@]}"; do
     run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} "$@" --session service
     run "attacks as root ${kernel}" some Xfn.Core.EndToEnd.Tests "$attacks" 1200 ${kernel:+--kernel "$kernel"} "$@" --user root
   done
@@ -77,7 +92,7 @@ fi
 if [[ $parts == *unit* ]]; then
   stage Xfn.Core.Tests
   all='FullyQualifiedName~Cgroups|FullyQualifiedName~Preflight'
-  for kernel in "" ${XFN_VM_KERNELS:-}; do
+  for kernel in "${kernels[@]}"; do
     run "user, delegated cgroup ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --session service
     run "root ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --user root
   done
