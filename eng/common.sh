@@ -58,6 +58,23 @@ unpack() {
   rm -rf "$archives"
 }
 
+# composition_functions: makes what tests and figures start as composition functions: samples/GreetingFunction as native
+# code, and a function on Crossplane's SDK for Node, whose packages npm gets.
+composition_functions() {
+  local source=tests/Xfn.Core.Composition.Tests/NodeFunction node=artifacts/node-function
+  say "Publishing samples/GreetingFunction"
+  dotnet publish -c Release -v quiet -clp:NoSummary --use-current-runtime -o artifacts/greeting-function samples/GreetingFunction
+  if ! cmp -s "$source/package-lock.json" "$node/package-lock.json"; then
+    say "Getting the packages of $source"
+    rm -rf "$node"
+    mkdir -p "$node.new"
+    cp "$source"/package*.json "$node.new"
+    npm ci --prefix "$node.new" --ignore-scripts --no-audit --no-fund --loglevel=error
+    mv "$node.new" "$node"
+  fi
+  cp "$source/main.js" "$node"
+}
+
 need_dotnet() {
   command -v dotnet >/dev/null || fail "cannot find dotnet. Install the .NET 10 SDK: https://dotnet.microsoft.com/download"
 }

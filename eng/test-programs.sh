@@ -21,7 +21,7 @@ mark() { echo "XFN_TEST_RUN=$$.$started.$1"; }
 # What tests start besides what building and running takes.
 need_for_tests() {
   need_dotnet
-  need "${build_packages[@]}" "${run_packages[@]}" crun:crun node:nodejs /usr/bin/java:default-jre-headless newuidmap:uidmap setpriv:util-linux flock:util-linux mount:mount xargs:findutils \
+  need "${build_packages[@]}" "${run_packages[@]}" crun:crun node:nodejs npm:npm /usr/bin/java:default-jre-headless newuidmap:uidmap setpriv:util-linux flock:util-linux mount:mount xargs:findutils \
     docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd bzip2:bzip2 podman:podman buildah:buildah \
     protoc:protobuf-compiler /usr/include/google/protobuf/duration.proto:libprotobuf-dev /usr/lib/python3/dist-packages/grpc:python3-grpcio \
     /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf
@@ -69,6 +69,10 @@ slowest() {
 build_all() {
   say "Building the solution"
   dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || { failed=$((failed + 1)); finish; }
+  # Few filters choose tests that need these: they are made once, and only where npm is there.
+  if [ -z "${filter-}" ] || { [ ! -e artifacts/node-function ] && command -v npm >/dev/null; }; then
+    composition_functions || { failed=$((failed + 1)); finish; }
+  fi
 }
 
 # count NAME STATUS: adds up what the log of a test program says; one that ends without a summary failed, whatever it

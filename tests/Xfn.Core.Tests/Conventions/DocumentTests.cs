@@ -37,13 +37,14 @@ internal sealed partial class DocumentTests
         select $"{document}: {line}",
         Is.Empty);
 
-    [Test]
-    public void The_examples_of_the_guide_to_containers_are_parts_of_a_test()
+    [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
+    [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
+    public void The_examples_of_a_guide_are_parts_of_what_is_built_and_tested(string guide, params string[] files)
     {
         string root = SourceTree.Root();
-        string[] tested = [.. File.ReadLines(Path.Combine(root, "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")).Select(line => line.Trim())];
-        string guide = File.ReadAllText(Path.Combine(root, "docs/containers.md"));
-        Assert.That(Example().Matches(guide).SelectMany(example => example.Groups[1].Value.Split('\n')).Select(line => line.Trim()), Is.SubsetOf(tested).And.Not.Empty);
+        string[] tested = [.. files.SelectMany(file => File.ReadLines(Path.Combine(root, file))).Select(line => line.Trim())];
+        string text = File.ReadAllText(Path.Combine(root, guide));
+        Assert.That(Example().Matches(text).SelectMany(example => example.Groups[1].Value.Split('\n')).Select(line => line.Trim()), Is.SubsetOf(tested).And.Not.Empty);
     }
 
     // Tables, commands and code are as long as they have to be.

@@ -2,7 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
-namespace Xfn.Core.Tests.Registry;
+namespace Xfn.Core.TestSupport;
 
 /// <summary>A certificate authority that nobody knows, and what it issues.</summary>
 internal sealed class TestCertificates : IDisposable
