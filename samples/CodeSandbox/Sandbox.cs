@@ -30,7 +30,7 @@ internal sealed class Sandbox(IOptions<SandboxOptions> options, ILogger<Sandbox>
                     cancellationToken);
                 return new CodeResult(result.ExitCode, result.Stdout, result.Stderr, news);
             }
-            catch (ContainerException ex) when (ResultOf(ex) is { } killed)
+            catch (ContainerException ex) when (ex.Result is { } killed)
             {
                 return new CodeResult(killed.ExitCode, killed.Stdout, killed.Stderr, $"{news} {ex.Message}".Trim());
             }
@@ -105,14 +105,6 @@ internal sealed class Sandbox(IOptions<SandboxOptions> options, ILogger<Sandbox>
         // The first process of a container becomes the parent of those whose own has ended. One that ignores SIGCHLD
         // need not look after them.
         Entrypoint = ["sh", "-c", "trap '' CHLD; exec sleep 2147483647"],
-    };
-
-    /// <summary>What a program did until it was killed, or the container was.</summary>
-    private static ExecResult? ResultOf(ContainerException exception) => exception switch
-    {
-        ExecException killed => killed.Result,
-        ContainerEndedException ended => ended.Result,
-        _ => null,
     };
 
     /// <summary>Ends all programs in the container but the first one; or the container.</summary>

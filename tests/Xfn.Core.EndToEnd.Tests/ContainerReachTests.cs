@@ -195,6 +195,42 @@ internal sealed class ContainerReachTests : ContainerFixture
             await Task.Delay(10, token);
     }
 
+    [Test, CancelAfter(120_000)]
+    public async Task More_programs_run_in_it_than_an_id_has_keyrings(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync("exec sleep 1000", Ready.Started, token);
+        var programs = new List<RunningProcess>();
+        try
+        {
+            while (programs.Count < 205)
+                programs.Add(await container.StartExecAsync(["sleep", "1000"], cancellationToken: token));
+        }
+        finally
+        {
+            await container.StopAsync(TimeSpan.Zero, token);
+            foreach (RunningProcess program in programs)
+                await program.DisposeAsync();
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_container_whose_filter_lets_it_ask_for_keys_has_keyrings_of_its_own(CancellationToken token)
+    {
+        byte[] probe = await TestProgram.BuildAsync("probe", Scratch, token);
+        string ours = SessionKeyring((await Tool.RunAsync(Path.Combine(Scratch, "probe"), [], token)).Output);
+        TestImage image = TestImage.Shell("/probe; exec sleep 1000").WithLayer(tar => tar.File("probe", probe, (UnixFileMode)0b111_101_101));
+
+        // BPF_RET | BPF_K, SECCOMP_RET_ALLOW.
+        byte[] allowAll = [6, 0, 0, 0, 0, 0, 0xff, 0x7f];
+        await using TestRunner runner = NewRunner(o => o.Bundle = new() { SeccompFilter = allowAll });
+        await using RunningContainer container = await runner.StartAsync(new ContainerRequest { Image = Write(image), Ready = Ready.LogLine("^node ") }, token);
+        string first = SessionKeyring(string.Join('\n', (await LinesAsync(container, token)).Select(line => line.Text)));
+        string further = SessionKeyring((await container.ExecAsync(["/probe"], cancellationToken: token)).Stdout);
+        Assert.That((string[])[ours, first, further], Is.Unique);
+
+        static string SessionKeyring(string said) => said.Split('\n').Single(line => line.StartsWith("session keyring", StringComparison.Ordinal));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task A_further_program_s_streams_and_signals_are_its_caller_s(CancellationToken token)
     {
@@ -241,6 +277,56 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That((await other.Exited.WaitAsync(token)).Signal, Is.EqualTo(9));
         Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => third))!.Exit.EndedBy, Is.EqualTo(ContainerEnd.Stop));
         Assert.That((await Assert.ThrowsAsync<ContainerEndedException>(() => container.ExecAsync(["true"], cancellationToken: token)))!.WasReady, Is.True);
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task Whatever_is_asked_of_a_container_that_is_just_ending_says_how_it_ended(CancellationToken token)
+    {
+        await using RunningContainer other = await StartWebAsync(token);
+        int refused = 0;
+        for (int round = 0; round < 4; round++)
+        {
+            await using RunningContainer web = await StartWebAsync(token);
+            var uses = new List<Task<Exception?>>();
+            for (int i = 1; i <= 3; i++)
+            {
+                int port = 1000 + i;
+                uses.Add(Task.Run(() => FailureOfAsync(async () => await (await web.ConnectAsync(80, token)).DisposeAsync()), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => web.ExecAsync(["true"], cancellationToken: token)), token));
+                uses.Add(Task.Run(() => FailureOfAsync(async () => await (await web.StartExecAsync(["true"], cancellationToken: token)).DisposeAsync()), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => web.ReadFileAsync("/www/index.html", cancellationToken: token)), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => web.CopyInAsync("/dev/shm/file", "new"u8.ToArray(), cancellationToken: token)), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => web.LinkAsync("other", port, other, 80, token)), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => web.ForwardAsync(80, cancellationToken: token)), token));
+                uses.Add(Task.Run(() => FailureOfAsync(() => Task.FromResult(web.ReadStatistics())), token));
+            }
+
+            // At another moment each time: with all still to come, or when some are done.
+            await Task.WhenAll(uses.Take(round * 3));
+            ContainerExit exit = await web.StopAsync(TimeSpan.Zero, token);
+            foreach (Exception error in (await Task.WhenAll(uses)).OfType<Exception>())
+            {
+                Assert.That((error as ContainerEndedException)?.Exit, Is.EqualTo(exit), error.ToString());
+                refused++;
+            }
+
+            Assert.That(web.ReadStatistics().CpuTime, Is.Not.EqualTo(TimeSpan.Zero));
+        }
+
+        Assert.That(refused, Is.Positive);
+
+        static async Task<Exception?> FailureOfAsync(Func<Task> use)
+        {
+            try
+            {
+                await use();
+                return null;
+            }
+            catch (Exception ex) when (ex is not OperationCanceledException)
+            {
+                return ex;
+            }
+        }
     }
 
     [Test, CancelAfter(60_000)]

@@ -12,6 +12,10 @@ public abstract class ContainerException : XfnException
     /// <summary>The last lines of the container's logs, at most 16 KiB. Empty where there are none, or where the error
     /// has nothing to do with them.</summary>
     public string LogTail { get; init; } = "";
+
+    /// <summary>How a program ended that was executed in the container (<see cref="RunningContainer.ExecAsync"/>), and
+    /// what it had written by then. Null where none had been started.</summary>
+    public ExecResult? Result { get; init; }
 }
 
 /// <summary>The container was not ready at the end of the time for that (<see cref="Ready.Within"/>). It was
@@ -42,10 +46,6 @@ public sealed class ContainerEndedException : ContainerException
     /// <summary>The image of the container that ended: of two that are linked, it may be the other.</summary>
     public required string Image { get; init; }
 
-    /// <summary>What the program had written that ran in it (<see cref="RunningContainer.ExecAsync"/>). Null where the
-    /// error is of something else.</summary>
-    public ExecResult? Result { get; init; }
-
     /// <summary>How it ended. <see cref="ContainerEnd.Outside"/> where xfn-spark was killed, which holds it.</summary>
     public required ContainerExit Exit { get; init; }
 
@@ -66,9 +66,6 @@ public sealed class ExecException : ContainerException
 
     /// <summary>Why.</summary>
     public ExecFailure Reason { get; }
-
-    /// <summary>How the program ended, and what it had written by then. Null when it was not started.</summary>
-    public ExecResult? Result { get; init; }
 }
 
 /// <summary>Why a further program in a container failed.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -22,6 +23,20 @@ internal static unsafe partial class Posix
     {
         var poll = new Libc.PollFd { Fd = (int)process.DangerousGetHandle(), Events = Libc.POLLIN };
         return Libc.poll(&poll, 1, 0) == 0;
+    }
+
+    /// <summary>Whether a process is ending: it closes its files, and the kernel kills the other processes of its PID
+    /// namespace, before it counts as ended.</summary>
+    /// <param name="processId">The process. One that somebody has waited for is not found.</param>
+    /// <remarks>https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, "flags"</remarks>
+    public static bool IsEnding(int processId)
+    {
+        const int flagsAfterName = 6;
+        const uint exiting = 4;
+
+        // The name before it may hold anything, parentheses and blanks too.
+        return new SystemFiles().ReadText($"/proc/{processId}/stat") is { } stat
+            && (uint.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[flagsAfterName], CultureInfo.InvariantCulture) & exiting) != 0;
     }
 
     /// <summary>The user namespace of a process; null when the kernel does not say it so (before Linux 6.11).</summary>

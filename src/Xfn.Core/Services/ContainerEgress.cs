@@ -85,8 +85,9 @@ internal sealed class ContainerEgress : IAsyncDisposable
     }
 
     /// <summary>Listens in a container whose programs have not begun yet.</summary>
+    /// <returns>Itself.</returns>
     /// <inheritdoc cref="ContainerNetwork.ListenAsync" path="/exception"/>
-    public async Task StartAsync(ContainerNetwork network, CancellationToken cancellationToken)
+    public async Task<ContainerEgress> OpenAsync(ContainerNetwork network, CancellationToken cancellationToken)
     {
         var listeners = new List<(Socket Socket, EgressTarget? Target)>();
         try
@@ -104,6 +105,7 @@ internal sealed class ContainerEgress : IAsyncDisposable
                 if (_serving is not null)
                     throw new SparkGoneException();
                 _serving = Task.WhenAll(listeners.Select(l => l.Target is null ? _proxy.ServeAsync(l.Socket, _stop.Token) : _proxy.LinkAsync(l.Socket, l.Target, _stop.Token)));
+                return this;
             }
         }
         catch

@@ -39,6 +39,10 @@ internal sealed class FirstProcess(SafeFileHandle process, int id) : IDisposable
         }
     }
 
+    /// <summary>Whether it has ended, or is about to: its sockets are closed, and the other processes killed, before it
+    /// counts as ended.</summary>
+    public bool IsEnding => Posix.IsEnding(id) || !IsAlive;
+
     /// <summary>The ports on which programs of the container listen, each once.</summary>
     /// <param name="ours">The sockets that the runner made there, by inode.</param>
     public IReadOnlyCollection<int> ListeningPorts(IReadOnlyCollection<ulong> ours)

@@ -10,9 +10,6 @@ internal sealed class FunctionInstance : IAsyncDisposable
     /// be known as ended when a connection to it broke.</summary>
     public static readonly TimeSpan LastAnswers = TimeSpan.FromSeconds(2);
 
-    /// <summary>How much of the logs an error has.</summary>
-    private const int TailLength = 16 << 10;
-
     private readonly TimeProvider _time;
     private readonly ITimer _idle;
     private readonly CancellationTokenSource _over = new();
@@ -61,18 +58,10 @@ internal sealed class FunctionInstance : IAsyncDisposable
         // A connection breaks, and xfn-spark finds nobody, a moment before the container is known as ended.
         if (MayBeAnEnd(error))
             await ((Task)Container.Exited).WaitAsync(LastAnswers, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (!Container.Exited.IsCompleted)
-            return null;
-        ContainerExit exit = await Container.Exited.ConfigureAwait(false);
-        string tail = await LogTailAsync().ConfigureAwait(false);
-        string last = tail.TrimEnd().Split('\n')[^1].Trim();
-        return new ContainerEndedException(
-            RunStage.Run, $"cannot finish a call to a container of image '{Container.Image}': it {exit}.{(last.Length > 0 ? $" Its last line: {LiveContainer.Short(last)}" : "")}", AsBroken(error))
-        {
-            Image = Container.Image,
-            Exit = exit,
-            LogTail = tail,
-        };
+        return Container.Exited.IsCompleted
+            ? await ContainerErrors.EndedAsync(
+                RunStage.Run, exit => $"cannot finish a call to a container of image '{Container.Image}': it {exit}.", Container, LogTailAsync, AsBroken(error)).ConfigureAwait(false)
+            : null;
     }
 
     /// <summary>Ends it, and the calls that are left.</summary>
@@ -115,10 +104,10 @@ internal sealed class FunctionInstance : IAsyncDisposable
         await foreach (LogLine line in Container.ReadLogsAsync().ConfigureAwait(false))
         {
             tail.Append(line.Text).Append('\n');
-            if (tail.Length > 2 * TailLength)
-                tail.Remove(0, tail.Length - TailLength);
+            if (tail.Length > 2 * ContainerErrors.TailLength)
+                tail.Remove(0, tail.Length - ContainerErrors.TailLength);
         }
 
-        return tail.Length > TailLength ? tail.ToString(tail.Length - TailLength, TailLength) : tail.ToString();
+        return tail.ToString(Math.Max(0, tail.Length - ContainerErrors.TailLength), Math.Min(tail.Length, ContainerErrors.TailLength));
     }
 }

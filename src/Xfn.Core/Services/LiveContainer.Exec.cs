@@ -8,6 +8,9 @@ namespace Xfn.Core.Services;
 /// <content>Further programs in the container, and its files.</content>
 internal sealed partial class LiveContainer
 {
+    /// <summary>How long a container may take to be seen to end, when a program of it was killed.</summary>
+    private static readonly TimeSpan KilledTogether = TimeSpan.FromMilliseconds(100);
+
     public override async Task<ExecResult> ExecAsync(IReadOnlyList<string> arguments, ExecOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= new();
@@ -20,8 +23,8 @@ internal sealed partial class LiveContainer
                 throw new ExecException(ExecFailure.TimedOut, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it ran longer than its timeout of {options.Timeout!.Value.TotalSeconds:0.###} s and was killed.") { Result = result };
             if (run.IsExceeded)
                 throw new ExecException(ExecFailure.OutputExceeded, $"cannot execute '{arguments[0]}' in a container of image '{Image}': it wrote more than {options.MaxOutputBytes} bytes and was killed. Raise {nameof(ExecOptions.MaxOutputBytes)}, or read its streams.") { Result = result };
-            return result.Signal == Posix.SigKill && await HasEndedAsync().ConfigureAwait(false)
-                ? throw await EndedAsync($"execute '{arguments[0]}'", result).ConfigureAwait(false)
+            return result.Signal == Posix.SigKill && await IsEndingAsync(KilledTogether).ConfigureAwait(false)
+                ? throw await EndedAsync($"execute '{arguments[0]}'", result: result).ConfigureAwait(false)
                 : result;
         }
     }
@@ -52,7 +55,7 @@ internal sealed partial class LiveContainer
     }
 
     public override async Task<Stream> CopyOutAsync(string path, CopyLimits? limits = null, CancellationToken cancellationToken = default) =>
-        await CopyAsync(path, () => _copies.CopyOutAsync(path, limits ?? new(), ex => ExplainAsync(path, ex), warning => RunnerLog.CopyLeftOut(_logger, path, Image, warning), cancellationToken)).ConfigureAwait(false);
+        await CopyAsync(path, () => _copies.CopyOutAsync(path, limits ?? new(), failure => ExplainAsync(path, failure), warning => RunnerLog.CopyLeftOut(_logger, path, Image, warning), cancellationToken)).ConfigureAwait(false);
 
     public override async Task<byte[]> ReadFileAsync(string path, int maxBytes = 16 << 20, CancellationToken cancellationToken = default)
     {
@@ -82,11 +85,7 @@ internal sealed partial class LiveContainer
         SparkExec exec = await _execs.PlanAsync(arguments, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            return await LiveProcess.StartAsync(_started, exec, options.Timeout, _time, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync($"execute '{arguments[0]}'").ConfigureAwait(false);
+            return await WhileItLivesAsync($"execute '{arguments[0]}'", () => LiveProcess.StartAsync(_started, exec, options.Timeout, _time, cancellationToken)).ConfigureAwait(false);
         }
         catch (SparkFailedException ex) when (ex.Failure.Kind is SparkFailureKind.Entrypoint or SparkFailureKind.Unreachable or SparkFailureKind.Image)
         {
@@ -102,26 +101,22 @@ internal sealed partial class LiveContainer
     {
         try
         {
-            return await copy().ConfigureAwait(false);
+            return await WhileItLivesAsync($"copy '{path}'", copy).ConfigureAwait(false);
         }
-        catch (Exception ex) when (ex is SparkFailedException or SparkGoneException)
+        catch (SparkFailedException ex)
         {
-            throw await ExplainAsync(path, ex).ConfigureAwait(false);
+            throw NotCopied(path, ex);
         }
     }
 
-    private async Task<Exception> ExplainAsync(string path, Exception error)
+    /// <summary>What the failure of a copy means that had begun.</summary>
+    private async Task<Exception> ExplainAsync(string path, Exception error) => error is SparkFailedException failure && !await IsEndingAsync(TimeSpan.Zero).ConfigureAwait(false)
+        ? NotCopied(path, failure)
+        : await EndedAsync($"copy '{path}'", error).ConfigureAwait(false);
+
+    private IOException NotCopied(string path, SparkFailedException failure)
     {
-        if (error is not SparkFailedException failure)
-            return await EndedAsync($"copy '{path}'").ConfigureAwait(false);
         string message = $"cannot copy '{path}' of a container of image '{Image}': {failure.Message}.";
         return failure.Failure.Errno == Libc.ENOENT ? new FileNotFoundException(message, path, failure) : new IOException(message, failure);
-    }
-
-    /// <summary>Whether the container has ended, or just ends: what ran in it was killed a moment before.</summary>
-    private async Task<bool> HasEndedAsync()
-    {
-        await ((Task)_started.Conversation.Exited).WaitAsync(EndPatience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return _started.Conversation.Exited.IsCompleted;
     }
 }

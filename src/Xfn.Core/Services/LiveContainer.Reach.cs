@@ -13,16 +13,10 @@ internal sealed partial class LiveContainer
         Ready.CheckPort(port);
         try
         {
-            return Hand(await _network.ConnectAsync(port, cancellationToken).ConfigureAwait(false));
-        }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
+            return Hand(await WhileItLivesAsync($"connect to port {port}", () => _network.ConnectAsync(port, cancellationToken)).ConfigureAwait(false));
         }
         catch (SocketException ex)
         {
-            if (_hasExited)
-                throw await EndedAsync($"connect to port {port}").ConfigureAwait(false);
             IReadOnlyCollection<int> ports = HasOwnNetwork ? ListeningPorts() : [];
             throw new IOException(
                 $"cannot connect to port {port} of a container of image '{Image}': {ex.Message}.{(ports.Count > 0 && !ports.Contains(port) ? $" It listens on {string.Join(", ", ports)}." : "")}", ex);
@@ -74,10 +68,6 @@ internal sealed partial class LiveContainer
             await AddHostsAsync(what, name, cancellationToken).ConfigureAwait(false);
             _started.Egress?.AddLink(name, port, token => other._network.ConnectAsync(there, token));
         }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync(what).ConfigureAwait(false);
-        }
         catch (Exception) when (listener is not null)
         {
             // Without its name it is of no use, and would only take the port.
@@ -92,7 +82,7 @@ internal sealed partial class LiveContainer
     {
         try
         {
-            await _started.Conversation.AskAsync<SparkDone>(id => new SparkAddHosts(id, $"{IPAddress.Loopback} {name}"), cancellationToken).ConfigureAwait(false);
+            await WhileItLivesAsync(what, () => _started.Conversation.AskAsync<SparkDone>(id => new SparkAddHosts(id, $"{IPAddress.Loopback} {name}"), cancellationToken)).ConfigureAwait(false);
         }
         catch (SparkFailedException ex)
         {
@@ -125,7 +115,7 @@ internal sealed partial class LiveContainer
         Socket listener;
         try
         {
-            listener = await _network.ListenAsync(new IPEndPoint(IPAddress.Loopback, port), cancellationToken).ConfigureAwait(false);
+            listener = await WhileItLivesAsync(what, () => _network.ListenAsync(new IPEndPoint(IPAddress.Loopback, port), cancellationToken)).ConfigureAwait(false);
         }
         catch (SparkFailedException ex) when (ex.Failure.Errno == Libc.EADDRINUSE)
         {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Interop;
@@ -10,17 +11,14 @@ namespace Xfn.Core.Services;
 /// <summary>A container that lives: a sandbox that goes on being spoken to after its start.</summary>
 internal sealed partial class LiveContainer : RunningContainer
 {
-    /// <summary>How much of the logs an error has.</summary>
-    private const int TailBytes = 16 << 10;
-
     private static readonly TimeSpan LongestGrace = TimeSpan.FromHours(1);
 
     /// <summary>How long a killed container may take to be gone: gigabytes are not freed at once. The spark is asked to
     /// kill before it is killed, since only it knows how the container ended.</summary>
     private static readonly TimeSpan KillPatience = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long a container may take to be known as ended, when a program of it was killed.</summary>
-    private static readonly TimeSpan EndPatience = TimeSpan.FromMilliseconds(100);
+    /// <summary>How long a container that is seen to end may take to be known as ended, on a busy machine.</summary>
+    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
 
     private readonly ContainerRequest _request;
     private readonly StartedSandbox _started;
@@ -101,11 +99,7 @@ internal sealed partial class LiveContainer : RunningContainer
     {
         try
         {
-            await egress.StartAsync(_network, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SparkGoneException)
-        {
-            throw await EndedAsync("open the way out").ConfigureAwait(false);
+            await WhileItLivesAsync("open the way out", () => egress.OpenAsync(_network, cancellationToken), RunStage.Start).ConfigureAwait(false);
         }
         catch (SparkFailedException ex)
         {
@@ -136,27 +130,25 @@ internal sealed partial class LiveContainer : RunningContainer
         $"cannot wait until a container of image '{Image}' passes its health check: the image has none. Wait for another condition.");
 
     /// <summary>The last of its logs, for an error.</summary>
-    public string LogTail() => _log.Tail(TailBytes);
-
-    /// <summary>The last line of its logs, as the end of a message; empty for none.</summary>
-    public string LastLine()
-    {
-        string line = LogTail().TrimEnd().Split('\n')[^1].Trim();
-        return line.Length == 0 ? "" : $" Its last line: {Short(line)}";
-    }
-
-    /// <summary>As much of a line as a message has.</summary>
-    public static string Short(string line)
-    {
-        const int longest = 300;
-        return line.Length > longest ? line[..longest] + "…" : line;
-    }
+    public string LogTail() => _log.Tail(ContainerErrors.TailLength);
 
     public override ContainerStatistics ReadStatistics()
     {
-        CgroupUsage used = _used ?? _started.Sandbox.ReadUsage();
-        (long? memory, int? processes) = _used is null ? _started.Sandbox.Cgroup.ReadNow() : (null, null);
-        return new ContainerStatistics
+        if (_used is { } all)
+            return Statistics(all, null, null);
+        try
+        {
+            CgroupUsage used = _started.Sandbox.ReadUsage();
+            (long? memory, int? processes) = _started.Sandbox.Cgroup.ReadNow();
+            return Statistics(_used ?? used, memory, processes);
+        }
+        catch (Exception ex) when (_used is not null && (ex is XfnException || CgroupFile.IsFileError(ex)))
+        {
+            // It has ended meanwhile, and its cgroup is gone.
+            return Statistics(_used, null, null);
+        }
+
+        ContainerStatistics Statistics(CgroupUsage used, long? memory, int? processes) => new()
         {
             CpuTime = used.CpuTime,
             MemoryBytes = memory,
@@ -216,11 +208,45 @@ internal sealed partial class LiveContainer : RunningContainer
             throw new InvalidRequestException($"cannot wait until a container {request.Ready} in the runner's network: others may listen there as well. Give it a network of its own, or wait for another condition.");
     }
 
-    /// <summary>The error for what a container that has ended cannot do.</summary>
-    private async Task<ContainerEndedException> EndedAsync(string what, ExecResult? result = null)
+    /// <summary>The error for what it cannot do, once it has ended or is about to.</summary>
+    /// <inheritdoc cref="ContainerErrors.EndedAsync" path="/param"/>
+    public Task<ContainerEndedException> EndedAsync(RunStage stage, Func<ContainerExit, string> message, Exception? cause = null, ExecResult? result = null) =>
+        ContainerErrors.EndedAsync(stage, message, this, () => Task.FromResult(LogTail()), cause, result);
+
+    private Task<ContainerEndedException> EndedAsync(string what, Exception? cause = null, ExecResult? result = null, RunStage stage = RunStage.Run) =>
+        EndedAsync(stage, exit => $"cannot {what} in a container of image '{Image}': it {exit}.", cause, result);
+
+    /// <summary>Does what takes a container that lives. A failure that comes of its end is told as that.</summary>
+    /// <exception cref="ContainerEndedException">It has ended, or is about to.</exception>
+    private async Task<T> WhileItLivesAsync<T>(string what, Func<Task<T>> action, RunStage stage = RunStage.Run)
     {
-        ContainerExit exit = await Exited.ConfigureAwait(false);
-        return new ContainerEndedException(RunStage.Run, $"cannot {what} in a container of image '{Image}': it {exit}.{LastLine()}") { Image = Image, Exit = exit, Result = result, LogTail = LogTail() };
+        if (_hasExited)
+            throw await EndedAsync(what, stage: stage).ConfigureAwait(false);
+        try
+        {
+            return await action().ConfigureAwait(false);
+        }
+        catch (SparkGoneException ex)
+        {
+            throw await EndedAsync(what, ex, stage: stage).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is SparkFailedException or ContainerEnvironmentException or SocketException)
+        {
+            if (await IsEndingAsync(TimeSpan.Zero).ConfigureAwait(false))
+                throw await EndedAsync(what, ex, stage: stage).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Whether the container has ended, or is about to: its sockets are closed, and its programs killed, a while
+    /// before that is known.</summary>
+    /// <param name="patience">How long an end is waited for of which nothing is to be seen yet.</param>
+    private async Task<bool> IsEndingAsync(TimeSpan patience)
+    {
+        if (_started.First is not { IsEnding: false } || _started.Descriptors.IsSparkEnding)
+            patience = EndPatience;
+        await ((Task)_started.Conversation.Exited).WaitAsync(patience, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return _started.Conversation.Exited.IsCompleted;
     }
 
     private LogReader Read(Stream pipe, LogSource source) =>

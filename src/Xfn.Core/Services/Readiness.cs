@@ -34,13 +34,7 @@ internal sealed class Readiness(LiveContainer container, TimeProvider time)
         await over.CancelAsync().ConfigureAwait(false);
         await met.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         cancellationToken.ThrowIfCancellationRequested();
-        ContainerExit exit = await container.Exited.ConfigureAwait(false);
-        throw new ContainerEndedException(RunStage.Start, $"cannot start container of image '{container.Image}': before it was ready ({ready}) it {exit}.{container.LastLine()}")
-        {
-            Image = container.Image,
-            Exit = exit,
-            LogTail = container.LogTail(),
-        };
+        throw await container.EndedAsync(RunStage.Start, exit => $"cannot start container of image '{container.Image}': before it was ready ({ready}) it {exit}.").ConfigureAwait(false);
     }
 
     /// <summary>Waits for a condition, and no longer than it says itself.</summary>
@@ -196,7 +190,7 @@ internal sealed class Readiness(LiveContainer container, TimeProvider time)
         {
             ExecResult result = await container.ExecAsync(arguments, cancellationToken: cancellationToken).ConfigureAwait(false);
             string said = (result.Stdout + result.Stderr).Trim();
-            return result.ExitCode == 0 ? null : $"it exits with status {result.ExitCode}{(said.Length == 0 ? "" : $": {LiveContainer.Short(said.Split('\n')[^1])}")}";
+            return result.ExitCode == 0 ? null : $"it exits with status {result.ExitCode}{(said.Length == 0 ? "" : $": {ContainerErrors.Short(said.Split('\n')[^1])}")}";
         }
         catch (ExecException ex) when (ex.Reason == ExecFailure.NotExecutable)
         {
@@ -239,7 +233,7 @@ internal sealed class Readiness(LiveContainer container, TimeProvider time)
     }
 
     private ContainerNotReadyException NotReady(string found) =>
-        new($"cannot start container of image '{container.Image}': {found}{container.LastLine()}") { LogTail = container.LogTail() };
+        new($"cannot start container of image '{container.Image}': {found}{ContainerErrors.LastLine(container.LogTail())}") { LogTail = container.LogTail() };
 
     /// <summary>What was found instead, of a condition or its parts.</summary>
     private string Found(Ready ready)

@@ -14,6 +14,10 @@ internal sealed class SparkDescriptors(SafeFileHandle? spark, int processId, Spa
     // Found out once: what forbids it, a seccomp filter or Yama, stays.
     private static volatile bool _mustBeSent;
 
+    /// <summary>Whether the spark has ended, or is about to: its descriptors are closed before it counts as
+    /// ended.</summary>
+    public bool IsSparkEnding => spark is null || Posix.IsEnding(processId);
+
     /// <summary>Takes descriptors, and has the spark close its own.</summary>
     /// <returns>As many, which nobody has looked at yet. They are the caller's to close.</returns>
     /// <exception cref="ContainerEnvironmentException">They cannot be had.</exception>
