@@ -34,6 +34,10 @@ internal sealed record SparkContainer
     /// <summary>Whether the network namespace is new; else it is the runner's.</summary>
     public required bool OwnNetwork { get; init; }
 
+    /// <summary>Whether each process that the spark makes in it has a session keyring of its own; else it keeps the
+    /// runner's, which it can then not ask for.</summary>
+    public required bool OwnKeyring { get; init; }
+
     /// <summary>Whether execve(2) may give privileges, as by set-user-ID bits.</summary>
     public required bool NewPrivileges { get; init; }
 

@@ -98,6 +98,7 @@ internal static class SparkFrame
             Umask = (uint)c.Number(m?.Umask),
             OomScoreAdjustment = c.Flag(m is null ? null : m.OomScoreAdjustment is not null) ? (int)c.Number(m?.OomScoreAdjustment) : null,
             OwnNetwork = c.Flag(m?.OwnNetwork),
+            OwnKeyring = c.Flag(m?.OwnKeyring),
             NewPrivileges = c.Flag(m?.NewPrivileges),
             Capabilities = c.Bits(m?.Capabilities),
             Limits = c.Items(m?.Limits, static (ref c, limit) => new SparkLimit((int)c.Number(limit?.Resource), c.Bits(limit?.Soft), c.Bits(limit?.Hard))),

@@ -74,8 +74,7 @@ internal static class ServiceRows
 
     private static async Task AddManyAsync(Bench bench, ContainerRunner runner, string image)
     {
-        // Each has a keyring, of which the kernel grants an ordinary user 200.
-        int count = bench.IsQuick ? 20 : Peers.IsRoot ? 200 : 150;
+        int count = bench.IsQuick ? 20 : 200;
         RunningContainer[] containers = [];
         await bench.ListAsync(
             "containers at once",

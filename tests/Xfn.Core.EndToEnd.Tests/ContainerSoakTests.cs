@@ -14,8 +14,7 @@ internal sealed class ContainerSoakTests : ContainerFixture
     [Test, CancelAfter(120_000)]
     public async Task Two_hundred_containers_live_at_once_and_each_answers(CancellationToken token)
     {
-        // Each has a keyring, of which the kernel grants an ordinary user 200, ready ones and other tests' included.
-        int count = Ways.IsRoot ? 200 : 150;
+        const int count = 200;
         string image = WebImage();
         await Runner.PullAsync(image, cancellationToken: token);
         var clock = Stopwatch.StartNew();

@@ -48,14 +48,14 @@ internal static unsafe class ContainerInit
         }
     }
 
-    /// <summary>Takes a session keyring of its own, and the container's out-of-memory score.</summary>
+    /// <summary>Takes a session keyring of its own, where it could ask for the runner's, and the container's out-of-memory score.</summary>
     public static bool LeaveCaller(ContainerPlan* plan)
     {
         const nint joinSessionKeyring = 1;
         fixed (byte* score = "/proc/self/oom_score_adj"u8)
         {
             // Without a name, so that it is nobody else's. A kernel without keys has none to protect.
-            if (VforkLibc.syscall(Processor.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
+            if (plan->OwnKeyring && VforkLibc.syscall(Processor.SYS_keyctl, joinSessionKeyring) < 0 && VforkLibc.Error != Libc.ENOSYS && !Check(plan, ContainerStage.Keyring, null, -1))
                 return false;
             if (plan->OomScoreAdjustment is null)
                 return true;

@@ -38,6 +38,7 @@ internal unsafe struct ContainerPlan
     public int ProcessId;
 
     public bool OwnNetwork;
+    public bool OwnKeyring;
 
     public bool OpensLowPorts;
 
@@ -105,6 +106,7 @@ internal unsafe struct ContainerPlan
         *plan = new ContainerPlan
         {
             OwnNetwork = container.OwnNetwork,
+            OwnKeyring = container.OwnKeyring,
             OomScoreAdjustment = container.OomScoreAdjustment is { } score ? memory.Of(score.ToString(CultureInfo.InvariantCulture)) : null,
             Stdin = stdio.Stdin,
             Stdout = stdio.Stdout,

@@ -6,15 +6,21 @@ namespace Xfn.Core.Bundles;
 /// <summary>The system calls that a function may make.</summary>
 internal static class Seccomp
 {
+    private static readonly Lazy<byte[]?> Default = new(() => Filter(RuntimeInformation.OSArchitecture));
+
     private static readonly string[] Properties = ["defaultAction", "defaultErrnoRet", "architectures", "flags", "syscalls"];
 
     /// <summary>The default list, or that of the options.</summary>
     public static ContainerSeccomp Load(BundleOptions options) => options switch
     {
-        { SeccompProfile.IsEmpty: true, SeccompFilter.IsEmpty: true } => new() { Filter = Filter(RuntimeInformation.OSArchitecture), Profile = Resource("default.json") },
+        { SeccompProfile.IsEmpty: true, SeccompFilter.IsEmpty: true } => new() { Filter = Default.Value, Profile = Resource("default.json") },
         { SeccompProfile.IsEmpty: true } => new() { Filter = options.SeccompFilter.ToArray() },
         _ => new() { Filter = options.SeccompFilter.ToArray(), Profile = Check(options.SeccompProfile) },
     };
+
+    /// <summary>Whether a filter is known to refuse all calls about keys, by whichever of a processor's tables they are
+    /// made. Only the default one is: others are not looked into.</summary>
+    public static bool RefusesKeys(ReadOnlyMemory<byte> filter) => Default.Value is { } known && filter.Span.SequenceEqual(known);
 
     /// <summary>The compiled filter of an architecture; null when there is none.</summary>
     public static byte[]? Filter(Architecture architecture) => architecture switch

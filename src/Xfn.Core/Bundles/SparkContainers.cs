@@ -57,6 +57,7 @@ internal static class SparkContainers
             Umask = process.Umask,
             OomScoreAdjustment = process.OomScoreAdjustment,
             OwnNetwork = container.OwnNetwork,
+            OwnKeyring = !(container.Seccomp is { } calls && Seccomp.RefusesKeys(calls.Filter) && container.MaskedPaths.Contains("/proc/keys")),
             NewPrivileges = !process.NoNewPrivileges,
             Capabilities = process.Capabilities.Aggregate(0UL, (set, name) => set | 1UL << Number(_capabilities, name, "capability")),
             Limits = [.. process.Rlimits.Select(limit => new SparkLimit(Number(_limits, limit.Type, "limit"), limit.Soft, limit.Hard))],

@@ -12,8 +12,8 @@ public sealed class PrepareOptions
 
     /// <summary>Gets or sets how many containers wait for runs: as many as are likely to begin within the ten or so
     /// milliseconds that it takes to make another. From 1 to <see cref="MaxCount"/>; 1 by default.</summary>
-    /// <remarks>Containers, running ones included, have a keyring each. The kernel grants an id 200 of them, unless
-    /// <c>kernel.keys.maxkeys</c> says otherwise.</remarks>
+    /// <remarks>Where the system call filter is not the default one, containers, running ones included, have a keyring
+    /// each. The kernel grants an id 200 of them, unless <c>kernel.keys.maxkeys</c> says otherwise.</remarks>
     public int Count { get; set; } = 1;
 
     /// <summary>Gets or sets how long containers wait when no run comes. Then they end, the next run is an ordinary

@@ -9,7 +9,7 @@ namespace Xfn.Core.Runs;
 internal static class RunErrors
 {
     private const string FewerKeyrings =
-        " Each container has a keyring, of which the kernel grants an id 200: run fewer at once (option MaxConcurrency), prepare fewer, or raise kernel.keys.maxkeys (sysctl).";
+        " Each container without the default system call filter has a keyring, of which the kernel grants an id 200: keep that filter, run fewer at once (option MaxConcurrency), prepare fewer, or raise kernel.keys.maxkeys (sysctl).";
 
     /// <summary>A spark could not start a container.</summary>
     public static XfnException NotStarted(SparkFailedException exception, CheckedRequest request, ImageConfig config, string? runtime, string stderr) => exception.Failure.Kind switch

@@ -30,7 +30,7 @@ internal sealed class SparkContainersTests
             Assert.That((container.WorkingDirectory, container.Hostname, container.Umask), Is.EqualTo(("/", "xfn", 18u)));
             Assert.That((container.Uid, container.Gid), Is.EqualTo((0u, 0u)));
             Assert.That(container.Groups, Is.EqualTo([0u]));
-            Assert.That((container.OomScoreAdjustment, container.OwnNetwork, container.NewPrivileges), Is.EqualTo(((int?)1000, true, false)));
+            Assert.That((container.OomScoreAdjustment, container.OwnNetwork, container.OwnKeyring, container.NewPrivileges), Is.EqualTo(((int?)1000, true, false, false)));
             Assert.That(container.Capabilities, Is.Zero);
             Assert.That(container.Filter.ToArray(), Is.EqualTo(Seccomp.Filter(RuntimeInformation.OSArchitecture)));
             Assert.That(container.MaskedPaths, Is.SupersetOf(SystemPaths.MaskedInProc));
@@ -38,6 +38,16 @@ internal sealed class SparkContainersTests
             Assert.That(container.Limits.Select(l => l.Resource), Is.SupersetOf(new[] { 7, 4, 1, 8, 12, 14, 13, 3 }));
             Assert.That(container.Limits.Single(l => l.Resource == 7), Is.EqualTo(new SparkLimit(7, 1024, 1024)));
         }
+    }
+
+    [Test]
+    public void A_container_that_could_ask_for_the_runners_keys_has_a_keyring_of_its_own()
+    {
+        // Another filter is not looked into: it may refuse keys too.
+        Assert.That(Tell(_image, new BundleOptions { SeccompFilter = new byte[8] }).OwnKeyring, Is.True);
+        Assert.That(Tell(container => container.Seccomp = null).OwnKeyring, Is.True);
+        Assert.That(Tell(container => container.MaskedPaths.Remove("/proc/keys")).OwnKeyring, Is.True);
+        Assert.That(Tell(_ => { }).OwnKeyring, Is.False);
     }
 
     [Test]
