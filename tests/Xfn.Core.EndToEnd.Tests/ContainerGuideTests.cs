@@ -72,7 +72,12 @@ internal sealed class ContainerGuideTests : ContainerFixture
         TestRunner runner = Runner;
         string image = Write(TestImage.Command());
 
-        await using RunningContainer calculator = await runner.StartAsync(new ContainerRequest { Image = image, Arguments = ["cat"], Stdio = ContainerStdio.Piped });
+        await using RunningContainer calculator = await runner.StartAsync(new ContainerRequest
+        {
+            Image = image,
+            Arguments = ["cat"],
+            Stdio = ContainerStdio.Piped,
+        });
         await calculator.Stdin.WriteAsync("1 + 1\n"u8.ToArray());
         string? answer = await new StreamReader(calculator.Stdout).ReadLineAsync();
 
@@ -112,7 +117,8 @@ internal sealed class ContainerGuideTests : ContainerFixture
         ExecResult result = await web.ExecAsync(["ls", "/www"]);
         Console.WriteLine($"{result.ExitCode}: {result.Stdout}{result.Stderr}");
 
-        await using RunningProcess shell = await web.StartExecAsync(["sh"], new ExecOptions { Terminal = new(Rows: 24, Columns: 80) });
+        var terminal = new ExecOptions { Terminal = new(Rows: 24, Columns: 80) };
+        await using RunningProcess shell = await web.StartExecAsync(["sh"], terminal);
         await shell.Stdin.WriteAsync("echo $((6 * 7)); exit\n"u8.ToArray());
         string screen = await new StreamReader(shell.Stdout).ReadToEndAsync();
 
@@ -126,11 +132,13 @@ internal sealed class ContainerGuideTests : ContainerFixture
         TestRunner runner = Runner;
         string image = Write(TestImage.Command("/bin/httpd", "-f", "-p", "8080", "-h", "/www").With("httpd").WithLayer(tar => tar.Directory("www").File("www/index.html", "hello")));
 
-        await using var service = new FunctionService(runner, new ContainerRequest { Image = image, Ready = Ready.Listens(8080) }, o => o.MaxInstances = 4);
+        var request = new ContainerRequest { Image = image, Ready = Ready.Listens(8080) };
+        await using var service = new FunctionService(runner, request, o => o.MaxInstances = 4);
         using HttpClient pages = service.CreateHttpClient(8080);
         string first = await pages.GetStringAsync("/index.html");
 
-        ExecResult listed = await service.CallAsync((instance, ended) => instance.ExecAsync(["ls", "/www"], cancellationToken: ended));
+        ExecResult listed = await service.CallAsync(
+            (instance, ended) => instance.ExecAsync(["ls", "/www"], cancellationToken: ended));
 
         Assert.That((first, listed.Stdout), Is.EqualTo(("hello", "index.html\n")));
         token.ThrowIfCancellationRequested();

@@ -141,7 +141,7 @@ internal static class Targets
     private static void Archive(byte[] input)
     {
         ImageReference reference = ImageReference.Parse("docker-archive:" + Memory.PathOf(input));
-        ArchiveIndex index = ArchiveIndex.ReadAsync(reference.Repository, CancellationToken.None).GetAwaiter().GetResult();
+        ArchiveEntries index = ArchiveEntries.ReadAsync(reference.Repository, CancellationToken.None).GetAwaiter().GetResult();
         foreach (DockerArchiveImage image in index.DockerImages ?? [])
             index.ManifestAsync(reference, image, CancellationToken.None).GetAwaiter().GetResult();
     }

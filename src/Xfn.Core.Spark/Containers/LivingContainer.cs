@@ -116,7 +116,7 @@ internal sealed unsafe class LivingContainer(StartedContainer container, SparkCo
 
     private void AddHosts(SparkAddHosts request)
     {
-        HostsFile.Append(hosts, request.Line);
+        EtcHosts.Append(hosts, request.Line);
         RunnerChannel.Send(new SparkDone(request.Id));
     }
 

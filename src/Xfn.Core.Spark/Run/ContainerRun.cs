@@ -64,7 +64,7 @@ internal static class ContainerRun
         // With the first process, the kernel has ended all others of its PID namespace: the output is complete.
         object? request = container.Process.WaitForEnd();
         if (request is not null || container.Terminal >= 0)
-            new LivingContainer(container, specification, scratch[Root], HostsFile.Find(scratch, run, unplaced)).Serve(request);
+            new LivingContainer(container, specification, scratch[Root], EtcHosts.Find(scratch, run, unplaced)).Serve(request);
 
         bool executed = container.IsExecuted || container.Process.HasExecuted();
         ChildExit exit = container.Process.ReadExit();

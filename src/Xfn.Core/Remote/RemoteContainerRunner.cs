@@ -213,9 +213,9 @@ public sealed class RemoteContainerRunner : IContainerRunner
             catch (RpcException ex)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                (error, scope) = late.IsCancellationRequested ? (RemoteErrors.TooLate(ex, offer.Sent, _servers), RetryScope.None)
-                    : method == RunWithSettings && ex.StatusCode == StatusCode.Unimplemented ? (RemoteErrors.NoSettings(ex, request, _servers), RetryScope.Elsewhere)
-                    : RemoteErrors.From(ex, offer.Sent, _servers);
+                (error, scope) = late.IsCancellationRequested ? (ClientErrors.TooLate(ex, offer.Sent, _servers), RetryScope.None)
+                    : method == RunWithSettings && ex.StatusCode == StatusCode.Unimplemented ? (ClientErrors.NoSettings(ex, request, _servers), RetryScope.Elsewhere)
+                    : ClientErrors.From(ex, offer.Sent, _servers);
             }
 
             if (!MayTryAgain(scope) || offers.Next(scope) is not { } delay)

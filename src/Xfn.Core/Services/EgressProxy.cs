@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
-using Xfn.Core.Interop;
 
 namespace Xfn.Core.Services;
 
@@ -13,19 +12,25 @@ internal sealed class EgressProxy : IDisposable
     /// <summary>How many connections a container may have at once. Further ones wait.</summary>
     public const int MaxConnections = 256;
 
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
-
     private readonly EgressConnector _connector;
-    private readonly string _container;
-    private readonly ILogger _logger;
     private readonly TimeProvider _time;
     private readonly EgressRefusals _refusals;
-    private readonly SemaphoreSlim _places = new(MaxConnections);
+    private readonly Acceptor _acceptor;
 
     public EgressProxy(EgressConnector connector, string container, ILogger logger, TimeProvider time)
     {
-        (_connector, _container, _logger, _time) = (connector, container, logger, time);
+        (_connector, _time) = (connector, time);
         _refusals = new EgressRefusals(container, logger, time);
+        _acceptor = new Acceptor(MaxConnections, time)
+        {
+            WhenFull = () => _refusals.Add(new EgressRefusal(EgressRefusalKind.NotAllowed, $"cannot serve a further connection yet: {MaxConnections} are open.")),
+            WhenRefused = ex => _refusals.Add(new EgressRefusal(EgressRefusalKind.NoConnection, $"cannot accept a connection from the container: {ex.Message}.")),
+            WhenFailed = ex =>
+            {
+                if (ex is not (SocketException or OperationCanceledException))
+                    EgressLog.Failed(logger, container, ex);
+            },
+        };
     }
 
     /// <summary>Serves a socket that listens in the container, until the token is cancelled; then all its connections
@@ -40,88 +45,13 @@ internal sealed class EgressProxy : IDisposable
     public void Dispose()
     {
         _refusals.End();
-        _places.Dispose();
+        _acceptor.Dispose();
     }
 
     private async Task AcceptAsync(Socket listener, Func<Socket, CancellationToken, Task> serve, CancellationToken cancellationToken)
     {
-        var connections = new BackgroundTasks();
-        try
-        {
-            while (true)
-            {
-                Socket client;
-                try
-                {
-                    client = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
-                }
-                catch (SocketException e)
-                {
-                    // The client has gone, or this process has no descriptor left.
-                    _refusals.Add(new EgressRefusal(EgressRefusalKind.NoConnection, $"cannot accept a connection from the container: {e.Message}."));
-                    await Task.Delay(Pause, _time, cancellationToken).ConfigureAwait(false);
-                    continue;
-                }
-
-                await TakePlaceAsync(client, cancellationToken).ConfigureAwait(false);
-                _ = connections.Add(RunAsync(client, serve, cancellationToken));
-            }
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            // As it should be.
-        }
-        catch (ObjectDisposedException)
-        {
-            // So is that: the container has ended.
-        }
-        finally
-        {
-            listener.Dispose();
-            await connections.WaitAsync().ConfigureAwait(false);
-        }
-    }
-
-    private async Task TakePlaceAsync(Socket client, CancellationToken cancellationToken)
-    {
-        if (_places.Wait(0, CancellationToken.None))
-            return;
-        _refusals.Add(new EgressRefusal(EgressRefusalKind.NotAllowed, $"cannot serve a further connection yet: {MaxConnections} are open."));
-        try
-        {
-            await _places.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch
-        {
-            client.Dispose();
-            throw;
-        }
-    }
-
-    private async Task RunAsync(Socket client, Func<Socket, CancellationToken, Task> serve, CancellationToken cancellationToken)
-    {
-        try
-        {
-            client.NoDelay = true;
-            await serve(client, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
-        {
-            // The client must not take what it has for all.
-            SocketRelay.Reset(client);
-        }
-#pragma warning disable CA1031 // One connection's failure is no other's.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            SocketRelay.Reset(client);
-            EgressLog.Failed(_logger, _container, e);
-        }
-        finally
-        {
-            client.Dispose();
-            _places.Release();
-        }
+        await _acceptor.AcceptAsync(listener, client => serve(client, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await _acceptor.WaitAsync().ConfigureAwait(false);
     }
 
     private async Task TalkAsync(Socket client, CancellationToken cancellationToken)

@@ -10,14 +10,14 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
 {
     private const int MaxKept = 8;
 
-    private readonly ConcurrentDictionary<string, (long Length, DateTime Written, ArchiveIndex Index)> _kept = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, (long Length, DateTime Written, ArchiveEntries Index)> _kept = new(StringComparer.Ordinal);
 
     public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default) => ReadAsync(
         reference,
         RunStage.Resolve,
         async () =>
         {
-            ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+            ArchiveEntries index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
             FetchedManifest manifest = index.LayoutIndex is { } layout && (reference.Transport != "docker-archive" || index.DockerImages is null || !reference.Digest.IsEmpty)
                 ? await LayoutAsync(reference, index, layout, cancellationToken).ConfigureAwait(false)
                 : await DockerAsync(reference, index, cancellationToken).ConfigureAwait(false);
@@ -36,7 +36,7 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
             RunStage.Pull,
             async () =>
             {
-                ArchiveIndex index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
+                ArchiveEntries index = await IndexAsync(reference.Repository, cancellationToken).ConfigureAwait(false);
 
                 // Another process may have made the manifest, and this one know the layers' names not yet.
                 if (index.Find(blob.Digest) is null && index.DockerImages is not null)
@@ -45,7 +45,7 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
             }).ConfigureAwait(false);
     }
 
-    private static async Task<FetchedManifest> DockerAsync(ImageReference reference, ArchiveIndex index, CancellationToken cancellationToken)
+    private static async Task<FetchedManifest> DockerAsync(ImageReference reference, ArchiveEntries index, CancellationToken cancellationToken)
     {
         if (index.IsOfOldDocker)
             throw new UnreadableArchiveException("it was saved by docker before 1.10, without a manifest.json. Load it into a current docker and save it again");
@@ -74,7 +74,7 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
         });
     }
 
-    private static async Task<FetchedManifest> LayoutAsync(ImageReference reference, ArchiveIndex index, byte[] indexJson, CancellationToken cancellationToken)
+    private static async Task<FetchedManifest> LayoutAsync(ImageReference reference, ArchiveEntries index, byte[] indexJson, CancellationToken cancellationToken)
     {
         LayoutEntry entry = LayoutIndex.Find(reference, indexJson);
         if (entry.Content is not null)
@@ -82,20 +82,20 @@ internal sealed class ArchiveImageFetcher : IImageFetcher
         string name = index.Find(entry.Digest)
             ?? throw new ImageNotFoundException($"cannot find image '{reference}': the archive lacks its manifest. Check the digest, or save the image again with all its platforms.");
         using Stream stream = await OpenAsync(reference, name, entry.Digest, cancellationToken).ConfigureAwait(false);
-        byte[] content = await ArchiveIndex.DocumentAsync(stream, "manifest", cancellationToken).ConfigureAwait(false);
+        byte[] content = await ArchiveEntries.DocumentAsync(stream, "manifest", cancellationToken).ConfigureAwait(false);
         return new FetchedManifest { Content = content, MediaType = entry.MediaType, Digest = entry.Digest };
     }
 
     /// <summary>What the archive holds, read once as long as the file stays as it is.</summary>
-    private async Task<ArchiveIndex> IndexAsync(string path, CancellationToken cancellationToken)
+    private async Task<ArchiveEntries> IndexAsync(string path, CancellationToken cancellationToken)
     {
         var file = new FileInfo(path);
         if (!file.Exists && Directory.Exists(path))
             throw new UnreadableArchiveException($"it is a directory, not an archive. If it is a layout, write oci:{path}");
         (long length, DateTime written) = (file.Length, file.LastWriteTimeUtc);
-        if (_kept.TryGetValue(path, out (long Length, DateTime Written, ArchiveIndex Index) kept) && (kept.Length, kept.Written) == (length, written))
+        if (_kept.TryGetValue(path, out (long Length, DateTime Written, ArchiveEntries Index) kept) && (kept.Length, kept.Written) == (length, written))
             return kept.Index;
-        ArchiveIndex index = await ArchiveIndex.ReadAsync(path, cancellationToken).ConfigureAwait(false);
+        ArchiveEntries index = await ArchiveEntries.ReadAsync(path, cancellationToken).ConfigureAwait(false);
         if (_kept.Count >= MaxKept)
             _kept.Clear();
         _kept[path] = (length, written, index);

@@ -7,7 +7,7 @@ using System.Text.Json.Serialization;
 namespace Xfn.Core.Sources;
 
 /// <summary>What an archive holds, by name and by digest.</summary>
-internal sealed class ArchiveIndex
+internal sealed class ArchiveEntries
 {
     private const int MaxLinks = 8;
     private const string Again = "Export the image anew";
@@ -22,9 +22,9 @@ internal sealed class ArchiveIndex
     public DockerArchiveImage[]? DockerImages { get; private set; }
 
     /// <summary>Reads the names of all that is in the archive, and its tables of contents.</summary>
-    public static async Task<ArchiveIndex> ReadAsync(string path, CancellationToken cancellationToken)
+    public static async Task<ArchiveEntries> ReadAsync(string path, CancellationToken cancellationToken)
     {
-        var index = new ArchiveIndex();
+        var index = new ArchiveEntries();
         using TarArchive archive = await TarArchive.OpenAsync(path, cancellationToken).ConfigureAwait(false);
         while (await archive.NextAsync(cancellationToken).ConfigureAwait(false) is { } entry)
         {

@@ -19,7 +19,7 @@ internal enum RetryScope
 }
 
 /// <summary>Says what a call that failed means to its caller.</summary>
-internal static class RemoteErrors
+internal static class ClientErrors
 {
     public static (XfnException Error, RetryScope Scope) From(RpcException failure, bool sent, string servers)
     {

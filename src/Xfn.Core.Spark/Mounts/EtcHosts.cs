@@ -7,7 +7,7 @@ namespace Xfn.Core.Spark.Mounts;
 
 /// <summary>A container's <c>/etc/hosts</c> as spark made it, on its own tmpfs. No path of the container's is followed.
 /// </summary>
-internal static class HostsFile
+internal static class EtcHosts
 {
     private const string Name = "etc/hosts";
 
