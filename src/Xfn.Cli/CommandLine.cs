@@ -17,18 +17,22 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         // What stands behind is a program's own, if the command has one.
         int dashes = arguments.ToList().IndexOf("--");
         var globals = new GlobalOptions(Error) { ProgramArguments = dashes < 0 ? null : [.. arguments.Skip(dashes + 1)] };
-        var root = new RootCommand("Runs functions and servers packaged as OCI images in rootless containers.")
-        {
-            globals.Debug,
-            globals.Registry,
-            new StartCommand(globals, Error),
-            new RunCommand(globals, makeRunner),
-            new UpCommand(globals, makeRunner),
-            new PullCommand(globals, Output),
-            new ImagesCommand(globals, Output),
-            new PruneCommand(globals, Output),
-            new DoctorCommand(globals, Output),
-        };
+        var root = new RootCommand("Runs functions and servers packaged as OCI images in rootless containers.") { globals.Debug, globals.Registry };
+        (string Name, Func<Command> Make)[] commands =
+        [
+            ("start", () => new StartCommand(globals, Error)),
+            ("run", () => new RunCommand(globals, makeRunner)),
+            ("up", () => new UpCommand(globals, makeRunner)),
+            ("pull", () => new PullCommand(globals, Output)),
+            ("images", () => new ImagesCommand(globals, Output)),
+            ("prune", () => new PruneCommand(globals, Output)),
+            ("doctor", () => new DoctorCommand(globals, Output)),
+        ];
+
+        // All of them take a millisecond to be described, of which whoever names one needs little.
+        (string, Func<Command> Make)[] named = [.. commands.Where(command => arguments.Count > 0 && command.Name == arguments[0])];
+        foreach ((_, Func<Command> make) in named.Length > 0 ? named : commands)
+            root.Subcommands.Add(make());
         root.Options.OfType<VersionOption>().Single().Aliases.Add("-v");
 
         // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
