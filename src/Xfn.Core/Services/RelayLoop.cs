@@ -8,10 +8,17 @@ namespace Xfn.Core.Services;
 
 /// <summary>Joins pairs of connections without a limit of time, as <see cref="SocketRelay"/> does with one. One thread
 /// passes on the bytes of all pairs: a piece takes two system calls, and no other thread is woken.</summary>
-/// <remarks>A buffer is held only for what an end does not take; nothing more is read for it until it is gone.</remarks>
+/// <remarks>A buffer is held only for what an end does not take; nothing more is read for it until it is gone. The kernel
+/// tells once of each change (EPOLLET), so that it need not look again at all that it has told of.</remarks>
 internal static class RelayLoop
 {
     private const int PieceBytes = 64 * 1024;
+
+    /// <summary>What a piece may stop before: the end, and what was sent as urgent, which is left out.</summary>
+    private const uint Stops = 0x2000 | DescriptorEvents.Priority;
+
+    private const uint OnceForEachChange = 1u << 31;
+    private const uint All = DescriptorEvents.Readable | DescriptorEvents.Writable | Stops | OnceForEachChange;
 
     private static readonly ConcurrentDictionary<long, End> Ends = new();
     private static readonly Lazy<SafeFileHandle> Poll = new(Start);
@@ -94,8 +101,8 @@ internal static class RelayLoop
             lock (_lock)
             {
                 (_one, _other, one.Peer, other.Peer) = (one, other, other, one);
-                one.Wait();
-                other.Wait();
+                one.Begin();
+                other.Begin();
             }
         }
 
@@ -121,21 +128,13 @@ internal static class RelayLoop
             {
                 if (_done.Task.IsCompleted)
                     return;
-                bool isWell = (events & DescriptorEvents.Error) == 0
-                    && ((events & DescriptorEvents.Writable) == 0 || end.TryWriteRest())
-                    && ((events & (DescriptorEvents.Readable | DescriptorEvents.HungUp)) == 0 || end.TryPass(scratch));
-                if (!isWell || (_one.HasEnded && _other.HasEnded))
-                {
-                    Finish(isWell);
-                    return;
-                }
-
-                // It says that it has been closed as long as it is waited for, also where it may not be read yet.
-                end.IsHungUp |= (events & DescriptorEvents.HungUp) != 0;
                 try
                 {
-                    end.Wait();
-                    end.Peer.Wait();
+                    bool isWell = (events & DescriptorEvents.Error) == 0
+                        && ((events & DescriptorEvents.Writable) == 0 || end.Peer.TrySendRest())
+                        && ((events & (DescriptorEvents.Readable | DescriptorEvents.HungUp)) == 0 || end.TryPass(scratch, mayStop: (events & Stops) != 0));
+                    if (!isWell || (_one.HasEnded && _other.HasEnded))
+                        Finish(isWell);
                 }
                 catch (IOException)
                 {
@@ -160,7 +159,7 @@ internal static class RelayLoop
         private byte[]? _rest;
         private int _start;
         private int _length;
-        private uint? _waitsFor;
+        private bool _isWaitedFor;
 
         public long Id => id;
 
@@ -171,12 +170,18 @@ internal static class RelayLoop
         /// <summary>Whether all that it sent was passed on, and its end too.</summary>
         public bool HasEnded { get; private set; }
 
-        /// <summary>Whether both of its directions are closed.</summary>
-        public bool IsHungUp { get; set; }
+        /// <summary>Has the kernel tell of it, also of what has happened before.</summary>
+        public void Begin()
+        {
+            Posix.AddToPoll(Poll.Value, socket, All, id);
+            _isWaitedFor = true;
+        }
 
         /// <summary>Reads a piece, and passes it on.</summary>
+        /// <param name="scratch">Where to read it to.</param>
+        /// <param name="mayStop">Whether there may be something behind a piece that does not fill that.</param>
         /// <returns>Whether both go on.</returns>
-        public bool TryPass(byte[] scratch)
+        public bool TryPass(byte[] scratch, bool mayStop)
         {
             if (_rest is not null || HasEnded)
                 return true;
@@ -192,7 +197,13 @@ internal static class RelayLoop
 
             int sent = Posix.Send(Peer.Socket, scratch.AsSpan(0, count), out error);
             if (sent == count)
+            {
+                // Of what is left nothing more would be told.
+                if (count == scratch.Length || mayStop)
+                    AskAgain();
                 return true;
+            }
+
             if (sent < 0 && !IsForLater(error))
                 return false;
             (_start, _length) = (0, count - Math.Max(sent, 0));
@@ -201,41 +212,20 @@ internal static class RelayLoop
             return true;
         }
 
-        /// <summary>Sends it more of what it did not take.</summary>
-        /// <returns>Whether both go on.</returns>
-        public bool TryWriteRest() => Peer.TrySendRest();
-
-        /// <summary>Waits for what it can do next.</summary>
-        public void Wait()
-        {
-            uint events = (_rest is null && !HasEnded ? DescriptorEvents.Readable : 0) | (Peer._rest is not null ? DescriptorEvents.Writable : 0);
-            if (events == 0 && IsHungUp)
-            {
-                if (_waitsFor is not null)
-                    Posix.RemoveFromPoll(Poll.Value, socket);
-                _waitsFor = null;
-                return;
-            }
-
-            if (_waitsFor is null)
-                Posix.AddToPoll(Poll.Value, socket, events, id);
-            else if (_waitsFor != events)
-                Posix.ChangeInPoll(Poll.Value, socket, events, id);
-            _waitsFor = events;
-        }
-
         public void Forget()
         {
             Ends.TryRemove(id, out _);
-            if (_waitsFor is not null)
+            if (_isWaitedFor)
                 Posix.RemoveFromPoll(Poll.Value, socket);
-            _waitsFor = null;
+            _isWaitedFor = false;
             Return();
         }
 
         private int Socket => socket;
 
-        private bool TrySendRest()
+        /// <summary>Sends more of what the other did not take.</summary>
+        /// <returns>Whether both go on.</returns>
+        public bool TrySendRest()
         {
             if (_rest is null)
                 return true;
@@ -244,9 +234,16 @@ internal static class RelayLoop
                 return IsForLater(error);
             (_start, _length) = (_start + sent, _length - sent);
             if (_length == 0)
+            {
                 Return();
+                AskAgain();
+            }
+
             return true;
         }
+
+        /// <summary>Has the kernel tell once more of what can be read.</summary>
+        private void AskAgain() => Posix.ChangeInPoll(Poll.Value, socket, All, id);
 
         private void Return()
         {
@@ -255,6 +252,6 @@ internal static class RelayLoop
             _rest = null;
         }
 
-        private static bool IsForLater(int error) => error is Libc.EAGAIN or Libc.EINTR;
+        private static bool IsForLater(int error) => error == Libc.EAGAIN;
     }
 }

@@ -40,6 +40,17 @@ internal sealed class RelayLoopTests
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task What_lies_behind_an_urgent_byte_passes_too(CancellationToken token)
+    {
+        await using Joined joined = await Joined.MakeAsync(token);
+        await joined.Client.SendAsync("before"u8.ToArray(), token);
+        joined.Client.Send("!"u8, SocketFlags.OutOfBand);
+        await joined.Client.SendAsync("behind"u8.ToArray(), token);
+        joined.Client.Shutdown(SocketShutdown.Send);
+        Assert.That(await ReadAllAsync(joined.Server, token), Is.EqualTo("beforebehind"u8.ToArray()));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task What_one_does_not_read_the_other_cannot_send_and_its_going_is_noticed(CancellationToken token)
     {
         await using Joined joined = await Joined.MakeAsync(token);
