@@ -13,18 +13,23 @@ namespace Xfn.Core.Spark;
 // Opened names descriptors of spark's own table. The runner takes them with pidfd_getfd(2), or, where that is refused,
 // has them sent with HandOver. Then it sends Close. All that was asked for ends before Exited.
 
-/// <summary>Make a stream socket in the container's network namespace; or in the machine's, where the container is in
-/// that. It does not block, and one that listens is bound and may reuse its address.</summary>
+/// <summary>Make stream sockets in the container's network namespace; or in the machine's, where the container is in
+/// that. They do not block, and one that listens is bound and may reuse its address.</summary>
 /// <param name="Id">The request's number.</param>
 /// <param name="Family">2 for IPv4, 10 for IPv6: the kernel's numbers.</param>
 /// <param name="Address">Where it listens, 4 or 16 bytes; empty where it does not.</param>
 /// <param name="Port">Where it listens; 0 for one that the kernel chooses.</param>
-/// <param name="Backlog">How many connections may wait; 0 for a socket that is neither bound nor listens.</param>
-internal sealed record SparkMakeSocket(int Id, int Family, ReadOnlyMemory<byte> Address, int Port, int Backlog);
+/// <param name="Backlog">How many connections may wait; 0 for sockets that are neither bound nor listen.</param>
+/// <param name="Count">How many, at most <see cref="MostSockets"/>; of those that listen, one.</param>
+internal sealed record SparkMakeSocket(int Id, int Family, ReadOnlyMemory<byte> Address, int Port, int Backlog, int Count = 1)
+{
+    /// <summary>As many as <see cref="SparkHandOver"/> takes.</summary>
+    public const int MostSockets = 16;
+}
 
 /// <summary>What was asked for is open, in spark's table. Nothing of it blocks.</summary>
 /// <param name="Id">The request's number.</param>
-/// <param name="Descriptors">A socket; or the runner's ends of a process's stdin, stdout and stderr, or its terminal
+/// <param name="Descriptors">The sockets; or the runner's ends of a process's stdin, stdout and stderr, or its terminal
 /// alone; or the runner's end of a copy's pipe.</param>
 internal sealed record SparkOpened(int Id, IReadOnlyList<int> Descriptors);
 

@@ -109,7 +109,7 @@ internal static class SparkFrame
             Filter = c.Bytes(m?.Filter),
         }),
         new Message<SparkMakeSocket>(static (ref c, m) => new(
-            (int)c.Number(m?.Id), (int)c.Number(m?.Family), c.Bytes(m?.Address), (int)c.Number(m?.Port), (int)c.Number(m?.Backlog))),
+            (int)c.Number(m?.Id), (int)c.Number(m?.Family), c.Bytes(m?.Address), (int)c.Number(m?.Port), (int)c.Number(m?.Backlog), (int)c.Number(m?.Count))),
         new Message<SparkOpened>(static (ref c, m) => new((int)c.Number(m?.Id), Descriptors(ref c, m?.Descriptors))),
         new Message<SparkExec>(static (ref c, m) => new()
         {

@@ -137,6 +137,24 @@ internal sealed class SparkRequestTests : LivingFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task Many_sockets_are_made_inside_at_once(CancellationToken token)
+    {
+        await using Living living = await StartAsync("exec sleep 100", token);
+        var request = new SparkMakeSocket(living.Spark.NextId(), IPv4, default, 0, 0, SparkMakeSocket.MostSockets);
+        SafeFileHandle[] taken = await living.Spark.TakeAsync(await living.Spark.AskAsync<SparkOpened>(request.Id, request, token), token);
+        Assert.That(taken, Has.Length.EqualTo(SparkMakeSocket.MostSockets));
+        foreach (SafeFileHandle socket in taken)
+            socket.Dispose();
+
+        foreach (SparkMakeSocket bad in (SparkMakeSocket[])[request with { Count = 0 }, request with { Count = SparkMakeSocket.MostSockets + 1 }, request with { Address = new byte[4], Backlog = 1, Count = 2 }])
+        {
+            SparkMakeSocket asked = bad with { Id = living.Spark.NextId() };
+            var refused = await living.Spark.AskAsync<SparkRefused>(asked.Id, asked, token);
+            Assert.That(refused.Failure.Message, Does.Contain($"cannot make {bad.Count} sockets at once"));
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task Descriptors_can_be_sent_where_they_may_not_be_taken(CancellationToken token)
     {
         await using Living living = await StartAsync("exec sleep 100", token);

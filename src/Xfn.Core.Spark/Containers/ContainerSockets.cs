@@ -9,29 +9,31 @@ namespace Xfn.Core.Spark.Containers;
 /// <summary>Makes sockets in a container's network namespace. A socket belongs to the namespace it was made in, wherever
 /// its descriptor goes.</summary>
 /// <remarks>A child enters the namespace, which this process could not leave again. It shares this process's
-/// descriptors, and leaves one more there; it executes nothing, and no process of the container sees it.</remarks>
+/// descriptors, and leaves more there; it executes nothing, and no process of the container sees it.</remarks>
 internal static unsafe class ContainerSockets
 {
     private const int IPv4 = 2, IPv6 = 10;
 
-    /// <summary>Makes a stream socket.</summary>
+    /// <summary>Makes stream sockets.</summary>
     /// <param name="request">Which.</param>
     /// <param name="living">The container.</param>
-    /// <returns>Its descriptor.</returns>
-    public static int Make(SparkMakeSocket request, LivingContainer living)
+    /// <returns>Their descriptors.</returns>
+    public static int[] Make(SparkMakeSocket request, LivingContainer living)
     {
         bool listens = request.Backlog > 0;
         if (request.Family is not (IPv4 or IPv6))
             throw new SparkException(SparkFailureKind.Environment, $"cannot make a socket of family {request.Family}");
         if (listens && (request.Address.Length != (request.Family == IPv4 ? 4 : 16) || request.Port is < 0 or > ushort.MaxValue))
             throw new SparkException(SparkFailureKind.Environment, $"cannot listen on an address of {request.Address.Length} bytes and port {request.Port}");
+        if (request.Count < 1 || request.Count > (listens ? 1 : SparkMakeSocket.MostSockets))
+            throw new SparkException(SparkFailureKind.Environment, $"cannot make {request.Count} sockets at once");
         var plan = new SocketPlan
         {
             Container = living.Specification.OwnNetwork ? living.Process.Descriptor : -1,
             Family = request.Family,
             Backlog = request.Backlog,
             AddressLength = request.Family == IPv4 ? 16 : 28,
-            Descriptor = -1,
+            Count = request.Count,
         };
 
         // struct sockaddr_in: family, port, address; struct sockaddr_in6: family, port, flow, address, scope.
@@ -44,7 +46,7 @@ internal static unsafe class ContainerSockets
 
         if (!VforkChild.Run(&Begin, Libc.CLONE_FILES, &plan))
             throw SparkException.FromErrno("cannot make a process");
-        return plan.Error == 0 ? plan.Descriptor
+        return plan.Error == 0 ? new Span<int>(plan.Descriptors, plan.Made).ToArray()
             : throw SparkException.FromErrno(listens ? $"cannot listen on port {request.Port} in the container" : "cannot make a socket in the container", plan.Error);
     }
 
@@ -52,9 +54,20 @@ internal static unsafe class ContainerSockets
     private static int Begin(void* argument)
     {
         var plan = (SocketPlan*)argument;
-        if (plan->Container < 0 || VforkLibc.setns(plan->Container, Libc.CLONE_NEWNET) == 0)
-            plan->Descriptor = Open(plan);
-        plan->Error = plan->Descriptor < 0 ? VforkLibc.Error : 0;
+        if (plan->Container >= 0 && VforkLibc.setns(plan->Container, Libc.CLONE_NEWNET) != 0)
+            plan->Error = VforkLibc.Error;
+        while (plan->Error == 0 && plan->Made < plan->Count)
+        {
+            int socket = Open(plan);
+            if (socket >= 0)
+                plan->Descriptors[plan->Made++] = socket;
+            else
+                plan->Error = VforkLibc.Error;
+        }
+
+        // All or none.
+        while (plan->Error != 0 && plan->Made > 0)
+            _ = VforkLibc.close(plan->Descriptors[--plan->Made]);
         return (int)VforkLibc.syscall(Processor.SYS_exit_group, 0);
     }
 
@@ -89,7 +102,9 @@ internal static unsafe class ContainerSockets
         public int Backlog;
         public int AddressLength;
         public fixed byte Address[AddressBytes];
-        public int Descriptor;
+        public int Count;
+        public fixed int Descriptors[SparkMakeSocket.MostSockets];
+        public int Made;
         public int Error;
     }
 }

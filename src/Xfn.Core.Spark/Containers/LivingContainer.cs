@@ -77,7 +77,7 @@ internal sealed unsafe class LivingContainer(StartedContainer container, SparkCo
                     _ = Libc.close(descriptor);
                 break;
             case SparkMakeSocket socket:
-                Try(socket.Id, () => Offer(socket.Id, [ContainerSockets.Make(socket, this)]));
+                Try(socket.Id, () => Offer(socket.Id, ContainerSockets.Make(socket, this)));
                 break;
             case SparkExec exec:
                 Try(exec.Id, () => _tasks.Add(exec.Id, new ContainerExec(exec, this)));

@@ -9,10 +9,7 @@ namespace Xfn.Core.Services;
 
 /// <summary>Sockets in a container's network. Its spark makes them there, and the host uses them like its own: address,
 /// time-out and cancellation are the host's.</summary>
-/// <param name="started">The container.</param>
-/// <param name="isOwn">Whether the network is the container's own; else it is this process's, and so are the
-/// sockets.</param>
-internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
+internal sealed class ContainerNetwork : IDisposable
 {
     private const int Ipv4 = 2, Ipv6 = 10;
 
@@ -20,6 +17,18 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
     private static readonly IPAddress[] Loopbacks = [IPAddress.Loopback, IPAddress.IPv6Loopback];
 
     private readonly ConcurrentDictionary<ulong, byte> _listeners = new();
+    private readonly StartedSandbox _started;
+    private readonly bool _isOwn;
+    private readonly SocketStock _stock;
+
+    /// <param name="started">The container.</param>
+    /// <param name="isOwn">Whether the network is the container's own; else it is this process's, and so are the
+    /// sockets.</param>
+    public ContainerNetwork(StartedSandbox started, bool isOwn)
+    {
+        (_started, _isOwn) = (started, isOwn);
+        _stock = new SocketStock(count => OpenAsync(new IPEndPoint(IPAddress.Loopback, 0), 0, count, CancellationToken.None));
+    }
 
     /// <summary>The sockets that the runner has listen there, by inode: no program of the container's.</summary>
     public IReadOnlyCollection<ulong> Listeners => [.. _listeners.Keys];
@@ -38,7 +47,7 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
             {
                 // After a failure .NET, like the kernel for some protocols, wants a new one.
                 var endpoint = new IPEndPoint(address, port);
-                SafeSocketHandle? handle = isOwn ? await OpenAsync(address, 0, 0, cancellationToken).ConfigureAwait(false) : null;
+                SafeSocketHandle? handle = _isOwn ? await TakeAsync(endpoint, cancellationToken).ConfigureAwait(false) : null;
                 bool isConnected = handle is not null && await TryConnectAsync(handle, endpoint, cancellationToken).ConfigureAwait(false);
                 socket = handle is null ? new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) : new Socket(handle);
                 socket.NoDelay = true;
@@ -78,7 +87,7 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
     public async Task<Socket> ListenAsync(IPEndPoint endpoint, CancellationToken cancellationToken)
     {
         const int backlog = 128;
-        var socket = new Socket(await OpenAsync(endpoint.Address, endpoint.Port, backlog, cancellationToken).ConfigureAwait(false));
+        var socket = new Socket((await OpenAsync(endpoint, backlog, 1, cancellationToken).ConfigureAwait(false))[0]);
         if (Posix.InodeOf(socket.SafeHandle) is { } inode)
             _listeners.TryAdd(inode, 0);
         return socket;
@@ -110,22 +119,43 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
         }
     }
 
-    private async Task<SafeSocketHandle> OpenAsync(IPAddress address, int port, int backlog, CancellationToken cancellationToken)
+    /// <summary>A socket that can be connected. Few servers listen on IPv6 alone, so only IPv4's are kept.</summary>
+    private async Task<SafeSocketHandle> TakeAsync(IPEndPoint endpoint, CancellationToken cancellationToken) => endpoint.AddressFamily == AddressFamily.InterNetwork
+        ? await _stock.TakeAsync(cancellationToken).ConfigureAwait(false)
+        : (await OpenAsync(endpoint, 0, 1, cancellationToken).ConfigureAwait(false))[0];
+
+    private async Task<SafeSocketHandle[]> OpenAsync(IPEndPoint endpoint, int backlog, int count, CancellationToken cancellationToken)
     {
-        int family = address.AddressFamily == AddressFamily.InterNetwork ? Ipv4 : Ipv6;
-        SparkOpened opened = await started.Conversation.AskAsync<SparkOpened>(
-            id => new SparkMakeSocket(id, family, backlog == 0 ? default(ReadOnlyMemory<byte>) : address.GetAddressBytes(), port, backlog), cancellationToken).ConfigureAwait(false);
-        SafeFileHandle[] taken = await started.Descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
-        if (taken is [{ } descriptor])
-            return Checked(descriptor, address.AddressFamily);
-        foreach (SafeFileHandle handle in taken)
-            handle.Dispose();
-        throw Odd("no socket");
+        int family = endpoint.AddressFamily == AddressFamily.InterNetwork ? Ipv4 : Ipv6;
+        ReadOnlyMemory<byte> address = backlog == 0 ? default(ReadOnlyMemory<byte>) : endpoint.Address.GetAddressBytes();
+        SparkOpened opened = await _started.Conversation.AskAsync<SparkOpened>(
+            id => new SparkMakeSocket(id, family, address, endpoint.Port, backlog, count), cancellationToken).ConfigureAwait(false);
+        SafeFileHandle[] taken = await _started.Descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (taken.Length != count)
+                throw Odd("another number of sockets");
+            foreach (SafeFileHandle descriptor in taken)
+                Check(descriptor, endpoint.AddressFamily);
+        }
+        catch
+        {
+            foreach (SafeFileHandle descriptor in taken)
+                descriptor.Dispose();
+            throw;
+        }
+
+        return Array.ConvertAll(taken, descriptor =>
+        {
+            var socket = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
+            descriptor.SetHandleAsInvalid();
+            return socket;
+        });
     }
 
     /// <summary>What a spark hands out may be anything, if a program took it over: a socket of this machine's network
     /// would lend it the host's rights there.</summary>
-    private SafeSocketHandle Checked(SafeFileHandle descriptor, AddressFamily family)
+    private void Check(SafeFileHandle descriptor, AddressFamily family)
     {
         try
         {
@@ -135,21 +165,17 @@ internal sealed class ContainerNetwork(StartedSandbox started, bool isOwn)
                 throw Odd($"a socket of {socket.AddressFamily}, {socket.SocketType}, {socket.ProtocolType}");
             if (socket.Connected || socket.RemoteEndPoint is not null)
                 throw Odd("a socket that is connected");
-            if (isOwn && NetworkCookies.IsOurs(socket))
+            if (_isOwn && NetworkCookies.IsOurs(socket))
                 throw Odd("a socket of the machine's network");
         }
-        catch (Exception ex)
+        catch (SocketException)
         {
-            descriptor.Dispose();
-            if (ex is SocketException)
-                throw Odd("no socket");
-            throw;
+            throw Odd("no socket");
         }
-
-        var handle = new SafeSocketHandle(descriptor.DangerousGetHandle(), ownsHandle: true);
-        descriptor.SetHandleAsInvalid();
-        return handle;
     }
+
+    /// <summary>Closes what is kept for further connections.</summary>
+    public void Dispose() => _stock.Dispose();
 
     private static ContainerEnvironmentException Odd(string found) => new(RunStage.Run, $"cannot use what xfn-spark handed over: it is {found}. Stop the container: it may have taken over its xfn-spark.");
 }

@@ -367,6 +367,7 @@ internal sealed partial class LiveContainer : RunningContainer
         try
         {
             await _handedOut.CloseAsync().ConfigureAwait(false);
+            _network.Dispose();
             await _started.EndAsync().ConfigureAwait(false);
         }
         finally

@@ -97,7 +97,7 @@ internal sealed class SparkFrameTests
     [
         new SparkStarted(9, -1),
         new SparkSignal(3, 15),
-        new SparkMakeSocket(1, 10, Enumerable.Range(0, 16).Select(i => (byte)i).ToArray(), 443, 128),
+        new SparkMakeSocket(1, 10, Enumerable.Range(0, 16).Select(i => (byte)i).ToArray(), 443, 128, 16),
         new SparkOpened(1, [7, 8, 9]),
         new SparkExec
         {
