@@ -14,6 +14,7 @@ groups=(
   'corpus     images of all builders in all forms, compared with what podman shows of them'
   'entered    a container that looks at ten thousand processes which spark makes in it'
   'chance     the tests of unpacking by chance, with a hundred times the rounds'
+  'yaml       YAML by chance, compared with what the library in Go makes of it that Kubernetes uses'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
 )
@@ -75,6 +76,7 @@ script() {
 }
 
 need_for_tests
+need go:golang-go /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
 empty_results
 build_all
 for group; do

@@ -23,7 +23,6 @@ internal static partial class YamlScalar
     public static bool IsNull(string text) => text is "" or "~" or "null" or "Null" or "NULL";
 
     /// <summary>The number that a text stands for; null for none.</summary>
-    /// <param name="text">The text.</param>
     public static YamlNumber? ParseNumber(string text)
     {
         if (text.Length == 0)
@@ -39,7 +38,7 @@ internal static partial class YamlScalar
         }
 
         if (text[0] == '.')
-            return ParseFloat(text);
+            return ParseFloat(Gap().Replace(text, ""));
         if (text[0] is not ('+' or '-') && !char.IsAsciiDigit(text[0]))
             return null;
         if (IsTimestamp(text))
@@ -96,6 +95,9 @@ internal static partial class YamlScalar
         // The year 0 is one, and a leap year, where the reader that this follows is written.
         return month is >= 1 and <= 12 && day >= 1 && day <= DateTime.DaysInMonth(year == 0 ? 4 : year, month) && Number("hour") < 24 && Number("minute") < 60 && Number("second") < 60;
     }
+
+    [GeneratedRegex(@"(?<=[0-9])_(?=[0-9])")]
+    private static partial Regex Gap();
 
     [GeneratedRegex(@"\A[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\z")]
     private static partial Regex Float();
