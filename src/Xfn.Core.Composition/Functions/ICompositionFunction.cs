@@ -1,6 +1,6 @@
 namespace Xfn.Core.Composition;
 
-/// <summary>A composition function: the answer to a request. A client calls one that is served by
+/// <summary>A composition function: the answer to a request. <see cref="FunctionClient"/> calls one that is served by
 /// gRPC; code of this process is one by implementing this.</summary>
 /// <remarks>Implementations are safe for concurrent use. A function that fails answers with a result of severity
 /// fatal. An exception says that the function or the way to it broke.</remarks>

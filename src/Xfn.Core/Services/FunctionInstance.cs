@@ -60,7 +60,7 @@ internal sealed class FunctionInstance : IAsyncDisposable
             await ((Task)Container.Exited).WaitAsync(LastAnswers, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return Container.Exited.IsCompleted
             ? await ContainerErrors.EndedAsync(
-                RunStage.Run, exit => $"cannot finish a call to a container of image '{Container.Image}': it {exit}.", Container, LogTailAsync, AsBroken(error)).ConfigureAwait(false)
+                RunStage.Run, exit => $"cannot finish a call to a container of image '{Container.Image}': it {exit}.", Container, () => LogTailAsync(Container), AsBroken(error)).ConfigureAwait(false)
             : null;
     }
 
@@ -98,10 +98,11 @@ internal sealed class FunctionInstance : IAsyncDisposable
         return false;
     }
 
-    private async Task<string> LogTailAsync()
+    /// <summary>The last lines of a container's logs.</summary>
+    internal static async Task<string> LogTailAsync(RunningContainer container)
     {
         var tail = new StringBuilder();
-        await foreach (LogLine line in Container.ReadLogsAsync().ConfigureAwait(false))
+        await foreach (LogLine line in container.ReadLogsAsync().ConfigureAwait(false))
         {
             tail.Append(line.Text).Append('\n');
             if (tail.Length > 2 * ContainerErrors.TailLength)
