@@ -44,7 +44,7 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
     }
 
     /// <summary>Why unshare(1) cannot be used, when it is not there or too old.</summary>
-    public static EnvironmentDiagnosis OfUtilLinux(string found) => new(found, "Install util-linux 2.36 or newer (Debian 11, Ubuntu 22.04, RHEL 9 have it), and put it in PATH before busybox.");
+    public static EnvironmentDiagnosis OfUtilLinux(string found) => new(found, $"Install util-linux 2.36 or newer ({SystemPackage.UtilLinux.Command}; Debian 11, Ubuntu 22.04, RHEL 9 have it), and put it in PATH before busybox.");
 
     /// <summary>Why a fresh /proc could not be mounted in new namespaces.</summary>
     public static EnvironmentDiagnosis OfProc(string error, SystemFiles? files = null)

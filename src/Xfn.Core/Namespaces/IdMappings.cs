@@ -266,7 +266,7 @@ internal static class IdMappings
         private static readonly string[] Programs = ["newuidmap", "newgidmap"];
 
         public static EnvironmentDiagnosis? FindMissing() => Programs.FirstOrDefault(p => Executables.Find(p) is null) is { } program
-            ? new($"there is no {program} in PATH", "Install it: package uidmap on Debian and Ubuntu, shadow-utils on Fedora and RHEL.")
+            ? new($"there is no {program} in PATH", $"Install it: {SystemPackage.IdMapping.Command}.")
             : null;
 
         /// <summary>Why mapping them would fail all the same; null when nothing speaks against it.</summary>

@@ -23,7 +23,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
         ArgumentNullException.ThrowIfNull(request);
         cancellationToken.ThrowIfCancellationRequested();
         string unshare = _unshare ??= Executables.Find("unshare") ?? throw new ContainerEnvironmentException(
-            RunStage.Spawn, "cannot find 'unshare' in PATH. Install util-linux 2.36 or later (Debian: apt-get install util-linux).");
+            RunStage.Spawn, $"cannot find 'unshare' in PATH. Install util-linux 2.36 or later ({SystemPackage.UtilLinux.Command}).");
         try
         {
             ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", PathOf(request), .. request.Arguments], Environment, request.WorkingDirectory, talks: true, request.Executable);
@@ -162,7 +162,7 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 throw new ContainerEnvironmentException(
                     RunStage.Spawn,
                     $"cannot map subordinate ids with {helper}: {said.Trim()}. Check the caller's lines in /etc/subuid and /etc/subgid and that {helper} may change ids "
-                    + "(Debian: apt-get install uidmap), or map the caller alone (option IdMapping=Self).");
+                    + $"({SystemPackage.IdMapping.Command}), or map the caller alone (option IdMapping=Self).");
             }
         }
     }

@@ -19,7 +19,7 @@ internal static class RuntimeCheck
         if (Executables.Find(runtime) is not { } path)
         {
             return Runtime.Failed(
-                $"there is no program '{runtime}' that this user may execute", "Install crun (apt-get install crun, dnf install crun), or name another runtime (option Runtime).");
+                $"there is no program '{runtime}' that this user may execute", $"Install crun ({SystemPackage.Crun.Command}), or name another runtime (option Runtime).");
         }
 
         ProgramResult result = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);

@@ -25,7 +25,7 @@ internal sealed class ContainerPlanner(RunnerSettings settings, IBundleBuilder b
             return _runtime;
         string path = Executables.Find(runtime) ?? throw new ContainerEnvironmentException(
             RunStage.Start,
-            $"cannot find OCI runtime '{runtime}': it is no executable file, and none of that name is in PATH. Install crun (Debian: apt-get install crun), or name another (option Runtime).");
+            $"cannot find OCI runtime '{runtime}': it is no executable file, and none of that name is in PATH. Install crun ({SystemPackage.Crun.Command}), or name another (option Runtime).");
         ProgramResult said = await Programs.RunAsync(path, ["--version"], cancellationToken).ConfigureAwait(false);
         var found = new OciRuntime(path, said.Output.StartsWith("crun version ", StringComparison.Ordinal));
         if (said.ExitCode == 0)
