@@ -173,10 +173,14 @@ internal sealed class EgressTests : ContainerFixture
 
     private Task<RunningContainer> StartAsync(WebServer web, ContainerRequest request, CancellationToken token)
     {
-        TestRunner runner = NewRunner(o => o.Bundle.ReadOnlyMounts = [new("/usr", "/usr")]);
+        TestRunner runner = NewRunner(o => o.Bundle.ReadOnlyMounts = [.. PythonDirectories().Select(directory => new ReadOnlyMount(directory, directory))]);
         runner.EgressDialer = web;
         return runner.StartAsync(request, token);
     }
+
+    /// <summary>What Python needs of /usr: in the whole of it something may be mounted.</summary>
+    private static IEnumerable<string> PythonDirectories() =>
+        ["/usr/bin", "/usr/lib64", .. Directory.GetDirectories("/usr/lib", "*-linux-gnu"), .. Directory.GetDirectories("/usr/lib", "python3*")];
 
     /// <summary>A server on loopback, and names that lead there. Its page is the name by which it was asked.</summary>
     private sealed class WebServer : Dialer, IDisposable

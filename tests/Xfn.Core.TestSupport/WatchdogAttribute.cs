@@ -14,7 +14,8 @@ namespace Xfn.Core.TestSupport;
 /// A test that takes too long is asked to end first, by its token (<see cref="CancelAfterAttribute"/>). This is for one
 /// that does not listen: it has half a minute more than that, and two and a half minutes where nothing asks it. What
 /// comes before and after tests has ten minutes.
-/// <c>XFN_TEST_PATIENCE</c> is another limit for all of these, in seconds. Where <c>XFN_FUZZ_FACTOR</c> or
+/// On a machine that is so many times slower, such as an emulated one, <c>XFN_TEST_SLOWNESS</c> multiplies what tests say
+/// themselves. <c>XFN_TEST_PATIENCE</c> is another limit for all of these, in seconds. Where <c>XFN_FUZZ_FACTOR</c> or
 /// <c>XFN_SOAK_SECONDS</c> make tests longer, a test takes as long as it takes.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Assembly)]
@@ -42,10 +43,17 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     private static TimeSpan? Patience { get; } =
         int.TryParse(Environment.GetEnvironmentVariable("XFN_TEST_PATIENCE"), CultureInfo.InvariantCulture, out int seconds) ? TimeSpan.FromSeconds(seconds) : null;
 
+    private static int Slowness { get; } =
+        int.TryParse(Environment.GetEnvironmentVariable("XFN_TEST_SLOWNESS"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
+
     public void BeforeTest(ITest test)
     {
         if (Interlocked.Exchange(ref s_started, 1) == 0)
+        {
             Start();
+            Stretch(test);
+        }
+
         Happened("the begin of " + test.FullName);
         if (!test.IsSuite)
             Tests[test.Id] = new Running(test.FullName, TestExecutionContext.CurrentContext, Stopwatch.GetTimestamp(), Patience ?? LimitOf(test) + Extra);
@@ -62,6 +70,15 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     {
         s_last = what;
         Volatile.Write(ref s_lastEvent, Stopwatch.GetTimestamp());
+    }
+
+    /// <summary>Gives all tests the time that they take on a slow machine.</summary>
+    private static void Stretch(ITest test)
+    {
+        if (test.Properties.Get(PropertyNames.Timeout) is int milliseconds)
+            test.Properties.Set(PropertyNames.Timeout, milliseconds * Slowness);
+        foreach (ITest one in test.Tests)
+            Stretch(one);
     }
 
     /// <summary>What its own <c>[CancelAfter]</c> says, or that of its fixture.</summary>
