@@ -24,7 +24,10 @@ need_for_tests() {
   need "${build_packages[@]}" "${run_packages[@]}" crun:crun node:nodejs npm:npm /usr/bin/java:default-jre-headless newuidmap:uidmap setpriv:util-linux flock:util-linux mount:mount xargs:findutils \
     docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo umoci:umoci /bin/busybox:busybox-static strace:strace /usr/bin/python3:python3 xz:xz-utils zstd:zstd bzip2:bzip2 podman:podman buildah:buildah \
     protoc:protobuf-compiler /usr/include/google/protobuf/duration.proto:libprotobuf-dev /usr/lib/python3/dist-packages/grpc:python3-grpcio \
-    /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf
+    /usr/lib/python3/dist-packages/google/protobuf:python3-protobuf \
+    llvm-objcopy:llvm
+  # Packages have spark for both processors.
+  eng/sysroot.sh
   # What samples make images of: installed, they would start services.
   unpack "$PWD/artifacts/debian" /usr/bin/redis-server:redis-server /usr/bin/redis-cli:redis-tools /usr/sbin/nginx:nginx-light \
     "/usr/lib/postgresql/*/bin/postgres:postgresql" "/usr/lib/postgresql/*/bin/psql:postgresql-client"

@@ -123,7 +123,7 @@ internal sealed class CompressionTests : RunnerFixture
         byte[] config = OciJson.Serialize(new ImageConfig
         {
             Os = "linux",
-            Architecture = "amd64",
+            Architecture = TestProcessor.Own.Name,
             Config = new() { Entrypoint = ["/bin/busybox", "cat", "/word"] },
             RootFs = new() { DiffIds = [Digest.Compute(_tar)] },
         });

@@ -131,7 +131,7 @@ internal sealed class FailureTests : RunnerFixture
     public async Task An_entrypoint_for_another_processor_is_told(CancellationToken token)
     {
         byte[] program = File.ReadAllBytes("/usr/bin/busybox");
-        program[18] = 183; // e_machine: arm64
+        program[18] = TestProcessor.Other.Machine; // e_machine
         TestImage image = TestImage.Command("/foreign").WithLayer(tar => tar.File("foreign", program, (UnixFileMode)0b111_101_101));
         var error = (await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = Write(image) }, token)))!;
         Assert.That(error.Message, Does.Contain("/foreign").And.Contain("another platform"));

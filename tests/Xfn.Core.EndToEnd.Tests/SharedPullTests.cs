@@ -93,7 +93,7 @@ internal sealed class SharedPullTests : RunnerFixture
     private void Add(string name, Descriptor layer, Digest diffId)
     {
         Descriptor config = _store.AddBlob(MediaTypes.OciConfig, OciJson.Serialize(
-            new ImageConfig { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = ["/x"] }, RootFs = new() { DiffIds = [diffId] } }));
+            new ImageConfig { Os = "linux", Architecture = TestProcessor.Own.Name, Config = new() { Entrypoint = ["/x"] }, RootFs = new() { DiffIds = [diffId] } }));
         _store.AddManifest(name, MediaTypes.OciManifest, OciJson.Serialize(new ImageManifest { MediaType = MediaTypes.OciManifest, Config = config, Layers = [layer] }));
     }
 

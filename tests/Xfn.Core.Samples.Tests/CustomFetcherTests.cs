@@ -22,7 +22,7 @@ internal sealed class CustomFetcherTests
             Descriptor layer = Add(share, tar.ToArray(), MediaTypes.OciLayer);
             Descriptor config = Add(
                 share,
-                OciJson.Serialize(new ImageConfig { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = ["/bin/busybox", "rev"] }, RootFs = new() { DiffIds = [layer.Digest] } }),
+                OciJson.Serialize(new ImageConfig { Os = "linux", Architecture = TestProcessor.Own.Name, Config = new() { Entrypoint = ["/bin/busybox", "rev"] }, RootFs = new() { DiffIds = [layer.Digest] } }),
                 MediaTypes.OciConfig);
             Directory.CreateDirectory(Path.Combine(share, "team", "rev"));
             await File.WriteAllBytesAsync(

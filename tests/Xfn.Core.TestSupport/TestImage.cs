@@ -1,8 +1,26 @@
 using System.Formats.Tar;
 using System.IO.Compression;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Xfn.Core.TestSupport;
+
+/// <summary>A processor in the words of images and of programs.</summary>
+/// <param name="Name">What images call it.</param>
+/// <param name="Alias">What some call it.</param>
+/// <param name="Machine">What ELF files call it: e_machine's first byte.</param>
+/// <param name="Undefined">An instruction that it has not.</param>
+internal sealed record TestProcessor(string Name, string Alias, byte Machine, byte[] Undefined)
+{
+    private static readonly TestProcessor X64 = new("amd64", "x86_64", 0x3e, [0x0f, 0x0b]);
+    private static readonly TestProcessor Arm64 = new("arm64", "aarch64", 0xb7, [0, 0, 0, 0]);
+
+    /// <summary>That of this machine.</summary>
+    public static TestProcessor Own { get; } = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? Arm64 : X64;
+
+    /// <summary>One whose programs this machine does not run.</summary>
+    public static TestProcessor Other { get; } = Own == X64 ? Arm64 : X64;
+}
 
 /// <summary>Writes an image as an OCI layout: busybox, and what a test adds.</summary>
 internal sealed class TestImage
@@ -33,7 +51,7 @@ internal sealed class TestImage
 
     /// <summary>An image whose command dies of signal 4. A PID namespace's first process heeds no signal from within
     /// except for its own faults, so this is a program of one undefined instruction.</summary>
-    public static TestImage Fault() => Command("/fault").WithLayer(tar => tar.File("fault", Program(0x0f, 0x0b), Mode755));
+    public static TestImage Fault() => Command("/fault").WithLayer(tar => tar.File("fault", Program(TestProcessor.Own.Undefined), Mode755));
 
     /// <summary>A program of these instructions.</summary>
     public static byte[] Program(params ReadOnlySpan<byte> instructions)
@@ -41,10 +59,10 @@ internal sealed class TestImage
         var size = (byte)(0x78 + instructions.Length);
         return
         [
-            0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0x3e, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0,
+            0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, TestProcessor.Own.Machine, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0,
             0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0x38, 0, 1, 0, 0, 0, 0, 0, 0, 0,
             1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0,
-            size, 0, 0, 0, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
+            size, 0, 0, 0, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0,
             .. instructions,
         ];
     }
@@ -81,7 +99,7 @@ internal sealed class TestImage
     {
         string blobs = Directory.CreateDirectory(Path.Combine(directory, "blobs", "sha256")).FullName;
         File.WriteAllText(Path.Combine(directory, "oci-layout"), """{"imageLayoutVersion":"1.0.0"}""");
-        byte[] config = OciJson.Serialize(new ImageConfig { Os = "linux", Architecture = "amd64", Config = Config, RootFs = new ImageRootFs { DiffIds = _diffIds } });
+        byte[] config = OciJson.Serialize(new ImageConfig { Os = "linux", Architecture = TestProcessor.Own.Name, Config = Config, RootFs = new ImageRootFs { DiffIds = _diffIds } });
         byte[] manifest = OciJson.Serialize(new ImageManifest
         {
             MediaType = MediaTypes.OciManifest,
@@ -90,7 +108,7 @@ internal sealed class TestImage
         });
         Descriptor descriptor = Write(blobs, manifest, MediaTypes.OciManifest) with
         {
-            Platform = new Platform { Os = "linux", Architecture = "amd64" },
+            Platform = new Platform { Os = "linux", Architecture = TestProcessor.Own.Name },
             Annotations = new Dictionary<string, string> { ["org.opencontainers.image.ref.name"] = tag },
         };
         File.WriteAllBytes(Path.Combine(directory, "index.json"), OciJson.Serialize(new ImageIndex { MediaType = MediaTypes.OciIndex, Manifests = [descriptor] }));

@@ -263,7 +263,7 @@ internal sealed class Corpus(string directory)
         byte[] config = OciJson.Serialize(new ImageConfig
         {
             Os = "linux",
-            Architecture = "amd64",
+            Architecture = TestProcessor.Own.Name,
             Config = new() { Entrypoint = ["/bin/sh", "/bin/view"], Cmd = ["by " + how], Env = ["A=1", "B=two words"], User = "1000:50", WorkingDir = "/srv" },
             RootFs = new() { DiffIds = [.. layers.Select(l => Digest.Compute(l.Tar))] },
         });

@@ -1,0 +1,86 @@
+namespace Xfn.Core.Spark.Containers;
+
+/// <summary>The program that a gate is while it waits, for Linux on arm64. <c>GateStub.X64.cs</c> says why it is machine
+/// code, and what it does.</summary>
+internal static class GateStub
+{
+    public static ReadOnlySpan<byte> Image =>
+    [
+        // ELF header: 64 bits, little-endian, executable, AArch64, starts at 0x4000b0, two program headers.
+        0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0xb7, 0, 1, 0, 0, 0, 0xb0, 0, 0x40, 0, 0, 0, 0, 0,
+        0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0x38, 0, 2, 0, 0x40, 0, 0, 0, 0, 0,
+
+        // PT_LOAD, read and execute: the whole file, 0x18c bytes, at 0x400000. Aligned for pages of 64 KiB.
+        1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0,
+        0x8c, 1, 0, 0, 0, 0, 0, 0, 0x8c, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0,
+
+        // PT_GNU_STACK, read and write.
+        0x51, 0xe5, 0x74, 0x64, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0,
+
+        // The function is to have neither descriptor: fcntl(4, F_SETFD, FD_CLOEXEC), and 6 likewise.
+        0x93, 0x00, 0x80, 0x52, //       mov  w19, 4
+        0xe0, 0x03, 0x13, 0x2a, // next: mov  w0, w19
+        0x41, 0x00, 0x80, 0x52, //       mov  w1, F_SETFD
+        0x22, 0x00, 0x80, 0x52, //       mov  w2, FD_CLOEXEC
+        0x28, 0x03, 0x80, 0x52, //       mov  w8, SYS_fcntl
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+        0x73, 0x0a, 0x00, 0x11, //       add  w19, w19, 2
+        0x7f, 0x1a, 0x00, 0x71, //       cmp  w19, 6
+        0x29, 0xff, 0xff, 0x54, //       b.ls next
+
+        // Ready, with the processor time so far: getrusage(RUSAGE_SELF, sp - 256), user and system, in microseconds.
+        0xe1, 0x03, 0x04, 0xd1, //       sub  x1, sp, 256
+        0xe0, 0x03, 0x1f, 0x2a, //       mov  w0, wzr
+        0xa8, 0x14, 0x80, 0x52, //       mov  w8, SYS_getrusage
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+        0xe3, 0x53, 0x70, 0xa9, //       ldp  x3, x20, [sp, -256]
+        0xe4, 0x17, 0x71, 0xa9, //       ldp  x4, x5, [sp, -240]
+        0x63, 0x00, 0x04, 0x8b, //       add  x3, x3, x4
+        0x94, 0x02, 0x05, 0x8b, //       add  x20, x20, x5
+        0x04, 0x48, 0x88, 0x52, //       mov  w4, 1000000 & 0xffff
+        0xe4, 0x01, 0xa0, 0x72, //       movk w4, 1000000 >> 16, lsl 16
+        0x74, 0x50, 0x04, 0x9b, //       madd x20, x3, x4, x20
+        0x33, 0x00, 0x80, 0x52, //       mov  w19, GateState.Ready
+        0x1a, 0x00, 0x00, 0x94, //       bl   tell
+
+        // read(4, sp - 16, 1): anything but one byte is the end of the runner.
+        0x80, 0x00, 0x80, 0x52, // wait: mov  w0, 4
+        0xe1, 0x43, 0x00, 0xd1, //       sub  x1, sp, 16
+        0x22, 0x00, 0x80, 0x52, //       mov  w2, 1
+        0xe8, 0x07, 0x80, 0x52, //       mov  w8, SYS_read
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+        0x1f, 0x10, 0x00, 0xb1, //       cmn  x0, EINTR
+        0x40, 0xff, 0xff, 0x54, //       b.eq wait
+        0x1f, 0x04, 0x00, 0xf1, //       cmp  x0, 1
+        0xc1, 0x01, 0x00, 0x54, //       b.ne end
+        0x53, 0x00, 0x80, 0x52, //       mov  w19, GateState.Released
+        0xf4, 0x03, 0x1f, 0xaa, //       mov  x20, xzr
+        0x0e, 0x00, 0x00, 0x94, //       bl   tell
+
+        // execve(argv[1], argv + 2, envp): argc is at sp, argv behind it, envp behind that and a null.
+        0xe3, 0x03, 0x40, 0xf9, //       ldr  x3, [sp]
+        0xe2, 0x6f, 0x23, 0x8b, //       add  x2, sp, x3, lsl 3
+        0x42, 0x40, 0x00, 0x91, //       add  x2, x2, 16
+        0xe0, 0x0b, 0x40, 0xf9, //       ldr  x0, [sp, 16]
+        0xe1, 0x63, 0x00, 0x91, //       add  x1, sp, 24
+        0xa8, 0x1b, 0x80, 0x52, //       mov  w8, SYS_execve
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+        0xf4, 0x03, 0x00, 0xcb, //       neg  x20, x0
+        0x73, 0x00, 0x80, 0x52, //       mov  w19, GateState.NotExecuted
+        0x04, 0x00, 0x00, 0x94, //       bl   tell
+        0xe0, 0x0f, 0x80, 0x52, //  end: mov  w0, 127
+        0xc8, 0x0b, 0x80, 0x52, //       mov  w8, SYS_exit_group
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+
+        // A GateRecord of x19 and x20: write(6, sp, 16).
+        0xf3, 0x53, 0xbf, 0xa9, // tell: stp  x19, x20, [sp, -16]!
+        0xc0, 0x00, 0x80, 0x52, //       mov  w0, 6
+        0xe1, 0x03, 0x00, 0x91, //       mov  x1, sp
+        0x02, 0x02, 0x80, 0x52, //       mov  w2, 16
+        0x08, 0x08, 0x80, 0x52, //       mov  w8, SYS_write
+        0x01, 0x00, 0x00, 0xd4, //       svc  0
+        0xff, 0x43, 0x00, 0x91, //       add  sp, sp, 16
+        0xc0, 0x03, 0x5f, 0xd6, //       ret
+    ];
+}
