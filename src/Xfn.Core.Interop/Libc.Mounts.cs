@@ -39,6 +39,9 @@ internal static unsafe partial class Libc
     {
         [FieldOffset(0)] public long Type;
 
+        /// <summary>f_frsize, in which the file system counts; f_bsize is the best size of a transfer.</summary>
+        [FieldOffset(72)] public long BlockBytes;
+
         /// <summary>The mount's flags, of which the first four are mount(2)'s.</summary>
         [FieldOffset(80)] public nuint Flags;
     }

@@ -35,7 +35,7 @@ internal sealed class LayerUnpacker : IDisposable
         _input = new TarInput(tarFd);
         _reader = new TarReader(_input);
         _entry = _reader.Entry;
-        _size = new LayerSize(request, _reader);
+        _size = new LayerSize(request, _reader, directoryFd);
         var budget = new MemoryBudget();
         _pending = new PendingDirectories(directoryFd, budget);
         _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);

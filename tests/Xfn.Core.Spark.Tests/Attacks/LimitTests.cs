@@ -7,18 +7,20 @@ namespace Xfn.Core.Spark.Tests.Attacks;
 /// <summary>What goes over a limit is refused by the limit's name, before it is written.</summary>
 internal sealed class LimitTests
 {
-    private static readonly SparkUnpack Request = Sandbox.Request with { MaxBytes = 16 << 10, MaxEntries = 4, MaxNameBytes = 20, MaxDepth = 4 };
+    // Unpacked to memory, where blocks are the machine's pages.
+    private static readonly int Page = Environment.SystemPageSize;
+    private static readonly SparkUnpack Request = Sandbox.Request with { MaxBytes = 4 * Page, MaxEntries = 4, MaxNameBytes = 20, MaxDepth = 4 };
 
     private static readonly Dictionary<string, (TarBuilder Archive, string Option)> TooMuch = new()
     {
-        ["files are too large together"] = (new TarBuilder().File("a", new string('x', 8193)).File("b", new string('x', 8193)), "MaxLayerBytes"),
-        ["one file is too large"] = (new TarBuilder().File("a", new string('x', (16 << 10) + 1)), "MaxLayerBytes"),
-        ["small files take a block each"] = (new TarBuilder().Directory("d/").File("d/a", "x").File("d/b", "x").File("d/c", new string('x', 4097)), "MaxLayerBytes"),
-        ["a hole counts"] = (new TarBuilder().Pax(("GNU.sparse.size", "16385"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
+        ["files are too large together"] = (new TarBuilder().File("a", new string('x', 2 * Page + 1)).File("b", new string('x', 2 * Page + 1)), "MaxLayerBytes"),
+        ["one file is too large"] = (new TarBuilder().File("a", new string('x', 4 * Page + 1)), "MaxLayerBytes"),
+        ["small files take a block each"] = (new TarBuilder().Directory("d/").File("d/a", "x").File("d/b", "x").File("d/c", new string('x', Page + 1)), "MaxLayerBytes"),
+        ["a hole counts"] = (new TarBuilder().Pax(("GNU.sparse.size", $"{4 * Page + 1}"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
         ["a hole of nearly all there is"] = (new TarBuilder().Pax(("GNU.sparse.size", "9223372036854775807"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
-        ["whiteouts and implied directories take room"] = (new TarBuilder().File("a/d", "x").File("a/.wh.c").File("e", new string('x', 4097)), "MaxLayerBytes"),
-        ["attributes take room"] = (new TarBuilder().Pax(("SCHILY.xattr.user.a", new string('x', 16 << 10))).File("a", "x"), "MaxLayerBytes"),
-        ["attributes for all entries take room in each"] = (new TarBuilder().GlobalPax(("SCHILY.xattr.user.a", new string('x', 5 << 10))).File("a").File("b").File("c"), "MaxLayerBytes"),
+        ["whiteouts and implied directories take room"] = (new TarBuilder().File("a/d", "x").File("a/.wh.c").File("e", new string('x', Page + 1)), "MaxLayerBytes"),
+        ["attributes take room"] = (new TarBuilder().Pax(("SCHILY.xattr.user.a", new string('x', 4 * Page))).File("a", "x"), "MaxLayerBytes"),
+        ["attributes for all entries take room in each"] = (new TarBuilder().GlobalPax(("SCHILY.xattr.user.a", new string('x', Page + 1024))).File("a").File("b").File("c"), "MaxLayerBytes"),
         ["there are too many entries"] = (new TarBuilder().File("a").File("b").File("c").File("d").File("e"), "MaxLayerEntries"),
         ["hard links are entries"] = (new TarBuilder().File("a").HardLink("b", "a").HardLink("c", "a").HardLink("d", "a").HardLink("e", "a"), "MaxLayerEntries"),
         ["implied directories are entries"] = (new TarBuilder().File("a/b/c").File("c").File("d"), "MaxLayerEntries"),
@@ -43,22 +45,22 @@ internal sealed class LimitTests
     public void What_is_just_within_the_limits_is_unpacked()
     {
         using var sandbox = new Sandbox();
-        SparkUnpacked unpacked = sandbox.Unpack(new TarBuilder().File("a/b/c/d", new string('x', 4096)), Request);
-        Assert.That((unpacked.Bytes, unpacked.Entries), Is.EqualTo((16 << 10, 4)), "three implied directories, and a block of data");
+        SparkUnpacked unpacked = sandbox.Unpack(new TarBuilder().File("a/b/c/d", new string('x', Page)), Request);
+        Assert.That((unpacked.Bytes, unpacked.Entries), Is.EqualTo((4 * Page, 4)), "three implied directories, and a block of data");
         using var holes = new Sandbox();
-        Assert.That(holes.Unpack(new TarBuilder().Pax(("GNU.sparse.size", "16384"), ("GNU.sparse.map", "0,4")).File("s", "data"), Request).Bytes, Is.EqualTo(4096), "a hole takes no room");
+        Assert.That(holes.Unpack(new TarBuilder().Pax(("GNU.sparse.size", $"{4 * Page}"), ("GNU.sparse.map", "0,4")).File("s", "data"), Request).Bytes, Is.EqualTo(Page), "a hole takes no room");
     }
 
     [Test]
     public void Files_of_lower_layers_that_are_copied_to_be_linked_to_count()
     {
         using var lower = new Sandbox();
-        lower.Unpack(new TarBuilder().File("large", new string('x', 9000)).File("other", new string('x', 9000)));
+        lower.Unpack(new TarBuilder().File("large", new string('x', 2 * Page + 808)).File("other", new string('x', 2 * Page + 808)));
         using var sandbox = new Sandbox();
         SparkUnpack request = Request with { LayersBelow = true };
         Assert.That(sandbox.Refusal(new TarBuilder().HardLink("a", "large").HardLink("b", "other"), request, lower.Root).Message, Does.Contain("MaxLayerBytes"));
         using var one = new Sandbox();
-        Assert.That(one.Unpack(new TarBuilder().HardLink("a", "large").HardLink("b", "large"), request, lower.Root).Bytes, Is.EqualTo(12 << 10), "one file, copied once");
+        Assert.That(one.Unpack(new TarBuilder().HardLink("a", "large").HardLink("b", "large"), request, lower.Root).Bytes, Is.EqualTo(3 * Page), "one file, copied once");
     }
 
     [TestCase("size=1m,nr_inodes=100000")]
