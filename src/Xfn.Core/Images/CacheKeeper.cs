@@ -34,7 +34,9 @@ internal sealed class CacheKeeper(
             do
             {
                 await PruneToAsync(bytes).ConfigureAwait(false);
-                Volatile.Write(ref _pruning, 0);
+
+                // All of this is seen before what was pulled is looked at: an image that comes now finds nobody pruning.
+                Interlocked.Exchange(ref _pruning, 0);
             }
             while (!_pulled.IsEmpty && Interlocked.Exchange(ref _pruning, 1) == 0);
         }));

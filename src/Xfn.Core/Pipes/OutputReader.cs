@@ -179,6 +179,7 @@ internal sealed class TailSink(Stream? target, long limit) : IOutputSink
 {
     private const int Capacity = RunStatistics.StderrTailBytes;
 
+    private readonly Lock _lock = new();
     private byte[] _tail = [];
     private int _length;
     private long _total;
@@ -187,22 +188,29 @@ internal sealed class TailSink(Stream? target, long limit) : IOutputSink
 
     public override string ToString()
     {
-        ReadOnlySpan<byte> tail = _tail.AsSpan(0, _length);
-        if (_total > _length)
+        lock (_lock)
         {
-            // The cut may have gone through a character.
-            while (tail.Length > 0 && (tail[0] & 0xC0) == 0x80)
-                tail = tail[1..];
-        }
+            ReadOnlySpan<byte> tail = _tail.AsSpan(0, _length);
+            if (_total > _length)
+            {
+                // The cut may have gone through a character.
+                while (tail.Length > 0 && (tail[0] & 0xC0) == 0x80)
+                    tail = tail[1..];
+            }
 
-        return Encoding.UTF8.GetString(tail);
+            return Encoding.UTF8.GetString(tail);
+        }
     }
 
     public async ValueTask<bool> WriteAsync(ReadOnlyMemory<byte> piece, CancellationToken cancellationToken)
     {
-        // Kept first: the target may never return from its write, and the tail is read then.
-        _total += piece.Length;
-        Keep(piece.Span);
+        // Kept first: the target may never return from its write, and the tail is read then, by another thread.
+        lock (_lock)
+        {
+            _total += piece.Length;
+            Keep(piece.Span);
+        }
+
         if (target is not null)
             await target.WriteAsync(piece, cancellationToken).ConfigureAwait(false);
         return !IsExceeded;
