@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.Versioning;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
@@ -16,6 +17,7 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from the services when they are there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options. They are checked when the host starts.</param>
+    [SupportedOSPlatform("linux")]
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
@@ -41,6 +43,7 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// starting. The section <c>Containers</c> in it has the host's containers by their names
     /// (<see cref="ContainerServiceCollectionExtensions.AddContainer(IServiceCollection, string, ContainerRequest, IReadOnlyDictionary{string, int}?)"/>).</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
+    [SupportedOSPlatform("linux")]
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);

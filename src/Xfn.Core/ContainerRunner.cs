@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
 using Xfn.Core.Cache;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Diagnostics;
@@ -58,6 +58,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <summary>Makes a runner.</summary>
     /// <param name="configure">Sets its options.</param>
     /// <inheritdoc cref="ContainerRunner(ContainerRunnerOptions)" path="/exception"/>
+    [SupportedOSPlatform("linux")]
     public ContainerRunner(Action<ContainerRunnerOptions>? configure = null)
         : this(Configured(configure))
     {
@@ -68,15 +69,10 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// <exception cref="ArgumentException">An option makes no sense; the message names it.</exception>
     /// <exception cref="ContainerEnvironmentException">This machine or user cannot run containers so: it is not Linux,
     /// or others may write to the cache directory.</exception>
+    [SupportedOSPlatform("linux")]
     public ContainerRunner(ContainerRunnerOptions options)
     {
-        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
-        {
-            throw new ContainerEnvironmentException(
-                RunStage.Validate,
-                $"cannot run containers on {RuntimeInformation.OSDescription} ({RuntimeInformation.ProcessArchitecture}): expected Linux on x64. Call an xfn server on such a machine instead.");
-        }
-
+        HostPlatform.Require();
         _settings = RunnerSettings.From(options);
         options = _settings.Options;
         IBundleBuilder bundles = options.BundleBuilder ?? new RuntimeBundleBuilder(options.Bundle, File.ReadAllText("/proc/self/mountinfo"));
@@ -125,11 +121,11 @@ public sealed partial class ContainerRunner : IContainerRunner
     /// the temporary directory, of which the log warns.</summary>
     public static string DefaultCacheDirectory => DefaultCache.Find().Directory;
 
-    /// <summary>Whether this process holds CAP_SETUID.</summary>
-    public static bool HasCapSetUID() => ProcessStatus.Read().HasSetUid;
+    /// <summary>Whether this process holds CAP_SETUID. False where there is no Linux.</summary>
+    public static bool HasCapSetUID() => HostPlatform.IsLinux && ProcessStatus.Read().HasSetUid;
 
-    /// <summary>Whether this process holds CAP_SETGID.</summary>
-    public static bool HasCapSetGID() => ProcessStatus.Read().HasSetGid;
+    /// <summary>Whether this process holds CAP_SETGID. False where there is no Linux.</summary>
+    public static bool HasCapSetGID() => HostPlatform.IsLinux && ProcessStatus.Read().HasSetGid;
 
     /// <summary>Tries what runs need of this machine. It runs no image, and leaves nothing behind.</summary>
     /// <param name="configure">Sets the options of the runner that is to run here.</param>

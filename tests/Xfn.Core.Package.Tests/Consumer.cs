@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Xfn.Core.Package.Tests;
 
 /// <summary>A program that knows Xfn.Core as a package only, published in each of the ways that .NET has: by one build,
@@ -13,15 +15,18 @@ internal static class Consumer
         Console.Write(Encoding.UTF8.GetString(response.Output.Span));
         """;
 
+    /// <summary>.NET's name for this machine.</summary>
+    public static string OwnIdentifier { get; } = $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
+
     /// <summary>The ways, and the properties that choose each: what is given to <c>dotnet publish</c> with
     /// <c>-p</c>.</summary>
     public static IReadOnlyDictionary<string, string> Ways { get; } = new Dictionary<string, string>
     {
         ["framework-dependent"] = "SelfContained=false",
-        ["single-file"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true",
-        ["self-extracting-libraries"] = "RuntimeIdentifier=linux-x64;SelfContained=true;PublishSingleFile=true;IncludeNativeLibrariesForSelfExtract=true",
-        ["self-extracting-all"] = "RuntimeIdentifier=linux-x64;SelfContained=false;PublishSingleFile=true;IncludeAllContentForSelfExtract=true",
-        ["native-aot"] = "RuntimeIdentifier=linux-x64;SelfContained=true;PublishAot=true",
+        ["single-file"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=false;PublishSingleFile=true",
+        ["self-extracting-libraries"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishSingleFile=true;IncludeNativeLibrariesForSelfExtract=true",
+        ["self-extracting-all"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=false;PublishSingleFile=true;IncludeAllContentForSelfExtract=true",
+        ["native-aot"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishAot=true",
     };
 
     /// <summary>What the build wrote, for the test of a way that has not come out of it.</summary>
@@ -32,13 +37,15 @@ internal static class Consumer
     public static async Task PublishAsync(CancellationToken token)
     {
         // As it would arrive elsewhere: none is beside another's files, or beside the project.
-        string build = string.Concat(Ways.Select(way => $"""
+        string build = string.Concat(Ways.Concat(ClientElsewhere.Ways).Select(way => $"""
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Restore" Properties="Configuration=Release;{way.Value};MSBuildRestoreSessionId={way.Key}" ContinueOnError="true" />
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Publish" Properties="Configuration=Release;{way.Value};PublishDir={Published(way.Key)}/" ContinueOnError="true" />
 
             """));
         foreach (string way in Ways.Keys)
-            Write(way);
+            Write(way, Program);
+        foreach (string way in ClientElsewhere.Ways.Keys)
+            Write(way, ClientElsewhere.Program);
         string directory = Workspace.At("consumers");
         await File.WriteAllTextAsync(Path.Combine(directory, "publish.proj"), $"<Project><Target Name=\"Build\">\n{build}</Target></Project>", token);
         // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that
@@ -48,12 +55,12 @@ internal static class Consumer
         Directory.Delete(directory, recursive: true);
     }
 
-    private static void Write(string way)
+    private static void Write(string way, string program)
     {
         string project = Directory.CreateDirectory(Workspace.At($"consumers/{way}")).FullName;
         string machine = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
             ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
-        File.WriteAllText(Path.Combine(project, "Program.cs"), Program);
+        File.WriteAllText(Path.Combine(project, "Program.cs"), program);
         File.WriteAllText(Path.Combine(project, "Consumer.csproj"), $"""
             <Project Sdk="Microsoft.NET.Sdk">
               <PropertyGroup>

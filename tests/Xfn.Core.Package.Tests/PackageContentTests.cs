@@ -44,7 +44,7 @@ public class PackageContentTests
     public void Only_the_runner_brings_spark_and_none_brings_anything_else_that_runs()
     {
         using ZipArchive runner = Open("Xfn.Core", "nupkg");
-        Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-x64/native/xfn-spark"));
+        Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-arm64/native/xfn-spark runtimes/linux-x64/native/xfn-spark"));
         foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Server" })
         {
             using ZipArchive package = Open(name, "nupkg");
@@ -53,7 +53,27 @@ public class PackageContentTests
 
         static string NotManaged(ZipArchive package) => string.Join(' ', package.Entries.Select(e => e.FullName)
             .Where(path => !path.StartsWith("lib/", StringComparison.Ordinal) && !path.StartsWith("_rels/", StringComparison.Ordinal)
-                && !path.StartsWith("package/", StringComparison.Ordinal) && Path.GetExtension(path) is not (".nuspec" or ".md" or ".xml")));
+                && !path.StartsWith("package/", StringComparison.Ordinal) && Path.GetExtension(path) is not (".nuspec" or ".md" or ".xml")).Order(StringComparer.Ordinal));
+    }
+
+    [TestCase("linux-x64", 0x3e)]
+    [TestCase("linux-arm64", 0xb7)]
+    public void Each_spark_is_a_static_program_of_its_processor_for_pages_of_all_sizes(string identifier, int machine)
+    {
+        using ZipArchive runner = Open("Xfn.Core", "nupkg");
+        byte[] spark = new byte[64 << 10];
+        using (Stream stream = runner.GetEntry($"runtimes/{identifier}/native/xfn-spark")!.Open())
+            stream.ReadExactly(spark);
+        Assert.That((int)BitConverter.ToUInt16(spark, 18), Is.EqualTo(machine));
+
+        // The program headers begin behind the ELF header, and have 56 bytes each.
+        (uint Kind, long Align)[] headers = [.. Enumerable.Range(0, BitConverter.ToUInt16(spark, 56))
+            .Select(i => 64 + i * 56).Select(at => (BitConverter.ToUInt32(spark, at), BitConverter.ToInt64(spark, at + 48)))];
+        const uint load = 1, interpreter = 3;
+        Assert.That(headers.Select(header => header.Kind), Does.Not.Contain(interpreter));
+
+        // Only arm64 has kernels with larger pages than 4 KiB: of 16 and 64.
+        Assert.That(headers.Where(header => header.Kind == load).Select(header => header.Align), Is.All.EqualTo(machine == 0xb7 ? 0x10000 : 0x1000));
     }
 
     [Test]
@@ -72,7 +92,7 @@ public class PackageContentTests
     {
         string root = Directory.CreateDirectory(Workspace.At("root")).FullName;
         using (ZipArchive package = Open("Xfn.Core", "nupkg"))
-            package.GetEntry("runtimes/linux-x64/native/xfn-spark")!.ExtractToFile(Path.Combine(root, "xfn-spark"));
+            package.GetEntry($"runtimes/{Consumer.OwnIdentifier}/native/xfn-spark")!.ExtractToFile(Path.Combine(root, "xfn-spark"));
         await Repository.RunAsync(root, "chmod", ["755", "xfn-spark"], token);
 
         // Spark says that it has no /proc to find itself in, by code that a dynamic program would never have reached.

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using Xfn.Core.Interop;
 
 namespace Xfn.Core.Cache;
@@ -161,10 +162,10 @@ internal sealed class CacheDirectory : IDisposable
         }
     }
 
-    public static void Unseal(string directory) => File.SetUnixFileMode(directory, Open);
+    public static void Unseal(string directory) => SetMode(directory, Open);
 
     /// <summary>What a directory's mode becomes when its layer is whole.</summary>
-    public static void Seal(string directory) => File.SetUnixFileMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
+    public static void Seal(string directory) => SetMode(directory, Open & ~(UnixFileMode.GroupWrite | UnixFileMode.OtherWrite));
 
     /// <summary>The directories that <see cref="NewIncoming"/> has made and that are still there.</summary>
     public string[] ListIncoming() => _sessionLock is not null && Directory.Exists(Incoming) ? Directory.GetDirectories(Incoming) : [];
@@ -284,13 +285,20 @@ internal sealed class CacheDirectory : IDisposable
 
     private static string Make(string path, UnixFileMode mode = Private)
     {
+        Debug.Assert(HostPlatform.IsLinux);
         if (Directory.Exists(path))
             return path;
         Directory.CreateDirectory(path, mode);
 
         // The mode asked for, whatever the umask took away.
-        File.SetUnixFileMode(path, mode);
+        SetMode(path, mode);
         return path;
+    }
+
+    private static void SetMode(string path, UnixFileMode mode)
+    {
+        Debug.Assert(HostPlatform.IsLinux);
+        File.SetUnixFileMode(path, mode);
     }
 
     /// <summary>Whether it has images but takes no writes, as in a machine's or container's read-only image.</summary>

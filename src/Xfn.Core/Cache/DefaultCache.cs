@@ -12,7 +12,7 @@ internal sealed record DefaultCache(string Directory, string Origin, string? War
     private const string Remedy = "Set XDG_CACHE_HOME to an absolute path that this user may write, or choose a directory (option CacheDirectory).";
 
     /// <summary>The one of this process.</summary>
-    public static DefaultCache Find() => OperatingSystem.IsLinux()
+    public static DefaultCache Find() => HostPlatform.IsLinux
         ? Find(Environment.GetEnvironmentVariable, Posix.EffectiveUserId, Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), Path.GetTempPath())
         : new DefaultCache("/xfn", "nothing runs here");
 

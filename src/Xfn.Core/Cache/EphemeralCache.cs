@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Xfn.Core.Interop;
 
@@ -20,6 +21,7 @@ internal sealed class EphemeralCache(string path, FileStream owner) : IDisposabl
     public static EphemeralCache Make(string parent)
     {
         const UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        Debug.Assert(HostPlatform.IsLinux);
         try
         {
             while (true)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
@@ -53,6 +54,7 @@ internal sealed class HeldDirectory(SafeFileHandle handle, string name) : IDispo
 
     private static HeldDirectory? Walk(string path, bool makes)
     {
+        Debug.Assert(HostPlatform.IsLinux);
         // From the root to where the walk is. A link's ".." goes back on it, so that only what was checked is walked.
         var way = new Stack<Step>();
         var rest = new Stack<string>();

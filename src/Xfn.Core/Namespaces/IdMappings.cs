@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Xfn.Core.Interop;
 
 namespace Xfn.Core.Namespaces;
@@ -283,6 +284,7 @@ internal static class IdMappings
 
         private static bool CanElevate(string path, SystemFiles files)
         {
+            Debug.Assert(HostPlatform.IsLinux);
             bool isElevated = (File.GetUnixFileMode(path).HasFlag(UnixFileMode.SetUser) && Posix.OwnerOf(path) == 0) || Posix.HasAttribute(path, "security.capability");
             return isElevated && MountTable.Find(MountTable.Read(files), path)?.Options.Contains("nosuid") != true;
         }

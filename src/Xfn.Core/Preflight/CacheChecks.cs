@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Xfn.Core.Cache;
 using Xfn.Core.Interop;
 
@@ -21,6 +22,7 @@ internal static class CacheChecks
     /// <summary>The cache is this user's alone, on a file system that programs can be run from.</summary>
     public static EnvironmentCheck Directory(EnvironmentCheckOptions options)
     {
+        Debug.Assert(HostPlatform.IsLinux);
         string directory = Path.GetFullPath(options.CacheDirectory);
         try
         {

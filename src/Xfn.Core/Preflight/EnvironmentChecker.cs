@@ -23,7 +23,7 @@ internal sealed record EnvironmentCheckOptions
 /// <summary>Tries what a run needs, without running anything of an image's, and leaves nothing behind.</summary>
 internal static class EnvironmentChecker
 {
-    private static readonly Subject Platform = new("platform", "Linux on x64, 5.10 or newer, 5.11 for overlayfs");
+    private static readonly Subject Platform = new("platform", $"{HostPlatform.Wanted}, 5.10 or newer, 5.11 for overlayfs");
     private static readonly Subject Ids = new("ids", "CAP_SETUID and CAP_SETGID, or 65536 subordinate ids with newuidmap and newgidmap");
 
     public static async Task<EnvironmentReport> CheckAsync(EnvironmentCheckOptions options, CancellationToken cancellationToken = default)
@@ -75,12 +75,10 @@ internal static class EnvironmentChecker
             return c.IsUsable ? subject.Ok(c.Found) : subject.Warning($"{c.Found}: {without}", c.Remedy);
         });
 
-    /// <summary>xfn-spark is built for Linux, and for one architecture so far.</summary>
     private static EnvironmentCheck CheckPlatform(SystemFiles files)
     {
-        Architecture architecture = RuntimeInformation.ProcessArchitecture;
-        string found = OperatingSystem.IsLinux() ? $"Linux {files.KernelRelease} on {architecture}" : $"{RuntimeInformation.OSDescription} on {architecture}";
-        return OperatingSystem.IsLinux() && architecture == Architecture.X64 ? Platform.Ok(found) : Platform.Failed(found, "Run functions through an xfn server on such a machine.");
+        string found = $"{(HostPlatform.IsLinux ? $"Linux {files.KernelRelease}" : RuntimeInformation.OSDescription)} on {HostPlatform.Processor}";
+        return HostPlatform.IsSupported ? Platform.Ok(found) : Platform.Failed(found, HostPlatform.Remedy);
     }
 }
 

@@ -49,11 +49,11 @@ internal sealed class CredentialFiles(RegistryOptions options)
     {
         if (Variable("REGISTRY_AUTH_FILE") is { } only)
             return [only];
-        string? home = Variable("HOME");
+        string? home = Variable("HOME") ?? (OperatingSystem.IsWindows() ? Variable("USERPROFILE") : null);
         return new[]
         {
             Below(Variable("DOCKER_CONFIG"), "config.json"),
-            Below(Variable("XDG_RUNTIME_DIR"), "containers/auth.json") ?? $"/run/containers/{Posix.EffectiveUserId}/auth.json",
+            Below(Variable("XDG_RUNTIME_DIR"), "containers/auth.json") ?? (HostPlatform.IsLinux ? $"/run/containers/{Posix.EffectiveUserId}/auth.json" : null),
             Below(Variable("XDG_CONFIG_HOME"), "containers/auth.json"),
             Below(home, ".config/containers/auth.json"),
             Variable("DOCKER_CONFIG") is null ? Below(home, ".docker/config.json") : null,

@@ -39,7 +39,7 @@ internal sealed class HostCertificateFiles(RegistryOptions options)
             if (file.Extension == ".crt")
                 authorities.AddRange(PemFile.Certificates(path, error));
             else if (file.Extension == ".cert")
-                clients.Add((PemFile.Use(() => X509Certificate2.CreateFromPemFile(path, other), error), PemFile.Certificates(path, error)));
+                clients.Add((PemFile.WithKey(path, other, error), PemFile.Certificates(path, error)));
         }
 
         return new HostCertificates(authorities, clients);

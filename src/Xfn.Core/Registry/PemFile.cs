@@ -13,7 +13,24 @@ internal static class PemFile
 
     /// <summary>A certificate, and its key from a file of its own or, without one, from the same.</summary>
     /// <exception cref="ArgumentException">A file cannot be read, or they do not belong together.</exception>
-    public static X509Certificate2 WithKey(string path, string? keyPath, string option) => Use(() => X509Certificate2.CreateFromPemFile(path, keyPath), Unusable(path, option));
+    public static X509Certificate2 WithKey(string path, string? keyPath, string option) => WithKey(path, keyPath, Unusable(path, option));
+
+    /// <inheritdoc cref="WithKey(string, string?, string)"/>
+    public static X509Certificate2 WithKey(string path, string? keyPath, Func<string, Exception?, Exception> error) => Use(
+        () =>
+        {
+            var certificate = X509Certificate2.CreateFromPemFile(path, keyPath);
+            return OperatingSystem.IsWindows() ? Kept(certificate) : certificate;
+        },
+        error);
+
+    /// <summary>The same certificate, with a key that the system keeps while it is used: for TLS, Windows takes none
+    /// that is in memory only, as those of PEM files are.</summary>
+    internal static X509Certificate2 Kept(X509Certificate2 certificate)
+    {
+        using (certificate)
+            return X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), null);
+    }
 
     /// <summary>The certificates that a file's text holds, with whatever else.</summary>
     public static X509Certificate2Collection Parse(string text, Func<string, Exception?, Exception> error)

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core.Remote;
 
@@ -52,13 +53,15 @@ internal sealed record ServerAddress(ServerAddressKind Kind, string Text, UnixDo
     private static ServerAddress Unix(string text)
     {
         string name = SocketName(text) ?? throw new ArgumentException($"cannot use server address '{text}': it names no socket; {Expected}.");
+        if (name.StartsWith('\0') && !HostPlatform.IsLinux)
+            throw new ArgumentException($"cannot use server address '{text}': only Linux has sockets with a name and no path. Use unix:PATH.");
         try
         {
             return new ServerAddress(ServerAddressKind.Unix, text, new UnixDomainSocketEndPoint(name));
         }
         catch (ArgumentOutOfRangeException ex)
         {
-            throw new ArgumentException($"cannot use server address '{text}': the name of a Unix socket has at most 108 bytes. Use a shorter one.", ex);
+            throw new ArgumentException($"cannot use server address '{text}': the name of a Unix socket has at most {(OperatingSystem.IsMacOS() ? 104 : 108)} bytes here. Use a shorter one.", ex);
         }
     }
 

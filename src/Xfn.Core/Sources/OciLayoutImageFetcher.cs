@@ -55,10 +55,11 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
         byte[] buffer = ArrayPool<byte>.Shared.Rent(content.Length + 1);
         try
         {
-            using var file = new SafeFileHandle(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true);
+            // What is no file must not block.
+            using SafeFileHandle file = HostPlatform.IsLinux ? new(Posix.OpenNonBlocking(path, FileAccess.Read), ownsHandle: true) : File.OpenHandle(path);
             return buffer.AsSpan(0, RandomAccess.Read(file, buffer.AsSpan(0, content.Length + 1), 0)).SequenceEqual(content);
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return false;
         }
@@ -80,7 +81,7 @@ internal sealed class OciLayoutImageFetcher : IImageFetcher
     {
         try
         {
-            if (Posix.IsSpecialFile(path))
+            if (HostPlatform.IsLinux && Posix.IsSpecialFile(path))
                 throw new IOException($"'{path}' is no regular file.");
             return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.Asynchronous | FileOptions.SequentialScan);
         }

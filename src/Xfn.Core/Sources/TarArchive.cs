@@ -34,7 +34,7 @@ internal sealed class TarArchive(FileStream file, Stream content, string compres
     /// <exception cref="UnreadableArchiveException">It is empty, or damaged at its beginning.</exception>
     public static async Task<TarArchive> OpenAsync(string path, CancellationToken cancellationToken)
     {
-        if (Posix.IsSpecialFile(path))
+        if (HostPlatform.IsLinux && Posix.IsSpecialFile(path))
             throw new IOException("it is no regular file.");
         var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 64 * 1024, FileOptions.Asynchronous | FileOptions.SequentialScan);
         try

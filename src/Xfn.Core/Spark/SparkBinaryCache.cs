@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Xfn.Core.Cache;
@@ -138,6 +139,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
 
     private static void Copy(byte[] content, string target, string temporary)
     {
+        Debug.Assert(HostPlatform.IsLinux);
         // Renamed when whole: another process may be starting it the moment it is there.
         try
         {

@@ -24,6 +24,18 @@ public class HostCertificateTests
         _directory.Dispose();
     }
 
+    /// <summary>What is done with keys of PEM files on Windows.</summary>
+    [Test]
+    public void A_key_that_the_system_keeps_is_still_the_files()
+    {
+        X509Certificate2 read = _certificates.Client("runner");
+        string thumbprint = read.Thumbprint;
+        using X509Certificate2 kept = PemFile.Kept(read);
+        using RSA privateKey = kept.GetRSAPrivateKey()!, publicKey = kept.GetRSAPublicKey()!;
+        byte[] signature = privateKey.SignData("word"u8, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        Assert.That((kept.Thumbprint, publicKey.VerifyData("word"u8, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)), Is.EqualTo((thumbprint, true)));
+    }
+
     [Test]
     public async Task A_registry_that_wants_to_know_who_asks_is_told(CancellationToken token)
     {
