@@ -2,7 +2,12 @@
 # What only another machine shows: functions, containers that live, resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
 # a delegated cgroup and as root, on older and newer kernels, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes minutes.
 #
-#   eng/vm-tests.sh [living] [e2e] [unit]    all when none is named
+#   eng/vm-tests.sh [--arch x64|arm64] [--kernel KERNEL] [PART]...    living, e2e and unit when none is named
+#
+#   living, e2e, unit   containers that live, functions, resource limits
+#   spark               the tests of spark's own code, as root
+#   --arch              the processor of the machine that XFN_VM_RUN boots; this one's by default. For the other one eng/sysroot.sh is needed
+#   --kernel            the only kernel to try, such as trixie:arm64-16k, whose pages have 16 KiB
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
 #   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
@@ -11,7 +16,25 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${XFN_VM_RUN:?set XFN_VM_RUN to a command that boots a throw-away Debian machine, see the head of this file}"
+own=x64
+[ "$(uname -m)" = x86_64 ] || own=arm64
+arch=$own only=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --arch) arch=${2:?--arch takes x64 or arm64} && shift 2 ;;
+    --kernel) only=${2:?--kernel takes a name} && shift 2 ;;
+    *) break ;;
+  esac
+done
 parts=${*:-living e2e unit}
+
+# For another processor: its .NET comes with the programs, and so does what they are compiled for.
+publish=(--self-contained false) compiler=(cc)
+if [ "$arch" != "$own" ]; then
+  eng/sysroot.sh
+  publish=(--self-contained -p:PublishAot=false)
+  compiler=(clang "--target=$([ "$arch" = arm64 ] && echo aarch64 || echo x86_64)-linux-gnu" "--sysroot=$PWD/artifacts/sysroot/linux-$arch" -fuse-ld=lld)
+fi
 
 # Copies, so that a build meanwhile does not change what the machine sees.
 copy=$(mktemp -d)
@@ -19,10 +42,10 @@ chmod 0755 "$copy"
 trap 'rm -rf "$copy"' EXIT
 stage() { # PROJECT: what a machine needs of it
   # Compiled ahead: an emulated processor compiles for longer than it tests.
-  dotnet publish "tests/$1" -c Release -r linux-x64 --self-contained false -p:PublishReadyToRun=true -p:ValidateExecutableReferencesMatchSelfContained=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$copy/$1"
+  dotnet publish "tests/$1" -c Release -r "linux-$arch" "${publish[@]}" -p:PublishReadyToRun=true -p:ValidateExecutableReferencesMatchSelfContained=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$copy/$1"
   # The machine has no compiler.
   for program in "$copy/$1"/*.c; do
-    [ ! -e "$program" ] || cc -static -O1 -pthread -o "${program%.c}" "$program"
+    [ ! -e "$program" ] || "${compiler[@]}" -static -O1 -pthread -o "${program%.c}" "$program"
   done
   chmod -R a+rX "$copy"
 }
@@ -50,6 +73,7 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
 
 # The machine's own kernel first.
 kernels=("" ${XFN_VM_KERNELS:-})
+[ -z "$only" ] || kernels=("$only")
 
 # What lives: reached, executed in, copied to, linked, let out, out of memory, and looked into by a hostile one. Not:
 # hundreds at once, and hosts that are killed at any moment, which takes an emulated host minutes to come to.
@@ -88,6 +112,14 @@ if [[ $parts == *e2e* ]]; then
   done
 fi
 
+if [[ $parts == *spark* ]]; then
+  stage Xfn.Core.Spark.Tests
+  # Not: archives by the thousand, whose number is what they are about, and comparisons with tools that the machine has not.
+  for kernel in "${kernels[@]}"; do
+    run "spark's code as root ${kernel}" some Xfn.Core.Spark.Tests 'FullyQualifiedName!~.FuzzTests&FullyQualifiedName!~.DifferentialTests' 3000 ${kernel:+--kernel "$kernel"} --user root
+  done
+fi
+
 if [[ $parts == *unit* ]]; then
   stage Xfn.Core.Tests
   all='FullyQualifiedName~Cgroups|FullyQualifiedName~Preflight'
@@ -95,9 +127,9 @@ if [[ $parts == *unit* ]]; then
     run "user, delegated cgroup ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --session service
     run "root ${kernel}" none Xfn.Core.Tests "$all" 600 ${kernel:+--kernel "$kernel"} --user root
   done
-  run "user, cgroup not delegated" some Xfn.Core.Tests "$all" 600
+  run "user, cgroup not delegated" some Xfn.Core.Tests "$all" 600 ${only:+--kernel "$only"}
   whole='FullyQualifiedName~The_whole_check'
-  run "user namespaces forbidden by kernel.unprivileged_userns_clone" some Xfn.Core.Tests "$whole" 600 --restrict-userns=clone
-  run "user namespaces forbidden by user.max_user_namespaces" some Xfn.Core.Tests "$whole" 600 --restrict-userns=max
+  run "user namespaces forbidden by kernel.unprivileged_userns_clone" some Xfn.Core.Tests "$whole" 600 ${only:+--kernel "$only"} --restrict-userns=clone
+  run "user namespaces forbidden by user.max_user_namespaces" some Xfn.Core.Tests "$whole" 600 ${only:+--kernel "$only"} --restrict-userns=max
 fi
 exit $((failures > 0))
