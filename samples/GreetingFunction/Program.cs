@@ -28,12 +28,10 @@ builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.
 // A composite resource with all that it is composed of may be larger than the 4 MiB that gRPC allows by default.
 builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = 64 << 20);
 builder.Services.AddSingleton<ICompositionFunction, Greeter>();
-builder.Services.AddSingleton<CompositionFunctionService>().AddSingleton<CompositionFunctionServiceV1Beta1>();
-builder.Services.AddSingleton<HealthServiceImpl>();
+builder.Services.AddSingleton<CompositionFunctionService>().AddSingleton<HealthServiceImpl>();
 
 WebApplication application = builder.Build();
 application.MapGrpcService<CompositionFunctionService>();
-application.MapGrpcService<CompositionFunctionServiceV1Beta1>();
 application.MapGrpcService<HealthServiceImpl>();
 application.Services.GetRequiredService<HealthServiceImpl>().SetStatus("", HealthCheckResponse.Types.ServingStatus.Serving);
 await application.RunAsync();

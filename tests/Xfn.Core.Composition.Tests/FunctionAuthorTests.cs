@@ -57,7 +57,7 @@ internal sealed partial class FunctionAuthorTests
         Value nested = Value.ForNull();
         for (int i = 0; i < 100_000; i++)
             nested = Value.ForList(nested);
-        Assert.That(() => nested.ToJson(), Throws.TypeOf<FormatException>().With.Message.Contains("more than 64 levels"));
+        Assert.That(() => nested.ToJson(), Throws.TypeOf<FormatException>().With.Message.Contains("more than 128 levels"));
     }
 
     [Test]

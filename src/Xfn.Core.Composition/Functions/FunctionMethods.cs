@@ -11,8 +11,8 @@ internal static class FunctionMethods
     // resource definition has more. What is 100 objects deep is none that anybody wrote.
     private const int MaxNesting = 320;
 
-    private static readonly Marshaller<Protocol.RunFunctionRequest> Requests = Marshallers.Create<Protocol.RunFunctionRequest>(Write, _ => throw new NotSupportedException());
-    private static readonly Marshaller<Protocol.RunFunctionResponse> Responses = Marshallers.Create((_, _) => throw new NotSupportedException(), Read);
+    private static readonly Marshaller<Protocol.RunFunctionRequest> Requests = Marshallers.Create(Write, context => Read(context, Protocol.RunFunctionRequest.Parser));
+    private static readonly Marshaller<Protocol.RunFunctionResponse> Responses = Marshallers.Create(Write, context => Read(context, Protocol.RunFunctionResponse.Parser));
 
     public static Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> V1 { get; } = Of(FunctionRunnerService.Descriptor.FullName);
 
@@ -20,16 +20,18 @@ internal static class FunctionMethods
 
     private static Method<Protocol.RunFunctionRequest, Protocol.RunFunctionResponse> Of(string service) => new(MethodType.Unary, service, "RunFunction", Requests, Responses);
 
-    private static void Write(Protocol.RunFunctionRequest request, SerializationContext context)
+    private static void Write<T>(T message, SerializationContext context)
+        where T : IMessage<T>
     {
-        context.SetPayloadLength(request.CalculateSize());
-        request.WriteTo(context.GetBufferWriter());
+        context.SetPayloadLength(message.CalculateSize());
+        message.WriteTo(context.GetBufferWriter());
         context.Complete();
     }
 
-    private static Protocol.RunFunctionResponse Read(DeserializationContext context)
+    private static T Read<T>(DeserializationContext context, MessageParser<T> parser)
+        where T : IMessage<T>
     {
         using var stream = new MemoryStream(context.PayloadAsNewBuffer(), writable: false);
-        return Protocol.RunFunctionResponse.Parser.ParseFrom(CodedInputStream.CreateWithLimits(stream, int.MaxValue, MaxNesting));
+        return parser.ParseFrom(CodedInputStream.CreateWithLimits(stream, int.MaxValue, MaxNesting));
     }
 }

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using Google.Protobuf.WellKnownTypes;
+using Xfn.Core.Composition.Functions;
 
 namespace Xfn.Core.Composition;
 
@@ -12,8 +13,10 @@ namespace Xfn.Core.Composition;
 /// one (<c>3</c>, not <c>3.0</c>). What a double cannot hold is refused: send it as a string.</remarks>
 public static class StructConversion
 {
-    /// <summary>As deep as <see cref="System.Text.Json"/> reads by itself.</summary>
-    private const int MaxDepth = 64;
+    /// <summary>More than a message may have: <see cref="FunctionMethods"/>.</summary>
+    private const int MaxDepth = 128;
+
+    private static readonly JsonDocumentOptions Deep = new() { MaxDepth = MaxDepth };
 
     /// <summary>The whole numbers up to here are all doubles.</summary>
     private const double MaxWhole = 1L << 53;
@@ -21,7 +24,7 @@ public static class StructConversion
     /// <summary>Copies an object into JSON. Its numbers can be read as any type of number that holds them.</summary>
     /// <param name="value">The object.</param>
     /// <returns>The copy, which is the caller's to change.</returns>
-    /// <exception cref="FormatException">It has a number that JSON does not know, or more than 64 levels.</exception>
+    /// <exception cref="FormatException">It has a number that JSON does not know, or more than 128 levels.</exception>
     public static JsonObject ToJson(this Struct value) => (JsonObject)ToJson(Value.ForStruct(value))!;
 
     /// <summary>Copies a value into JSON.</summary>
@@ -31,7 +34,7 @@ public static class StructConversion
     public static JsonNode? ToJson(this Value value)
     {
         ArgumentNullException.ThrowIfNull(value);
-        return JsonNode.Parse(Write(value).Span);
+        return JsonNode.Parse(Write(value).Span, nodeOptions: null, Deep);
     }
 
     /// <summary>Reads an object as a type of one's own.</summary>
@@ -60,7 +63,7 @@ public static class StructConversion
     /// <summary>Copies a JSON object.</summary>
     /// <param name="value">The object.</param>
     /// <returns>The copy.</returns>
-    /// <exception cref="FormatException">It has a number that a double cannot hold, or more than 64 levels.</exception>
+    /// <exception cref="FormatException">It has a number that a double cannot hold, or more than 128 levels.</exception>
     public static Struct ToStruct(this JsonObject value) => ToValue(value).StructValue;
 
     /// <summary>Copies a JSON value.</summary>
