@@ -8,13 +8,13 @@
 #     --svg     the ratios as a picture
 #     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of
 #     both, and fails when something is worse
-#     GROUP     only these: warm prepared images many socket fresh stream pull services, growth-cached growth-layers
-#               growth-output growth-queued growth-concurrent
+#     GROUP     only these: warm prepared images many socket fresh stream pull services composition,
+#               growth-cached growth-layers growth-output growth-queued growth-concurrent
 caller=$PWD
 . "$(dirname "$0")/common.sh"
 . eng/users.sh
 
-groups=(warm prepared images many socket fresh stream pull services)
+groups=(warm prepared images many socket fresh stream pull services composition)
 quick=() json='' svg='' compare='' chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -37,15 +37,19 @@ done
 
 need_dotnet
 need "${build_packages[@]}" "${run_packages[@]}" crun:crun newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
-  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip
+  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip node:nodejs npm:npm
 unpack "$PWD/artifacts/redis" /usr/bin/redis-server:redis-server /usr/bin/redis-cli:redis-tools
 
 say "Building xfn-benchmarks"
 dotnet build -c Release -v quiet -clp:NoSummary tests/Xfn.Core.Benchmarks
+composition_functions
 umask 022
 export TMPDIR=/dev/shm
 stage_programs tests/Xfn.Core.Benchmarks/bin/Release/net10.0
 [ ! -e artifacts/redis ] || { cp -r artifacts/redis "$stage/debian" && chmod -R a+rX "$stage/debian"; }
+
+cp -r artifacts/greeting-function artifacts/node-function "$stage"
+chmod -R a+rX "$stage"/{greeting,node}-function
 
 # The longest that one group may take, in seconds.
 limit=${XFN_BENCH_LIMIT:-300}
@@ -60,7 +64,7 @@ measure() {
   install -d -m 0700 -o "$user" "$own/run"
   # What runs in user namespaces of its own has to come through.
   chmod 0711 "$own" "$own/tmp"
-  timeout --kill-after=20 "$limit" "$@" "${environment[@]}" XDG_RUNTIME_DIR="$own/run" DEBIAN_ROOT="$stage/debian" "$stage/programs/xfn-benchmarks" measure "$group" "$label" "$own/$group.json" "${quick[@]}" </dev/null || result=$?
+  timeout --kill-after=20 "$limit" "$@" "${environment[@]}" XDG_RUNTIME_DIR="$own/run" DEBIAN_ROOT="$stage/debian" FUNCTIONS_ROOT="$stage" "$stage/programs/xfn-benchmarks" measure "$group" "$label" "$own/$group.json" "${quick[@]}" </dev/null || result=$?
   # What an ordinary user's podman leaves running keeps its directories.
   pid=$(cat "$own/run/libpod/tmp/pause.pid" 2>/dev/null || true)
   [ -z "$pid" ] || [ "$(stat -c %U "/proc/$pid" 2>/dev/null || true)" != "$user" ] || kill "$pid"

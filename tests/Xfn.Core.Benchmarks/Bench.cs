@@ -14,6 +14,7 @@ internal sealed class Bench
         ["stream"] = StreamRows.AddAsync,
         ["pull"] = PullRows.AddAsync,
         ["services"] = ServiceRows.AddAsync,
+        ["composition"] = CompositionRows.AddAsync,
         ["growth-cached"] = GrowthRows.AddCachedAsync,
         ["growth-layers"] = GrowthRows.AddLayersAsync,
         ["growth-output"] = GrowthRows.AddOutputAsync,
