@@ -11,14 +11,13 @@ layout=artifacts/hello
 image=oci:$layout:latest
 xfn=src/Xfn.Cli/bin/Release/net10.0/xfn
 
-say "Building the library, xfn, and the tool that makes images"
+say "Building the library and xfn"
 dotnet build -c Release -v quiet -clp:NoSummary src/Xfn.Cli
 dotnet build -c Release -v quiet -clp:NoSummary samples/QuickStart
-dotnet build -c Release -v quiet -clp:NoSummary src/Xfn.Image
 
 say "Publishing samples/HelloFunction and making its image $image"
 dotnet publish -c Release -v quiet -clp:NoSummary --use-current-runtime -o artifacts/hello-function samples/HelloFunction
-src/Xfn.Image/bin/Release/net10.0/xfn-image artifacts/hello-function/HelloFunction "$image"
+"$xfn" build --tag "$image" artifacts/hello-function/HelloFunction
 
 # A cache of its own, so that the first run is a cold one every time. What is unpacked belongs to ids of the user namespace: only root there may delete it.
 cache=$(mktemp -d)

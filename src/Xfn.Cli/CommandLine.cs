@@ -23,6 +23,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
             ("start", () => new StartCommand(globals, Error)),
             ("run", () => new RunCommand(globals, makeRunner)),
             ("up", () => new UpCommand(globals, makeRunner)),
+            ("build", () => new BuildCommand(globals, Output, Error)),
             ("pull", () => new PullCommand(globals, Output)),
             ("images", () => new ImagesCommand(globals, Output)),
             ("prune", () => new PruneCommand(globals, Output)),
@@ -38,7 +39,7 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
         // Without a replacer: a leading '@' is Linux's abstract namespace here, not a file of arguments.
         var configuration = new ParserConfiguration { ResponseFileTokenReplacer = null };
         ParseResult parsed = root.Parse([.. arguments.Take(dashes)], configuration);
-        if (dashes < 0 || parsed.CommandResult.Command is not (RunCommand or UpCommand))
+        if (dashes < 0 || parsed.CommandResult.Command is not (RunCommand or UpCommand or BuildCommand))
             parsed = root.Parse(arguments, configuration);
         if (parsed.CommandResult.Command == root && parsed.Action is ParseErrorAction)
             parsed = root.Parse(["start", .. arguments], configuration);

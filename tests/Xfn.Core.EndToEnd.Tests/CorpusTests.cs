@@ -8,7 +8,7 @@ internal sealed class CorpusTests : RunnerFixture
     private static readonly string[] Few =
     [
         "buildah push oci-archive", "podman save docker-archive", "podman save oci-dir", "podman commit", "podman import", "umoci", "skopeo oci oci zstd:chunked", "kaniko", "jib", "nix",
-        "buildkit docker types in oci", "estargz", "xfn-image", "dotnet publish OCI",
+        "buildkit docker types in oci", "estargz", "xfn build", "dotnet publish OCI",
     ];
 
     /// <summary>Each transport and format of skopeo's with each compression, and what is left.</summary>

@@ -9,6 +9,7 @@ public class PackageContentTests
     [TestCase("Xfn.Core.Abstractions")]
     [TestCase("Xfn.Core.Composition")]
     [TestCase("Xfn.Core.Hosting")]
+    [TestCase("Xfn.Core.Images")]
     [TestCase("Xfn.Core.Server")]
     public void A_package_says_what_it_is_and_where_it_comes_from(string name)
     {
@@ -31,6 +32,7 @@ public class PackageContentTests
     [TestCase("Xfn.Core.Abstractions")]
     [TestCase("Xfn.Core.Composition")]
     [TestCase("Xfn.Core.Hosting")]
+    [TestCase("Xfn.Core.Images")]
     [TestCase("Xfn.Core.Server")]
     public void A_package_has_its_library_documentation_and_symbols(string name)
     {
@@ -45,7 +47,7 @@ public class PackageContentTests
     {
         using ZipArchive runner = Open("Xfn.Core", "nupkg");
         Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-arm64/native/xfn-spark runtimes/linux-x64/native/xfn-spark"));
-        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Server" })
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server" })
         {
             using ZipArchive package = Open(name, "nupkg");
             Assert.That(NotManaged(package), Is.Empty, name);
@@ -79,7 +81,7 @@ public class PackageContentTests
     [Test]
     public void No_library_but_the_server_brings_ASP_NET_Core_or_OpenTelemetry()
     {
-        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting" })
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images" })
         {
             using ZipArchive package = Open(name, "nupkg");
             string specification = Read(package, name + ".nuspec");

@@ -1,5 +1,3 @@
-using Xfn.Image;
-
 namespace Xfn.Core.Package.Tests;
 
 /// <summary>What these tests share, outside the repository: packed packages in a folder feed, and an image.</summary>
@@ -23,7 +21,7 @@ public sealed class Workspace
         Directory = System.IO.Directory.CreateTempSubdirectory("xfn-package-").FullName;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(9));
         // By one build: what one refers to is built for it once.
-        string projects = string.Join(';', new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Server" }.Select(name => $"{Repository.Root}/src/{name}/{name}.csproj"));
+        string projects = string.Join(';', new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server" }.Select(name => $"{Repository.Root}/src/{name}/{name}.csproj"));
         string properties = $"Configuration=Release;Version={Version};PackageOutputPath={Feed}/";
         await File.WriteAllTextAsync(At("pack.proj"), $"""
             <Project>
@@ -37,7 +35,7 @@ public sealed class Workspace
 
         System.IO.Directory.CreateDirectory(At("cat"));
         File.Copy("/bin/cat", At("cat/cat"));
-        new ProgramImage(At("cat/cat")).WriteTo(OciLayout.OpenOrCreate(At("image")), tag: null);
+        await new ImageBuilder().AddProgram(At("cat/cat")).WriteToAsync(Image, cancellationToken: limit.Token);
         await Consumer.PublishAsync(limit.Token);
     }
 

@@ -1,5 +1,3 @@
-using Xfn.Image;
-
 namespace Xfn.Core.Samples.Tests;
 
 /// <summary>A directory of a test's own, with images whose functions are shell scripts.</summary>
@@ -17,8 +15,8 @@ internal sealed class BusyboxImage : IDisposable
         string program = Path.Combine(System.IO.Directory.CreateDirectory(Path.Combine(Directory, "published")).FullName, "busybox");
         File.Copy("/bin/busybox", program, overwrite: true);
         string layout = Path.Combine(Directory, "layout");
-        Digest digest = new ProgramImage(program) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(layout), "v1");
-        return $"oci:{layout}@{digest}";
+        ImageReference written = new ImageBuilder().AddProgram(program).WithArguments("sh", "-c", script).WriteToAsync($"oci:{layout}:v1").GetAwaiter().GetResult();
+        return $"oci:{layout}@{written.Digest}";
     }
 
     public void Dispose()

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Xfn.Image;
 
 namespace Xfn.Core.Samples.Tests;
 
@@ -145,7 +144,7 @@ public class XfnProcessTests
     [Test]
     public async Task What_was_pulled_is_listed_and_pruned(CancellationToken token)
     {
-        Digest digest = new ProgramImage(Busybox()) { Arguments = ["true"] }.WriteTo(OciLayout.OpenOrCreate(At("pulled")), "v1");
+        Digest digest = (await new ImageBuilder().AddProgram(Busybox()).WithArguments("true").WriteToAsync($"oci:{At("pulled")}:v1", cancellationToken: token)).Digest;
         ToolResult pull = await InCacheAsync("pull", token, $"oci:{At("pulled")}:v1");
         Assert.That((pull.ExitCode, pull.Error), Is.EqualTo((0, "")));
         Assert.That(pull.Output, Does.Contain(" downloading ").And.Contain(" done ").And.EndWith($"{digest}\n"));
@@ -210,8 +209,7 @@ public class XfnProcessTests
     private string Function(string script)
     {
         // Busybox without its applets' links finds them by name.
-        Digest digest = new ProgramImage(Busybox()) { Arguments = ["sh", "-c", script] }.WriteTo(OciLayout.OpenOrCreate(At("layout")), "v1");
-        return $"oci:{At("layout")}@{digest}";
+        return $"oci:{At("layout")}@{new ImageBuilder().AddProgram(Busybox()).WithArguments("sh", "-c", script).WriteToAsync($"oci:{At("layout")}:v1").GetAwaiter().GetResult().Digest}";
     }
 
     private static string Xfn => Path.Combine(AppContext.BaseDirectory, "xfn");

@@ -10,9 +10,9 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
 
     private readonly CredentialSources _credentials = new(options);
 
-    // By scheme, host and port, repository, and the credentials that came with the request, null for the runner's own.
-    // The least recently used of too many is forgotten.
-    private readonly Dictionary<(string Registry, string Repository, ImagePullAuth? Auth), (AuthorizationSlot Slot, long Used)> _slots = [];
+    // By scheme, host and port, scope, and the credentials that came with the request, null for the runner's own. The
+    // least recently used of too many is forgotten.
+    private readonly Dictionary<(string Registry, string Scope, ImagePullAuth? Auth), (AuthorizationSlot Slot, long Used)> _slots = [];
     private readonly Lock _lock = new();
     private long _clock;
 
@@ -86,7 +86,7 @@ internal sealed class AuthenticationHandler(HttpMessageHandler inner, TokenClien
 
     private AuthorizationSlot SlotOf(Uri uri, RegistryTarget target)
     {
-        (string Registry, string Repository, ImagePullAuth? Auth) key = (uri.GetLeftPart(UriPartial.Authority), target.Repository, target.Auth);
+        (string Registry, string Scope, ImagePullAuth? Auth) key = (uri.GetLeftPart(UriPartial.Authority), target.Scope, target.Auth);
         lock (_lock)
         {
             AuthorizationSlot slot = _slots.TryGetValue(key, out (AuthorizationSlot Slot, long Used) entry) ? entry.Slot : new AuthorizationSlot();

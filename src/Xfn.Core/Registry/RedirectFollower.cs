@@ -60,9 +60,13 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
             hop.Headers.TryAddWithoutValidation("User-Agent", UserAgent);
             HttpResponseMessage response = await base.SendAsync(hop, cancellationToken).ConfigureAwait(false);
 
-            // A body may hold secrets, and is not led on.
-            if (request.Content is not null || !IsRedirect(response.StatusCode))
+            // A body may hold secrets, and is not led on, unless it is a blob. A redirect of another status would make a
+            // GET of what is sent.
+            if (!IsRedirect(response.StatusCode) || request.Content is not (null or UploadContent)
+                || (!IsRead(request.Method) && response.StatusCode is not (HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect)))
+            {
                 return response;
+            }
 
             try
             {
@@ -111,8 +115,12 @@ internal sealed class RedirectFollower(HttpMessageHandler inner, RegistryOptions
     private static bool IsRedirect(HttpStatusCode status) => status
         is HttpStatusCode.MovedPermanently or HttpStatusCode.Found or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
 
+    private static bool IsRead(HttpMethod method) => method == HttpMethod.Get || method == HttpMethod.Head;
+
+    /// <summary>Where an answer leads to.</summary>
     /// <remarks>The framework's own parsing of the header throws for some of what servers send.</remarks>
-    private static Uri Target(Uri from, HttpResponseMessage response)
+    /// <exception cref="RefusedUrlException">It says nothing that can be read.</exception>
+    public static Uri Target(Uri from, HttpResponseMessage response)
     {
         if (response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values) && values.Count == 1
             && Uri.TryCreate(from, values.First(), out Uri? target) && target.IsAbsoluteUri)

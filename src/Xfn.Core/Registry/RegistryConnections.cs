@@ -72,6 +72,10 @@ internal sealed class RegistryConnections : HttpMessageHandler
         HttpClient client = For(request.RequestUri!, RedirectFollower.OriginOf(request));
         using var timeout = new CancellationTokenSource(_options.NoProgressTimeout, _options.TimeProvider);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, timeout.Token);
+
+        // An answer comes when all is sent, which takes as long as it takes.
+        if (request.Content is UploadContent upload)
+            upload.OnProgress = () => timeout.CancelAfter(_options.NoProgressTimeout);
         try
         {
             return await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, linked.Token).ConfigureAwait(false);

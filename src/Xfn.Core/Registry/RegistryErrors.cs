@@ -17,16 +17,18 @@ internal static class RegistryErrors
         request.Options.TryGetValue(CredentialSearch.Key, out CredentialSearch? search);
         ServerWords words = await WordsAsync(request, response, time, cancellationToken).ConfigureAwait(false);
         var cause = new RegistryException(request, response.StatusCode, words.Code);
-        string cannot = $"cannot fetch {target}{Tries(cause)}: {Who(request, target)}";
+        string cannot = $"cannot {(target.IsPushed ? "push" : "fetch")} {target}{Tries(cause)}: {Who(request, target)}";
         int status = (int)response.StatusCode;
         return response.StatusCode switch
         {
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new UnauthorizedException(
                 $"{cannot} answered {status}{words.Quote}{search?.Describe()}. "
-                + (search is { HasFound: true }
-                    ? "Check that these credentials may pull it, and that the repository exists."
-                    : "Give credentials that may pull it, and check that the repository exists."),
+                + (search is { HasFound: true } ? "Check that these credentials" : "Give credentials that")
+                + (target.IsPushed ? $" may push to '{target.Repository}'."
+                    : search is { HasFound: true } ? " may pull it, and that the repository exists." : " may pull it, and check that the repository exists."),
                 cause),
+            HttpStatusCode.NotFound when target.IsPushed => Other($"answered 404{words.Quote}. Check the repository's name, and whether it must be made first."),
+            HttpStatusCode.RequestEntityTooLarge => Other($"answered 413, too large{words.Quote}. Ask the operator of the registry, or of the proxy before it, to allow larger requests."),
             HttpStatusCode.NotFound when target.IsManifest => new ImageNotFoundException(
                 $"cannot find {target}: {Who(request, target)} does not have it{words.Quote}{(search is null ? "" : ", or shows it to others only")}{search?.Describe()}. "
                 + $"Check the name and the tag{(search is null ? "" : ", and whether they are for these credentials to see")}.",
@@ -35,7 +37,7 @@ internal static class RegistryErrors
             HttpStatusCode.TooManyRequests => Other($"answered 429, too many requests{words.Quote}{Wait()}. Wait, give credentials, or use a mirror."),
             HttpStatusCode.ProxyAuthenticationRequired => new XfnException(
                 target.Stage,
-                $"cannot fetch {target}: the proxy before registry '{target.Endpoint.Authority}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY.",
+                $"cannot {(target.IsPushed ? "push" : "fetch")} {target}: the proxy before registry '{target.Endpoint.Authority}' answered 407. Write its credentials into HTTPS_PROXY, or list the registry in NO_PROXY.",
                 cause),
             _ => Other($"answered {status}{words.Quote}{Wait()}. Try again later or ask the registry's operator."),
         };

@@ -15,26 +15,17 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     private readonly RegistryOptions _options;
     private readonly Dictionary<string, RegistryEndpoint[]> _mirrors;
     private readonly Dictionary<string, string> _sources;
-    private readonly HttpMessageInvoker _registries;
-    private readonly HttpMessageInvoker _others;
+    private readonly RegistryServers _servers;
 
     /// <exception cref="ArgumentException">An option makes no sense; the message says which.</exception>
     /// <exception cref="XfnException">The certificate authorities cannot be read.</exception>
     public RegistryImageFetcher(RegistryOptions? options = null, Dialer? dialer = null)
     {
         _options = (options ?? new RegistryOptions()).CheckedCopy();
-        dialer ??= new Dialer();
         _mirrors = _options.Mirrors.ToDictionary(m => RegistryOf(m.Key), m => m.Value.Select(RegistryEndpoint.Mirror).ToArray());
         _sources = _options.Mirrors.Where(m => m.Value.Count > 0).ToDictionary(m => RegistryOf(m.Key), m => $"registry by way of {string.Join(' ', m.Value)}");
 
-        // Handlers around handlers, from the inside out.
-        var proxy = new EnvironmentProxy(_options);
-        var connections = new RegistryConnections(_options, dialer, proxy);
-        var redirects = new RedirectFollower(connections, _options);
-        _others = new HttpMessageInvoker(new RetryHandler(redirects, _options));
-        var authentication = new AuthenticationHandler(redirects, new TokenClient(_others, _options), _options);
-        var scheme = new SchemeHandler(authentication, _options, dialer, proxy);
-        _registries = new HttpMessageInvoker(new RetryHandler(new ManifestHandler(scheme, _options), _options));
+        _servers = new RegistryServers(_options, dialer);
     }
 
     public Task<FetchedManifest> FetchManifestAsync(ImageReference reference, FetchContext context, CancellationToken cancellationToken = default) => AskAsync(
@@ -66,11 +57,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     /// <summary>A tag may be taken to mean what it meant.</summary>
     public bool IsStable(ImageReference reference) => true;
 
-    public void Dispose()
-    {
-        _registries.Dispose();
-        _others.Dispose();
-    }
+    public void Dispose() => _servers.Dispose();
 
     private static string RegistryOf(string host) => host is "docker.io" ? ImageReference.DefaultRegistry : host;
 
@@ -104,14 +91,14 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
     {
         using HttpRequestMessage request = Request(HttpMethod.Head, target);
         request.Headers.TryAddWithoutValidation("If-None-Match", $"\"{known}\"");
-        using HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
+        using HttpResponseMessage response = await RegistryServers.SendAsync(_servers.Registries, request, cancellationToken).ConfigureAwait(false);
         return response.StatusCode == HttpStatusCode.NotModified || (response.StatusCode == HttpStatusCode.OK && StatedDigest(response) == known);
     }
 
     private async Task<FetchedManifest> GetManifestAsync(RegistryTarget target, CancellationToken cancellationToken)
     {
         using HttpRequestMessage request = Request(HttpMethod.Get, target);
-        using HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
+        using HttpResponseMessage response = await RegistryServers.SendAsync(_servers.Registries, request, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode != HttpStatusCode.OK)
             throw await RegistryErrors.StatusAsync(request, response, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
         byte[] content = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
@@ -127,7 +114,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         // With its end: some registries read no other range.
         if (offset > 0)
             request.Headers.TryAddWithoutValidation("Range", $"bytes={offset}-" + (blob.Size > offset ? $"{blob.Size - 1}" : ""));
-        HttpResponseMessage response = await SendAsync(_registries, request, cancellationToken).ConfigureAwait(false);
+        HttpResponseMessage response = await RegistryServers.SendAsync(_servers.Registries, request, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode == HttpStatusCode.NotFound && _options.AllowForeignLayers && !target.Endpoint.IsMirror)
             response = await OpenForeignAsync(request, blob, response, cancellationToken).ConfigureAwait(false);
         try
@@ -162,7 +149,7 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
             using HttpRequestMessage foreign = RedirectFollower.Copy(request, uri, origin: request.RequestUri!);
             foreign.Headers.Authorization = null;
             foreign.Options.Set(RegistryTarget.Key, RegistryTarget.Of(request));
-            response = await SendAsync(_others, foreign, cancellationToken).ConfigureAwait(false);
+            response = await RegistryServers.SendAsync(_servers.Others, foreign, cancellationToken).ConfigureAwait(false);
             request.Options.Set(RedirectFollower.Asked, RedirectFollower.AskedOf(foreign));
         }
 
@@ -176,18 +163,6 @@ internal sealed class RegistryImageFetcher : IImageFetcher, IDisposable
         if (target.IsManifest)
             request.Headers.TryAddWithoutValidation("Accept", ManifestTypes);
         return request;
-    }
-
-    private static async Task<HttpResponseMessage> SendAsync(HttpMessageInvoker hosts, HttpRequestMessage request, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await hosts.SendAsync(request, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException or RefusedUrlException)
-        {
-            throw RegistryErrors.Failure(request, e);
-        }
     }
 
     private static bool BeginsAt(HttpResponseMessage response, long offset) => response.StatusCode switch

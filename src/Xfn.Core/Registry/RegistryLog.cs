@@ -28,4 +28,7 @@ internal static partial class RegistryLog
 
     [LoggerMessage(EventId = 207, Level = LogLevel.Warning, Message = "registry '{Host}' is passed over, and its mirrors are asked again: {Found}")]
     public static partial void RegistryFailed(ILogger logger, string host, string found);
+
+    [LoggerMessage(EventId = 208, Level = LogLevel.Warning, Message = "upload of blob '{Blob}' to registry '{Host}' broke off, and is taken up again: {Found}")]
+    public static partial void UploadBrokeOff(ILogger logger, string host, string blob, string found);
 }

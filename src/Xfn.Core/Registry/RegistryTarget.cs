@@ -3,19 +3,29 @@ using System.Net;
 namespace Xfn.Core.Registry;
 
 /// <summary>What is asked for, and of whom: an image's manifest, where the blob is empty, or one of its blobs, of its
-/// registry or of a mirror; and the credentials that came with the request, null for the runner's own.</summary>
+/// registry or of a mirror; and the credentials that came with the request, null for the runner's own. It is pulled, or
+/// pushed.</summary>
 internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference Image, Digest Blob, ImagePullAuth? Auth)
 {
     public static readonly HttpRequestOptionsKey<RegistryTarget> Key = new("xfn.target");
 
     public bool IsManifest => Blob.IsEmpty;
 
+    public bool IsPushed { get; init; }
+
+    /// <summary>Of a blob that is pushed: what the upload's URL has behind <c>blobs/uploads/</c>. Null for the blob
+    /// itself.</summary>
+    public string? Upload { get; init; }
+
+    /// <summary>Where the registry wants the upload sent to. Null where it has not said so.</summary>
+    public Uri? Location { get; init; }
+
     public RunStage Stage => IsManifest ? RunStage.Resolve : RunStage.Pull;
 
     /// <summary>The repository, as its endpoint names it.</summary>
     public string Repository => Endpoint.Prefix + Image.Repository;
 
-    public string Scope => $"repository:{Repository}:pull";
+    public string Scope => $"repository:{Repository}:pull{(IsPushed ? ",push" : "")}";
 
     public static RegistryTarget Of(HttpRequestMessage request) =>
         request.Options.TryGetValue(Key, out RegistryTarget? target) ? target : throw new InvalidOperationException("the request says not what is asked for");
@@ -23,7 +33,9 @@ internal sealed record RegistryTarget(RegistryEndpoint Endpoint, ImageReference 
     public Uri Url(string scheme)
     {
         string host = Endpoint.Authority == ImageReference.DefaultRegistry ? RegistryEndpoint.HubHost : Endpoint.Authority;
-        string path = !IsManifest ? $"blobs/{Blob}" : Image.Digest.IsEmpty ? $"manifests/{Image.Tag}" : $"manifests/{Image.Digest}";
+        if (Location is not null)
+            return Location.Scheme == scheme ? Location : new UriBuilder(Location) { Scheme = scheme, Port = Location.IsDefaultPort ? -1 : Location.Port }.Uri;
+        string path = Upload is not null ? $"blobs/uploads/{Upload}" : !IsManifest ? $"blobs/{Blob}" : Image.Digest.IsEmpty ? $"manifests/{Image.Tag}" : $"manifests/{Image.Digest}";
         return new Uri($"{scheme}://{host}/v2/{Repository}/{path}");
     }
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
-using System.Formats.Tar;
 using System.Runtime.InteropServices;
+using Xfn.Core.Sources;
+
 namespace Xfn.Core;
 
 /// <summary>Fetches images from memory: a registry for tests.</summary>
@@ -66,12 +67,9 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
     {
         ArgumentNullException.ThrowIfNull(files);
         using var stream = new MemoryStream();
-        using (var writer = new TarWriter(stream, TarEntryFormat.Pax, leaveOpen: true))
-        {
-            foreach (LayerFile file in files)
-                writer.WriteEntry(Entry(file));
-        }
 
+        // Nothing is waited for: all of it is in memory, or in files.
+        LayerWriter.WriteTarAsync(files, DateTimeOffset.UnixEpoch, stream, CancellationToken.None).GetAwaiter().GetResult();
         return stream.ToArray();
     }
 
@@ -100,21 +98,6 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
         return Task.FromResult<Stream>(MemoryMarshal.TryGetArray(content, out ArraySegment<byte> array)
             ? new MemoryStream(array.Array!, array.Offset, array.Count, writable: false)
             : new MemoryStream(content.ToArray(), writable: false));
-    }
-
-    private static PaxTarEntry Entry(LayerFile file)
-    {
-        TarEntryType type = file.SymbolicLink is not null ? TarEntryType.SymbolicLink
-            : file.Path.EndsWith('/') ? TarEntryType.Directory
-            : TarEntryType.RegularFile;
-
-        // The same files make the same layer, whenever.
-        var entry = new PaxTarEntry(type, file.Path.TrimStart('/')) { Mode = file.Mode, Uid = file.Uid, Gid = file.Gid, ModificationTime = DateTimeOffset.UnixEpoch };
-        if (file.SymbolicLink is not null)
-            entry.LinkName = file.SymbolicLink;
-        else if (type == TarEntryType.RegularFile)
-            entry.DataStream = new MemoryStream(file.Content.ToArray(), writable: false);
-        return entry;
     }
 
     private static string Key(ImageReference reference) => reference.IsLocal

@@ -1,6 +1,6 @@
 namespace Xfn.Core;
 
-/// <summary>A file of a layer that is made in memory. Directories that lead to it need not be given.</summary>
+/// <summary>A file of a layer. Directories that lead to it need not be given.</summary>
 /// <param name="path">Where it lies in the image, with a leading slash or not. A final one makes it a
 /// directory.</param>
 public sealed class LayerFile(string path)
@@ -10,6 +10,10 @@ public sealed class LayerFile(string path)
 
     /// <summary>Its content. Empty by default.</summary>
     public ReadOnlyMemory<byte> Content { get; init; }
+
+    /// <summary>The path of a file on this machine that holds its content, which is read when the layer is written. Null,
+    /// the default, where <see cref="Content"/> has it.</summary>
+    public string? SourcePath { get; init; }
 
     /// <summary>Its permissions; 0755 by default, so that a program can be run.</summary>
     public UnixFileMode Mode { get; init; } = (UnixFileMode)0x1ED;

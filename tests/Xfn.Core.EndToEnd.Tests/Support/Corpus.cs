@@ -131,8 +131,8 @@ internal sealed class Corpus(string directory)
                     User = "1000:50",
                     WorkingDir = "/srv",
                 }).WriteTo(file);
-            case "xfn-image":
-                return await PublishByImageWriterAsync(file, token);
+            case "xfn build":
+                return await BuildByXfnAsync(file, token);
             case "dotnet publish OCI" or "dotnet publish Docker":
                 return await PublishByDotnetAsync(file, builder.Split(' ')[^1], token);
             case "kaniko":
@@ -201,14 +201,14 @@ internal sealed class Corpus(string directory)
     }
 
     /// <summary>A program that needs no library, one that does, and what the first is to say.</summary>
-    private async Task<string> PublishByImageWriterAsync(string file, CancellationToken token)
+    private async Task<string> BuildByXfnAsync(string file, CancellationToken token)
     {
         string published = Directory.CreateDirectory(file + ".published").FullName;
         File.Copy("/bin/busybox", Path.Combine(published, "busybox"));
         File.Copy("/bin/cat", Path.Combine(published, "cat"));
         await File.WriteAllTextAsync(Path.Combine(published, "view"), View, token);
         await RunAsync(
-            [Path.Combine(AppContext.BaseDirectory, "xfn-image"), "--user", "1000:50", "--env", "A=1", Path.Combine(published, "busybox"), $"oci:{file}:v1", "sh", "/app/view", "by xfn-image"], token);
+            [Path.Combine(AppContext.BaseDirectory, "xfn"), "build", "--user", "1000:50", "--env", "A=1", "--tag", $"oci:{file}:v1", "--copy", $"{published}:/app", "--entrypoint", "/app/busybox", Path.Combine(published, "cat"), "--", "sh", "/app/view", "by xfn build"], token);
         return $"oci:{file}:v1";
     }
 
