@@ -7,6 +7,7 @@ internal static class ClientElsewhere
     /// library into a native one fails.</summary>
     public const string Program = """
         using System.Net;
+        using System.Net.Sockets;
         using System.Reflection;
         using System.Runtime.InteropServices;
         using System.Text;
@@ -27,13 +28,13 @@ internal static class ClientElsewhere
         using var fetcher = new DefaultImageFetcher();
         FetchedManifest manifest = await fetcher.FetchManifestAsync(ImageReference.Parse(image), new FetchContext());
         Console.WriteLine($"layout: {manifest.Content.Length > 100}");
-        using (var registry = new HttpListener { Prefixes = { args[5] } })
+        using (var registry = new TcpListener(IPAddress.Loopback, 0))
         {
             registry.Start();
             _ = AskForCredentialsAsync(registry);
             try
             {
-                await fetcher.FetchManifestAsync(ImageReference.Parse(new Uri(args[5]).Authority + "/fn:v1"), new FetchContext());
+                await fetcher.FetchManifestAsync(ImageReference.Parse(registry.LocalEndpoint + "/fn:v1"), new FetchContext());
             }
             catch (Exception ex) when (ex is XfnException or RegistryException)
             {
@@ -58,14 +59,17 @@ internal static class ClientElsewhere
             }
         }
 
-        static async Task AskForCredentialsAsync(HttpListener registry)
+        static async Task AskForCredentialsAsync(TcpListener registry)
         {
             while (true)
             {
-                HttpListenerContext call = await registry.GetContextAsync();
-                call.Response.StatusCode = 401;
-                call.Response.AddHeader("WWW-Authenticate", "Basic realm=\"test\"");
-                call.Response.Close();
+                using TcpClient client = await registry.AcceptTcpClientAsync();
+                using var reader = new StreamReader(client.GetStream());
+                while (await reader.ReadLineAsync() is { Length: > 0 })
+                {
+                }
+
+                await client.GetStream().WriteAsync("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"test\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8.ToArray());
             }
         }
         """;

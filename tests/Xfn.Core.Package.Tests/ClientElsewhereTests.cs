@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -33,15 +32,14 @@ public class ClientElsewhereTests
     {
         string scratch = Directory.CreateDirectory(Workspace.At("elsewhere-" + system)).FullName, socket = Path.Combine(scratch, "s");
         (string certificate, string key) = WriteCertificate(scratch);
-        int port = FreePort(), registry = FreePort();
-        using Process encrypted = Serve(scratch, ["--network", "tcp", "--address", $"127.0.0.1:{port}", "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", certificate]);
+        using Process encrypted = Serve(scratch, ["--network", "tcp", "--address", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", certificate]);
         using Process plain = Serve(scratch, ["--network", "unix", "--address", socket]);
         try
         {
-            while (!await IsListeningAsync(new IPEndPoint(IPAddress.Loopback, port), encrypted, token) || !await IsListeningAsync(new UnixDomainSocketEndPoint(socket), plain, token))
-                await Task.Delay(50, token);
+            string address = await AddressAsync(encrypted, token);
+            await AddressAsync(plain, token);
             string[] lines = (await Repository.RunAsync("/", "dotnet",
-                [Path.Combine(Consumer.Published(system), "Consumer.dll"), Workspace.Image, $"https://127.0.0.1:{port}", "unix:" + socket, certificate, key, $"http://127.0.0.1:{registry}/"],
+                [Path.Combine(Consumer.Published(system), "Consumer.dll"), Workspace.Image, "https://" + address, "unix:" + socket, certificate, key],
                 token)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
             Assert.That(lines, Is.EqualTo(new[]
             {
@@ -68,28 +66,21 @@ public class ClientElsewhereTests
     }
 
     private static Process Serve(string scratch, string[] arguments) => Process.Start(
-        Path.Combine(AppContext.BaseDirectory, "xfn"), ["start", "--allow-local-images", "--cache-dir", Path.Combine(scratch, "cache"), .. arguments]);
+        new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "xfn"), ["start", "--allow-local-images", "--cache-dir", Path.Combine(scratch, "cache"), .. arguments]) { RedirectStandardError = true })!;
 
-    private static async Task<bool> IsListeningAsync(EndPoint place, Process server, CancellationToken token)
+    /// <summary>Waits until a server says where it serves.</summary>
+    private static async Task<string> AddressAsync(Process server, CancellationToken token)
     {
-        Assert.That(server.HasExited, Is.False, "the server has ended");
-        using var socket = new Socket(place.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
-        try
+        var address = new TaskCompletionSource<string>();
+        server.ErrorDataReceived += (_, said) =>
         {
-            await socket.ConnectAsync(place, token);
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+            if (said.Data is null)
+                address.TrySetException(new InvalidOperationException("the server has ended"));
+            else if (said.Data.Contains("Serving on", StringComparison.Ordinal))
+                address.TrySetResult(said.Data.Split('\'')[1]);
+        };
+        server.BeginErrorReadLine();
+        return await address.Task.WaitAsync(token);
     }
 
     /// <summary>One certificate for all: the server's, the client's, and the authority of both.</summary>
