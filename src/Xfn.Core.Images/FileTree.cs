@@ -1,3 +1,5 @@
+using Xfn.Core.Interop;
+
 namespace Xfn.Core.Images;
 
 /// <summary>The files of a layer, by their paths in the image. Directories of this machine are read last.</summary>
@@ -23,12 +25,24 @@ internal sealed class FileTree
         return string.Join('/', names);
     }
 
-    /// <summary>A file of this machine. It can be executed if its owner may do so here.</summary>
+    /// <summary>A file of this machine. It can be executed if it can here.</summary>
     public static LayerFile FileOf(string source, string path) => new(Normalize(path))
     {
         SourcePath = Path.GetFullPath(source),
-        Mode = (File.GetUnixFileMode(source) & UnixFileMode.UserExecute) != 0 ? Executable : Readable,
+        Mode = IsExecutable(source) ? Executable : Readable,
     };
+
+    /// <summary>Whether a file's owner may execute it. On Windows, where files have no modes, whether it is a program of
+    /// Linux or a script.</summary>
+    public static bool IsExecutable(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+            return (File.GetUnixFileMode(path) & UnixFileMode.UserExecute) != 0;
+        Span<byte> magic = stackalloc byte[4];
+        using FileStream file = File.OpenRead(path);
+        magic = magic[..file.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false)];
+        return magic.StartsWith("\u007fELF"u8) || magic.StartsWith("#!"u8);
+    }
 
     public void Add(LayerFile file)
     {
@@ -83,7 +97,7 @@ internal sealed class FileTree
                     files[path] = new LayerFile(path) { SymbolicLink = target, Mode = Executable };
                 else if (entry is DirectoryInfo)
                     Read(files, entry.FullName, path);
-                else if (Interop.Posix.IsSpecialFile(entry.FullName))
+                else if (HostPlatform.IsLinux && Posix.IsSpecialFile(entry.FullName))
                     throw Fault.Of($"cannot add '{entry.FullName}' to an image: it is a device, a pipe or a socket. Remove it, or add the other files one by one.");
                 else
                     files[path] = FileOf(entry.FullName, path);

@@ -82,7 +82,7 @@ internal sealed class PublishedProgram
         string[] found = [.. files.Where(file => file.EndsWith(ConfigEnding, StringComparison.Ordinal)).Select(config => config[..^ConfigEnding.Length])
             .Select(name => File.Exists(name) ? name : name + ".dll").Where(File.Exists)];
         if (found.Length == 0)
-            found = [.. files.Where(file => (File.GetUnixFileMode(file) & UnixFileMode.UserExecute) != 0 && !System.IO.Path.GetFileName(file).Contains(".so", StringComparison.Ordinal) && ElfFile.Read(file) is not null)];
+            found = [.. files.Where(file => FileTree.IsExecutable(file) && !System.IO.Path.GetFileName(file).Contains(".so", StringComparison.Ordinal) && ElfFile.Read(file) is not null)];
         return found switch
         {
             [var only] => only,
