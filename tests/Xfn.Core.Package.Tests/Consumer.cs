@@ -58,8 +58,6 @@ internal static class Consumer
     private static void Write(string way, string program)
     {
         string project = Directory.CreateDirectory(Workspace.At($"consumers/{way}")).FullName;
-        string machine = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
-            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
         File.WriteAllText(Path.Combine(project, "Program.cs"), program);
         File.WriteAllText(Path.Combine(project, "Consumer.csproj"), $"""
             <Project Sdk="Microsoft.NET.Sdk">
@@ -75,7 +73,14 @@ internal static class Consumer
               </ItemGroup>
             </Project>
             """);
-        // Added to the sources that the machine has.
+        WriteSources(project);
+    }
+
+    /// <summary>Has a project find the packages: added to the sources that the machine has.</summary>
+    public static void WriteSources(string project)
+    {
+        string machine = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
         File.WriteAllText(Path.Combine(project, "nuget.config"), $"""
             <configuration>
               <packageSources><add key="packed" value="{Workspace.Feed}" /></packageSources>
