@@ -102,8 +102,9 @@ internal sealed class KilledContainerHostTests : ContainerFixture
         return marked;
     }
 
-    /// <summary>What listens on a port of this machine: ports are given out again, inodes are not.</summary>
-    private static string ListenerOf(string port) => Listeners().Single(l => l.Port == int.Parse(port, CultureInfo.InvariantCulture)).Inode;
+    /// <summary>What listens on a port of this machine: ports are given out again, inodes are not. The kernel may list one
+    /// twice while others come and go.</summary>
+    private static string ListenerOf(string port) => Listeners().Distinct().Single(l => l.Port == int.Parse(port, CultureInfo.InvariantCulture)).Inode;
 
     private static IEnumerable<(int Port, string Inode)> Listeners() => File.ReadLines("/proc/net/tcp").Skip(1)
         .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
