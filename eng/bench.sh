@@ -37,7 +37,8 @@ done
 
 need_dotnet
 need "${build_packages[@]}" "${run_packages[@]}" crun:crun newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
-  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip node:nodejs npm:npm
+  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip node:nodejs npm:npm \
+  /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables slirp4netns:slirp4netns
 unpack "$PWD/artifacts/redis" /usr/bin/redis-server:redis-server /usr/bin/redis-cli:redis-tools
 
 say "Building xfn-benchmarks"
@@ -47,7 +48,8 @@ umask 022
 export TMPDIR=/dev/shm
 stage_programs tests/Xfn.Core.Benchmarks/bin/Release/net10.0
 [ ! -e artifacts/redis ] || { cp -r artifacts/redis "$stage/debian" && chmod -R a+rX "$stage/debian"; }
-
+install -d "$stage/debian/usr/lib"
+install -D artifacts/greeting-function/GreetingFunction "$stage/debian/usr/bin/greeting-function"
 cp -r artifacts/greeting-function artifacts/node-function "$stage"
 chmod -R a+rX "$stage"/{greeting,node}-function
 

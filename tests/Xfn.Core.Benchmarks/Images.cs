@@ -1,5 +1,6 @@
 using System.Formats.Tar;
 using System.Text.Json.Nodes;
+using DebianImages;
 using Xfn.Core.Bundles;
 
 namespace Xfn.Core.Benchmarks;
@@ -24,6 +25,9 @@ internal sealed class Images(string work)
             Layer(writer => writer.WriteEntry("/bin/busybox", "bin/busybox")),
             .. Enumerable.Range(1, layers - 1).Select(i => Layer(writer => WriteFile(writer, $"layer-{i}", 10))),
         ]);
+
+    /// <summary>Of a program of this machine, or of DEBIAN_ROOT, with the libraries that it needs.</summary>
+    public string Program(string path, params string[] arguments) => Write([path, .. arguments], [new ProgramFiles().Program(path, "eng/bench.sh").ToLayer().ToArray()]);
 
     /// <summary>An image that is not to be run, unlike any other.</summary>
     public string Other() => Write(Cat, [Layer(writer => WriteFile(writer, $"image-{_images}", 10))]);

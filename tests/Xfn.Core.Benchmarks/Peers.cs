@@ -36,6 +36,21 @@ internal static class Peers
             throw new InvalidOperationException($"{program} answered '{answer}' and exited with status {process.ExitCode}");
     }
 
+    /// <summary>What podman is told that it need not do in a run.</summary>
+    public static readonly string[] PodmanFlags = ["--cgroups=disabled", "--log-driver", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+
+    /// <remarks>As an ordinary user podman makes its own user namespace, and has to live with the cgroups that there are.
+    /// </remarks>
+    public static string[] Podman(Bench bench) => ["podman", "--root", $"{bench.Work}/podman", "--runroot", $"{bench.Work}/run", "--storage-driver", "overlay"];
+
+    /// <returns>The image's id.</returns>
+    public static async Task<string> PullByPodmanAsync(Bench bench, string image)
+    {
+        // It names the image by the path as it is given, and takes no name with capitals.
+        string id = await ShellAsync($"cd {bench.Work} && {string.Join(' ', Podman(bench))} pull -q oci:{Path.GetFileName(image)}", pure: IsRoot);
+        return id.Trim();
+    }
+
     /// <returns>What the command wrote to stdout.</returns>
     public static async Task<string> ShellAsync(string command, bool pure = false)
     {
@@ -109,15 +124,8 @@ internal sealed class PeerLoop : IAsyncDisposable
     /// <summary>With the least that podman can be asked to do: no cgroup, no log, no network.</summary>
     public static async Task<PeerLoop> PodmanAsync(Bench bench, string image)
     {
-        // As an ordinary user podman makes its own user namespace, and has to live with the cgroups that there are.
-        string[] podman = ["podman", "--root", $"{bench.Work}/podman", "--runroot", $"{bench.Work}/run", "--storage-driver", "overlay"];
-
-        // It names the image by the path as it is given, and takes no name with capitals.
-        string id = await Peers.ShellAsync($"cd {bench.Work} && {string.Join(' ', podman)} pull -q oci:{Path.GetFileName(image)}", pure: Peers.IsRoot);
-        return new(
-            bench.Work,
-            pure: Peers.IsRoot,
-            [.. podman, "run", "--rm", "-i", "--network", "none", "--cgroups=disabled", "--log-driver", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", id.Trim()]);
+        string id = await Peers.PullByPodmanAsync(bench, image);
+        return new(bench.Work, pure: Peers.IsRoot, [.. Peers.Podman(bench), "run", "--rm", "-i", "--network", "none", .. Peers.PodmanFlags, id]);
     }
 
     public async Task RunAsync()
@@ -146,5 +154,72 @@ internal sealed class PeerLoop : IAsyncDisposable
         _process.StandardInput.Close();
         await _process.WaitForExitAsync();
         _process.Dispose();
+    }
+}
+
+/// <summary>A server in a container of podman's, of which a port is forwarded.</summary>
+internal sealed class PodmanServer : IAsyncDisposable
+{
+    private readonly Process _shell;
+    private readonly string _errors;
+
+    /// <param name="work">A directory for its errors.</param>
+    /// <param name="start">What starts it, in the background.</param>
+    /// <param name="stop">What ends it.</param>
+    private PodmanServer(string work, string start, string stop)
+    {
+        _errors = Path.Combine(work, Path.GetRandomFileName());
+        string loop = $"""
+            while read -r verb; do
+              case $verb in
+                start) {start} ;;
+                stop) {stop} ;;
+              esac >/dev/null 2>>"$0" && echo done || echo failed
+            done
+            """;
+        string[] arguments = [.. Peers.IsRoot ? Peers.InPureCgroups() : [], "bash", "-c", loop, _errors];
+        _shell = Process.Start(new ProcessStartInfo(arguments[0], arguments[1..]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+    }
+
+    /// <param name="bench">Where it is measured.</param>
+    /// <param name="image">The server.</param>
+    /// <param name="port">A port of this machine's loopback.</param>
+    /// <param name="inside">The server's port.</param>
+    public static async Task<PodmanServer> MakeAsync(Bench bench, string image, int port, int inside)
+    {
+        const string name = "bench-server";
+        string podman = string.Join(' ', Peers.Podman(bench)), id = "";
+        try
+        {
+            id = await Peers.PullByPodmanAsync(bench, image);
+        }
+        catch (InvalidOperationException ex)
+        {
+            // It fails again when it is started, and is left out.
+            Console.Error.WriteLine(ex.Message);
+        }
+
+        return new(bench.Work, $"{podman} run -d --name {name} -p 127.0.0.1:{port}:{inside} {string.Join(' ', Peers.PodmanFlags)} {id}", $"{podman} rm -f -t 0 {name}");
+    }
+
+    public Task StartAsync() => DoAsync("start");
+
+    public Task StopAsync() => DoAsync("stop");
+
+    private async Task DoAsync(string verb)
+    {
+        await _shell.StandardInput.WriteLineAsync(verb);
+        await _shell.StandardInput.FlushAsync();
+        if (await _shell.StandardOutput.ReadLineAsync() != "done")
+            throw new InvalidOperationException(Peers.LastLine(await File.ReadAllTextAsync(_errors)) ?? "it ended without a word");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        // What did not start need not be stopped.
+        await _shell.StandardInput.WriteLineAsync("stop");
+        _shell.StandardInput.Close();
+        await _shell.WaitForExitAsync();
+        _shell.Dispose();
     }
 }

@@ -3,14 +3,19 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using DebianImages;
+using Grpc.Core;
+using Grpc.Net.Client;
 
 namespace Xfn.Core.Benchmarks;
 
-/// <summary>Containers that live: their start, what is executed in them, connections into them, many of them, and what
-/// one costs that does nothing.</summary>
+/// <summary>Containers that live: their start, what is executed in them, connections and calls into them, many of them,
+/// and what one costs that does nothing.</summary>
 internal static class ServiceRows
 {
-    private const int RedisPort = 6379;
+    private const int RedisPort = 6379, FunctionPort = 9443;
+
+    private static readonly Marshaller<byte[]> Bytes = Marshallers.Create(bytes => bytes, bytes => bytes);
+    private static readonly Method<byte[], byte[]> CheckHealth = new(MethodType.Unary, "grpc.health.v1.Health", "Check", Bytes, Bytes);
 
     public static async Task AddAsync(Bench bench)
     {
@@ -18,6 +23,8 @@ internal static class ServiceRows
         await using (ContainerRunner runner = bench.MakeRunner())
             await AddExecsAsync(bench, runner, image);
         await AddConnectionsAsync(bench);
+        await using (ContainerRunner runner = bench.MakeRunner())
+            await AddCallsAsync(bench, runner);
         await using (ContainerRunner runner = bench.MakeRunner())
             await AddManyAsync(bench, runner, image);
         await using (ContainerRunner runner = bench.MakeRunner(o => o.ReadyNamespaces = 0))
@@ -70,6 +77,79 @@ internal static class ServiceRows
             10,
             new("ours", () => LoadAsync(beside, forwarded)),
             new Way("plain loopback", () => LoadAsync(beside, plain)));
+    }
+
+    /// <summary>Of a gRPC server in C#, as native code: samples/GreetingFunction.</summary>
+    private static async Task AddCallsAsync(Bench bench, ContainerRunner runner)
+    {
+        const string program = "/usr/bin/greeting-function";
+        string image = bench.Images.Program(program, "--insecure");
+        var request = new ContainerRequest { Image = image, Ready = Ready.Listens(FunctionPort) };
+        RunningContainer? started = null;
+        int port = FreePort();
+        await using PodmanServer podman = await PodmanServer.MakeAsync(bench, image, port, FunctionPort);
+        await bench.CompareAsync(
+            "a gRPC server started, and its first answer",
+            50,
+            new("ours", async () =>
+            {
+                started = await runner.StartAsync(request);
+                using GrpcChannel channel = Channel(started.CreateHandler(), FunctionPort);
+                await CallAsync(channel);
+            })
+            { After = async () => await started!.DisposeAsync() },
+            new Way("podman run -p", async () =>
+            {
+                await podman.StartAsync();
+                await CallWhenReadyAsync(port);
+            })
+            { IsPeer = true, Every = 10, After = podman.StopAsync });
+
+        await using RunningContainer apart = await runner.StartAsync(request);
+        await using RunningContainer beside = await runner.StartAsync(new ContainerRequest
+        {
+            Image = image,
+            Entrypoint = [program, "--insecure", "--address", $"127.0.0.1:{port}"],
+            Network = NetworkPolicy.Runner,
+        });
+        using GrpcChannel ours = Channel(apart.CreateHandler(), FunctionPort), theirs = Channel(new SocketsHttpHandler { UseProxy = false }, port);
+        await CallWhenReadyAsync(port);
+        await bench.CompareAsync("1,000 unary calls on a connection", 30, new("ours", () => CallManyAsync(ours)), new Way("plain loopback", () => CallManyAsync(theirs)));
+    }
+
+    private static GrpcChannel Channel(HttpMessageHandler handler, int port) =>
+        GrpcChannel.ForAddress($"http://127.0.0.1:{port}", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
+
+    private static async Task CallManyAsync(GrpcChannel channel)
+    {
+        for (int i = 0; i < 1_000; i++)
+            await CallAsync(channel);
+    }
+
+    private static async Task CallAsync(GrpcChannel channel)
+    {
+        // HealthCheckResponse: status SERVING.
+        byte[] answer = await channel.CreateCallInvoker().AsyncUnaryCall(CheckHealth, null, default, []);
+        if (!answer.AsSpan().SequenceEqual((ReadOnlySpan<byte>)[8, 1]))
+            throw new InvalidOperationException($"the server answered '{Convert.ToHexString(answer)}'");
+    }
+
+    private static async Task CallWhenReadyAsync(int port)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                // Whoever forwards a port may take connections before there is anybody to take them.
+                using GrpcChannel channel = Channel(new SocketsHttpHandler { UseProxy = false }, port);
+                await CallAsync(channel);
+                return;
+            }
+            catch (RpcException) when (attempt < 10_000)
+            {
+                await Task.Delay(1);
+            }
+        }
     }
 
     private static async Task AddManyAsync(Bench bench, ContainerRunner runner, string image)
