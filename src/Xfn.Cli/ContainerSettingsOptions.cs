@@ -16,6 +16,12 @@ internal sealed class ContainerSettingsOptions
     private readonly Option<string> _user = new("--user", "-u") { Description = "The user, instead of the image's: by names of the image or by numbers.", HelpName = "USER[:GROUP]" };
     private readonly Option<string> _hostname = new("--hostname") { Description = "The host name.", HelpName = "NAME" };
     private readonly Option<string[]> _extraHosts = new("--add-host") { Description = "A name in the container's /etc/hosts, and its address. May be repeated.", HelpName = "NAME:ADDRESS" };
+    private readonly Option<string[]> _egress = new("--egress")
+    {
+        Description = "A host outside that the program may reach by TCP all the same, through xfn: HOST:PORT, *.DOMAIN:PORT or ADDRESS:PORT. May be repeated.",
+        HelpName = "HOST:PORT",
+    };
+
     private readonly Option<string[]> _volumes = new("--volume", "-v")
     {
         Description = "Mount a file or directory of this machine; DST alone is a new directory on disk, which goes with the container. Writable, as docker's, unless ':ro' follows. May be repeated.",
@@ -37,7 +43,7 @@ internal sealed class ContainerSettingsOptions
 
     private readonly Option<string> _stopSignal = new("--stop-signal") { Description = "The signal that asks the container to end, before it is killed. [default: the image's, or SIGTERM]", HelpName = "SIGNAL" };
 
-    private Option[] All => [_entrypoint, _environment, _environmentFile, _workingDirectory, _user, _hostname, _extraHosts, _volumes, _mounts, _writableRoot, _stopSignal];
+    private Option[] All => [_entrypoint, _environment, _environmentFile, _workingDirectory, _user, _hostname, _extraHosts, _egress, _volumes, _mounts, _writableRoot, _stopSignal];
 
     public void AddTo(Command command)
     {
@@ -64,6 +70,7 @@ internal sealed class ContainerSettingsOptions
         User = parsed.GetValue(_user),
         Hostname = parsed.GetValue(_hostname),
         ExtraHosts = ReadHosts(parsed.GetValue(_extraHosts) ?? []),
+        Egress = parsed.GetValue(_egress) ?? [],
         Mounts = [.. (parsed.GetValue(_volumes) ?? []).Select(ReadVolume), .. (parsed.GetValue(_mounts) ?? []).Select(ReadMount)],
         WritableRootBytes = parsed.GetValue(_writableRoot),
         StopSignal = parsed.GetValue(_stopSignal),

@@ -20,26 +20,18 @@ internal sealed class ResourceOptions
         DefaultValueFactory = _ => NetworkPolicy.Isolated,
     }.AcceptOnlyFromAmong(nameof(NetworkPolicy.Isolated), nameof(NetworkPolicy.Runner));
 
-    private readonly Option<string[]> _egress = new("--egress")
-    {
-        Description = "A host outside that a container of 'xfn up' or 'xfn run -t' may reach by TCP all the same: HOST:PORT, *.DOMAIN:PORT or ADDRESS:PORT. May be repeated.",
-        HelpName = "HOST:PORT",
-    };
-
     private readonly Option<string> _memory = new("--memory") { Description = "The most memory it may have, such as 512Mi.", HelpName = "QUANTITY" };
     private readonly Option<string> _cpu = new("--cpu", "--cpus") { Description = "How much of the processors it may have, such as 500m or 2.", HelpName = "QUANTITY" };
 
     public void AddTo(Command command)
     {
-        foreach (Option option in new Option[] { _pullPolicy, _network, _egress, _memory, _cpu })
+        foreach (Option option in new Option[] { _pullPolicy, _network, _memory, _cpu })
             command.Options.Add(option);
     }
 
     public ImagePullConfig Pull(ParseResult parsed) => new() { PullPolicy = parsed.GetValue(_pullPolicy) };
 
     public NetworkPolicy Network(ParseResult parsed) => parsed.GetValue(_network);
-
-    public string[] Egress(ParseResult parsed) => parsed.GetValue(_egress) ?? [];
 
     /// <exception cref="ArgumentException">One of them is no quantity.</exception>
     public ResourceLimits Limits(ParseResult parsed) => new()

@@ -89,8 +89,6 @@ internal sealed class RunCommand : Command
         if (parsed.GetValue(_tty))
             return await RunWithTerminalAsync(parsed, options, cancellationToken);
 
-        if (_resources.Egress(parsed).Length > 0)
-            throw new ArgumentException("cannot use --egress for a function: it has the network policy's network. Add -t (--tty), or use 'xfn up'.");
         RunFunctionRequest request = Request(parsed, server is null ? null : _globals.RegistryOf(parsed));
         await using Stream stdin = OpenInput(parsed.GetValue(_interactive) ? "-" : parsed.GetValue(_file));
         await using var stdout = StandardOutput.Output(cancellationToken);
@@ -110,7 +108,6 @@ internal sealed class RunCommand : Command
             ImagePullConfig = _resources.Pull(parsed),
             Limits = _resources.Limits(parsed),
             Network = _resources.Network(parsed),
-            Egress = _resources.Egress(parsed),
         };
 
         // As docker does: few images know of others.

@@ -47,6 +47,7 @@ internal sealed class StartCommand : Command
     private readonly Option<bool> _allowUser = new("--allow-user") { Description = "Let callers choose the user of a function." };
     private readonly Option<bool> _allowWritableRoot = new("--allow-writable-root") { Description = "Let callers have a root that can be written to." };
     private readonly Option<bool> _allowExtraHosts = new("--allow-extra-hosts") { Description = "Let callers add names to a function's /etc/hosts." };
+    private readonly Option<bool> _allowEgress = new("--allow-egress") { Description = "Let callers list hosts that a function reaches, by their names; with --allow-runner-network by addresses too." };
     private readonly Option<TimeSpan?> _maxTimeout = new("--max-timeout") { Description = "The longest timeout that callers may ask for.", HelpName = "DURATION", CustomParser = OptionValue.Time("timeout", TimeSpan.FromTicks(1)) };
     private readonly Option<string> _maxMemory = new("--max-memory") { Description = "The most memory that a function may have, and has when its caller does not say.", HelpName = "QUANTITY" };
     private readonly Option<string> _maxCpu = new("--max-cpu") { Description = "How much of the processors a function may have, likewise.", HelpName = "QUANTITY" };
@@ -103,7 +104,7 @@ internal sealed class StartCommand : Command
         foreach (Option option in new Option[]
         {
             _network, _address, _tlsCertificate, _tlsKey, _tlsClientAuthority, _allowUnauthenticated, _allowUid, _allowOtherNamespaces, _allowImage, _allowLocalImages,
-            _allowRunnerNetwork, _allowPrograms, _allowUser, _allowWritableRoot, _allowExtraHosts, _maxTimeout, _maxMemory, _maxCpu, _defaultMemory, _cacheLimit, _noDefaultLimits, _maxPendingInput, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
+            _allowRunnerNetwork, _allowPrograms, _allowUser, _allowWritableRoot, _allowExtraHosts, _allowEgress, _maxTimeout, _maxMemory, _maxCpu, _defaultMemory, _cacheLimit, _noDefaultLimits, _maxPendingInput, _maxConcurrency, _maxQueue, _drainTime, _prepare, _reflection, _logFormat, _logLevel,
         })
         {
             Options.Add(option);
@@ -158,6 +159,7 @@ internal sealed class StartCommand : Command
         options.AllowUser |= parsed.GetValue(_allowUser);
         options.AllowWritableRoot |= parsed.GetValue(_allowWritableRoot);
         options.AllowExtraHosts |= parsed.GetValue(_allowExtraHosts);
+        options.AllowEgress |= parsed.GetValue(_allowEgress);
         options.MaxTimeout = parsed.GetValue(_maxTimeout) ?? options.MaxTimeout;
         options.MaxMemoryBytes = parsed.GetValue(_maxMemory) is { } memory ? Quantity.ParseMemory(memory, "memory limit") : options.MaxMemoryBytes;
         options.MaxCpus = parsed.GetValue(_maxCpu) is { } cpu ? Quantity.ParseCpus(cpu, "cpu limit") : options.MaxCpus;

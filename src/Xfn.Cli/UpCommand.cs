@@ -75,7 +75,6 @@ internal sealed class UpCommand : Command
             ImagePullConfig = _resources.Pull(parsed),
             Limits = _resources.Limits(parsed),
             Network = _resources.Network(parsed),
-            Egress = _resources.Egress(parsed),
             Ready = ReadReady(parsed),
             StopGrace = parsed.GetValue(_grace) ?? TimeSpan.FromSeconds(10),
         };

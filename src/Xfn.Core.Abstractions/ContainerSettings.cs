@@ -36,6 +36,21 @@ public record ContainerSettings
     /// <summary>Names in the container's <c>/etc/hosts</c>, and their addresses. None by default.</summary>
     public IDictionary<string, IPAddress> ExtraHosts { get; init => field = value ?? new Dictionary<string, IPAddress>(); } = new Dictionary<string, IPAddress>();
 
+    /// <summary>The hosts outside that an isolated container may reach by TCP, through the runner. At most 256, each
+    /// <c>HOST:PORT</c>, <c>*.DOMAIN:PORT</c> for all names below a domain, <c>ADDRESS:PORT</c> or
+    /// <c>[IPV6-ADDRESS]:PORT</c>. None by default.</summary>
+    /// <remarks>
+    /// <para>A proxy for HTTP and SOCKS 5 listens on the container's loopback; <c>HTTP_PROXY</c>, <c>HTTPS_PROXY</c>,
+    /// <c>ALL_PROXY</c> and <c>NO_PROXY</c> tell programs of it, unless <see cref="Environment"/> has them. Programs
+    /// that know of no proxy reach the hosts that are listed by their whole names too: the container's
+    /// <c>/etc/hosts</c> leads them to the runner. A host with a port at which the container itself listens (the image
+    /// exposes it, or <see cref="ContainerRequest.Ready"/> waits for it) is reached through the proxy only.</para>
+    /// <para>The runner looks names up, and connects with this machine's rights: to public addresses that are not the
+    /// machine's own. An address that is listed by its number may be any. A name is no promise of what is behind
+    /// it.</para>
+    /// </remarks>
+    public IList<string> Egress { get; init => field = value ?? []; } = [];
+
     /// <summary>What is mounted besides, in the order of mounting: at most 256. None by default.</summary>
     public IList<Mount> Mounts { get; init => field = value ?? []; } = [];
 

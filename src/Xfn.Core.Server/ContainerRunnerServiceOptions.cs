@@ -40,6 +40,11 @@ public class ContainerRunnerServiceOptions
     /// (<see cref="ContainerSettings.ExtraHosts"/>). False by default.</summary>
     public bool AllowExtraHosts { get; set; }
 
+    /// <summary>Gets or sets whether callers may list hosts that a function reaches through this machine
+    /// (<see cref="ContainerSettings.Egress"/>), by their names. False by default. Addresses, which may be this
+    /// machine's own, take <see cref="AllowRunnerNetwork"/> besides.</summary>
+    public bool AllowEgress { get; set; }
+
     /// <summary>Gets or sets when callers may have the registry asked. All three policies by default. Without
     /// <see cref="ImagePullPolicy.IfNotPresent"/> callers must say which one they want.</summary>
     public ISet<ImagePullPolicy> AllowedPullPolicies { get; set; } =

@@ -10,6 +10,6 @@ public sealed partial class ContainerRunner : IContainerHost
     /// <summary>Resolves the names of egress, and connects: what tests replace.</summary>
     internal Registry.Dialer EgressDialer
     {
-        set => _containers.EgressDialer = value;
+        set => _egresses.Dialer = value;
     }
 }

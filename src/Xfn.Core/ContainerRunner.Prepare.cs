@@ -31,7 +31,7 @@ public sealed partial class ContainerRunner
         return await OperateAsync(
             async token =>
             {
-                var containers = new PreparedContainers(run, wanted, _sandboxes, _images, _planner, _settings.Options.TimeProvider);
+                var containers = new PreparedContainers(run, wanted, _sandboxes, _images, _planner, _egresses, _settings.Options.TimeProvider);
                 var function = new PreparedFunction(this, run, containers);
                 _prepared.TryAdd(function, 0);
                 try

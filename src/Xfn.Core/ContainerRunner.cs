@@ -41,6 +41,7 @@ public sealed partial class ContainerRunner : IContainerRunner
     private readonly CacheKeeper _keeper;
     private readonly ImageProvider _images;
     private readonly ContainerPlanner _planner;
+    private readonly EgressFactory _egresses;
     private readonly SandboxFactory _sandboxes;
     private readonly ReadyPool<RunSandbox> _ready;
     private readonly RunQueue _queue;
@@ -103,8 +104,9 @@ public sealed partial class ContainerRunner : IContainerRunner
             _sandboxes = new SandboxFactory(_sparks, _cache, _layers, options.StdioPiper ?? new StdioPipes(), _cgroups, _settings);
             _ready = new ReadyPool<RunSandbox>(_sandboxes.StartAsync, options.ReadyNamespaces, ReadyNamespaceIdleTime, options.TimeProvider);
             _queue = new RunQueue(options.MaxConcurrency, options.MaxQueuedRuns);
-            _runs = new FunctionRunner(_settings, _images, _planner, _sandboxes, _ready, _queue, _clearUps);
-            _containers = new ContainerStarter(_settings, _images, _planner, _sandboxes, _ready);
+            _egresses = new EgressFactory(options);
+            _runs = new FunctionRunner(_settings, _images, _planner, _sandboxes, _egresses, _ready, _queue, _clearUps);
+            _containers = new ContainerStarter(_settings, _images, _planner, _sandboxes, _egresses, _ready);
         }
         catch
         {

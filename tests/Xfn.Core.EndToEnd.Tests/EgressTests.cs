@@ -34,6 +34,47 @@ internal sealed class EgressTests : ContainerFixture
         Assert.That(web.Connected, Is.EqualTo((string[])["203.0.113.5 port 80", "203.0.113.6 port 81"]), "the address of d.test is private");
     }
 
+    [TestCase(false), TestCase(true), CancelAfter(120_000)]
+    public async Task A_function_reaches_what_is_listed_and_nothing_else(bool isPrepared, CancellationToken token)
+    {
+        using var web = new WebServer(token);
+        await using TestRunner runner = NewRunner(web);
+        var request = new RunFunctionRequest { Image = Image("cat; get a.test b.test; unset http_proxy; get a.test:81"), Container = new() { Egress = ["a.test:80", "a.test:81"] } };
+        await using PreparedFunction? prepared = isPrepared ? await runner.PrepareAsync(request, cancellationToken: token) : null;
+        for (int run = 0; run < 2; run++)
+        {
+            byte[] input = "in\n"u8.ToArray();
+            RunFunctionResponse answer = await (prepared?.RunAsync(input, token) ?? runner.RunFunctionAsync(request with { Input = input }, token));
+            Assert.That(Text(answer.Output), Is.EqualTo("in\na.test page of a.test\nb.test HTTP Error 403: Forbidden\na.test:81 page of a.test:81\n"));
+            while (prepared is { ReadyCount: 0 })
+                await Task.Delay(5, token);
+        }
+
+        Assert.That(web.Connected, Has.Count.EqualTo(4));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_function_s_connections_end_with_it_and_its_failures_are_told_as_without_them(CancellationToken token)
+    {
+        const string connected = "python3 -c \"import socket, time; s = socket.create_connection(('a.test', 80)); time.sleep(1000)\" & ";
+        using var web = new WebServer(token);
+        await using TestRunner runner = NewRunner(web);
+        var failed = (await Assert.ThrowsAsync<FunctionExitedException>(() => RunAsync(connected + "echo why >&2; exit 3", TimeSpan.FromMinutes(1))))!;
+        Assert.That((failed.ExitCode, failed.StderrTail), Is.EqualTo((3, "why\n")));
+        var late = (await Assert.ThrowsAsync<FunctionTimedOutException>(() => RunAsync(connected + "echo begun >&2; sleep 1000", TimeSpan.FromSeconds(4))))!;
+        Assert.That(late.StderrTail, Is.EqualTo("begun\n"));
+        while (web.Open > 0)
+            await Task.Delay(5, token);
+
+        string image = Write(TestImage.Command("/script").WithLayer(tar => tar.File("script", "#!/no/such/shell\n"u8.ToArray(), (UnixFileMode)0b111_101_101)));
+        Assert.That(
+            () => runner.RunFunctionAsync(new() { Image = image, Container = new() { Egress = ["a.test:80"] } }, token),
+            Throws.TypeOf<InvalidImageException>().With.Message.StartsWith($"cannot start '/script' of image '{image}': it cannot be executed"));
+
+        Task<RunFunctionResponse> RunAsync(string script, TimeSpan timeout) => runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = Image(script), RunFunctionConfig = new() { Timeout = timeout }, Container = new() { Egress = ["a.test:80"] } }, token);
+    }
+
     [Test, CancelAfter(120_000)]
     public async Task Without_the_proxy_only_hosts_that_are_listed_by_their_names_are_reached(CancellationToken token)
     {
@@ -171,11 +212,13 @@ internal sealed class EgressTests : ContainerFixture
     private Task<RunningContainer> StartAsync(WebServer web, string script, IList<string> egress, CancellationToken token) =>
         StartAsync(web, new() { Image = Image(script), Egress = egress }, token);
 
-    private Task<RunningContainer> StartAsync(WebServer web, ContainerRequest request, CancellationToken token)
+    private Task<RunningContainer> StartAsync(WebServer web, ContainerRequest request, CancellationToken token) => NewRunner(web).StartAsync(request, token);
+
+    private TestRunner NewRunner(WebServer web)
     {
         TestRunner runner = NewRunner(o => o.Bundle.ReadOnlyMounts = [.. PythonDirectories().Select(directory => new ReadOnlyMount(directory, directory))]);
         runner.EgressDialer = web;
-        return runner.StartAsync(request, token);
+        return runner;
     }
 
     /// <summary>What Python needs of /usr: in the whole of it something may be mounted.</summary>

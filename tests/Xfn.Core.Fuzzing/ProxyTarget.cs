@@ -1,5 +1,5 @@
 using System.Text;
-using Xfn.Core.Services;
+using Xfn.Core.Egress;
 
 namespace Xfn.Core.Fuzzing;
 

@@ -31,6 +31,7 @@ internal static class Targets
             AllowUser = true,
             AllowWritableRoot = true,
             AllowExtraHosts = true,
+            AllowEgress = true,
         },
         new NoRunner());
 

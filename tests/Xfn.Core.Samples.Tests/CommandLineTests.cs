@@ -119,6 +119,8 @@ public class CommandLineTests
     {
         Assert.That(await Invoke(token, "run", "fn", "--", "/etc/hostname"), Is.Zero);
         Assert.That((_stdin, _request!.Container!.Arguments, _request.Container.Entrypoint), Is.EqualTo(("", (string[])["/etc/hostname"], (string[]?)null)));
+        Assert.That(await Invoke(token, "run", "--egress=example.org:443", "--egress", "*.example.org:80", "fn", "/etc/hostname"), Is.Zero);
+        Assert.That(_request!.Container!.Egress, Is.EqualTo(["example.org:443", "*.example.org:80"]));
         Assert.That(await Invoke(token, "run", "--entrypoint", "", "fn", "/etc/hostname", "--"), Is.Zero);
         Assert.That((_request!.Container!.Arguments, _request.Container.Entrypoint), Is.EqualTo((Array.Empty<string>(), Array.Empty<string>())));
     }
@@ -231,7 +233,6 @@ public class CommandLineTests
     [TestCase("cannot use --tty with 'file' as input.", "run", "-it", "fn", "file")]
     [TestCase("cannot use --interactive with '-' as input.", "run", "-i", "fn", "-")]
     [TestCase("cannot use --tty with --server:", "run", "-t", "fn", "--server=http://127.0.0.1:1")]
-    [TestCase("cannot use --egress for a function:", "run", "fn", "-", "--egress=example.org:443")]
     [TestCase("cannot forward port '0.0.0.0:8080:80': '0.0.0.0' is not 127.0.0.1,", "up", "fn", "-p0.0.0.0:8080:80")]
     [TestCase("cannot forward port '[::1]:8080:80': '[::1]' is not 127.0.0.1,", "up", "fn", "-p[::1]:8080:80")]
     [TestCase("cannot forward port '53:53/udp': only TCP is forwarded.", "up", "fn", "-p53:53/udp")]

@@ -99,17 +99,26 @@ public class RequestPolicyTests
         yield return Of("AllowUser", new() { User = "0" }, o => o.AllowUser = true);
         yield return Of("AllowWritableRoot", new() { WritableRootBytes = 1 << 20 }, o => o.AllowWritableRoot = true);
         yield return Of("AllowExtraHosts", new() { ExtraHosts = { ["db"] = System.Net.IPAddress.Loopback } }, o => o.AllowExtraHosts = true);
+        yield return Of("AllowEgress", new() { Egress = ["example.org:443"] }, o => o.AllowEgress = true);
+        yield return Of("AllowRunnerNetwork", new() { Egress = ["example.org:443", "127.0.0.1:5432"] }, o => o.AllowEgress = o.AllowRunnerNetwork = true, o => o.AllowEgress = true);
         foreach (ContainerSettings programs in new ContainerSettings[] { new() { Entrypoint = [] }, new() { Arguments = ["x"] }, new() { Environment = { ["LD_PRELOAD"] = "x" } }, new() { Mounts = { Mount.File("/bin/sh", default) } } })
             yield return Of("AllowPrograms", programs, o => o.AllowPrograms = true);
 
-        static TestCaseData Of(string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow) => new(option, settings, allow);
+        static TestCaseData Of(string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow, Action<ContainerRunnerServiceOptions>? before = null) =>
+            new(option, settings, allow, before ?? (_ => { }));
     }
 
     [TestCaseSource(nameof(NotTheCallers))]
-    public void Settings_are_the_callers_when_the_operator_says_so(string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow)
+    public void Settings_are_the_callers_when_the_operator_says_so(
+        string option, ContainerSettings settings, Action<ContainerRunnerServiceOptions> allow, Action<ContainerRunnerServiceOptions> before)
     {
         var request = new RunFunctionRequest { Image = "example.org/x", Container = settings };
-        Assert.That(() => Policy(o => o.AllowedImages.Add("example.org")).Apply(request), Throws.TypeOf<RefusedRequestException>().With.Message.Contains($"(its option {option})"));
+        RequestPolicy refusing = Policy(o =>
+        {
+            o.AllowedImages.Add("example.org");
+            before(o);
+        });
+        Assert.That(() => refusing.Apply(request), Throws.TypeOf<RefusedRequestException>().With.Message.Contains($"(its option {option})"));
         RequestPolicy allowing = Policy(o =>
         {
             o.AllowedImages.Add("example.org");

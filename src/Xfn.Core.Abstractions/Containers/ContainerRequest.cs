@@ -17,21 +17,6 @@ public sealed record ContainerRequest : ContainerSettings
     /// nobody, and is reached through its <see cref="RunningContainer"/> only.</summary>
     public NetworkPolicy Network { get; init; }
 
-    /// <summary>The hosts outside that an isolated container may reach by TCP, through the runner. At most 256, each
-    /// <c>HOST:PORT</c>, <c>*.DOMAIN:PORT</c> for all names below a domain, <c>ADDRESS:PORT</c> or
-    /// <c>[IPV6-ADDRESS]:PORT</c>. None by default.</summary>
-    /// <remarks>
-    /// <para>A proxy for HTTP and SOCKS 5 listens on the container's loopback; <c>HTTP_PROXY</c>, <c>HTTPS_PROXY</c>,
-    /// <c>ALL_PROXY</c> and <c>NO_PROXY</c> tell programs of it, unless <see cref="ContainerSettings.Environment"/> has
-    /// them. Programs that know of no proxy reach the hosts that are listed by their whole names too: the container's
-    /// <c>/etc/hosts</c> leads them to the runner. A host with a port at which the container itself listens (the image
-    /// exposes it, or <see cref="Ready"/> waits for it) is reached through the proxy only.</para>
-    /// <para>The runner looks names up, and connects with this machine's rights: to public addresses that are not the
-    /// machine's own. An address that is listed by its number may be any. A name is no promise of what is behind
-    /// it.</para>
-    /// </remarks>
-    public IList<string> Egress { get; init => field = value ?? []; } = [];
-
     /// <summary>When the container counts as ready. <see cref="Ready.Started"/> by default.</summary>
     public Ready Ready { get; init => field = value ?? Ready.Started; } = Ready.Started;
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Egress;
 using Xfn.Core.Remote;
 using Xfn.Core.Runs;
 
@@ -132,6 +133,9 @@ internal sealed class RequestPolicy
         Allow(settings.User is null, "a user", _options.AllowUser, nameof(_options.AllowUser));
         Allow(settings.WritableRootBytes is null or 0, "a root that can be written to", _options.AllowWritableRoot, nameof(_options.AllowWritableRoot));
         Allow(settings.ExtraHosts.Count == 0, "names of hosts", _options.AllowExtraHosts, nameof(_options.AllowExtraHosts));
+        Allow(settings.Egress.Count == 0, "hosts to reach", _options.AllowEgress, nameof(_options.AllowEgress));
+        if (settings.Egress.Count > 0 && !_options.AllowRunnerNetwork && EgressPolicy.Parse([.. settings.Egress]).HasAddresses)
+            throw new RefusedRequestException($"cannot let a function reach an address of its caller's choice: it may be this server's own, and this server does not allow that (its option {nameof(_options.AllowRunnerNetwork)}). List hosts by their names, or ask the server's operator.");
         bool isImages = settings is { Entrypoint: null, Arguments: null, Environment.Count: 0 } && !settings.Mounts.Any(mount => mount is FileMount);
         Allow(isImages, "an entrypoint, arguments, variables or files", _options.AllowPrograms || _allowedImages.Length == 0, nameof(_options.AllowPrograms));
 

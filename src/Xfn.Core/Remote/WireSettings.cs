@@ -19,6 +19,7 @@ internal static class WireSettings
         (nameof(ContainerSettings.Mounts), s => s.Mounts.Count > 0),
         (nameof(ContainerSettings.WritableRootBytes), s => s.WritableRootBytes is not null),
         (nameof(ContainerSettings.StopSignal), s => s.StopSignal is not null),
+        (nameof(ContainerSettings.Egress), s => s.Egress.Count > 0),
     ];
 
     /// <summary>The names of the settings that are set.</summary>
@@ -58,6 +59,7 @@ internal static class WireSettings
             ExtraHosts = { settings.ExtraHosts.ToDictionary(host => host.Key, host => host.Value.ToString()) },
             Mounts = { settings.Mounts.Select(ToMessage) },
             StopSignal = settings.StopSignal ?? "",
+            Egress = { settings.Egress },
         };
         if (settings.WritableRootBytes is { } bytes)
             message.WritableRootBytes = bytes;
@@ -86,6 +88,7 @@ internal static class WireSettings
         Mounts = [.. message.Mounts.Select(FromMessage)],
         WritableRootBytes = message.HasWritableRootBytes ? message.WritableRootBytes : null,
         StopSignal = NullIfEmpty(message.StopSignal),
+        Egress = message.Egress,
     };
 
     private static Mount FromMessage(Protocol.Mount message) => message.KindCase switch

@@ -1,4 +1,5 @@
 using Xfn.Core.Cgroups;
+using Xfn.Core.Egress;
 using Xfn.Core.Interop;
 
 namespace Xfn.Core.Runs;
@@ -14,6 +15,9 @@ internal sealed record CheckedRequest(ImageReference Reference, RunFunctionReque
 
     /// <summary>What it sets of the container, checked and copied; null for nothing.</summary>
     public ContainerSettings? Container => Request.Container;
+
+    /// <summary>What it may reach outside; null for nothing.</summary>
+    public EgressPolicy? Egress { get; init; }
 
     /// <exception cref="InvalidRequestException">The request cannot be run as it stands.</exception>
     public static CheckedRequest From(RunFunctionRequest request, RunnerSettings settings)
@@ -32,7 +36,16 @@ internal sealed record CheckedRequest(ImageReference Reference, RunFunctionReque
             limits = limits with { MemoryBytes = settings.DefaultMemoryBytes, MemoryIsOptional = !settings.DefaultMemoryIsRequired };
         if (request.Container is not null)
             request = request with { Container = CheckedSettings.From(request.Container) };
-        return new CheckedRequest(reference, request, timeout, limits);
+        return new CheckedRequest(reference, request, timeout, limits) { Egress = request.Container is { Egress.Count: > 0 } container ? EgressOf(container, request.RunFunctionConfig.Network, settings) : null };
+    }
+
+    private static EgressPolicy EgressOf(ContainerSettings container, NetworkPolicy network, RunnerSettings settings)
+    {
+        if (network != NetworkPolicy.Isolated)
+            throw new InvalidRequestException("cannot use egress in the runner's network: a container there reaches all that the runner does. Leave out the list of egress, or isolate the container.");
+        if (settings.Options.Runtime is { } runtime)
+            throw new InvalidRequestException($"cannot use egress with OCI runtime '{runtime}': only xfn-spark opens a way out of its containers. Leave out the list of egress, or name no runtime (option Runtime).");
+        return EgressPolicy.Parse([.. container.Egress]);
     }
 
     /// <summary>One whose input and output are streams.</summary>

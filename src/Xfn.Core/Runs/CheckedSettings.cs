@@ -62,6 +62,7 @@ internal static class CheckedSettings
             Arguments = settings.Arguments?.ToArray(),
             Environment = new Dictionary<string, string>(settings.Environment),
             ExtraHosts = new Dictionary<string, IPAddress>(settings.ExtraHosts),
+            Egress = settings.Egress.ToArray(),
             WorkingDirectory = settings.WorkingDirectory is null ? null : CheckPath("working directory", settings.WorkingDirectory),
             Mounts = Check(settings.Mounts),
         };
@@ -69,7 +70,7 @@ internal static class CheckedSettings
 
     private static bool IsEmpty(ContainerSettings settings) =>
         settings is { Entrypoint: null, Arguments: null, WorkingDirectory: null, User: null, Hostname: null, WritableRootBytes: null, StopSignal: null }
-        && settings.Environment.Count == 0 && settings.ExtraHosts.Count == 0 && settings.Mounts.Count == 0;
+        && settings.Environment.Count == 0 && settings.ExtraHosts.Count == 0 && settings.Egress.Count == 0 && settings.Mounts.Count == 0;
 
     private static void CheckWords(IReadOnlyList<string>? words, string noun)
     {

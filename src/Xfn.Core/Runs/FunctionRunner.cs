@@ -1,3 +1,4 @@
+using Xfn.Core.Egress;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Pipes;
@@ -7,7 +8,7 @@ namespace Xfn.Core.Runs;
 
 /// <summary>Runs functions: a place, the image, a container, its end, an answer; and clears up behind it.</summary>
 internal sealed class FunctionRunner(
-    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, SandboxFactory sandboxes, ReadyPool<RunSandbox> ready, RunQueue queue, BackgroundTasks background)
+    RunnerSettings settings, ImageProvider images, ContainerPlanner planner, SandboxFactory sandboxes, EgressFactory egresses, ReadyPool<RunSandbox> ready, RunQueue queue, BackgroundTasks background)
 {
     private bool _hasRun;
 
@@ -37,7 +38,7 @@ internal sealed class FunctionRunner(
             {
                 clearUp = () => container.DisposeAsync().AsTask();
                 telemetry.Ended(RunStage.Pull);
-                return await ExecuteAsync(request, container.Sandbox, container.Image, null, streams, telemetry, new() { FromCache = true, Prepared = true }, cancellationToken)
+                return await ExecuteAsync(request, container.Sandbox, container.Image, container.ReleaseAsync, streams, telemetry, new() { FromCache = true, Prepared = true }, cancellationToken)
                     .ConfigureAwait(false);
             }
 
@@ -48,16 +49,30 @@ internal sealed class FunctionRunner(
             HostMounts? mounts = request.Container is null ? null : sandboxes.LookAtMounts(request);
 
             // A sandbox needs nothing of the image, so it starts while that is looked up.
-            Task<RunSandbox> starting = mounts is null ? ready.TakeAsync(cancellationToken) : sandboxes.StartAsync(mounts, cancellationToken);
+            // A way out is there before the function's first line.
+            Task<RunSandbox> starting = request.Egress is not null ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
+                : mounts is null ? ready.TakeAsync(cancellationToken)
+                : sandboxes.StartAsync(mounts, cancellationToken);
             LeasedImage? lease = null;
-            clearUp = () => RunSandbox.ClearUpAsync(starting, lease, settings.Options.Logger);
+            EgressSandbox? open = null;
+            clearUp = async () =>
+            {
+                if (open is not null)
+                    await open.DisposeAsync().ConfigureAwait(false);
+                await RunSandbox.ClearUpAsync(starting, lease, settings.Options.Logger).ConfigureAwait(false);
+            };
             lease = await images.GetAsync(request.Reference, request.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Ended(RunStage.Pull);
+            (ContainerEgress? egress, request) = request.Egress is null ? (null, request) : egresses.Make(request, lease.Image.Config);
             SparkRun plan = await planner.PlanAsync(request, lease.Image, mounts, cancellationToken).ConfigureAwait(false);
             RunSandbox sandbox = await starting.ConfigureAwait(false);
             telemetry.Ended(RunStage.Spawn);
             sandbox.Cgroup.Apply(request.Limits);
-            return await ExecuteAsync(request, sandbox, lease.Image, plan, streams, telemetry, new() { FromCache = lease.FromCache }, cancellationToken).ConfigureAwait(false);
+            var statistics = new RunStatistics { FromCache = lease.FromCache };
+            if (egress is null)
+                return await ExecuteAsync(request, sandbox, lease.Image, token => sandbox.StartAsync(plan, token), streams, telemetry, statistics, cancellationToken).ConfigureAwait(false);
+            open = await OpenAsync(request, sandbox, lease.Image, plan, egress, cancellationToken).ConfigureAwait(false);
+            return await ExecuteAsync(request, open, lease.Image, open.ReleaseAsync, streams, telemetry, statistics, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -65,11 +80,23 @@ internal sealed class FunctionRunner(
         }
     }
 
+    private async Task<EgressSandbox> OpenAsync(CheckedRequest request, RunSandbox sandbox, StoredImage image, SparkRun plan, ContainerEgress egress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await EgressSandbox.StartAsync(sandbox, plan, egress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SparkFailedException ex)
+        {
+            throw planner.NotStarted(ex, request, image, "");
+        }
+    }
+
     private async Task<RunFunctionResponse> ExecuteAsync(
         CheckedRequest request,
-        RunSandbox sandbox,
+        ISandbox sandbox,
         StoredImage image,
-        SparkRun? plan,
+        Func<CancellationToken, Task> start,
         RunStreams streams,
         RunTelemetry telemetry,
         RunStatistics statistics,
@@ -79,7 +106,7 @@ internal sealed class FunctionRunner(
         RunOutcome outcome;
         try
         {
-            outcome = await run.ExecuteAsync(token => plan is null ? sandbox.ReleaseAsync(token) : sandbox.StartAsync(plan, token), request.Timeout, cancellationToken).ConfigureAwait(false);
+            outcome = await run.ExecuteAsync(start, request.Timeout, cancellationToken).ConfigureAwait(false);
         }
         catch (SparkFailedException ex)
         {

@@ -1,3 +1,4 @@
+using Xfn.Core.Egress;
 using Xfn.Core.Images;
 using Xfn.Core.Spark;
 
@@ -10,12 +11,13 @@ internal sealed class PreparedContainers : IAsyncDisposable
     private readonly SandboxFactory _sandboxes;
     private readonly ImageProvider _images;
     private readonly ContainerPlanner _planner;
+    private readonly EgressFactory _egresses;
     private readonly ReadyPool<PreparedContainer> _pool;
     private volatile ResolvedReference? _newest;
 
-    public PreparedContainers(CheckedRequest request, PrepareOptions options, SandboxFactory sandboxes, ImageProvider images, ContainerPlanner planner, TimeProvider time)
+    public PreparedContainers(CheckedRequest request, PrepareOptions options, SandboxFactory sandboxes, ImageProvider images, ContainerPlanner planner, EgressFactory egresses, TimeProvider time)
     {
-        (_request, _sandboxes, _images, _planner) = (request, sandboxes, images, planner);
+        (_request, _sandboxes, _images, _planner, _egresses) = (request, sandboxes, images, planner, egresses);
         _pool = new ReadyPool<PreparedContainer>(StartAsync, options.Count, options.IdleTime, time);
     }
 
@@ -57,13 +59,16 @@ internal sealed class PreparedContainers : IAsyncDisposable
         try
         {
             HostMounts? mounts = _sandboxes.LookAtMounts(_request);
-            SparkRun plan = await _planner.PlanAsync(_request, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = true };
+            (ContainerEgress? egress, CheckedRequest request) = _egresses.Make(_request, lease.Image.Config);
+            SparkRun plan = await _planner.PlanAsync(request, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = true };
             sandbox = await _sandboxes.StartWithGateAsync(mounts, cancellationToken).ConfigureAwait(false);
             sandbox.Cgroup.Apply(_request.Limits);
+            _newest = lease.Resolved;
+            if (egress is not null)
+                return new PreparedContainer(sandbox, await EgressSandbox.StartAsync(sandbox, plan, egress, cancellationToken).ConfigureAwait(false), lease);
             await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
             sandbox.CountFromNow();
-            _newest = lease.Resolved;
-            return new PreparedContainer(sandbox, lease);
+            return new PreparedContainer(sandbox, null, lease);
         }
         catch (Exception ex)
         {
@@ -78,16 +83,20 @@ internal sealed class PreparedContainers : IAsyncDisposable
 }
 
 /// <summary>A container in which everything has been done but the execution of its function. For one run.</summary>
-internal sealed class PreparedContainer(RunSandbox sandbox, LeasedImage lease) : IReady
+internal sealed class PreparedContainer(RunSandbox sandbox, EgressSandbox? open, LeasedImage lease) : IReady
 {
-    public RunSandbox Sandbox => sandbox;
+    public ISandbox Sandbox => (ISandbox?)open ?? sandbox;
 
     public StoredImage Image => lease.Image;
 
     public bool IsAlive => sandbox.IsAlive;
 
+    public Task ReleaseAsync(CancellationToken cancellationToken) => sandbox.ReleaseAsync(cancellationToken);
+
     public async ValueTask DisposeAsync()
     {
+        if (open is not null)
+            await open.DisposeAsync().ConfigureAwait(false);
         await sandbox.DisposeAsync().ConfigureAwait(false);
         lease.Dispose();
     }

@@ -1,6 +1,6 @@
+using Xfn.Core.Egress;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
-using Xfn.Core.Registry;
 using Xfn.Core.Runs;
 using Xfn.Core.Spark;
 
@@ -9,7 +9,7 @@ namespace Xfn.Core.Services;
 /// <summary>Starts containers that live, and ends those that are left with the runner.</summary>
 /// <remarks>They take no place among the runs that may go on at once: a few servers would keep all runs waiting.
 /// </remarks>
-internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider images, ContainerPlanner planner, SandboxFactory sandboxes, ReadyPool<RunSandbox> ready) : IAsyncDisposable
+internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider images, ContainerPlanner planner, SandboxFactory sandboxes, EgressFactory egresses, ReadyPool<RunSandbox> ready) : IAsyncDisposable
 {
     private readonly Lock _lock = new();
     private readonly HashSet<LiveContainer> _containers = [];
@@ -24,7 +24,6 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         if (settings.Options.Runtime is { } runtime)
             throw new InvalidRequestException($"cannot start a container that lives with OCI runtime '{runtime}': only xfn-spark makes those. Use a runner without a runtime (option Runtime).");
         LiveContainer.Check(request);
-        EgressPolicy? policy = ContainerEgress.Check(request);
         var run = CheckedRequest.From(
             new RunFunctionRequest
             {
@@ -34,11 +33,8 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
                 Container = request,
             },
             settings);
-        return await _starts.Add(StartAsync(request, run, policy, cancellationToken)).ConfigureAwait(false);
+        return await _starts.Add(StartAsync(request, run, cancellationToken)).ConfigureAwait(false);
     }
-
-    /// <summary>Resolves the names of egress, and connects: what tests replace.</summary>
-    public Dialer EgressDialer { get; set; } = new();
 
     /// <summary>Ends when no container is left. The starts under way have been cancelled.</summary>
     public async ValueTask DisposeAsync()
@@ -54,12 +50,12 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         await Task.WhenAll(left.Select(container => container.DisposeAsync().AsTask())).ConfigureAwait(false);
     }
 
-    private async Task<RunningContainer> StartAsync(ContainerRequest request, CheckedRequest run, EgressPolicy? policy, CancellationToken cancellationToken)
+    private async Task<RunningContainer> StartAsync(ContainerRequest request, CheckedRequest run, CancellationToken cancellationToken)
     {
         using var telemetry = new StartTelemetry(run.Reference, settings.Options.TimeProvider);
         try
         {
-            LiveContainer container = await RunNotBegunException.TryTwiceAsync(_ => StartOnceAsync(request, run, policy, telemetry, cancellationToken), mayReadInput: true).ConfigureAwait(false);
+            LiveContainer container = await RunNotBegunException.TryTwiceAsync(_ => StartOnceAsync(request, run, telemetry, cancellationToken), mayReadInput: true).ConfigureAwait(false);
             try
             {
                 await new Readiness(container, settings.Options.TimeProvider).WaitAsync(request.Ready, cancellationToken).ConfigureAwait(false);
@@ -78,14 +74,14 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         }
     }
 
-    private async Task<LiveContainer> StartOnceAsync(ContainerRequest request, CheckedRequest run, EgressPolicy? policy, StartTelemetry telemetry, CancellationToken cancellationToken)
+    private async Task<LiveContainer> StartOnceAsync(ContainerRequest request, CheckedRequest run, StartTelemetry telemetry, CancellationToken cancellationToken)
     {
         // One that waits can mount nothing of this machine any more: it has settled.
         HostMounts? mounts = sandboxes.LookAtMounts(run);
 
         // A sandbox needs nothing of the image, so it starts while that is looked up.
         // A way out is there before the program's first line.
-        Task<RunSandbox> starting = policy is not null ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
+        Task<RunSandbox> starting = run.Egress is not null ? sandboxes.StartWithGateAsync(mounts, cancellationToken)
             : mounts is null ? ready.TakeAsync(cancellationToken)
             : sandboxes.StartAsync(mounts, cancellationToken);
         LeasedImage? lease = null;
@@ -94,8 +90,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         {
             lease = await images.GetAsync(run.Reference, run.Pull, null, cancellationToken).ConfigureAwait(false);
             telemetry.Found(lease);
-            ContainerEgress? egress = policy is null ? null : ContainerEgress.Of(policy, request, lease.Image.Config, EgressDialer, settings.Options);
-            run = egress?.AddTo(run) ?? run;
+            (ContainerEgress? egress, run) = egresses.Make(run, lease.Image.Config, PortsOf(request.Ready));
             SparkRun plan = await planner.PlanAsync(run, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with
             {
                 HasGate = egress is not null,
@@ -161,6 +156,17 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
         await container.DisposeAsync().ConfigureAwait(false);
         throw new ObjectDisposedException(nameof(ContainerRunner));
     }
+
+    /// <summary>The ports at which a container is waited for.</summary>
+    private static IEnumerable<int> PortsOf(Ready ready) => ready switch
+    {
+        ListensReady listens => [listens.Port],
+        HttpReady http => [http.Port],
+        GrpcReady grpc => [grpc.Port],
+        AllReady all => all.Parts.SelectMany(PortsOf),
+        AnyReady any => any.Parts.SelectMany(PortsOf),
+        _ => [],
+    };
 
     private void Forget(LiveContainer container)
     {

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Xfn.Core.Egress;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 

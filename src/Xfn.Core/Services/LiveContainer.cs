@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Cgroups;
+using Xfn.Core.Egress;
 using Xfn.Core.Interop;
 using Xfn.Core.Runs;
 using Xfn.Core.Spark;
@@ -52,7 +53,7 @@ internal sealed partial class LiveContainer : RunningContainer
     {
         (_request, _started, _execs, _time, _logger) = (request, started, execs, options.TimeProvider, options.Logger);
         (_stopSignal, _limits) = (run.StopSignalOf(started.Image.Config), run.Limits);
-        _network = new ContainerNetwork(started, isOwn: HasOwnNetwork);
+        _network = new ContainerNetwork(started.Conversation, started.Descriptors, isOwn: HasOwnNetwork);
         _copies = new ContainerCopies(started, execs.User);
         _log = new LogRing(request.LogBytes);
         CancellationToken over = _over.Token;
@@ -118,7 +119,7 @@ internal sealed partial class LiveContainer : RunningContainer
 
         // What has ended by now may never have been executed.
         await Exited.WaitAsync(cancellationToken).ConfigureAwait(false);
-        if (_started.Conversation.Failure is { } failure)
+        if (_started.Conversation.Failure is SparkFailedException failure)
             throw failure;
     }
 

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 using Xfn.Core.Diagnostics;
+using Xfn.Core.Egress;
 
 namespace Xfn.Core.Services;
 

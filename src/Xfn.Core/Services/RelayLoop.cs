@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net.Sockets;
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Egress;
 using Xfn.Core.Interop;
 
 namespace Xfn.Core.Services;

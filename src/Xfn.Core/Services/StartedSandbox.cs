@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Xfn.Core.Egress;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Runs;

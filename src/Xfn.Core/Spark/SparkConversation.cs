@@ -26,9 +26,9 @@ internal sealed class SparkConversation
     /// <summary>How the container ended; null when the spark ended without a word of it. Never faults.</summary>
     public Task<SparkExited?> Exited { get; }
 
-    /// <summary>Why the container's program was not executed, once <see cref="Exited"/> has ended; null where it was, or
-    /// the spark ended without a word of it.</summary>
-    public SparkFailedException? Failure { get; private set; }
+    /// <summary>Why there is no word of how the container ended, once <see cref="Exited"/> has ended: its program was not
+    /// executed (<see cref="SparkFailedException"/>), or the spark was killed.</summary>
+    public Exception? Failure { get; private set; }
 
     /// <summary>Sends what gets no answer. When the container has ended nothing happens: that is told by
     /// <see cref="Exited"/>.</summary>
@@ -93,19 +93,16 @@ internal sealed class SparkConversation
                 {
                     // Only a spark that was taken over answers what nobody asked.
                     _spark.Kill();
+                    Failure = new ContainerEnvironmentException(RunStage.Run, $"cannot understand xfn-spark: it sent {message.GetType().Name}, for which nobody asked. Is it of this version?");
                     return null;
                 }
             }
 
             return null;
         }
-        catch (SparkFailedException ex)
+        catch (Exception ex) when (ex is SparkFailedException or XfnException or IOException or ObjectDisposedException)
         {
             Failure = ex;
-            return null;
-        }
-        catch (Exception ex) when (ex is XfnException or IOException or ObjectDisposedException)
-        {
             return null;
         }
         finally

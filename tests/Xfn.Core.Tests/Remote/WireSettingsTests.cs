@@ -21,6 +21,7 @@ internal sealed class WireSettingsTests
         Mounts = { Mount.Tmpfs("/data", 1 << 20), Mount.File("/data/secret", new byte[] { 0, 1 }, Secret) },
         WritableRootBytes = 0,
         StopSignal = "INT",
+        Egress = { "example.org:443", "*.example.org:443" },
     };
 
     [Test]
@@ -31,6 +32,7 @@ internal sealed class WireSettingsTests
         {
             Assert.That((back.Entrypoint, back.Arguments, back.Environment, back.ExtraHosts), Is.EqualTo((Full.Entrypoint, Full.Arguments, Full.Environment, Full.ExtraHosts)));
             Assert.That((back.WorkingDirectory, back.User, back.Hostname, back.WritableRootBytes, back.StopSignal), Is.EqualTo(("/work", "1000:staff", "db", (long?)0, "INT")));
+            Assert.That(back.Egress, Is.EqualTo(Full.Egress));
             Assert.That(back.Mounts[0], Is.EqualTo(Full.Mounts[0]));
             Assert.That(back.Mounts[1], Is.TypeOf<FileMount>().With.Property("Mode").EqualTo(Secret));
             Assert.That(((FileMount)back.Mounts[1]).Content.ToArray(), Is.EqualTo(new byte[] { 0, 1 }));
@@ -65,8 +67,8 @@ internal sealed class WireSettingsTests
     [Test]
     public void What_a_server_does_not_know_or_what_makes_no_sense_is_refused()
     {
-        var request = new Wire.RunRequest { Function = new() { Image = "x" }, Container = new() { User = "0" }, Settings = { "User", "Egress" } };
-        Assert.That(() => WireSettings.FromMessage(request), Throws.TypeOf<InvalidRequestException>().With.Message.Contains("setting 'Egress'"));
+        var request = new Wire.RunRequest { Function = new() { Image = "x" }, Container = new() { User = "0" }, Settings = { "User", "Devices" } };
+        Assert.That(() => WireSettings.FromMessage(request), Throws.TypeOf<InvalidRequestException>().With.Message.Contains("setting 'Devices'"));
         Assert.That(() => WireSettings.FromMessage(new Wire.RunRequest()), Throws.TypeOf<InvalidRequestException>().With.Message.Contains("without an image"));
         Assert.That(() => From(new() { Mounts = { new Wire.Mount { Destination = "/data" } } }), Throws.TypeOf<InvalidRequestException>().With.Message.Contains("no kind"));
         Assert.That(() => From(new() { ExtraHosts = { ["db"] = "1.2.3.4 evil" } }), Throws.TypeOf<InvalidRequestException>().With.Message.Contains("'db'"));

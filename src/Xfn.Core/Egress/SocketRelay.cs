@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Joins two connections: what comes from one goes to the other, both ways. What an end does not read, the
 /// other may not send.</summary>

@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>What is logged of containers' egress.</summary>
 internal static partial class EgressLog

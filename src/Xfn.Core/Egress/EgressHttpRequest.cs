@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>A request to the proxy: a tunnel (CONNECT), or a message for another server (<c>GET http://HOST/…</c>).
 /// <see href="https://www.rfc-editor.org/rfc/rfc9110#section-7.6">RFC 9110, section 7.6</see>.</summary>

@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 
-namespace Xfn.Core.Tests.Services;
+namespace Xfn.Core.Tests.Egress;
 
 /// <summary>What the proxy takes for SOCKS 5, byte by byte.</summary>
 [CancelAfter(120_000)]

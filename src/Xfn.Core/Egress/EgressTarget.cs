@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>A host, by name or by number, and a port.</summary>
 /// <param name="Name">The name in small letters, without a dot at its end; empty for an address.</param>

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Text;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>The messages of SOCKS 5 that the proxy understands: no authentication, and CONNECT.
 /// <see href="https://www.rfc-editor.org/rfc/rfc1928">RFC 1928</see>.</summary>

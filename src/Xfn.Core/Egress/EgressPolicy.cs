@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>What a container may reach outside: a list of hosts and ports.</summary>
 internal sealed class EgressPolicy
@@ -18,6 +18,9 @@ internal sealed class EgressPolicy
 
     /// <summary>The hosts that are listed by their whole name.</summary>
     public IEnumerable<EgressTarget> Names => _exact.Where(target => target.Address is null);
+
+    /// <summary>Whether hosts are listed by their number.</summary>
+    public bool HasAddresses => _exact.Any(target => target.Address is not null);
 
     /// <summary>Reads rules: <c>HOST:PORT</c>, <c>*.DOMAIN:PORT</c> (every name below the domain, and not the domain
     /// itself), <c>192.0.2.1:PORT</c>, <c>[2001:db8::1]:PORT</c>.</summary>

@@ -2,9 +2,9 @@ using System.Collections.Concurrent;
 using System.Net.Sockets;
 using System.Text;
 using Microsoft.Extensions.Time.Testing;
-using Xfn.Core.Services;
+using Xfn.Core.Egress;
 
-namespace Xfn.Core.Tests.Services;
+namespace Xfn.Core.Tests.Egress;
 
 /// <summary>What passes through the proxy, and what a container can take of the host by it.</summary>
 [CancelAfter(120_000)]

@@ -1,10 +1,10 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Text;
-using Xfn.Core.Services;
+using Xfn.Core.Egress;
 using Xfn.Core.Tests.Registry;
 
-namespace Xfn.Core.Tests.Services;
+namespace Xfn.Core.Tests.Egress;
 
 /// <summary>What the proxy takes for HTTP, and what it sends on.</summary>
 [CancelAfter(120_000)]

@@ -5,7 +5,7 @@ using System.Net.Sockets;
 using Xfn.Core.Registry;
 using Xfn.Core.Spark;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Connects to what a container's policy lists, with this machine's rights.</summary>
 /// <remarks>A name is looked up here, once for each connection. Those of its addresses that are public and not this

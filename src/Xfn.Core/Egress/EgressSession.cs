@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>One connection to the proxy: what is asked, whether it is granted, and what passes then.</summary>
 internal sealed class EgressSession(Socket client, EgressConnector connector, EgressRefusals refusals, TimeProvider time) : IDisposable

@@ -1,6 +1,6 @@
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>One HTTP message that is sent on, and its answer. Nothing else is sent on its connection.</summary>
 internal sealed class EgressExchange(Socket client, EgressInput input, Socket server, TimeProvider time)

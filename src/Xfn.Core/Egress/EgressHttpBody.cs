@@ -1,4 +1,4 @@
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Tells which bytes behind the head of a request are its body; the body is sent on as it came.
 /// <see href="https://www.rfc-editor.org/rfc/rfc9112#section-6">RFC 9112, section 6</see>.</summary>

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>The head of an HTTP/1 message: its first line and its fields, read as strictly as any reader does, so that
 /// all readers behind the proxy see the same message.

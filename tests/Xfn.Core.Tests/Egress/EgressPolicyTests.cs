@@ -1,8 +1,8 @@
 using System.Net;
 using Xfn.Core.Registry;
-using Xfn.Core.Services;
+using Xfn.Core.Egress;
 
-namespace Xfn.Core.Tests.Services;
+namespace Xfn.Core.Tests.Egress;
 
 /// <summary>What a list of hosts allows, and at which addresses.</summary>
 [CancelAfter(120_000)]

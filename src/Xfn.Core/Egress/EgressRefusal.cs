@@ -1,4 +1,4 @@
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Why a program's request is not met.</summary>
 /// <param name="Kind">What HTTP's status and SOCKS's reply say.</param>

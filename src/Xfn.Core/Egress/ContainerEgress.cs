@@ -2,10 +2,9 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Xfn.Core.Registry;
-using Xfn.Core.Runs;
 using Xfn.Core.Spark;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>The way out of one container: a proxy on its loopback, and an address there for each host that is listed by
 /// its whole name, which leads to the host.</summary>
@@ -24,9 +23,16 @@ internal sealed class ContainerEgress : IAsyncDisposable
     // One address for a name, whatever ports are listed.
     private readonly (IPAddress Address, EgressTarget[] Targets)[] _links;
 
-    private ContainerEgress(EgressPolicy policy, EgressConnector connector, EgressProxy proxy, HashSet<int> taken)
+    /// <summary>The way out of a container that does not begin yet.</summary>
+    /// <param name="policy">What is allowed.</param>
+    /// <param name="image">The image's name, for the log.</param>
+    /// <param name="taken">The ports at which the container itself listens.</param>
+    /// <param name="dialer">Resolves names, and connects.</param>
+    /// <param name="options">The runner's log and clock.</param>
+    public ContainerEgress(EgressPolicy policy, string image, HashSet<int> taken, Dialer dialer, ContainerRunnerOptions options)
     {
-        (_connector, _proxy) = (connector, proxy);
+        _connector = new EgressConnector(policy, dialer, options.TimeProvider);
+        _proxy = new EgressProxy(_connector, image, options.Logger, options.TimeProvider);
         _port = Enumerable.Range(FirstPort, ushort.MaxValue - FirstPort).First(port => !taken.Contains(port));
 
         // What listens at one address of the loopback keeps programs from listening at all of them.
@@ -34,33 +40,9 @@ internal sealed class ContainerEgress : IAsyncDisposable
             .Select((name, index) => (new IPAddress([127, 1, (byte)(index / 250), (byte)(1 + (index % 250))]), name.ToArray()))];
     }
 
-    /// <summary>What a request lists; null for nothing.</summary>
-    /// <exception cref="InvalidRequestException">The list makes no sense.</exception>
-    public static EgressPolicy? Check(ContainerRequest request)
+    /// <summary>The settings with what tells programs of the way out. What the caller set itself wins.</summary>
+    public ContainerSettings AddTo(ContainerSettings settings)
     {
-        if (request.Egress.Count == 0)
-            return null;
-        if (request.Network != NetworkPolicy.Isolated)
-            throw new InvalidRequestException("cannot use egress in the runner's network: a container there reaches all that the runner does. Leave out the list of egress, or isolate the container.");
-        return EgressPolicy.Parse([.. request.Egress]);
-    }
-
-    /// <summary>The way out of a container that does not begin yet.</summary>
-    /// <param name="policy">What is allowed.</param>
-    /// <param name="request">What the container is asked for with.</param>
-    /// <param name="image">The image's configuration.</param>
-    /// <param name="dialer">Resolves names, and connects.</param>
-    /// <param name="options">The runner's log and clock.</param>
-    public static ContainerEgress Of(EgressPolicy policy, ContainerRequest request, ImageConfig image, Dialer dialer, ContainerRunnerOptions options)
-    {
-        var connector = new EgressConnector(policy, dialer, options.TimeProvider);
-        return new ContainerEgress(policy, connector, new EgressProxy(connector, request.Image, options.Logger, options.TimeProvider), [.. PortsOf(image), .. PortsOf(request.Ready)]);
-    }
-
-    /// <summary>The request with what tells programs of the way out. What the caller set itself wins.</summary>
-    public CheckedRequest AddTo(CheckedRequest run)
-    {
-        ContainerSettings settings = run.Container ?? new();
         var environment = new Dictionary<string, string>(settings.Environment);
         var hosts = new Dictionary<string, IPAddress>(settings.ExtraHosts);
         foreach ((IPAddress address, EgressTarget[] targets) in _links)
@@ -74,7 +56,7 @@ internal sealed class ContainerEgress : IAsyncDisposable
                 (environment[name], environment[small]) = (value, value);
         }
 
-        return run with { Request = run.Request with { Container = settings with { Environment = environment, ExtraHosts = hosts } } };
+        return settings with { Environment = environment, ExtraHosts = hosts };
     }
 
     /// <summary>Lets programs that heed the proxy reach another container by a link's name.</summary>
@@ -127,24 +109,4 @@ internal sealed class ContainerEgress : IAsyncDisposable
         _proxy.Dispose();
         _stop.Dispose();
     }
-
-    /// <summary>The ports at which an image says that its program listens.</summary>
-    private static IEnumerable<int> PortsOf(ImageConfig image)
-    {
-        foreach (string exposed in image.Config?.ExposedPorts?.Keys ?? [])
-        {
-            if (int.TryParse(exposed.Split('/')[0], NumberStyles.None, CultureInfo.InvariantCulture, out int port))
-                yield return port;
-        }
-    }
-
-    private static IEnumerable<int> PortsOf(Ready ready) => ready switch
-    {
-        ListensReady listens => [listens.Port],
-        HttpReady http => [http.Port],
-        GrpcReady grpc => [grpc.Port],
-        AllReady all => all.Parts.SelectMany(PortsOf),
-        AnyReady any => any.Parts.SelectMany(PortsOf),
-        _ => [],
-    };
 }

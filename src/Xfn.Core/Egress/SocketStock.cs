@@ -1,6 +1,6 @@
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Sockets in a container's network that wait for their connections. A spark makes several for little more than
 /// the price of one, so that most connections need not ask it.</summary>

@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using Xfn.Core.Interop;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Accepts the connections of sockets that listen, and serves each by itself.</summary>
 /// <param name="most">How many are served at once, of all sockets together. Each socket may have one more that has been

@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>What leads a container out: a proxy for HTTP (CONNECT, and whole addresses) and SOCKS 5 on one port, and
 /// links, whose every connection goes to one host. A policy says where to.</summary>

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Net.Sockets;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>What was read of a connection ahead of what was understood, in a buffer of
 /// <see cref="SocketRelay.BufferBytes"/>.</summary>

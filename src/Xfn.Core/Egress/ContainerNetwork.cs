@@ -5,7 +5,7 @@ using Microsoft.Win32.SafeHandles;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 
-namespace Xfn.Core.Services;
+namespace Xfn.Core.Egress;
 
 /// <summary>Sockets in a container's network. Its spark makes them there, and the host uses them like its own: address,
 /// time-out and cancellation are the host's.</summary>
@@ -17,16 +17,18 @@ internal sealed class ContainerNetwork : IDisposable
     private static readonly IPAddress[] Loopbacks = [IPAddress.Loopback, IPAddress.IPv6Loopback];
 
     private readonly ConcurrentDictionary<ulong, byte> _listeners = new();
-    private readonly StartedSandbox _started;
+    private readonly SparkConversation _conversation;
+    private readonly SparkDescriptors _descriptors;
     private readonly bool _isOwn;
     private readonly SocketStock _stock;
 
-    /// <param name="started">The container.</param>
+    /// <param name="conversation">What is asked of the spark.</param>
+    /// <param name="descriptors">What is taken from it.</param>
     /// <param name="isOwn">Whether the network is the container's own; else it is this process's, and so are the
     /// sockets.</param>
-    public ContainerNetwork(StartedSandbox started, bool isOwn)
+    public ContainerNetwork(SparkConversation conversation, SparkDescriptors descriptors, bool isOwn)
     {
-        (_started, _isOwn) = (started, isOwn);
+        (_conversation, _descriptors, _isOwn) = (conversation, descriptors, isOwn);
         _stock = new SocketStock(count => OpenAsync(new IPEndPoint(IPAddress.Loopback, 0), 0, count, CancellationToken.None));
     }
 
@@ -128,9 +130,9 @@ internal sealed class ContainerNetwork : IDisposable
     {
         int family = endpoint.AddressFamily == AddressFamily.InterNetwork ? Ipv4 : Ipv6;
         ReadOnlyMemory<byte> address = backlog == 0 ? default(ReadOnlyMemory<byte>) : endpoint.Address.GetAddressBytes();
-        SparkOpened opened = await _started.Conversation.AskAsync<SparkOpened>(
+        SparkOpened opened = await _conversation.AskAsync<SparkOpened>(
             id => new SparkMakeSocket(id, family, address, endpoint.Port, backlog, count), cancellationToken).ConfigureAwait(false);
-        SafeFileHandle[] taken = await _started.Descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
+        SafeFileHandle[] taken = await _descriptors.TakeAsync(opened.Descriptors, cancellationToken).ConfigureAwait(false);
         try
         {
             if (taken.Length != count)

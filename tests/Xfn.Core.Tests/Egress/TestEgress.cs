@@ -3,9 +3,9 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Xfn.Core.Registry;
-using Xfn.Core.Services;
+using Xfn.Core.Egress;
 
-namespace Xfn.Core.Tests.Services;
+namespace Xfn.Core.Tests.Egress;
 
 /// <summary>A proxy that listens on loopback in a container's place. Whatever address it connects to, its connection
 /// goes to one port on loopback.</summary>
