@@ -372,6 +372,64 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That(async () => await container.ReadFileAsync("/bin/busybox", cancellationToken: token), Throws.InstanceOf<ContainerEndedException>());
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_file_system_that_is_full_ends_a_copy_and_nothing_else(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "1000").With("rm")), Mounts = { Mount.Tmpfs("/data", 1 << 20) } }, token);
+        var full = (await Assert.ThrowsAsync<IOException>(() => container.CopyInAsync("/data/large", new byte[4 << 20], cancellationToken: token)))!;
+        Assert.That(full.Message, Does.StartWith("cannot copy '/data/large'").And.Contain("No space left on device"));
+        Assert.That((await container.ExecAsync(["rm", "-rf", "/data/large"], cancellationToken: token)).ExitCode, Is.Zero);
+        await container.CopyInAsync("/data/small", new byte[1 << 10], cancellationToken: token);
+        Assert.That(await container.ReadFileAsync("/data/small", cancellationToken: token), Has.Length.EqualTo(1 << 10));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_copy_ends_at_its_limit_however_much_there_is(CancellationToken token)
+    {
+        await using RunningContainer container = await StartAsync(
+            new ContainerRequest { Image = Write(TestImage.Shell("mkdir /data/many; cd /data/many; seq 2000 | xargs touch; echo made; exec sleep 1000").With("mkdir", "seq", "xargs", "touch")), Mounts = { Mount.Tmpfs("/data", 16 << 20) }, Ready = Ready.LogLine("made") }, token);
+        var limits = new CopyLimits { MaxEntries = 1000 };
+        await using var archive = new ManyEntries(1_000_000);
+        var refused = (await Assert.ThrowsAsync<IOException>(() => container.CopyInAsync(archive, "/data", limits, token)))!;
+        Assert.That(refused.Message, Does.StartWith("cannot copy '/data'").And.Contain("1000"));
+        Assert.That(archive.Made, Is.LessThan(100_000), "nobody reads on");
+        Assert.That(
+            async () =>
+            {
+                await using Stream copied = await container.CopyOutAsync("/data/many", limits, token);
+                await copied.CopyToAsync(Stream.Null, token);
+            },
+            Throws.TypeOf<IOException>().With.Message.StartsWith("cannot copy '/data/many'").And.Message.Contain("1000"));
+        Assert.That((await container.ExecAsync(["sh", "-c", "echo on"], cancellationToken: token)).Stdout, Is.EqualTo("on\n"));
+    }
+
+    [Test, CancelAfter(120_000)]
+    public async Task A_server_of_gRPCs_own_library_is_ready_when_it_says_so(CancellationToken token)
+    {
+        if (!Directory.Exists("/usr/lib/python3/dist-packages/grpc"))
+            Assert.Ignore("There is no python3-grpcio.");
+
+        // SERVING is 1, NOT_SERVING 2. It knows one service by name.
+        const string server = """
+            import concurrent.futures, grpc, sys, time
+            since = time.monotonic()
+            def check(request, context):
+                if request not in (b'', b'\x0a\x02db'): context.abort(grpc.StatusCode.NOT_FOUND, 'unknown')
+                ready = time.monotonic() - since > 0.5
+                print('asked, and', 'serving' if ready else 'not serving', flush=True)
+                return b'\x08\x01' if ready else b'\x08\x02'
+            s = grpc.server(concurrent.futures.ThreadPoolExecutor())
+            s.add_generic_rpc_handlers([grpc.method_handlers_generic_handler('grpc.health.v1.Health', {'Check': grpc.unary_unary_rpc_method_handler(check)})])
+            s.add_insecure_port('127.0.0.1:9443')
+            s.start()
+            s.wait_for_termination()
+            """;
+        await using TestRunner runner = NewRunner(PythonOfThisMachine);
+        var request = new ContainerRequest { Image = Write(PythonShell("exec python3 -c \"$SERVER\"")), Environment = { ["SERVER"] = server } };
+        await using RunningContainer ready = await runner.StartAsync(request with { Ready = Ready.All(Ready.GrpcServing(9443), Ready.GrpcServing(9443, "db")) }, token);
+        Assert.That((await LinesAsync(ready, token)).Select(line => line.Text), Is.SupersetOf((string[])["asked, and not serving", "asked, and serving"]));
+    }
+
     private static async Task<string> ReadAllAsync(Stream stream, CancellationToken token)
     {
         using var reader = new StreamReader(stream, leaveOpen: true);

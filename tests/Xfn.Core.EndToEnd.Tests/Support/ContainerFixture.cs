@@ -5,6 +5,8 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 /// <summary>Containers that live. Only xfn-spark makes them: with another runtime there is nothing to see.</summary>
 internal abstract class ContainerFixture : RunnerFixture
 {
+    protected const string Python = "/usr/bin/python3";
+
     private TestRunner? _runner;
 
     protected TestRunner Runner => _runner ??= NewRunner();
@@ -32,6 +34,23 @@ internal abstract class ContainerFixture : RunnerFixture
     }
 
     protected Task<RunningContainer> StartWebAsync(CancellationToken token) => StartAsync(new ContainerRequest { Image = WebImage(), Ready = Ready.Listens(80) }, token);
+
+    /// <summary>A shell that has this machine's Python, for a runner that mounts <see cref="PythonOfThisMachine"/>.</summary>
+    protected static TestImage PythonShell(string script)
+    {
+        if (!File.Exists(Python))
+            Assert.Ignore($"There is no {Python}.");
+        TestImage image = TestImage.Shell(script).WithLayer(tar => tar.Link("lib", "usr/lib").Link("lib64", "usr/lib64"));
+        image.Config = image.Config with { Env = ["PATH=/bin:/usr/bin"] };
+        return image;
+    }
+
+    /// <summary>Shows containers what Python needs of /usr: in the whole of it something may be mounted.</summary>
+    protected static void PythonOfThisMachine(ContainerRunnerOptions options)
+    {
+        string[] directories = ["/usr/bin", "/usr/lib64", .. Directory.GetDirectories("/usr/lib", "*-linux-gnu"), .. Directory.GetDirectories("/usr/lib", "python3*")];
+        options.Bundle.ReadOnlyMounts = [.. directories.Select(directory => new ReadOnlyMount(directory, directory))];
+    }
 
     /// <summary>All lines of a log.</summary>
     protected static async Task<List<LogLine>> LinesAsync(RunningContainer container, CancellationToken token)
