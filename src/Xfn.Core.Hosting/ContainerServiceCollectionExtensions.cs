@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Xfn.Core;
@@ -51,13 +52,41 @@ public static class ContainerServiceCollectionExtensions
     /// <param name="configure">Sets options.</param>
     public static IServiceCollection AddFunctionService(this IServiceCollection services, string name, ContainerRequest request, Action<FunctionServiceOptions>? configure = null)
     {
+        ArgumentNullException.ThrowIfNull(request);
+        return services.AddFunctionService(name, () => request, _ => { }, configure);
+    }
+
+    /// <summary>Adds a <see cref="FunctionService"/> of a section of the configuration, as
+    /// <see cref="AddFunctionService(IServiceCollection, string, ContainerRequest, Action{FunctionServiceOptions}?)"/>
+    /// does.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="name">Its key.</param>
+    /// <param name="configuration">The section whose keys are the names of the properties of
+    /// <see cref="ContainerRequest"/> and of <see cref="FunctionServiceOptions"/>: <c>Image</c>, <c>Ready</c>,
+    /// <c>MaxInstances</c>, … A key that is none, or a value that cannot be used, stops the host from starting.</param>
+    /// <param name="configure">Sets further options; it is applied after the configuration.</param>
+    public static IServiceCollection AddFunctionService(this IServiceCollection services, string name, IConfiguration configuration, Action<FunctionServiceOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        return services.AddFunctionService(
+            name,
+            () => HostedContainer.ReadRequest(configuration, IsOption),
+            options => OptionsSection.Bind(configuration, options, isOther: key => !IsOption(key)),
+            configure);
+
+        static bool IsOption(string key) => Array.Exists(typeof(FunctionServiceOptions).GetProperties(), property => property.Name.Equals(key, StringComparison.OrdinalIgnoreCase));
+    }
+
+    private static IServiceCollection AddFunctionService(
+        this IServiceCollection services, string name, Func<ContainerRequest> request, Action<FunctionServiceOptions> read, Action<FunctionServiceOptions>? configure)
+    {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        ArgumentNullException.ThrowIfNull(request);
-        services.AddKeyedSingleton(name, (host, _) => new FunctionService(host.GetRequiredService<IContainerHost>(), request, options =>
+        services.AddKeyedSingleton(name, (host, _) => new FunctionService(host.GetRequiredService<IContainerHost>(), request(), options =>
         {
             options.Logger = ContainerRunnerServiceCollectionExtensions.LoggerOf<FunctionService>(host) ?? options.Logger;
             options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
+            read(options);
             configure?.Invoke(options);
         }));
         return services.AddSingleton<IHostedService>(host => new FunctionServiceStart(host, name));

@@ -18,14 +18,25 @@ internal sealed record HostedContainer(string Name, ContainerRequest Request, IR
     /// <exception cref="OptionsValidationException">A key is no option, or a value cannot be used.</exception>
     public static IEnumerable<HostedContainer> Read(IConfiguration configuration) => configuration.GetSection(Section).GetChildren().Select(ReadOne);
 
-    private static HostedContainer ReadOne(IConfigurationSection section)
+    /// <summary>Reads a request.</summary>
+    /// <param name="configuration">The section of the request's properties.</param>
+    /// <param name="isOther">Whether a key of the section is of something else.</param>
+    /// <inheritdoc cref="Read" path="/exception"/>
+    public static ContainerRequest ReadRequest(IConfiguration configuration, Func<string, bool> isOther)
     {
         var request = new ContainerRequest { Image = "" };
+        OptionsSection.Bind(configuration, request, isOther);
+        string path = (configuration as IConfigurationSection)?.Path ?? "";
+        return request.Image.Length > 0 ? request : throw new OptionsValidationException(
+            "", typeof(ContainerRequest), [$"cannot use option {path}:{nameof(ContainerRequest.Image)}: it has no value. Give it one, or leave {path} out."]);
+    }
+
+    private static HostedContainer ReadOne(IConfigurationSection section)
+    {
         var linked = new Linked();
-        OptionsSection.Bind(section, request, isOther: IsLinks);
+        ContainerRequest request = ReadRequest(section, IsLinks);
         OptionsSection.Bind(section, linked, isOther: key => !IsLinks(key));
-        return request.Image.Length > 0 ? new(section.Key, request, linked.Links.AsReadOnly()) : throw new OptionsValidationException(
-            "", typeof(ContainerRequest), [$"cannot use option {section.Path}:{nameof(ContainerRequest.Image)}: it has no value. Give it one, or leave {section.Path} out."]);
+        return new(section.Key, request, linked.Links.AsReadOnly());
 
         static bool IsLinks(string key) => key.Equals(nameof(Linked.Links), StringComparison.OrdinalIgnoreCase);
     }

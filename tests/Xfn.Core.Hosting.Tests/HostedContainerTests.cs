@@ -113,6 +113,26 @@ internal sealed class HostedContainerTests : RunnerFixture
         Assert.That((((BindMount)request.Mounts[1]).ReadOnly, ((TmpfsMount)request.Mounts[3]).Bytes), Is.EqualTo((false, 1L << 20)));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_function_service_is_read_from_a_configuration(CancellationToken token)
+    {
+        var log = new Log();
+        IConfiguration configuration = Configure(("Render:Image", "fn"), ("Render:Ready", "8080"), ("Render:MinInstances", "2"), ("Render:MaxInstances", "1"), ("Render:IdleTime", "1m"));
+        using (IHost host = Build(log, services => services.AddFunctionService("fn", configuration.GetSection("Render"), o => o.MaxInstances = 3)))
+        {
+            await host.StartAsync(token);
+            Assert.That(host.Services.GetRequiredKeyedService<FunctionService>("fn").InstanceCount, Is.EqualTo(2));
+            await host.StopAsync(token);
+        }
+
+        foreach ((string key, string named) in new[] { ("MaxInstance", "Render:MaxInstance'"), ("IdleTime", "Render:IdleTime 'soon'"), ("Ready", "Render:Ready") })
+        {
+            IConfiguration wrong = Configure(("Render:Image", "fn"), ($"Render:{key}", "soon"));
+            using IHost host = Build(log, services => services.AddFunctionService("fn", wrong.GetSection("Render")));
+            Assert.That((await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(token)))!.Message, Does.Contain(named));
+        }
+    }
+
     [TestCase(0, ""), TestCase(2, "start fn, start fn")]
     [CancelAfter(60_000)]
     public async Task A_function_service_is_a_keyed_service_that_is_started_and_ended_with_the_host(int ahead, string started, CancellationToken token)
