@@ -63,12 +63,19 @@ internal sealed class PreparedContainers : IAsyncDisposable
             SparkRun plan = await _planner.PlanAsync(request, lease.Image, mounts, cancellationToken).ConfigureAwait(false) with { HasGate = true };
             sandbox = await _sandboxes.StartWithGateAsync(mounts, cancellationToken).ConfigureAwait(false);
             sandbox.Cgroup.Apply(_request.Limits);
-            _newest = lease.Resolved;
+            EgressSandbox? open = null;
             if (egress is not null)
-                return new PreparedContainer(sandbox, await EgressSandbox.StartAsync(sandbox, plan, egress, cancellationToken).ConfigureAwait(false), lease);
-            await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
-            sandbox.CountFromNow();
-            return new PreparedContainer(sandbox, null, lease);
+            {
+                open = await EgressSandbox.StartAsync(sandbox, plan, egress, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
+                sandbox.CountFromNow();
+            }
+
+            _newest = lease.Resolved;
+            return new PreparedContainer(sandbox, open, lease);
         }
         catch (Exception ex)
         {
