@@ -37,6 +37,26 @@ internal sealed class ContainerSoakTests : ContainerFixture
     }
 
     [Test, CancelAfter(120_000)]
+    public async Task A_million_entries_are_copied_in_and_out_and_nothing_grows(CancellationToken token)
+    {
+        token = LongMode.Limit(token);
+        const int count = 1_000_000;
+        var limits = new CopyLimits { MaxEntries = 2 * count };
+        await using RunningContainer container = await StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "100000"), "sleep"), Mounts = { Mount.Volume("/data") } }, token);
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        await using var archive = new ManyEntries(count);
+        CopyReport report = await container.CopyInAsync(archive, "/data", limits, token);
+        Assert.That((report.Entries, report.Bytes), Is.EqualTo(((long)count, 0L)));
+        await using Stream copied = await container.CopyOutAsync("/data", limits, token);
+        long bytes = 0;
+        var buffer = new byte[64 << 10];
+        while (await copied.ReadAsync(buffer, token) is > 0 and var read)
+            bytes += read;
+        Assert.That(bytes, Is.GreaterThan(512L * count));
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(16 * MebiByte));
+    }
+
+    [Test, CancelAfter(120_000)]
     public async Task Connections_with_slow_ends_hold_their_senders_back_and_nothing_grows(CancellationToken token)
     {
         token = LongMode.Limit(token);

@@ -1,6 +1,6 @@
 using System.Net;
-using Xfn.Core.Registry;
 using Xfn.Core.Egress;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Egress;
 

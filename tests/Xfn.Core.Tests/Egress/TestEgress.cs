@@ -2,8 +2,8 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using Xfn.Core.Registry;
 using Xfn.Core.Egress;
+using Xfn.Core.Registry;
 
 namespace Xfn.Core.Tests.Egress;
 
