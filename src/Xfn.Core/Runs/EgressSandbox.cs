@@ -43,7 +43,10 @@ internal sealed class EgressSandbox : ISandbox, IAsyncDisposable
         }
         catch
         {
-            await (started?.DisposeAsync() ?? egress.DisposeAsync()).ConfigureAwait(false);
+            if (started is null)
+                await egress.DisposeAsync().ConfigureAwait(false);
+            else
+                await started.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
