@@ -78,7 +78,8 @@ internal sealed class EgressSandbox : ISandbox, IAsyncDisposable
     {
         try
         {
-            await _egress.OpenAsync(new ContainerNetwork(_conversation, _descriptors, isOwn: true), cancellationToken).ConfigureAwait(false);
+            using var network = new ContainerNetwork(_conversation, _descriptors, isOwn: true);
+            await _egress.OpenAsync(network, cancellationToken).ConfigureAwait(false);
         }
         catch (SparkFailedException ex)
         {
