@@ -22,7 +22,7 @@ internal sealed class FunctionContainerTests
     [OneTimeSetUp]
     public void MakeFunctions()
     {
-        string artifacts = Path.Combine(SourceTree.Root(), "artifacts");
+        string artifacts = Environment.GetEnvironmentVariable("FUNCTIONS_ROOT") ?? Path.Combine(SourceTree.Root(), "artifacts");
         if (FunctionImages.Missing(artifacts) is { } missing)
             Assert.Ignore(missing);
         var images = new InMemoryImageFetcher();
