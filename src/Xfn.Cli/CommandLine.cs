@@ -24,6 +24,8 @@ internal sealed class CommandLine(Func<ContainerRunnerOptions, IContainerRunner>
             ("run", () => new RunCommand(globals, makeRunner)),
             ("up", () => new UpCommand(globals, makeRunner)),
             ("build", () => new BuildCommand(globals, Output, Error)),
+            ("render", () => new RenderCommand(globals, makeRunner)),
+            ("functions", () => new FunctionsCommand(globals, makeRunner)),
             ("pull", () => new PullCommand(globals, Output)),
             ("images", () => new ImagesCommand(globals, Output)),
             ("prune", () => new PruneCommand(globals, Output)),

@@ -1,8 +1,12 @@
 namespace Xfn.Cli;
 
-/// <summary>xfn's own exit statuses, besides those of functions: the numbers of timeout(1) and the shell.</summary>
+/// <summary>xfn's own exit statuses, besides those of functions: the numbers of timeout(1) and the
+/// shell, and one of Crossplane's.</summary>
 internal static class ExitStatus
 {
+    /// <summary>A composition function was fatal: as Crossplane's engine says it.</summary>
+    public const int Fatal = 3;
+
     public const int TimedOut = 124;
 
     public const int CannotRun = 125;

@@ -30,7 +30,10 @@ internal sealed class GlobalOptions(TextWriter error)
             options.WithLogger(new LineLogger(error));
     }
 
-    public void Note(string message) => LineLogger.Write(error, $"xfn: {message}");
+    public void Note(string message) => Say($"xfn: {message}");
+
+    /// <summary>Says something that is somebody else's, such as a container's.</summary>
+    public void Say(string message) => LineLogger.Write(error, message);
 
     /// <summary>With --debug, says what a run took.</summary>
     public void Report(ParseResult parsed, RunStatistics took)

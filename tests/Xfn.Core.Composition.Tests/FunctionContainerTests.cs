@@ -14,7 +14,6 @@ internal sealed class FunctionContainerTests
 {
     private const int LargeBytes = 5 << 20;
 
-    private string _artifacts = "";
     private TemporaryDirectory _cache = null!;
     private ContainerRunner _runner = null!;
     private FunctionClient _greeting = null!;
@@ -23,12 +22,12 @@ internal sealed class FunctionContainerTests
     [OneTimeSetUp]
     public void MakeFunctions()
     {
-        _artifacts = Environment.GetEnvironmentVariable("FUNCTIONS_ROOT") ?? Path.Combine(SourceTree.Root(), "artifacts");
-        if (FunctionImages.Missing(_artifacts) is { } missing)
+        string artifacts = Path.Combine(SourceTree.Root(), "artifacts");
+        if (FunctionImages.Missing(artifacts) is { } missing)
             Assert.Ignore(missing);
         var images = new InMemoryImageFetcher();
-        images.AddGreeting(_artifacts, "greeting");
-        images.AddNode(_artifacts, "node");
+        images.AddGreeting(artifacts, "greeting");
+        images.AddNode(artifacts, "node");
         _cache = new TemporaryDirectory();
         _runner = new ContainerRunner(o => o.WithCacheDir(_cache.Path).ImageFetcher = images);
 
@@ -135,22 +134,6 @@ internal sealed class FunctionContainerTests
         await using RunningContainer container = await _runner.StartAsync(new ContainerRequest { Image = "greeting", Arguments = ["--insecure"], Ready = Ready.GrpcServing(9443) }, token);
         ContainerExit exit = await container.StopAsync(TimeSpan.FromSeconds(20), token);
         Assert.That((exit.ExitCode, exit.IgnoredStopSignal), Is.EqualTo((0, false)));
-    }
-
-    [Test]
-    public async Task The_sample_is_made_into_a_package_and_renders_its_example(CancellationToken token)
-    {
-        string sample = Path.Combine(SourceTree.Root(), "samples/GreetingFunction"), package = $"docker-archive:{_cache["greeting-function.xpkg"]}";
-        await new ImageBuilder().AddProgram(Path.Combine(_artifacts, "greeting-function/GreetingFunction")).WithPort(9443).WithPackage(Path.Combine(sample, "package")).WriteToAsync(package, cancellationToken: token);
-        await using var runner = new ContainerRunner(o => o.WithCacheDir(_cache["packages"]));
-        RenderResult result = await Composition.RenderAsync(
-            Path.Combine(sample, "example/xr.yaml"),
-            Path.Combine(sample, "example/composition.yaml"),
-            Path.Combine(sample, "example/functions.yaml"),
-            new RenderOptions { Host = runner, Timeout = TimeSpan.FromMinutes(2), FunctionAnnotations = new Dictionary<string, string> { ["render.crossplane.io/runtime-docker-image"] = package } },
-            token);
-        Assert.That((string?)result["greeting-grace"].ToJson()["data"]!["greeting"], Is.EqualTo("Good morning, Grace!"));
-        Assert.That((int?)result.Composite.ToJson()["status"]!["greeted"], Is.EqualTo(2));
     }
 
     [Test, Category("Long"), Category("soaks"), CancelAfter(1_800_000)]

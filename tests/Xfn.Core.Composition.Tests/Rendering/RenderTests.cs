@@ -326,7 +326,7 @@ internal sealed class RenderTests
         });
         RenderException? thrown = await Assert.ThrowsAsync<RenderException>(() => RenderAsync(Xr, new() { Output = RenderOutput.Results }, token, ("one", Wanting("a", "{apiVersion: v1, kind: A}")), ("two", fatal)));
         Assert.That((thrown!.Reason, thrown.Message), Is.EqualTo((RenderFailure.Fatal, "cannot render App 'shop': pipeline step \"step-two\" returned a fatal result: no such thing")));
-        Assert.That(thrown.Partial!.ToString(), Does.Contain("Pipeline step \"step-two\": before").And.Contain("'cannot compose resources: pipeline step \"step-two\" returned a fatal result:\n    no such thing'\n").And.Not.Contain("kind: A\n"));
+        Assert.That(thrown.Partial!.ToString(), Does.Contain("Pipeline step \"step-two\": before").And.Contain("'cannot compose resources: pipeline step \"step-two\" returned a fatal result:\n  no such thing'\n").And.Not.Contain("kind: A\n"));
     }
 
     [Test]
