@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs end-to-end tests on musl instead of glibc, as root and on x64: .NET's runtime for musl, under Debian's musl.
+#   eng/musl-tests.sh [FILTER]    of the tests; by default all of runs, preparing, the cache, and containers that live
+#
+# Of libstdc++, libgcc and OpenSSL there are no packages for musl here. Debian's stand in, and musl-shim.c has what they
+# want of glibc. So this shows that the library does without glibc, not that all is well on Alpine, which was not tried.
+# Not part of test.sh: it publishes the tests once more.
+
+. "$(dirname "$0")/common.sh"
+. eng/test-programs.sh
+is_root || fail "run it as root: it tests one way only"
+need_for_tests
+need clang:clang /lib/ld-musl-x86_64.so.1:musl
+
+tests='FullyQualifiedName~.PreparedTests|FullyQualifiedName~.RunTests|FullyQualifiedName~.FailureTests|FullyQualifiedName~.PruneTests|FullyQualifiedName~.CacheTests'
+tests="$tests|FullyQualifiedName~Tests.Container|FullyQualifiedName~.EgressTests|FullyQualifiedName~.FunctionServiceTests|FullyQualifiedName~.MountTests|FullyQualifiedName~.Spark"
+filter=${1:-($tests)&TestCategory!=Long}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+say "Publishing for musl"
+dotnet publish tests/Xfn.Core.EndToEnd.Tests -c Release -r linux-musl-x64 --self-contained -p:PublishAot=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$work/tests"
+
+mkdir "$work/lib"
+cp -L /usr/lib/x86_64-linux-gnu/{libstdc++.so.6,libssl.so.3,libcrypto.so.3} "$(compgen -G '/*/x86_64-linux-gnu/libgcc_s.so.1' | head -1)" "$work/lib"
+# The name that programs for musl have for it: nothing is loaded by it, or twice.
+ln -s /lib/ld-musl-x86_64.so.1 "$work/lib/libc.musl-x86_64.so.1"
+clang -shared -nostdlib -x c /dev/null -o "$work/lib/ld-linux-x86-64.so.2"
+shim=(clang -shared -fPIC -nostdlib -fno-builtin -U_FORTIFY_SOURCE -O1 eng/musl-shim.c)
+"${shim[@]}" -o "$work/lib/libshim.so"
+# The library looks for functions of "libc": in this file first, then in what it needs.
+"${shim[@]}" -L"$work/lib" -l:libc.musl-x86_64.so.1 -o "$work/tests/libc.so"
+
+say "Testing"
+LD_PRELOAD=$work/lib/libshim.so LD_LIBRARY_PATH=$work/lib DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 \
+  "$work/tests/Xfn.Core.EndToEnd.Tests" --filter "$filter" --progress off --no-ansi --results-directory "$work/results"
