@@ -21,6 +21,10 @@ trap 'rm -rf "$work"' EXIT
 say "Publishing for musl"
 dotnet publish tests/Xfn.Core.EndToEnd.Tests -c Release -r linux-musl-x64 --self-contained -p:PublishAot=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$work/tests"
 
+# xfn, which some tests start, comes beside them without a runtime of its own.
+cp "$work/tests/Xfn.Core.EndToEnd.Tests.runtimeconfig.json" "$work/tests/xfn.runtimeconfig.json"
+rm -f "$work/tests/xfn.deps.json"
+
 mkdir "$work/lib"
 cp -L /usr/lib/x86_64-linux-gnu/{libstdc++.so.6,libssl.so.3,libcrypto.so.3} "$(compgen -G '/*/x86_64-linux-gnu/libgcc_s.so.1' | head -1)" "$work/lib"
 # The name that programs for musl have for it: nothing is loaded by it, or twice.
