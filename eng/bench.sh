@@ -8,13 +8,13 @@
 #     --svg     the ratios as a picture
 #     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of
 #     both, and fails when something is worse
-#     GROUP     only these: warm prepared images many socket fresh stream pull services composition,
+#     GROUP     only these: warm prepared images many socket fresh stream pull build services composition,
 #               growth-cached growth-layers growth-output growth-queued growth-concurrent
 caller=$PWD
 . "$(dirname "$0")/common.sh"
 . eng/users.sh
 
-groups=(warm prepared images many socket fresh stream pull services composition)
+groups=(warm prepared images many socket fresh stream pull build services composition)
 quick=() json='' svg='' compare='' chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -37,7 +37,7 @@ done
 
 need_dotnet
 need "${build_packages[@]}" "${run_packages[@]}" crun:crun newuidmap:uidmap setpriv:util-linux /bin/busybox:busybox-static \
-  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo tar:tar gzip:gzip node:nodejs npm:npm \
+  podman:podman curl:curl docker-registry:docker-registry skopeo:skopeo buildah:buildah tar:tar gzip:gzip node:nodejs npm:npm \
   /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables slirp4netns:slirp4netns
 unpack "$PWD/artifacts/redis" /usr/bin/redis-server:redis-server /usr/bin/redis-cli:redis-tools
 

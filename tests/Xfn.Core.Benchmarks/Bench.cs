@@ -13,6 +13,7 @@ internal sealed class Bench
         ["fresh"] = FreshRows.AddAsync,
         ["stream"] = StreamRows.AddAsync,
         ["pull"] = PullRows.AddAsync,
+        ["build"] = BuildRows.AddAsync,
         ["services"] = ServiceRows.AddAsync,
         ["composition"] = CompositionRows.AddAsync,
         ["growth-cached"] = GrowthRows.AddCachedAsync,

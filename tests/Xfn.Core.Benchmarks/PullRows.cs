@@ -18,7 +18,7 @@ internal static class PullRows
 
     public static async Task AddAsync(Bench bench)
     {
-        (int count, long bytes) = bench.IsQuick ? (MostFiles / 10, MostBytes / 10) : (MostFiles, MostBytes);
+        (_, long bytes) = Most(bench.IsQuick);
 
         // Nothing is deleted between timed runs: its aftermath would be the next one's to pay for.
         long needed = 2 * bytes * 3 * (bench.Rounds(MostRounds) + 1);
@@ -26,7 +26,7 @@ internal static class PullRows
         if (free < needed)
             throw new InvalidOperationException($"'{bench.Work}' has {free >> 20} MiB free, and this takes {needed >> 20}");
 
-        List<string> files = ChooseFiles(count, bytes);
+        List<string> files = ChooseFiles(bench.IsQuick);
         using Process registry = await StartRegistryAsync(bench.Work);
         string host = Host;
         try
@@ -56,7 +56,7 @@ internal static class PullRows
         }
     }
 
-    private static string Host => $"127.0.0.1:{5000 + Environment.ProcessId % 20000}";
+    public static string Host => $"127.0.0.1:{5000 + Environment.ProcessId % 20000}";
 
     private static async Task OursAsync(string directory, string image)
     {
@@ -67,8 +67,13 @@ internal static class PullRows
     private static Task<string> PodmanAsync(string directory, string image) => Peers.ShellAsync(
         $"podman --root {directory}/root --runroot {directory}/run --storage-driver overlay pull -q --tls-verify=false {image}", pure: Peers.IsRoot);
 
-    private static List<string> ChooseFiles(int count, long bytes)
+    private static (int Count, long Bytes) Most(bool isQuick) => isQuick ? (MostFiles / 10, MostBytes / 10) : (MostFiles, MostBytes);
+
+    /// <summary>Files of this machine: 7,000 of 240 MB, or a tenth of that.</summary>
+    public static List<string> ChooseFiles(bool isQuick)
     {
+        (int count, long bytes) = Most(isQuick);
+
         // None that is far above what is left for each: near both numbers, whatever this machine has.
         var chosen = new List<string> { Busybox };
         long sum = 0;
@@ -124,7 +129,8 @@ internal static class PullRows
         return [.. OciJson.ParseManifest(manifest.Content.Span).Layers.Select(l => l.Digest)];
     }
 
-    private static async Task<Process> StartRegistryAsync(string work)
+    /// <summary>Starts a registry at <see cref="Host"/>.</summary>
+    public static async Task<Process> StartRegistryAsync(string work)
     {
         string config = Path.Combine(work, "registry.yml");
         await File.WriteAllTextAsync(config, $"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{work}/registry'}}}}\nhttp: {{addr: '{Host}'}}\n");
