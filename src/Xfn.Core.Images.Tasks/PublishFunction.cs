@@ -4,7 +4,7 @@ using Microsoft.Build.Framework;
 namespace Xfn.Core.Images.Tasks;
 
 /// <summary>Makes an image of a project that was published: the target PublishFunction.</summary>
-public sealed class PublishFunction : Microsoft.Build.Utilities.Task, ICancelableTask
+public sealed class PublishFunction : Microsoft.Build.Utilities.Task, ICancelableTask, IDisposable
 {
     private readonly CancellationTokenSource _cancelled = new();
 
@@ -63,6 +63,9 @@ public sealed class PublishFunction : Microsoft.Build.Utilities.Task, ICancelabl
 
     /// <summary>Ends the work.</summary>
     public void Cancel() => _cancelled.Cancel();
+
+    /// <summary>Frees what the work was ended by.</summary>
+    public void Dispose() => _cancelled.Dispose();
 
     private ImageBuilder Builder(string program)
     {
