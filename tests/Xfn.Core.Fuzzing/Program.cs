@@ -15,7 +15,7 @@ internal static class Program
 {
     private const string Usage = "usage: xfn-fuzz TARGET SECONDS [RUNS], or xfn-fuzz TARGET FILE, which runs one input. Targets: ";
 
-    private static readonly string[] Instrumented = ["Xfn.Core.dll", "Xfn.Core.Abstractions.dll", "Xfn.Core.Server.dll", "xfn-spark.dll"];
+    private static readonly string[] Instrumented = ["Xfn.Core.dll", "Xfn.Core.Abstractions.dll", "Xfn.Core.Composition.dll", "Xfn.Core.Server.dll", "xfn-spark.dll"];
 
     public static int Main(string[] args)
     {

@@ -4,6 +4,10 @@ using System.Text;
 using Google.Protobuf;
 using Grpc.Core;
 using Xfn.Core.Bundles;
+using Xfn.Core.Composition;
+using Xfn.Core.Composition.Functions;
+using Xfn.Core.Composition.Packages;
+using Xfn.Core.Composition.Yaml;
 using Xfn.Core.Images;
 using Xfn.Core.Layers;
 using Xfn.Core.Registry;
@@ -58,6 +62,8 @@ internal static class Targets
         new("requests", Request, typeof(InvalidProtocolBufferException), typeof(InvalidRequestException), typeof(RefusedRequestException)),
         new("answers", Answer, typeof(InvalidProtocolBufferException)),
         new("egress", ProxyTarget.Read),
+        new("packages", Package, typeof(InvalidImageException)),
+        new("function-io", input => FunctionIO.Read(input, new Composition.Protocol.RunFunctionRequest()), typeof(InvalidDataException)),
     ];
 
     public static FuzzTarget? Find(string name) => All.FirstOrDefault(target => target.Name == name);
@@ -237,6 +243,24 @@ internal static class Targets
         string name = (config.Config?.User ?? "").Split(':')[0];
         bool isOtherNumber = name.Trim('0').Length > 0 && name.All(char.IsAsciiDigit);
         Demand(user.Uid != 0 || !isOtherNumber, "only the number 0 is root");
+    }
+
+    /// <summary>A package, with itself as an input of each of its kinds.</summary>
+    private static void Package(byte[] input)
+    {
+        string yaml = Encoding.UTF8.GetString(input);
+        FunctionPackage package = PackageDocument.Read(yaml, "image");
+        foreach (FunctionInputSchema schema in package.Inputs)
+        {
+            foreach (YamlNode document in YamlReader.Read(yaml, "input"))
+            {
+                Demand(package.CheckInput(document.ToStruct()).Count <= 21, "there are few problems");
+                var check = new SchemaCheck();
+                check.Check(document.ToValue(), schema.Schema, "");
+                foreach (InputProblem problem in check.Problems)
+                    Demand(SchemaPath.Parts(problem.Field).All(part => part is not null), "a path has parts");
+            }
+        }
     }
 
     private static void Quantity(byte[] input)

@@ -259,8 +259,7 @@ public sealed class FunctionClient : ICompositionFunction, IAsyncDisposable
 
     private FunctionCallException Failure(FunctionCallFailure reason, string found, Exception? cause = null, string logTail = "")
     {
-        string last = logTail.TrimEnd().Split('\n')[^1].Trim();
-        string line = last.Length > 0 ? $" Its last line: {ServerWords.OneLine(last, MaxDetail)}" : "";
+        string line = ContainerErrors.LastLine(logTail);
         return new FunctionCallException(reason, $"cannot call function '{Name}': {found}{(found.EndsWith('?') ? "" : ".")}{line}", cause) { Function = Name, LogTail = logTail };
     }
 }

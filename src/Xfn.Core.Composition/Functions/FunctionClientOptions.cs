@@ -18,7 +18,7 @@ public sealed class FunctionClientOptions
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Gets or sets how many bytes a request or an answer may have. From 1 KiB to 1 GiB; 64 MiB by default. In
-    /// memory a message may take twelve times of that.</summary>
+    /// memory a message may take 24 times of that.</summary>
     public int MaxMessageBytes { get; set; } = 64 << 20;
 
     /// <summary>Gets or sets whether the function may be called twice for one answer, as those without effects may, and as

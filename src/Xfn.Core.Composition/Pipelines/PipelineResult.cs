@@ -4,7 +4,7 @@ using Xfn.Core.Composition.Protocol;
 namespace Xfn.Core.Composition;
 
 /// <summary>What became of a pipeline.</summary>
-public sealed record PipelineResult
+public sealed class PipelineResult
 {
     /// <summary>What is desired now. Where a step was fatal, what the steps before it desired.</summary>
     public required State Desired { get; init; }
