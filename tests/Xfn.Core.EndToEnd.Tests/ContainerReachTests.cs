@@ -213,7 +213,7 @@ internal sealed class ContainerReachTests : ContainerFixture
         }
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_container_whose_filter_lets_it_ask_for_keys_has_keyrings_of_its_own(CancellationToken token)
     {
         byte[] probe = await TestProgram.BuildAsync("probe", Scratch, token);
@@ -372,7 +372,7 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That(async () => await container.ReadFileAsync("/bin/busybox", cancellationToken: token), Throws.InstanceOf<ContainerEndedException>());
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_file_system_that_is_full_ends_a_copy_and_nothing_else(CancellationToken token)
     {
         await using RunningContainer container = await StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "1000").With("rm")), Mounts = { Mount.Tmpfs("/data", 1 << 20) } }, token);
@@ -383,7 +383,7 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That(await container.ReadFileAsync("/data/small", cancellationToken: token), Has.Length.EqualTo(1 << 10));
     }
 
-    [Test, CancelAfter(60_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_copy_ends_at_its_limit_however_much_there_is(CancellationToken token)
     {
         await using RunningContainer container = await StartAsync(
