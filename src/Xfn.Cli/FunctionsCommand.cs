@@ -74,7 +74,7 @@ internal sealed class UpFunctionsCommand : Command
         foreach ((string name, RunningContainer container) in functions.Containers)
             _ = ShowAsync(name, container);
         Task[] ends = [.. functions.Containers.Values.Select(container => container.Exited), Task.Delay(Timeout.Infinite, cancellationToken)];
-        await Task.WhenAny(ends).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAny(ends);
         cancellationToken.ThrowIfCancellationRequested();
         (string ended, RunningContainer which) = functions.Containers.First(container => container.Value.Exited.IsCompleted);
         _globals.Note($"error: function '{ended}' {await which.Exited}, so all are ended.");
