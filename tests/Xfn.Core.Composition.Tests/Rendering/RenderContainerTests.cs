@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Xfn.Core.Composition.Rendering.Engine;
@@ -61,6 +60,23 @@ internal sealed class RenderContainerTests
         Assert.That(
             () => Composition.RenderAsync(CompositionObjects.ReadOne(Xr), CompositionObjects.ReadOne(Greetings), [broken], new() { Host = runner.Runner }, token),
             Throws.TypeOf<RenderException>().With.Property("Reason").EqualTo(RenderFailure.Function).And.Message.StartsWith("cannot start function 'greeting-function': ").And.Message.EndsWith("\nIts last logs:\nwhat went wrong"));
+    }
+
+    [Test]
+    public async Task Crossplanes_image_is_run_once_and_reaches_functions_by_links(CancellationToken token)
+    {
+        // It looks for the port of the link, and answers what it was made with.
+        const string engine = "engine:v1", script = "busybox cat >/tmp/request; case $(busybox cat /proc/net/tcp) in *:4E20*) echo $0 $1 >&2; exec busybox cat /answer;; esac; echo no link >&2; exit 9";
+        var answer = new RenderResponse { Composite = new CompositeOutput { CompositeResource = InlineFunction.Object("{kind: Greeting}") } };
+        _images.AddImage(
+            engine,
+            new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "sh", "-c", script], Env = ["PATH=/bin"] },
+            InMemoryImageFetcher.Layer(
+                new LayerFile("bin/busybox") { Content = await File.ReadAllBytesAsync("/bin/busybox", token), Mode = (UnixFileMode)0b111_101_101 },
+                new LayerFile("answer") { Content = answer.ToByteArray() }));
+        RenderResult result = await Composition.RenderAsync(
+            CompositionObjects.ReadOne(Xr), CompositionObjects.ReadOne(Greetings), [Function], new() { Host = _runner, Engine = RenderEngine.FromImage(engine) }, token);
+        Assert.That(result.ToString(), Is.EqualTo("---\nkind: Greeting\n"));
     }
 
     private string Write(TestImage image) => image.WriteTo(_directory[Guid.NewGuid().ToString("N")])["oci:".Length..];
