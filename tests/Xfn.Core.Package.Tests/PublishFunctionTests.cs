@@ -36,7 +36,7 @@ public class PublishFunctionTests
         string said = await Repository.RunAsync(project, "dotnet", ["publish", "-t:PublishFunction", "-nologo"], token, environment: new() { ["NUGET_PACKAGES"] = Workspace.At("packages") });
         Assert.That(said, Does.Contain($"oci:{layout}:v1@sha256:"));
 
-        string output = await Repository.RunAsync("/", Path.Combine(AppContext.BaseDirectory, "xfn"), ["run", "--cache-dir", Workspace.At("function-cache"), $"oci:{layout}:v1", "/dev/null"], token);
+        string output = await Repository.RunAsync("/", Path.Combine(AppContext.BaseDirectory, "xfn"), ["run", "--user", "0", "--cache-dir", Workspace.At("function-cache"), $"oci:{layout}:v1", "/dev/null"], token);
         Assert.That(output, Is.EqualTo("hello you beside it"));
         string config = await Repository.RunAsync("/", "skopeo", ["inspect", "--config", $"oci:{layout}:v1"], token);
         Assert.That(config, Does.Contain("\"9443/tcp\"").And.Contain("\"User\": \"1000\""));
