@@ -21,8 +21,8 @@ internal sealed class RenderSession(IContainerHost host, IReadOnlyDictionary<str
     /// <summary>Renders, on the functions of the render before where their file is the same.</summary>
     public async Task<RenderResult> RenderAsync(Struct xr, Struct composition, IReadOnlyList<Struct> functions, RenderOptions options, CancellationToken cancellationToken)
     {
-        // A composition that calls another function wants it started, and one that does not calls for nothing.
-        string key = string.Concat(functions.Select(CompositionObjects.ToYaml)) + composition.Fields.GetValueOrDefault("spec")?.StructValue?.Fields.GetValueOrDefault("pipeline");
+        // A composition that calls another function wants that started.
+        string key = string.Concat(functions.Select(CompositionObjects.ToYaml)) + string.Join(' ', NamesOf(composition));
         if (_functions is not null && _key != key)
             await EndAsync();
         try
@@ -40,6 +40,13 @@ internal sealed class RenderSession(IContainerHost host, IReadOnlyDictionary<str
     }
 
     public async ValueTask DisposeAsync() => await EndAsync();
+
+    /// <summary>The names of the functions that a composition calls.</summary>
+    private static IEnumerable<string> NamesOf(Struct composition) =>
+        from step in Field(Field(Value.ForStruct(composition), "spec"), "pipeline")?.ListValue?.Values ?? []
+        select Field(Field(step, "functionRef"), "name")?.StringValue ?? "";
+
+    private static Value? Field(Value? map, string name) => map?.StructValue?.Fields.GetValueOrDefault(name);
 
     private async Task<CompositionFunctions> StartAsync(Struct composition, IReadOnlyList<Struct> functions, RenderOptions options, CancellationToken cancellationToken)
     {
