@@ -11,7 +11,7 @@ namespace Xfn.Core.Composition.Packages;
 internal sealed class SchemaCheck
 {
     private const int MaxProblems = 20;
-    private const int MaxSteps = 2_000_000;
+    private const int MaxSteps = 100_000;
     private const int MaxPattern = 4096;
     private const int MaxShown = 60;
 
