@@ -18,7 +18,7 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
         CompositionFunctions? started = null;
         try
         {
-            IContainerHost Host() => options.Host ?? (own ??= new ContainerRunner());
+            IContainerHost Host() => options.Host ?? (own ??= NewRunner());
             started = missing.Length == 0 && options.Started is not null ? null : await CompositionFunctions.StartAsync(Host, missing, cancellationToken).ConfigureAwait(false);
             CompositionFunctions?[] sets = [options.Started, started];
             var request = new RenderRequest
@@ -50,6 +50,10 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
                 await own.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    private static ContainerRunner NewRunner() => OperatingSystem.IsLinux()
+        ? new ContainerRunner()
+        : throw new PlatformNotSupportedException("cannot start functions: this system is not Linux. Reach them elsewhere (annotation render.crossplane.io/runtime: Development).");
 
     /// <summary>Whether the composition is one for the resource.</summary>
     private void Check()
