@@ -15,7 +15,7 @@ internal sealed class BusyboxImage : IDisposable
         string program = Path.Combine(System.IO.Directory.CreateDirectory(Path.Combine(Directory, "published")).FullName, "busybox");
         File.Copy("/bin/busybox", program, overwrite: true);
         string layout = Path.Combine(Directory, "layout");
-        ImageReference written = new ImageBuilder().AddProgram(program).WithArguments("sh", "-c", script).WriteToAsync($"oci:{layout}:v1").GetAwaiter().GetResult();
+        ImageReference written = new ImageBuilder().AddProgram(program).WithEntrypoint("/app/busybox", "sh", "-c", script).WriteToAsync($"oci:{layout}:v1").GetAwaiter().GetResult();
         return $"oci:{layout}@{written.Digest}";
     }
 

@@ -98,7 +98,7 @@ public class XfnProcessTests
     [TestCase("cat; echo said >&2", "2>&-", 0, "hello", "")]
     [TestCase("wc -c", "<&-", 0, "0\n", "")]
 #endif
-    [TestCase("cat; echo said >&2; exit 3", "2>/dev/full", 125, "hello", "")]
+    [TestCase("echo said >&2; exit 3", "2>/dev/full", 125, "", "")]
     public async Task Output_of_a_function_that_cannot_be_written_fails_its_run(string script, string redirection, int status, string output, string said, CancellationToken token)
     {
         Assert.That(await ShellAsync($"$0 run --cache-dir {At("cache")} {Function(script)} - {redirection}", token, "hello"), Is.EqualTo(new ToolResult(status, output, said)));
