@@ -38,6 +38,7 @@ internal sealed partial class DocumentTests
         Is.Empty);
 
     [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
+    [TestCase("docs/composition.md", "tests/Xfn.Core.Composition.Tests/CompositionGuideTests.cs")]
     [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
     public void The_examples_of_a_guide_are_parts_of_what_is_built_and_tested(string guide, params string[] files)
     {
