@@ -36,7 +36,7 @@ internal sealed class BuildCommand : Command
     private readonly Option<string[]> _entrypoint = new("--entrypoint") { Description = "The program that the image executes, or all its words as JSON: '[\"/app/fn\",\"-x\"]'. [default: PROGRAM]", HelpName = "WORD" };
     private readonly Option<string[]> _environment = new("--env", "-e") { Description = "An environment variable; NAME alone takes xfn's own. May be repeated.", HelpName = "NAME[=VALUE]" };
     private readonly Option<string> _user = new("--user", "-u") { Description = "The user that the program runs as. [default: the base's, or root]", HelpName = "USER[:GROUP]" };
-    private readonly Option<string> _workingDirectory = new("--workdir", "-w") { Description = "The working directory. [default: the base's, or /]", HelpName = "DIR" };
+    private readonly Option<string> _workingDirectory = new("--workdir", "-w") { Description = "The working directory. [default: the program's, else the base's, or /]", HelpName = "DIR" };
     private readonly Option<string[]> _labels = new("--label") { Description = "A label. May be repeated.", HelpName = "NAME=VALUE" };
     private readonly Option<string[]> _annotations = new("--annotation") { Description = "An annotation of the manifest. May be repeated.", HelpName = "NAME=VALUE" };
     private readonly Option<string[]> _ports = new("--expose") { Description = "A port that the program listens on. May be repeated.", HelpName = "PORT[/tcp|udp]" };

@@ -170,7 +170,8 @@ public sealed class ImageBuilder
         return this;
     }
 
-    /// <summary>Sets the working directory. The base's by default, else <c>/</c>.</summary>
+    /// <summary>Sets the working directory. By default it is that of the program (<see cref="AddProgram"/>), where ASP.NET
+    /// Core looks for its configuration; without one the base's, else <c>/</c>.</summary>
     /// <param name="path">An absolute path.</param>
     /// <exception cref="ArgumentException">It is not absolute.</exception>
     public ImageBuilder WithWorkingDirectory(string path)

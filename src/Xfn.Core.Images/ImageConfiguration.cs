@@ -43,7 +43,7 @@ internal static class ImageConfiguration
             config["Cmd"] = Words(arguments);
         if (description.Volumes.Count > 0)
             AddKeys(ObjectOf(config, "Volumes"), description.Volumes);
-        Set(config, "WorkingDir", description.WorkingDirectory ?? (plan.Base is null ? "/" : null));
+        Set(config, "WorkingDir", description.WorkingDirectory ?? plan.Defaults.WorkingDirectory ?? (plan.Base is null ? "/" : null));
         AddLabels(config, description, layers.Zip(plan.Layers));
         Set(config, "StopSignal", description.StopSignal);
         if (description.Healthcheck is { } check)

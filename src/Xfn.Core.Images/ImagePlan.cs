@@ -70,7 +70,7 @@ internal sealed record ImagePlan(ImageDescription Description, Platform Platform
             environment["DOTNET_ROOT"] = "/" + DotnetRuntime.Directory;
         if (lacksCultures)
             environment["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1";
-        return new ImagePlan(description, platform, from, layers, new ImageDefaults(programs.LastOrDefault()?.EntrypointWith(runtime), environment), description.Time ?? SourceDate());
+        return new ImagePlan(description, platform, from, layers, new ImageDefaults(programs.LastOrDefault()?.EntrypointWith(runtime), programs.LastOrDefault()?.Directory, environment), description.Time ?? SourceDate());
     }
 
     private static Platform PlatformOf(ImageDescription description, PublishedProgram[] programs)
@@ -99,7 +99,7 @@ internal sealed record ImagePlan(ImageDescription Description, Platform Platform
 }
 
 /// <summary>What holds unless a user says otherwise.</summary>
-internal sealed record ImageDefaults(IReadOnlyList<string>? Entrypoint, IReadOnlyDictionary<string, string> Environment);
+internal sealed record ImageDefaults(IReadOnlyList<string>? Entrypoint, string? WorkingDirectory, IReadOnlyDictionary<string, string> Environment);
 
 /// <summary>The layer of a Crossplane package: <c>package.yaml</c>.</summary>
 internal static class PackageFile

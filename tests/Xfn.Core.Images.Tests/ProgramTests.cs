@@ -66,6 +66,12 @@ public class ProgramTests
     {
         Publish("/bin/cat");
         await File.WriteAllBytesAsync(_directory["published/module"], Renamed("/bin/cat", "libc.so.6\0"u8, "libq.so.6\0"u8), token);
+
+        // Packages bring their native code for each machine.
+        byte[] foreign = await File.ReadAllBytesAsync("/bin/cat", token);
+        foreign[18] = 183;
+        Directory.CreateDirectory(_directory["published/runtimes/linux-arm64/native"]);
+        await File.WriteAllBytesAsync(_directory["published/runtimes/linux-arm64/native/module"], foreign, token);
         var log = new LogCollector();
         await new ImageBuilder(logger: log).AddProgram(_directory["published"]).WriteToAsync($"oci:{_directory["layout"]}:v1", cancellationToken: token);
         Assert.That(log.Text, Does.Contain("libq.so.6"));
@@ -107,6 +113,7 @@ public class ProgramTests
         ImageManifest manifest = Written.Manifest("v1");
         JsonNode config = Written.Config(manifest)["config"]!;
         Assert.That(config["Entrypoint"]!.ToJsonString(), Is.EqualTo("""["/usr/share/dotnet/dotnet","/app/fn.dll"]"""));
+        Assert.That((string?)config["WorkingDir"], Is.EqualTo("/app"));
         Assert.That(manifest.Layers, Has.Count.EqualTo(3), "libraries, runtime, files");
 
         File.WriteAllText(_directory["published/fn.runtimeconfig.json"], """{"runtimeOptions":{"framework":{"name":"Microsoft.NETCore.App","version":"99.0.0"}}}""");

@@ -34,6 +34,9 @@ internal sealed class PublishedProgram
     /// <summary>The directory that it lies in.</summary>
     public string Root => System.IO.Path.GetDirectoryName(Path)!;
 
+    /// <summary>The directory of the image that it lies in.</summary>
+    public string Directory => $"/{_directory}".Replace("//", "/", StringComparison.Ordinal);
+
     /// <summary>Go's name of the architecture that it is for. Null for any.</summary>
     public string? Architecture { get; }
 
@@ -71,7 +74,7 @@ internal sealed class PublishedProgram
     /// <summary>What the image executes.</summary>
     public IReadOnlyList<string> EntrypointWith(DotnetRuntime? runtime)
     {
-        string path = $"/{_directory}/{System.IO.Path.GetFileName(Path)}".Replace("//", "/", StringComparison.Ordinal);
+        string path = System.IO.Path.Combine(Directory, System.IO.Path.GetFileName(Path));
         return !_isAssembly ? [path] : [runtime is null ? "dotnet" : $"/{DotnetRuntime.Directory}/dotnet", path];
     }
 

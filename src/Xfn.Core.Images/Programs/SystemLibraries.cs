@@ -25,7 +25,11 @@ internal sealed class SystemLibraries
     public static SystemLibraries Of(IReadOnlyList<PublishedProgram> programs, DotnetRuntime? runtime, Platform platform, ILogger logger)
     {
         var libraries = new SystemLibraries();
-        string[] binaries = [.. programs.SelectMany(program => program.Binaries).Concat(runtime?.Binaries ?? []).Where(path => ElfFile.Read(path) is { IsDynamic: true })];
+        HashSet<string> own = [.. programs.Select(program => program.Path)];
+
+        // What lies beside a program may be for other machines: packages bring their native code for each.
+        string[] binaries = [.. programs.SelectMany(program => program.Binaries).Concat(runtime?.Binaries ?? [])
+            .Where(path => ElfFile.Read(path) is { IsDynamic: true } file && (file.Architecture == platform.Architecture || own.Contains(path)))];
         if (binaries.Length == 0)
             return libraries;
         if (binaries.FirstOrDefault(path => ElfFile.Read(path)!.Architecture != PlatformSelector.Host.Architecture) is { } foreign)
@@ -42,7 +46,6 @@ internal sealed class SystemLibraries
             named.AddRange(cultures);
         }
 
-        HashSet<string> own = [.. programs.Select(program => program.Path)];
         foreach (LddResult result in found.Values.Concat(named.Count > 0 ? Ldd.Run([.. named]) : []))
         {
             foreach (string missing in result.Missing.Where(library => !library.StartsWith(Tracing, StringComparison.Ordinal)))
