@@ -136,12 +136,15 @@ internal sealed class FunctionContainerTests
         Assert.That((exit.ExitCode, exit.IgnoredStopSignal), Is.EqualTo((0, false)));
     }
 
-    [Test, Category("Long"), Category("soaks"), CancelAfter(1_800_000)]
+    [Test, Category("Long"), Category("soaks"), CancelAfter(120_000)]
     public async Task Ten_thousand_renders_keep_the_memory_level(CancellationToken token)
     {
-        await using RunningContainer container = await _runner.StartAsync(new ContainerRequest { Image = "greeting", Arguments = ["--insecure"], Ready = Ready.Listens(9443) }, token);
+        if (!Environment.IsPrivilegedProcess)
+            Assert.Ignore("Memory is counted where there is a limit of it, which not every user may set.");
+        await using RunningContainer container = await _runner.StartAsync(
+            new ContainerRequest { Image = "greeting", Arguments = ["--insecure"], Ready = Ready.Listens(9443), Limits = new() { MemoryBytes = 512 << 20 } }, token);
         await using FunctionClient function = FunctionClient.ForContainer(container);
-        (long Host, long? Function) first = default;
+        (long Host, long Function) first = default;
         for (int i = 0; i <= 10_000; i++)
         {
             await Pipeline.RunAsync(Request(function, Step("greet", "node", "{}")), token);
@@ -149,13 +152,12 @@ internal sealed class FunctionContainerTests
                 first = Memory();
         }
 
-        (long Host, long? Function) last = Memory();
+        (long Host, long Function) last = Memory();
         await TestContext.Out.WriteLineAsync($"after 1,000 renders {first}, after 10,000 {last}");
         Assert.That(last.Host, Is.LessThan(first.Host + (2 << 20)));
-        if (first.Function is { } before)
-            Assert.That(last.Function, Is.LessThan(before + (32 << 20)));
+        Assert.That(last.Function, Is.LessThan(first.Function + (32 << 20)));
 
-        (long Host, long? Function) Memory() => (GC.GetTotalMemory(forceFullCollection: true), container.ReadStatistics().MemoryBytes);
+        (long Host, long Function) Memory() => (GC.GetTotalMemory(forceFullCollection: true), container.ReadStatistics().MemoryBytes!.Value);
     }
 
     // The one in C# demands a certificate of its caller, the one on Node does not.
