@@ -42,8 +42,10 @@ internal sealed class CompositionGuideTests : RunnerFixture
             Assert.That((await Composition.RenderAsync("xr.yaml", "composition.yaml", null, options, token)).ToString(), Is.EqualTo(result.ToString()));
 
             await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));
-            await using CompositionFunctions functions = await CompositionFunctions.StartAsync(runner, CompositionObjects.Read("functions.yaml"));
-            RenderResult first = await Composition.RenderAsync("xr.yaml", "composition.yaml", null, new RenderOptions { Started = functions });
+            IReadOnlyList<Struct> manifests = CompositionObjects.Read("functions.yaml");
+            await using CompositionFunctions functions = await CompositionFunctions.StartAsync(runner, manifests);
+            var shared = new RenderOptions { Started = functions };
+            RenderResult first = await Composition.RenderAsync("xr.yaml", "composition.yaml", null, shared);
 #pragma warning restore CA2016
             Assert.That(first.ToString(), Is.EqualTo(result.ToString()));
         }

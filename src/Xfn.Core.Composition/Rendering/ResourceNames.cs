@@ -17,8 +17,7 @@ internal static partial class ResourceNames
         string apiVersion = composite.ApiVersion();
         byte[] name = Encoding.UTF8.GetBytes($"{apiVersion}, Kind={composite.Kind()}\0{composite.Namespace()}\0{composite.Name()}");
 
-        // The RFC wants SHA-1; nothing depends on its strength.
-#pragma warning disable CA5350
+#pragma warning disable CA5350 // RFC 9562 wants SHA-1 for a UUID of version 5; nothing depends on its strength.
         byte[] hash = SHA1.HashData([.. new byte[16], .. name]);
 #pragma warning restore CA5350
         hash[6] = (byte)((hash[6] & 0x0F) | 0x50);
