@@ -17,7 +17,7 @@ internal sealed record ServedRequest(string Method, string Target, IReadOnlyDict
 }
 
 /// <summary>What is written in answer, byte by byte if need be.</summary>
-internal sealed class ServedResponse(Stream stream)
+internal sealed class ServedResponse(Stream stream, bool hasBody)
 {
     public bool Close { get; set; }
 
@@ -29,11 +29,16 @@ internal sealed class ServedResponse(Stream stream)
         await stream.FlushAsync();
     }
 
+    /// <summary>
+    /// Sends an answer as HTTP has it: to HEAD without the body that its length speaks of, which would be taken for the
+    /// next answer on this connection.
+    /// </summary>
     public async Task SendAsync(int status, byte[]? body = null, params string[] headers)
     {
         body ??= [];
         await RawAsync($"HTTP/1.1 {status} Whatever\r\nContent-Length: {body.Length}\r\n{string.Concat(headers.Select(h => h + "\r\n"))}\r\n");
-        await RawAsync(body);
+        if (hasBody)
+            await RawAsync(body);
     }
 
     /// <summary>Breaks the connection off.</summary>
@@ -133,7 +138,7 @@ internal sealed class FaultyServer : IDisposable
             while (await ReadAsync(stream) is { } request)
             {
                 Requests.Enqueue(request);
-                var response = new ServedResponse(stream);
+                var response = new ServedResponse(stream, request.Method != "HEAD");
                 await _handle(request, response);
                 if (response.Close)
                     break;
