@@ -37,6 +37,20 @@ internal sealed partial class DocumentTests
         select $"{document}: {line}",
         Is.Empty);
 
+    [Test]
+    public void Each_guide_is_on_the_site_and_in_the_README()
+    {
+        string root = SourceTree.Root();
+        string site = File.ReadAllText(Path.Combine(root, "docs/toc.yml")), readme = File.ReadAllText(Path.Combine(root, "README.md"));
+        Assert.That(
+            from page in Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md")
+            let name = Path.GetFileName(page)
+            where !site.Contains($"href: {name}\n", StringComparison.Ordinal) || !readme.Contains($"](docs/{name}) |", StringComparison.Ordinal)
+            select $"{name}: add it to docs/toc.yml, and to the guides of README.md",
+            Is.Empty);
+    }
+
+    [TestCase("docs/getting-started.md", "README.md")]
     [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
     [TestCase("docs/composition.md", "tests/Xfn.Core.Composition.Tests/CompositionGuideTests.cs")]
     [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
@@ -63,7 +77,7 @@ internal sealed partial class DocumentTests
     private static IEnumerable<string> Documents()
     {
         string root = SourceTree.Root();
-        return [Path.Combine(root, "README.md"), Path.Combine(root, "CONTRIBUTING.md"), .. Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)];
+        return [Path.Combine(root, "README.md"), Path.Combine(root, "CONTRIBUTING.md"), Path.Combine(root, "SECURITY.md"), .. Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)];
     }
 
     [GeneratedRegex(@"```csharp\n(.*?)\n```", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
