@@ -2,6 +2,7 @@ using System.Formats.Tar;
 using System.Text.Json.Nodes;
 using DebianImages;
 using Xfn.Core.Bundles;
+using Xfn.Core.Images;
 
 namespace Xfn.Core.Benchmarks;
 
@@ -65,7 +66,7 @@ internal sealed class Images(string work)
     }
 
     private static ImageConfig Config(string[] arguments, IReadOnlyList<Digest> diffIds) =>
-        new() { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = arguments }, RootFs = new() { DiffIds = diffIds } };
+        new() { Os = "linux", Architecture = PlatformSelector.Host.Architecture, Config = new() { Entrypoint = arguments }, RootFs = new() { DiffIds = diffIds } };
 
     private static byte[] Layer(Action<TarWriter> write)
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.IO.Compression;
 using System.Net.Sockets;
+using Xfn.Core.Images;
 using Xfn.Core.Registry;
 
 namespace Xfn.Core.Benchmarks;
@@ -110,7 +111,7 @@ internal static class PullRows
 
         string layout = Layout.Write(
             Path.Combine(work, $"layout-{count}"),
-            diffIds => new ImageConfig { Os = "linux", Architecture = "amd64", Config = new() { Entrypoint = [Busybox, "true"] }, RootFs = new() { DiffIds = diffIds } },
+            diffIds => new ImageConfig { Os = "linux", Architecture = PlatformSelector.Host.Architecture, Config = new() { Entrypoint = [Busybox, "true"] }, RootFs = new() { DiffIds = diffIds } },
             layers);
         await Peers.ShellAsync($"skopeo --insecure-policy copy --quiet --dest-tls-verify=false {layout} docker://{host}/bench:{count} && rm -rf {work}/layout-{count} {work}/layer.tar");
         return $"{host}/bench:{count}";
