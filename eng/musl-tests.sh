@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs end-to-end tests on musl instead of glibc, as root and on x64: .NET's runtime for musl, under Debian's musl.
+# Runs end-to-end tests on musl instead of glibc, as root and on x64: .NET's runtime for musl, under Debian's musl. First
+# samples/QuickStart, which is published for musl and knows the packages only.
 #   eng/musl-tests.sh [FILTER]    of the tests; by default all of runs, preparing, the cache, and containers that live
 #
 # Of libstdc++, libgcc and OpenSSL there are no packages for musl here. Debian's stand in, and musl-shim.c has what they
@@ -31,7 +32,41 @@ shim=(clang -shared -fPIC -nostdlib -fno-builtin -U_FORTIFY_SOURCE -O1 eng/musl-
 "${shim[@]}" -o "$work/lib/libshim.so"
 # The library looks for functions of "libc": in this file first, then in what it needs.
 "${shim[@]}" -L"$work/lib" -l:libc.musl-x86_64.so.1 -o "$work/tests/libc.so"
+on_musl() { LD_PRELOAD=$work/lib/libshim.so LD_LIBRARY_PATH=$work/lib DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$@"; }
+
+say "Packing, and publishing samples/QuickStart with the packages, for musl"
+# A version that no cache of packages has.
+version=0.1.0-musl.$(date +%s)
+for package in Xfn.Core.Abstractions Xfn.Core; do
+  dotnet pack "src/$package" -c Release -p:Version="$version" -p:RunAnalyzers=false -v quiet --nologo -o "$work/feed"
+done
+mkdir "$work/QuickStart" "$work/cat"
+cp samples/QuickStart/Program.cs "$work/QuickStart"
+cat >"$work/QuickStart/QuickStart.csproj" <<END
+<Project Sdk="Microsoft.NET.Sdk">
+  <PropertyGroup>
+    <OutputType>Exe</OutputType>
+    <TargetFramework>net10.0</TargetFramework>
+    <ImplicitUsings>enable</ImplicitUsings>
+    <RestoreAdditionalProjectSources>$work/feed</RestoreAdditionalProjectSources>
+    <RestoreFallbackFolders>${NUGET_PACKAGES:-$HOME/.nuget/packages}</RestoreFallbackFolders>
+    <RestorePackagesPath>$work/packages</RestorePackagesPath>
+  </PropertyGroup>
+  <ItemGroup>
+    <PackageReference Include="Xfn.Core" Version="$version" />
+  </ItemGroup>
+</Project>
+END
+dotnet publish "$work/QuickStart" -c Release -r linux-musl-x64 --self-contained -v quiet --nologo -o "$work/quick-start"
+cp "$work/tests/libc.so" "$work/quick-start"
+
+say "Running samples/QuickStart on musl"
+cp /bin/cat "$work/cat"
+# Of the tests' program, which is xfn too.
+on_musl "$work/tests/Xfn.Core.EndToEnd.Tests" build --tag "oci:$work/image:v1" "$work/cat/cat"
+echo "from musl" >"$work/input"
+HOME=$work on_musl "$work/quick-start/QuickStart" "oci:$work/image:v1" "$work/input" >"$work/output"
+cmp "$work/input" "$work/output"
 
 say "Testing"
-LD_PRELOAD=$work/lib/libshim.so LD_LIBRARY_PATH=$work/lib DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 \
-  "$work/tests/Xfn.Core.EndToEnd.Tests" --filter "$filter" --progress off --no-ansi --results-directory "$work/results"
+on_musl "$work/tests/Xfn.Core.EndToEnd.Tests" --filter "$filter" --progress off --no-ansi --results-directory "$work/results"

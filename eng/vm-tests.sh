@@ -2,16 +2,25 @@
 # What only another machine shows: functions, containers that live, resource limits and the environment check on pure cgroup v2 under systemd, as an ordinary user with and without
 # a delegated cgroup and as root, on older and newer kernels, and where user namespaces are forbidden. Not part of eng/test.sh: emulated, each machine takes minutes.
 #
-#   eng/vm-tests.sh [--arch x64|arm64] [--kernel KERNEL] [PART]...    living, e2e and unit when none is named
+#   eng/vm-tests.sh [--arch x64|arm64] [--kernel KERNEL] [PART]...
 #
-#   living, e2e, unit   containers that live, functions, resource limits
-#   spark               the tests of spark's own code, as root
-#   --arch              the processor of the machine that XFN_VM_RUN boots; this one's by default. For the other one eng/sysroot.sh is needed
-#   --kernel            the only kernel to try, such as trixie:arm64-16k, whose pages have 16 KiB
+#   living, e2e, unit   containers that live, functions, resource limits: these three when no part is named
+#   whole               every end-to-end test but those that are long by nature and those listed below, as a user with a delegated cgroup
+#   subset              those of them that depend on the processor, the kernel or the size of a page, as root and as such a user
+#   library, spark      the tests of the library's own code as such a user, and those of spark's as root
+#   chance              spark's tests by chance and by comparison, for half an hour
+#   --arch              the processor of the machine that XFN_VM_RUN boots; this one's by default. For the other one, whole, library and spark on a
+#                       kernel with pages of 16 KiB (trixie:arm64-16k) and subset on the command's own kernel when no part is named
+#   --kernel            the only kernel to try
+#
+# whole, subset, library, spark and chance run in pieces: what each test said is in artifacts/vm-results, also of a machine that came to no end. XFN_VM_LANES
+# (2) pieces run at the same time; XFN_TEST_SLOWNESS (10) multiplies the time that tests may take, XFN_VM_SECONDS (5400) is the machine's. XFN_VM_PROGRAMS is a
+# directory for the published tests; what is there is taken as it is.
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
-#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR:ro --timeout SECONDS -- COMMAND…
-# "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap, busybox-static, python3 and strace.
+#   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR[:ro] --timeout SECONDS -- COMMAND…
+# "--session service" runs the command in a delegated service of the user. Its exit status is the command's. The machine has crun, uidmap, busybox-static, python3, strace and,
+# for whole and spark, docker-registry, apache2-utils, skopeo, umoci, xz-utils, bzip2 and clang: tests that want another program of it are skipped or fail.
 # XFN_VM_KERNELS lists kernels to try besides the command's own, such as "bullseye trixie". On bullseye's, Linux 5.10, users may not mount overlayfs, and images are flattened.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +35,14 @@ while [ $# -gt 0 ]; do
     *) break ;;
   esac
 done
-parts=${*:-living e2e unit}
+if [ $# -eq 0 ] && [ "$arch" != "$own" ] && [ -z "$only" ]; then
+  status=0
+  [ "$arch" != arm64 ] || "$0" --arch "$arch" --kernel trixie:arm64-16k whole library spark || status=1
+  "$0" --arch "$arch" subset || status=1
+  exit "$status"
+fi
+parts=" ${*:-living e2e unit} "
+wanted() { [[ $parts == *" $1 "* ]]; }
 
 # For another processor: its .NET comes with the programs, and so does what they are compiled for.
 publish=(--self-contained false) compiler=(cc)
@@ -37,10 +53,16 @@ if [ "$arch" != "$own" ]; then
 fi
 
 # Copies, so that a build meanwhile does not change what the machine sees.
-copy=$(mktemp -d)
+if [ -n "${XFN_VM_PROGRAMS-}" ]; then
+  copy=$XFN_VM_PROGRAMS/$arch
+  mkdir -p "$copy"
+else
+  copy=$(mktemp -d)
+  trap 'rm -rf "$copy"' EXIT
+fi
 chmod 0755 "$copy"
-trap 'rm -rf "$copy"' EXIT
 stage() { # PROJECT: what a machine needs of it
+  [ ! -e "$copy/$1.staged" ] || return 0
   # Compiled ahead: an emulated processor compiles for longer than it tests.
   dotnet publish "tests/$1" -c Release -r "linux-$arch" "${publish[@]}" -p:PublishReadyToRun=true -p:ValidateExecutableReferencesMatchSelfContained=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$copy/$1"
   # The machine has no compiler.
@@ -48,6 +70,7 @@ stage() { # PROJECT: what a machine needs of it
     [ ! -e "$program" ] || "${compiler[@]}" -static -O1 -pthread -o "${program%.c}" "$program"
   done
   chmod -R a+rX "$copy"
+  touch "$copy/$1.staged"
 }
 
 failures=0
@@ -58,7 +81,7 @@ run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a 
   # A directory of the guest's own disk: a shared one is no place for owners and locks. An emulated processor takes its
   # time: a test that ends late does not hang.
   # shellcheck disable=SC2016
-  if nice "$XFN_VM_RUN" exec "$@" --share "$copy/$project:/tests:ro" --timeout "$seconds" -- \
+  if "$XFN_VM_RUN" exec "$@" --share "$copy/$project:/tests:ro" --timeout "$seconds" -- \
     sh -c 'TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX) && export TMPDIR XFN_TEST_SLOWNESS=10 DOTNET_TieredPGO=0 && exec "/tests/$0" --filter "$1" --progress off --no-ansi --results-directory "$TMPDIR"' "$project" "$filter" >"$log" 2>&1 &&
     { [ "$skipped" = some ] || grep -q '^  skipped: 0$' "$log"; }; then
     echo "passed: $name ($(sed -n 's/^  succeeded: //p' "$log") tests, $(sed -n 's/^  skipped: //p' "$log") skipped)"
@@ -96,15 +119,16 @@ crashes=/var/crashes
 # shellcheck disable=SC2016
 handler='mkdir '$crashes' && printf "%s\n" "#!/bin/sh" ": >'$crashes'/\$1" >/usr/local/bin/on-crash && chmod 0755 /usr/local/bin/on-crash
 echo 64 >/proc/sys/kernel/core_pipe_limit && echo "|/usr/local/bin/on-crash %e" >/proc/sys/kernel/core_pattern'
-[[ $parts != *living* && $parts != *e2e* ]] || stage Xfn.Core.EndToEnd.Tests
-if [[ $parts == *living* ]]; then
+if wanted living; then
+  stage Xfn.Core.EndToEnd.Tests
   for kernel in "${kernels[@]}"; do
     run "containers of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$living}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --session service
     run "containers as root ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$living}" 3000 ${kernel:+--kernel "$kernel"} --mem 3G --user root
   done
 fi
 
-if [[ $parts == *e2e* ]]; then
+if wanted e2e; then
+  stage Xfn.Core.EndToEnd.Tests
   set -- --mem 3G --setup "$handler" --env XFN_TEST_CRASHES=$crashes
   for kernel in "${kernels[@]}"; do
     run "functions of a user ${kernel}" some Xfn.Core.EndToEnd.Tests "${XFN_VM_FILTER:-$core}" 3000 ${kernel:+--kernel "$kernel"} "$@" --session service
@@ -112,15 +136,96 @@ if [[ $parts == *e2e* ]]; then
   done
 fi
 
-if [[ $parts == *spark* ]]; then
-  stage Xfn.Core.Spark.Tests
-  # Not: archives by the thousand, whose number is what they are about, and comparisons with tools that the machine has not.
+# What takes an emulated processor longer than a test may, or is a time itself. Each with its reason.
+slow=(
+  'copies_much'                          # much data
+)
+not_slow='TestCategory!=Long'
+for test in "${slow[@]}"; do not_slow="$not_slow&FullyQualifiedName!~$test"; done
+
+# fixtures PROJECT COUNT: all fixtures of a project, so many in a piece; last what belongs to none.
+fixtures() {
+  local names name piece=() pieces=0 rest='FullyQualifiedName!~.Nothing'
+  mapfile -t names < <(find "tests/$1" -name '*Tests.cs' -not -path '*/obj/*' -printf '%f\n' | sed 's/\.cs$//' | sort -u)
+  for name in "${names[@]}"; do
+    piece+=("|FullyQualifiedName~.$name") rest="$rest&FullyQualifiedName!~.$name"
+    if [ ${#piece[@]} -eq "$2" ] || [ "$name" = "${names[-1]}" ]; then
+      printf '%02d (%s)\n' $((++pieces)) "$(IFS= && cut -c2- <<<"${piece[*]}")"
+      piece=()
+    fi
+  done
+  echo "rest $rest"
+}
+
+# pieces NAME PROJECT FILTER OPTION… <PIECES: the tests of a project that the filter chooses, in a machine, in pieces; a line of the input is a name and a filter.
+pieces() {
+  local name=$1 project=$2 filter=$3 results piece log status=0
+  shift 3
+  results=$PWD/artifacts/vm-results/$arch-${name// /-}
+  rm -rf "$results"
+  mkdir -p "$results"
+  chmod 1777 "$results"
+  while IFS= read -r piece; do echo "$piece&$filter"; done >"$results/pieces"
+  stage "$project"
+  echo "Running $name, in $(wc -l <"$results/pieces") pieces"
+  "$XFN_VM_RUN" exec "$@" --mem 4G --env DOTNET_TieredPGO=0 --env XFN_TEST_SLOWNESS="${XFN_TEST_SLOWNESS:-10}" --share "$copy/$project:/tests:ro" --share "$PWD/eng:/eng:ro" --share "$results:/results" \
+    --timeout "${XFN_VM_SECONDS:-5400}" -- sh /eng/vm-pieces.sh "$project" "${XFN_VM_LANES:-2}" 3000 >"$results/machine" 2>&1 </dev/null || status=$?
+  for log in $(cut -d' ' -f1 "$results/pieces"); do
+    # 8 is the status of a program of which no test was chosen.
+    case $(cat "$results/$log.status" 2>/dev/null || echo none) in
+      0 | 2 | 8) ;;
+      none) echo "  piece $log did not end" && status=1 ;;
+      *) echo "  piece $log ended with status $(cat "$results/$log.status")" && status=1 ;;
+    esac
+  done
+  awk '/^(passed|skipped) |^Test run summary/ { left = 0 } /^failed / { left = 12; print "  " $0; next } left && NF { print "    " $0; left-- }' "$results"/*.log || true
+  [ "$(counted failed)" -eq 0 ] || status=1
+  failures=$((failures + (status > 0)))
+  echo "$([ "$status" -eq 0 ] && echo passed || echo FAILED): $name ($(counted passed) tests passed, $(counted failed) failed, $(counted skipped) skipped, status $status)"
+}
+counted() { cat "$results"/*.log 2>/dev/null | grep -c "^$1 " || true; }
+
+if wanted whole; then
   for kernel in "${kernels[@]}"; do
-    run "spark's code as root ${kernel}" some Xfn.Core.Spark.Tests 'FullyQualifiedName!~.FuzzTests&FullyQualifiedName!~.DifferentialTests' 3000 ${kernel:+--kernel "$kernel"} --user root
+    pieces "end-to-end ${kernel:-own} user" Xfn.Core.EndToEnd.Tests "$not_slow" ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.EndToEnd.Tests 4)
   done
 fi
 
-if [[ $parts == *unit* ]]; then
+if wanted subset; then
+  # Containers of each kind, and what is refused in them; ids; limits; layers and what is flattened of them.
+  printf '%s\n' >"$copy/subset" \
+    'runs (FullyQualifiedName~.RunTests|FullyQualifiedName~.PreparedTests|FullyQualifiedName~.LimitTests)' \
+    'walls (FullyQualifiedName~.AttackTests|FullyQualifiedName~.ContainmentTests|FullyQualifiedName~.SparkAttackTests|FullyQualifiedName~.OuterProcTests)' \
+    'living (FullyQualifiedName~.ContainerTests|FullyQualifiedName~.ContainerReachTests|FullyQualifiedName~.SparkTerminalTests|FullyQualifiedName~.MountTests)' \
+    'files (FullyQualifiedName~.IdTests|FullyQualifiedName~.FlattenedImageTests|FullyQualifiedName~.VolumeTests|FullyQualifiedName~.FailureTests)'
+  for kernel in "${kernels[@]}"; do
+    pieces "subset ${kernel:-own} root" Xfn.Core.EndToEnd.Tests "$not_slow" --user root --setup "$handler" --env XFN_TEST_CRASHES=$crashes ${kernel:+--kernel "$kernel"} <"$copy/subset"
+    pieces "subset ${kernel:-own} user" Xfn.Core.EndToEnd.Tests "$not_slow" ${kernel:+--kernel "$kernel"} <"$copy/subset"
+  done
+fi
+
+if wanted library; then
+  for kernel in "${kernels[@]}"; do
+    # Conventions are the source's, which is not there.
+    pieces "library ${kernel:-own} user" Xfn.Core.Tests "$not_slow&FullyQualifiedName!~.Conventions." ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Tests 12)
+  done
+fi
+
+if wanted spark; then
+  for kernel in "${kernels[@]}"; do
+    pieces "spark ${kernel:-own} root" Xfn.Core.Spark.Tests "$not_slow&FullyQualifiedName!~.FuzzTests&FullyQualifiedName!~.DifferentialTests&FullyQualifiedName!~.StackTests&FullyQualifiedName!~.ProcessorTests" --user root ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Spark.Tests 5)
+  done
+fi
+
+if wanted chance; then
+  # So many rounds as end in half an hour, in a time of their own.
+  for kernel in "${kernels[@]}"; do
+    pieces "chance ${kernel:-own} root" Xfn.Core.Spark.Tests TestCategory!=Long --user root ${kernel:+--kernel "$kernel"} --env XFN_FUZZ_SEED="${XFN_FUZZ_SEED:-1}" \
+      <<<$'fuzz FullyQualifiedName~.FuzzTests\ndifferential (FullyQualifiedName~.DifferentialTests|FullyQualifiedName~.StackTests)'
+  done
+fi
+
+if wanted unit; then
   stage Xfn.Core.Tests
   all='FullyQualifiedName~Cgroups|FullyQualifiedName~Preflight'
   for kernel in "${kernels[@]}"; do
