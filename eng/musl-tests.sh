@@ -1,14 +1,33 @@
 #!/usr/bin/env bash
 # Runs end-to-end tests on musl instead of glibc, as root and on x64: .NET's runtime for musl, under Debian's musl. First
 # samples/QuickStart, which is published for musl and knows the packages only.
-#   eng/musl-tests.sh [FILTER]    of the tests; by default all of runs, preparing, the cache, and containers that live
+#   eng/musl-tests.sh [FILTER]         of the tests; by default all of runs, preparing, the cache, and containers that live
+#   eng/musl-tests.sh --publish DIR    only publishes the tests to a directory, for a real Alpine
 #
 # Of libstdc++, libgcc and OpenSSL there are no packages for musl here. Debian's stand in, and musl-shim.c has what they
-# want of glibc. So this shows that the library does without glibc, not that all is well on Alpine, which was not tried.
+# want of glibc. So this shows that the library does without glibc, not that all is well on Alpine.
 # Not part of test.sh: it publishes the tests once more.
+#
+# For a real Alpine, 3.20 or newer on x64, copy DIR there and run as root what follows. This was not tried, since no
+# Alpine was to be had:
+#   apk add libstdc++ libgcc libssl3 util-linux shadow-uidmap busybox-static crun strace python3
+#   ln -s /bin/busybox.static /usr/bin/busybox
+#   DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DIR/Xfn.Core.EndToEnd.Tests --filter 'FullyQualifiedName~.RunTests'
 
 . "$(dirname "$0")/common.sh"
 . eng/test-programs.sh
+
+publish() {
+  say "Publishing for musl"
+  dotnet publish tests/Xfn.Core.EndToEnd.Tests -c Release -r linux-musl-x64 --self-contained -p:PublishAot=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$1"
+}
+
+if [ "${1-}" = --publish ]; then
+  [ $# -eq 2 ] || fail "--publish takes a directory. See the head of $0"
+  need "${build_packages[@]}"
+  publish "$2"
+  exit
+fi
 is_root || fail "run it as root: it tests one way only"
 need_for_tests
 need clang:clang /lib/ld-musl-x86_64.so.1:musl
@@ -20,8 +39,7 @@ filter=${1:-($tests)&TestCategory!=Long&FullyQualifiedName!~told_to_lock_no_file
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-say "Publishing for musl"
-dotnet publish tests/Xfn.Core.EndToEnd.Tests -c Release -r linux-musl-x64 --self-contained -p:PublishAot=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$work/tests"
+publish "$work/tests"
 
 mkdir "$work/lib"
 cp -L /usr/lib/x86_64-linux-gnu/{libstdc++.so.6,libssl.so.3,libcrypto.so.3} "$(compgen -G '/*/x86_64-linux-gnu/libgcc_s.so.1' | head -1)" "$work/lib"
