@@ -2,10 +2,13 @@ using System.Globalization;
 
 namespace Xfn.Core.TestSupport;
 
-/// <summary><c>XFN_FUZZ_FACTOR</c> multiplies random tests (1,000: hours); <c>XFN_FUZZ_SEED</c> seeds them.</summary>
+/// <summary><c>XFN_FUZZ_FACTOR</c> multiplies random tests (1,000: hours); <c>XFN_FUZZ_SEED</c> seeds them;
+/// <c>XFN_TEST_SLOWNESS</c> says how many times slower the machine is.</summary>
 internal static class LongMode
 {
     public static int Seed => Number("XFN_FUZZ_SEED", 1);
+
+    public static int Slowness { get; } = Number("XFN_TEST_SLOWNESS", 1);
 
     public static int Rounds(int ordinary) => ordinary * Number("XFN_FUZZ_FACTOR", 1);
 

@@ -1,6 +1,7 @@
 namespace Xfn.Core.TestSupport;
 
-/// <summary>A runner. If <c>XFN_TEST_PREPARED</c> is <c>1</c>, it prepares functions before they run.</summary>
+/// <summary>A runner. If <c>XFN_TEST_PREPARED</c> is <c>1</c>, it prepares functions before they run. On a slower machine
+/// (<c>XFN_TEST_SLOWNESS</c>) it gives them more time, where a test does not say how much.</summary>
 internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, IContainerHost
 {
     public Registry.Dialer EgressDialer
@@ -10,6 +11,7 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, ICo
 
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, CancellationToken cancellationToken = default)
     {
+        request = Patient(request);
         if (!Ways.IsPrepared)
             return await runner.RunFunctionAsync(request, cancellationToken);
         await using PreparedFunction function = await runner.PrepareAsync(request with { Input = default }, null, cancellationToken);
@@ -18,6 +20,7 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, ICo
 
     public async Task<RunFunctionResponse> RunFunctionAsync(RunFunctionRequest request, FunctionStreams streams, CancellationToken cancellationToken = default)
     {
+        request = Patient(request);
         if (!Ways.IsPrepared)
             return await runner.RunFunctionAsync(request, streams, cancellationToken);
         await using PreparedFunction function = await runner.PrepareAsync(request, null, cancellationToken);
@@ -40,6 +43,10 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, ICo
     public Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default) => runner.DeleteCacheAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => runner.DisposeAsync();
+
+    private static RunFunctionRequest Patient(RunFunctionRequest request) => LongMode.Slowness == 1 || request.RunFunctionConfig.Timeout is not null
+        ? request
+        : request with { RunFunctionConfig = request.RunFunctionConfig with { Timeout = RunFunctionConfig.DefaultTimeout * LongMode.Slowness } };
 
     /// <summary>A run that found no waiting container is an ordinary one, and shows nothing of prepared ones.</summary>
     private static async Task<RunFunctionResponse> WasPreparedAsync(Task<RunFunctionResponse> run)

@@ -43,9 +43,6 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     private static TimeSpan? Patience { get; } =
         int.TryParse(Environment.GetEnvironmentVariable("XFN_TEST_PATIENCE"), CultureInfo.InvariantCulture, out int seconds) ? TimeSpan.FromSeconds(seconds) : null;
 
-    private static int Slowness { get; } =
-        int.TryParse(Environment.GetEnvironmentVariable("XFN_TEST_SLOWNESS"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     public void BeforeTest(ITest test)
     {
         if (Interlocked.Exchange(ref s_started, 1) == 0)
@@ -76,7 +73,7 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
     private static void Stretch(ITest test)
     {
         if (test.Properties.Get(PropertyNames.Timeout) is int milliseconds)
-            test.Properties.Set(PropertyNames.Timeout, milliseconds * Slowness);
+            test.Properties.Set(PropertyNames.Timeout, milliseconds * LongMode.Slowness);
         foreach (ITest one in test.Tests)
             Stretch(one);
     }
