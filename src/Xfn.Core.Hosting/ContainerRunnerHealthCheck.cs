@@ -35,7 +35,7 @@ internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan
         EnvironmentReport report = await host.GetRequiredService<MachineReport>().GetAsync(keep, cancellationToken).ConfigureAwait(false);
         var data = report.Checks.ToDictionary(c => c.Name, c => (object)c.Found);
         EnvironmentCheck[] found = [.. report.Checks.Where(c => c.Status == (report.CanRun ? EnvironmentStatus.Warning : EnvironmentStatus.Failed))];
-        string description = string.Join(' ', found.Select(c => $"{c.Name}: {c.Found}. {c.Remedy}".TrimEnd()));
+        string description = MachineReport.Describe(found);
         return report.CanRun
             ? found.Length == 0 ? HealthCheckResult.Healthy("This machine runs functions.", data) : HealthCheckResult.Degraded(description, null, data)
             : new HealthCheckResult(context.Registration.FailureStatus, description, null, data);
@@ -45,9 +45,14 @@ internal sealed class ContainerRunnerHealthCheck(IServiceProvider host, TimeSpan
 /// <summary>What was found of this machine, kept for a while, as looking costs processes. One for each host.</summary>
 internal sealed class MachineReport(IOptions<ContainerRunnerOptions> options) : IDisposable
 {
+    public static readonly TimeSpan DefaultKeep = TimeSpan.FromMinutes(1);
+
     private readonly SemaphoreSlim _one = new(1);
     private EnvironmentReport? _report;
     private long _checkedAt;
+
+    /// <summary>What was found, with the remedies, in one line.</summary>
+    public static string Describe(IEnumerable<EnvironmentCheck> checks) => string.Join(' ', checks.Select(check => $"{check.Name}: {check.Found}. {check.Remedy}".TrimEnd()));
 
     public async Task<EnvironmentReport> GetAsync(TimeSpan keep, CancellationToken cancellationToken)
     {

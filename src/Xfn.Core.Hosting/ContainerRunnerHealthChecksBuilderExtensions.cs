@@ -8,8 +8,6 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds checks of the host's runner, and of its containers, to its health checks.</summary>
 public static class ContainerRunnerHealthChecksBuilderExtensions
 {
-    private static readonly TimeSpan DefaultKeep = TimeSpan.FromMinutes(1);
-
     /// <summary>Adds a check of the host's <see cref="IContainerRunner"/>. Of a local one it tells whether this machine
     /// can run functions: degraded with the reasons when it can but something is slower, weaker or refused. Of a remote
     /// one it tells whether a server takes runs.</summary>
@@ -24,11 +22,11 @@ public static class ContainerRunnerHealthChecksBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(builder);
         builder.Services.TryAddSingleton<MachineReport>();
-        return builder.Add(new HealthCheckRegistration(name, host => new ContainerRunnerHealthCheck(host, keep ?? DefaultKeep), failureStatus, tags));
+        return builder.Add(new HealthCheckRegistration(name, host => new ContainerRunnerHealthCheck(host, keep ?? MachineReport.DefaultKeep), failureStatus, tags));
     }
 
-    /// <summary>Adds a check of the host's containers (<see cref="IContainers"/>). It fails when one of them has ended, and
-    /// says how.</summary>
+    /// <summary>Adds a check of the host's containers (<see cref="IContainers"/>). It fails when one of them has ended or was
+    /// not started, and says how; it never throws.</summary>
     /// <param name="builder">The host's health checks.</param>
     /// <param name="name">The check's name.</param>
     /// <param name="failureStatus">What to report when a container has ended; unhealthy when null.</param>
@@ -37,6 +35,6 @@ public static class ContainerRunnerHealthChecksBuilderExtensions
         this IHealthChecksBuilder builder, string name = "containers", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        return builder.Add(new HealthCheckRegistration(name, static host => new ContainersHealthCheck(host.GetRequiredService<IContainers>()), failureStatus, tags));
+        return builder.Add(new HealthCheckRegistration(name, static host => new ContainersHealthCheck(host), failureStatus, tags));
     }
 }

@@ -12,8 +12,11 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds runners to a host's services. Each is one for the whole host, and disposed with it.</summary>
 public static class ContainerRunnerServiceCollectionExtensions
 {
+    private const string StartSection = "Start";
+
     /// <summary>Adds a <see cref="ContainerRunner"/>, as itself, as <see cref="IContainerRunner"/> and as
-    /// <see cref="IContainerHost"/>. It is made when the host starts, which fails where its cache cannot be used. It logs to the host, and takes
+    /// <see cref="IContainerHost"/>. It is made when the host starts, which fails where its cache cannot be used or
+    /// this machine cannot run functions (<see cref="ContainerRunnerStartOptions"/>). It logs to the host, and takes
     /// <see cref="IImageFetcher"/> and <see cref="TimeProvider"/> from the services when they are there.</summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Sets its options. They are checked when the host starts.</param>
@@ -21,6 +24,9 @@ public static class ContainerRunnerServiceCollectionExtensions
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
+        services.TryAddSingleton<MachineReport>();
+        services.TryAddSingleton<HostedFunctions>();
+        services.TryAddSingleton<IPreparedFunctions>(static host => host.GetRequiredService<HostedFunctions>());
         services.TryAddSingleton<IContainerHost>(static host => host.GetRequiredService<ContainerRunner>());
         return services.AddRunner(
             ContainerRunner.Check,
@@ -31,7 +37,7 @@ public static class ContainerRunnerServiceCollectionExtensions
                 options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
             },
             configure,
-            static options => new ContainerRunner(options));
+            static options => new ContainerRunner(options)).AddHostedService<LocalRunnerStart>();
     }
 
     /// <summary>Adds a <see cref="ContainerRunner"/> with options from the configuration, as
@@ -41,15 +47,40 @@ public static class ContainerRunnerServiceCollectionExtensions
     /// <c>MaxConcurrency</c>, <c>Registry:Mirrors</c>, <c>Bundle:TmpBytes</c>, …
     /// docs/options.md lists them. A key that is none, or a value that cannot be used, stops the host from
     /// starting. The section <c>Containers</c> in it has the host's containers by their names
-    /// (<see cref="ContainerServiceCollectionExtensions.AddContainer(IServiceCollection, string, ContainerRequest, IReadOnlyDictionary{string, int}?)"/>).</param>
+    /// (<see cref="ContainerServiceCollectionExtensions.AddContainer(IServiceCollection, string, ContainerRequest, IReadOnlyDictionary{string, int}?)"/>),
+    /// <c>Functions</c> those that are prepared (<see cref="AddPreparedFunction"/>), and <c>Start</c> what else is done at
+    /// the start (<see cref="ContainerRunnerStartOptions"/>).</param>
     /// <param name="configure">Sets further options; it is applied after the configuration.</param>
     [SupportedOSPlatform("linux")]
     public static IServiceCollection AddContainerRunner(this IServiceCollection services, IConfiguration configuration, Action<ContainerRunnerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentNullException.ThrowIfNull(configuration);
-        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Bind(configuration, options, HostedContainer.IsSection));
-        return services.AddHostedContainers(_ => HostedContainer.Read(configuration)).AddContainerRunner(configure);
+        services.Configure<ContainerRunnerOptions>(options => OptionsSection.Bind(
+            configuration, options, key => HostedContainer.IsSection(key) || HostedFunction.IsSection(key) || key.Equals(StartSection, StringComparison.OrdinalIgnoreCase)));
+        services.Configure<ContainerRunnerStartOptions>(options => OptionsSection.Bind(configuration.GetSection(StartSection), options));
+        services.AddSingleton(new HostedFunctionSource(_ => HostedFunction.Read(configuration)));
+
+        // The machine is looked at before containers are started on it.
+        return services.AddContainerRunner(configure).AddHostedContainers(_ => HostedContainer.Read(configuration));
+    }
+
+    /// <summary>Adds a function that is prepared before any service of the host's is started
+    /// (<see cref="ContainerRunner.PrepareAsync"/>), by the host's runner of this machine (<c>AddContainerRunner</c>).
+    /// Services ask for <see cref="IPreparedFunctions"/>. One that cannot be prepared fails the host's start, unless
+    /// <see cref="ContainerRunnerStartOptions.ContinueOnFailure"/> says otherwise.</summary>
+    /// <param name="services">The host's services.</param>
+    /// <param name="name">What <see cref="IPreparedFunctions"/> calls it.</param>
+    /// <param name="request">What each of its runs is, but for the input.</param>
+    /// <param name="configure">Sets options.</param>
+    public static IServiceCollection AddPreparedFunction(this IServiceCollection services, string name, RunFunctionRequest request, Action<PrepareOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        ArgumentNullException.ThrowIfNull(request);
+        var options = new PrepareOptions();
+        configure?.Invoke(options);
+        return services.AddSingleton(new HostedFunctionSource(_ => [new HostedFunction(name, request, options)]));
     }
 
     /// <summary>Adds a <see cref="RemoteContainerRunner"/>, as itself and as <see cref="IContainerRunner"/>. It logs to
@@ -67,7 +98,7 @@ public static class ContainerRunnerServiceCollectionExtensions
                 options.TimeProvider = host.GetService<TimeProvider>() ?? options.TimeProvider;
             },
             configure,
-            static options => new RemoteContainerRunner(options));
+            static options => new RemoteContainerRunner(options)).AddHostedService<RunnerStart<RemoteContainerRunner>>();
     }
 
     /// <summary>Adds a <see cref="RemoteContainerRunner"/> with options from the configuration, as
@@ -97,7 +128,7 @@ public static class ContainerRunnerServiceCollectionExtensions
         services.AddOptions<TOptions>().ValidateOnStart().Configure(useHost).Configure(options => configure?.Invoke(options));
         services.TryAddSingleton(host => make(host.GetRequiredService<IOptions<TOptions>>().Value));
         services.TryAddSingleton<IContainerRunner>(static host => host.GetRequiredService<TRunner>());
-        return services.AddHostedService<RunnerStart<TRunner>>();
+        return services;
     }
 
     internal static ILogger? LoggerOf<TRunner>(IServiceProvider host) => host.GetService<ILoggerFactory>()?.CreateLogger(typeof(TRunner).FullName!);

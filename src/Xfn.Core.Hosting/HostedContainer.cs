@@ -16,7 +16,7 @@ internal sealed record HostedContainer(string Name, ContainerRequest Request, IR
 
     /// <summary>Reads the containers of a runner's section.</summary>
     /// <exception cref="OptionsValidationException">A key is no option, or a value cannot be used.</exception>
-    public static IEnumerable<HostedContainer> Read(IConfiguration configuration) => configuration.GetSection(Section).GetChildren().Select(ReadOne);
+    public static IEnumerable<HostedContainer> Read(IConfiguration configuration) => OptionsSection.ChildrenOf(configuration.GetSection(Section)).Select(ReadOne);
 
     /// <summary>Reads a request.</summary>
     /// <param name="configuration">The section of the request's properties.</param>
@@ -26,9 +26,8 @@ internal sealed record HostedContainer(string Name, ContainerRequest Request, IR
     {
         var request = new ContainerRequest { Image = "" };
         OptionsSection.Bind(configuration, request, isOther);
-        string path = (configuration as IConfigurationSection)?.Path ?? "";
-        return request.Image.Length > 0 ? request : throw new OptionsValidationException(
-            "", typeof(ContainerRequest), [$"cannot use option {path}:{nameof(ContainerRequest.Image)}: it has no value. Give it one, or leave {path} out."]);
+        OptionsSection.RequireImage(configuration, request.Image);
+        return request;
     }
 
     private static HostedContainer ReadOne(IConfigurationSection section)

@@ -1,4 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 using Xfn.Core.Services;
 
 namespace Xfn.Core.Hosting;
@@ -6,19 +9,27 @@ namespace Xfn.Core.Hosting;
 /// <summary>The containers of a host, from its start to its end.</summary>
 internal sealed class HostedContainers(IServiceProvider host, IEnumerable<HostedContainerSource> sources) : IContainers, IAsyncDisposable
 {
+    private readonly ILogger _logger = host.GetService<ILoggerFactory>()?.CreateLogger(HostingLog.Category) ?? NullLogger.Instance;
+    private readonly TimeProvider _time = host.GetService<TimeProvider>() ?? TimeProvider.System;
+
     // In the order of their starts, each behind those that it is linked to.
     private OrderedDictionary<string, RunningContainer> _started = [];
+
+    /// <summary>Those that did not start in a host that started without them, and why.</summary>
+    public IReadOnlyDictionary<string, Exception> Failed { get; private set; } = new Dictionary<string, Exception>();
 
     public IReadOnlyCollection<string> Names => _started.Keys;
 
     public RunningContainer this[string name] => _started.TryGetValue(name, out RunningContainer? container)
         ? container
         : throw new InvalidOperationException(
-            _started.Count > 0
-                ? $"cannot give container '{name}': the host has {string.Join(", ", _started.Keys)}. Add it, or correct the name."
-                : $"cannot give container '{name}': the host has started none. Ask for it in StartAsync or later, not in a constructor.");
+            Failed.TryGetValue(name, out Exception? reason) ? $"cannot give container '{name}': {reason.Message}"
+                : _started.Count > 0 ? $"cannot give container '{name}': the host has {string.Join(", ", _started.Keys)}. Add it, or correct the name."
+                : $"cannot give container '{name}': the host has started none. Ask for it in StartAsync or later, not in a constructor.",
+            reason);
 
-    /// <summary>Starts all, each when those are ready that it is linked to. One that fails ends the others.</summary>
+    /// <summary>Starts all, each when those are ready that it is linked to. One that fails ends the others,
+    /// unless the host shall start without it.</summary>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         List<HostedContainer> containers = InOrder([.. sources.SelectMany(source => source.Read(host))]);
@@ -26,13 +37,20 @@ internal sealed class HostedContainers(IServiceProvider host, IEnumerable<Hosted
             return;
         IContainerHost runner = host.GetService<IContainerHost>()
             ?? throw new InvalidOperationException($"cannot start container '{containers[0].Name}': the host has no runner of this machine. Call AddContainerRunner.");
+        bool goOn = host.GetService<IOptions<ContainerRunnerStartOptions>>()?.Value.ContinueOnFailure == true;
         using var failure = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var starts = new OrderedDictionary<string, Task<RunningContainer>>();
         foreach (HostedContainer container in containers)
-            starts.Add(container.Name, StartAsync(runner, container, container.Links.ToDictionary(link => link.Key, link => starts[link.Key]), failure));
+            starts.Add(container.Name, StartAsync(runner, container, container.Links.ToDictionary(link => link.Key, link => starts[link.Key]), failure, goOn));
         try
         {
             await Task.WhenAll(starts.Values).ConfigureAwait(false);
+        }
+        catch when (goOn && !cancellationToken.IsCancellationRequested)
+        {
+            Failed = starts.Where(start => !start.Value.IsCompletedSuccessfully).ToDictionary(start => start.Key, start => (Exception?)start.Value.Exception?.InnerException ?? new OperationCanceledException());
+            foreach (Exception reason in Failed.Values)
+                HostingLog.StepFailed(_logger, reason.Message, reason);
         }
         catch
         {
@@ -45,7 +63,7 @@ internal sealed class HostedContainers(IServiceProvider host, IEnumerable<Hosted
             throw;
         }
 
-        _started = new(starts.Select(start => KeyValuePair.Create(start.Key, start.Value.Result)));
+        _started = new(starts.Where(start => start.Value.IsCompletedSuccessfully).Select(start => KeyValuePair.Create(start.Key, start.Value.Result)));
     }
 
     /// <summary>Stops all, the last first: with the host, and at the latest before its runner goes.</summary>
@@ -55,9 +73,10 @@ internal sealed class HostedContainers(IServiceProvider host, IEnumerable<Hosted
             await container.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static async Task<RunningContainer> StartAsync(
-        IContainerHost runner, HostedContainer container, Dictionary<string, Task<RunningContainer>> linked, CancellationTokenSource failure)
+    private async Task<RunningContainer> StartAsync(
+        IContainerHost runner, HostedContainer container, Dictionary<string, Task<RunningContainer>> linked, CancellationTokenSource failure, bool goOn)
     {
+        long begin = _time.GetTimestamp();
         try
         {
             await Task.WhenAll(linked.Values).WaitAsync(failure.Token).ConfigureAwait(false);
@@ -69,12 +88,16 @@ internal sealed class HostedContainers(IServiceProvider host, IEnumerable<Hosted
                         await app.LinkAsync(name, container.Links[name], await target.ConfigureAwait(false), cancellationToken: token).ConfigureAwait(false);
                 }),
             };
-            return await runner.StartAsync(request, failure.Token).ConfigureAwait(false);
+            RunningContainer started = await runner.StartAsync(request, failure.Token).ConfigureAwait(false);
+            TimeSpan elapsed = _time.GetElapsedTime(begin);
+            HostingLog.Started(_logger, container.Name, elapsed);
+            return started;
         }
         catch (Exception ex)
         {
             bool isFirst = !failure.IsCancellationRequested;
-            await failure.CancelAsync().ConfigureAwait(false);
+            if (!goOn)
+                await failure.CancelAsync().ConfigureAwait(false);
             if (!isFirst)
                 throw new OperationCanceledException($"container '{container.Name}' was not started, because another was not", ex, failure.Token);
             throw ex is XfnException known ? new XfnException(known.Stage, $"cannot start container '{container.Name}': {known.Message}", known) { IsTransient = known.IsTransient } : ex;

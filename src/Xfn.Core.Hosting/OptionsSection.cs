@@ -16,6 +16,8 @@ internal static class OptionsSection
         IConfiguration configuration, TOptions options, Func<string, bool>? isOther = null)
         where TOptions : class
     {
+        RefuseText(configuration);
+
         // The section itself is among them, without a name.
         IEnumerable<KeyValuePair<string, string?>> settings = configuration.AsEnumerable(makePathsRelative: true)
             .Where(setting => setting.Key.Length > 0 && isOther?.Invoke(setting.Key.Split(':')[0]) != true);
@@ -27,6 +29,31 @@ internal static class OptionsSection
         {
             throw new OptionsValidationException("", typeof(TOptions), [ex.Message]);
         }
+    }
+
+    /// <summary>The sections below one, by their names.</summary>
+    /// <inheritdoc cref="RefuseText" path="/exception"/>
+    public static IEnumerable<IConfigurationSection> ChildrenOf(IConfigurationSection section)
+    {
+        RefuseText(section);
+        return section.GetChildren();
+    }
+
+    /// <summary>Refuses what would run an image and names none.</summary>
+    /// <exception cref="OptionsValidationException">The image is empty.</exception>
+    public static void RequireImage(IConfiguration configuration, string image)
+    {
+        string path = (configuration as IConfigurationSection)?.Path ?? "";
+        if (image.Length == 0)
+            throw new OptionsValidationException("", typeof(string), [$"cannot use option {path}:Image: it has no value. Give it one, or leave {path} out."]);
+    }
+
+    /// <summary>Refuses a text where a section is wanted, which .NET would take for an empty section.</summary>
+    /// <exception cref="OptionsValidationException">The section is a text.</exception>
+    private static void RefuseText(IConfiguration configuration)
+    {
+        if (configuration is IConfigurationSection { Value.Length: > 0 } text)
+            throw new OptionsValidationException("", typeof(IConfigurationSection), [$"cannot use option {text.Path} '{text.Value}': it has options of its own. Set those, as in docs/options.md."]);
     }
 }
 

@@ -62,6 +62,23 @@ internal sealed class HostedContainerTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task A_host_may_start_without_a_container_and_health_says_so(CancellationToken token)
+    {
+        var log = new Log { Broken = "db" };
+        using IHost host = Build(log, services => services
+            .Configure<ContainerRunnerStartOptions>(o => o.ContinueOnFailure = true)
+            .AddContainer("db", Request("db")).AddContainer("app", Request("app"), new Dictionary<string, int> { ["db"] = 1 }).AddContainer("web", Request("web")));
+        await host.StartAsync(token);
+        var containers = host.Services.GetRequiredService<IContainers>();
+        Assert.That(containers.Names, Is.EqualTo((string[])["web"]));
+        Assert.That(() => containers["app"], Throws.InvalidOperationException.With.Message.EqualTo("cannot give container 'app': cannot start container 'app': cannot start container 'db': it is broken"));
+        HealthReportEntry health = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(token)).Entries["containers"];
+        Assert.That((health.Status, health.Description), Is.EqualTo((HealthStatus.Unhealthy, "cannot start container 'db': it is broken cannot start container 'app': cannot start container 'db': it is broken")));
+        await host.StopAsync(token);
+        Assert.That(log.Lines, Is.EqualTo((string[])["start web", "stop web"]));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task Links_that_lead_nowhere_or_round_and_names_that_are_twice_are_told(CancellationToken token)
     {
         await RefusedAsync("cannot link container 'a' to 'b': the host has no such container", s => s.AddContainer("a", Request("a"), new Dictionary<string, int> { ["b"] = 1 }));

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Reflection;
 using System.Runtime.CompilerServices;
+using System.Text.Json.Nodes;
 using Xfn.Cli;
 
 namespace Xfn.Core.Samples.Tests;
@@ -111,6 +112,30 @@ public class OptionTests
         if (Environment.GetEnvironmentVariable("XFN_UPDATE_DOCS") == "1")
             File.WriteAllText(path, page);
         Assert.That(File.Exists(path) ? File.ReadAllText(path) : "", Is.EqualTo(page), "docs/options.md is stale. Run eng/update-options.sh, read the difference, and commit it.");
+    }
+
+    [Test]
+    public void The_schema_of_configurations_is_what_the_code_says()
+    {
+        string path = Path.Combine(SourceTree.Root(), "src", "Xfn.Core.Hosting", "buildTransitive", "ConfigurationSchema.json"), schema = OptionsSchema.Write();
+        if (Environment.GetEnvironmentVariable("XFN_UPDATE_DOCS") == "1")
+            File.WriteAllText(path, schema);
+        Assert.That(File.Exists(path) ? File.ReadAllText(path) : "", Is.EqualTo(schema), $"{path} is stale. Run eng/update-options.sh, read the difference, and commit it.");
+    }
+
+    [TestCase(typeof(ContainerRunnerOptions), 0)]
+    [TestCase(typeof(RemoteContainerRunnerOptions), 1)]
+    public void Every_option_of_a_configuration_is_in_its_schema(Type root, int alternative)
+    {
+        JsonNode section = JsonNode.Parse(OptionsSchema.Write())!["properties"]!["Xfn"]!["anyOf"]![alternative]!;
+        Assert.Multiple(() =>
+        {
+            foreach (OptionEntry option in OptionCatalog.All.Where(o => o.Root == root))
+            {
+                JsonNode? found = option.Key.Split(':').Aggregate((JsonNode?)section, (node, name) => node?["properties"]?[name]);
+                Assert.That(found is null, Is.EqualTo(OptionCatalog.CodeOnly.ContainsKey(option.Key)), option.Key);
+            }
+        });
     }
 
     private const BindingFlags Hidden = BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.DeclaredOnly;

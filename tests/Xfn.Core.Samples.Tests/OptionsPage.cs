@@ -20,9 +20,9 @@ internal static partial class OptionsPage
         [nameof(PruneOptions)] = "Pruning the cache",
     };
 
-    private static readonly Lazy<Dictionary<string, XElement>> Comments = new(() => new[] { typeof(ContainerRunner), typeof(ContainerRunnerServer) }
+    private static readonly Lazy<Dictionary<string, XElement>> Comments = new(() => new[] { typeof(ContainerRunner), typeof(ContainerRunnerServer), typeof(ContainerSettings), typeof(ContainerRunnerStartOptions) }
         .SelectMany(type => XDocument.Load(Path.Combine(AppContext.BaseDirectory, type.Assembly.GetName().Name + ".xml")).Descendants("member"))
-        .ToDictionary(member => member.Attribute("name")!.Value));
+        .DistinctBy(member => member.Attribute("name")!.Value).ToDictionary(member => member.Attribute("name")!.Value));
 
     /// <summary>The page.</summary>
     public static string Write()
@@ -124,7 +124,7 @@ internal static partial class OptionsPage
     }
 
     /// <summary>The summary and the remarks of a member, in Markdown.</summary>
-    private static string TextOf(string member)
+    internal static string TextOf(string member)
     {
         XElement comment = Comments.Value.TryGetValue(member, out XElement? found) ? found : throw new AssertionException($"{member} has no documentation comment.");
         string text = string.Join(' ', new[] { "summary", "remarks" }.Select(part => comment.Element(part)).OfType<XElement>().Select(part => string.Concat(part.Nodes().Select(Markdown))));

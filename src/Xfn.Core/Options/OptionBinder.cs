@@ -61,6 +61,12 @@ internal static class OptionBinder
                 case ImagePullConfig nested:
                     BindTo(nested, setting);
                     break;
+                case RunFunctionConfig nested:
+                    BindTo(nested, setting);
+                    break;
+                case ContainerSettings nested:
+                    BindTo(nested, setting);
+                    break;
                 case var _ when setting.Value is null && !setting.Children.Any():
                     break;
                 default:
