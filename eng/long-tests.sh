@@ -15,6 +15,7 @@ groups=(
   'entered    a container that looks at ten thousand processes which spark makes in it'
   'chance     the tests of unpacking by chance, with a hundred times the rounds'
   'yaml       YAML by chance, compared with what the library in Go makes of it that Kubernetes uses'
+  'frameworks test programs of xUnit and MSTest with the package Xfn.Core.Testing'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
 )

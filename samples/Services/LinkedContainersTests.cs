@@ -2,6 +2,7 @@ using System.Text;
 using DebianImages;
 using NUnit.Framework;
 using Xfn.Core;
+using Xfn.Core.Testing;
 
 namespace Services;
 
@@ -16,37 +17,30 @@ public class LinkedContainersTests
         printf 'Content-Type: text/plain\r\n\r\nvisit %s' "$number"
         """;
 
-    private ContainerRunner _runner = null!;
+    private readonly ContainerFixture _containers = new();
 
     [OneTimeSetUp]
-    public void MakeRunner()
+    public async Task AddImages()
     {
-        var images = new InMemoryImageFetcher();
-        images.AddRedis("redis");
-        images.AddImage(
-            "visits",
-            new ImageExecutionConfig { Entrypoint = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"], Env = ["PATH=/bin"] },
-            InMemoryImageFetcher.Layer(
-            [
-                new LayerFile("bin/busybox") { Content = File.ReadAllBytes("/bin/busybox") },
-                .. new[] { "sh", "nc", "head", "tr" }.Select(command => new LayerFile("bin/" + command) { SymbolicLink = "busybox" }),
-                new LayerFile("www/cgi-bin/visits") { Content = Encoding.UTF8.GetBytes(CountVisit) },
-            ]));
-        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
+        Requires.Containers();
+        _containers.Images.AddRedis("redis");
+        await _containers.AddImageAsync("visits", image => image
+            .From(ContainerFixture.Busybox)
+            .AddFile(new LayerFile("www/cgi-bin/visits") { Content = Encoding.UTF8.GetBytes(CountVisit) })
+            .WithEntrypoint("httpd", "-f", "-p", "80", "-h", "/www"));
     }
 
     [OneTimeTearDown]
-    public async Task DisposeRunner()
-    {
-        if (_runner is not null)
-            await _runner.DisposeAsync();
-    }
+    public async Task DisposeContainers() => await _containers.DisposeAsync();
+
+    [TearDown]
+    public async Task ShowLogs() => await _containers.ShowLogsOnFailureAsync();
 
     [Test]
     public async Task A_program_reaches_another_container_by_its_name(CancellationToken token)
     {
-        await using RunningContainer cache = await _runner.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(6379) }, token);
-        await using RunningContainer web = await _runner.StartAsync(new ContainerRequest { Image = "visits", Ready = Ready.Listens(80) }, token);
+        await using RunningContainer cache = await _containers.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(6379) }, token);
+        await using RunningContainer web = await _containers.StartAsync(new ContainerRequest { Image = "visits", Ready = Ready.Listens(80) }, token);
         await web.LinkAsync("cache", 6379, cache, cancellationToken: token);
 
         using HttpClient client = web.CreateHttpClient(80);

@@ -3,6 +3,7 @@ using DebianImages;
 using Npgsql;
 using NUnit.Framework;
 using Xfn.Core;
+using Xfn.Core.Testing;
 
 namespace Services;
 
@@ -10,17 +11,17 @@ namespace Services;
 [CancelAfter(60_000)]
 public class PostgresTests
 {
-    private ContainerRunner _runner = null!;
+    private readonly ContainerFixture _containers = new();
     private RunningContainer _database = null!;
     private NpgsqlDataSource _connections = null!;
 
     [OneTimeSetUp]
     public async Task StartDatabase()
     {
-        var images = new InMemoryImageFetcher();
-        images.AddPostgres("postgres");
-        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
-        _database = await _runner.StartAsync(new ContainerRequest
+        // PostgreSQL refuses to be root.
+        Requires.SubordinateIds();
+        _containers.Images.AddPostgres("postgres");
+        _database = await _containers.StartAsync(new ContainerRequest
         {
             Image = "postgres",
 
@@ -42,8 +43,7 @@ public class PostgresTests
     {
         if (_connections is not null)
             await _connections.DisposeAsync();
-        if (_runner is not null)
-            await _runner.DisposeAsync();
+        await _containers.DisposeAsync();
     }
 
     [Test]

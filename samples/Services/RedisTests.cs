@@ -5,6 +5,7 @@ using NUnit.Framework;
 using StackExchange.Redis;
 using StackExchange.Redis.Configuration;
 using Xfn.Core;
+using Xfn.Core.Testing;
 
 namespace Services;
 
@@ -14,16 +15,15 @@ public class RedisTests
 {
     private const int Port = 6379;
 
-    private ContainerRunner _runner = null!;
+    private readonly ContainerFixture _containers = new();
     private ConnectionMultiplexer _connection = null!;
 
     [OneTimeSetUp]
     public async Task StartRedis()
     {
-        var images = new InMemoryImageFetcher();
-        images.AddRedis("redis");
-        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
-        RunningContainer redis = await _runner.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(Port) });
+        Requires.Containers();
+        _containers.Images.AddRedis("redis");
+        RunningContainer redis = await _containers.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(Port) });
         _connection = await ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
         {
             EndPoints = { { "redis", Port } },
@@ -40,8 +40,7 @@ public class RedisTests
     {
         if (_connection is not null)
             await _connection.DisposeAsync();
-        if (_runner is not null)
-            await _runner.DisposeAsync();
+        await _containers.DisposeAsync();
     }
 
     [Test]

@@ -2,6 +2,7 @@ using System.Net;
 using DebianImages;
 using NUnit.Framework;
 using Xfn.Core;
+using Xfn.Core.Testing;
 
 namespace Services;
 
@@ -9,16 +10,15 @@ namespace Services;
 [CancelAfter(60_000)]
 public class WebPageTests
 {
-    private ContainerRunner _runner = null!;
+    private readonly ContainerFixture _containers = new();
     private RunningContainer _nginx = null!;
 
     [OneTimeSetUp]
     public async Task StartNginx()
     {
-        var images = new InMemoryImageFetcher();
-        images.AddNginx("nginx");
-        _runner = new ContainerRunner(o => o.WithEphemeralCache().ImageFetcher = images);
-        _nginx = await _runner.StartAsync(new ContainerRequest
+        Requires.Containers();
+        _containers.Images.AddNginx("nginx");
+        _nginx = await _containers.StartAsync(new ContainerRequest
         {
             Image = "nginx",
             Mounts = { Mount.File("/usr/share/nginx/html/index.html", await File.ReadAllBytesAsync(Path.Combine(AppContext.BaseDirectory, "index.html"))) },
@@ -29,11 +29,7 @@ public class WebPageTests
     }
 
     [OneTimeTearDown]
-    public async Task StopNginx()
-    {
-        if (_runner is not null)
-            await _runner.DisposeAsync();
-    }
+    public async Task StopNginx() => await _containers.DisposeAsync();
 
     [Test]
     public async Task It_serves_the_page(CancellationToken token)

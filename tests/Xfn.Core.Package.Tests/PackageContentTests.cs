@@ -11,6 +11,7 @@ public class PackageContentTests
     [TestCase("Xfn.Core.Hosting")]
     [TestCase("Xfn.Core.Images")]
     [TestCase("Xfn.Core.Server")]
+    [TestCase("Xfn.Core.Testing")]
     public void A_package_says_what_it_is_and_where_it_comes_from(string name)
     {
         using ZipArchive package = Open(name, "nupkg");
@@ -34,6 +35,7 @@ public class PackageContentTests
     [TestCase("Xfn.Core.Hosting")]
     [TestCase("Xfn.Core.Images")]
     [TestCase("Xfn.Core.Server")]
+    [TestCase("Xfn.Core.Testing")]
     public void A_package_has_its_library_documentation_and_symbols(string name)
     {
         using ZipArchive package = Open(name, "nupkg");
@@ -47,7 +49,7 @@ public class PackageContentTests
     {
         using ZipArchive runner = Open("Xfn.Core", "nupkg");
         Assert.That(NotManaged(runner), Is.EqualTo("runtimes/linux-arm64/native/xfn-spark runtimes/linux-x64/native/xfn-spark"));
-        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server" })
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server", "Xfn.Core.Testing" })
         {
             using ZipArchive package = Open(name, "nupkg");
             Assert.That(NotManaged(package), Is.Empty, name);
@@ -82,7 +84,7 @@ public class PackageContentTests
     [Test]
     public void No_library_but_the_server_brings_ASP_NET_Core_or_OpenTelemetry()
     {
-        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images" })
+        foreach (string name in new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Testing" })
         {
             using ZipArchive package = Open(name, "nupkg");
             string specification = Read(package, name + ".nuspec");

@@ -21,7 +21,7 @@ public sealed class Workspace
         Directory = System.IO.Directory.CreateTempSubdirectory("xfn-package-").FullName;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(9));
         // By one build: what one refers to is built for it once.
-        string projects = string.Join(';', new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server" }.Select(name => $"{Repository.Root}/src/{name}/{name}.csproj"));
+        string projects = string.Join(';', new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server", "Xfn.Core.Testing" }.Select(name => $"{Repository.Root}/src/{name}/{name}.csproj"));
         string properties = $"Configuration=Release;Version={Version};PackageOutputPath={Feed}/";
         await File.WriteAllTextAsync(At("pack.proj"), $"""
             <Project>

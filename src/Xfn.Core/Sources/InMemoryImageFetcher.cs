@@ -100,6 +100,9 @@ public sealed class InMemoryImageFetcher(string defaultRegistry = ImageReference
             : new MemoryStream(content.ToArray(), writable: false));
     }
 
+    /// <summary>Whether an image was added under this name, or a manifest with this digest.</summary>
+    internal bool Has(ImageReference reference) => reference.Digest.IsEmpty ? _names.ContainsKey(Key(reference)) : _manifests.ContainsKey(reference.Digest);
+
     private static string Key(ImageReference reference) => reference.IsLocal
         ? $"{reference.Transport}:{reference.Repository}:{reference.Tag}"
         : $"{reference.Registry}/{reference.Repository}:{reference.Tag}";

@@ -54,6 +54,7 @@ internal sealed partial class DocumentTests
     [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
     [TestCase("docs/composition.md", "tests/Xfn.Core.Composition.Tests/CompositionGuideTests.cs")]
     [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
+    [TestCase("docs/testing.md", "samples/NUnitHarness/ScriptTests.cs", "samples/NUnitHarness/ProjectTests.cs", "samples/Services/ShopTests.cs", "samples/Services/LinkedContainersTests.cs", "tests/Xfn.Core.Testing.Tests/FunctionTests.cs", "tests/Xfn.Core.Package.Tests/Frameworks/XUnitTests.cs", "tests/Xfn.Core.Package.Tests/Frameworks/MSTestTests.cs")]
     public void The_examples_of_a_guide_are_parts_of_what_is_built_and_tested(string guide, params string[] files)
     {
         string root = SourceTree.Root();

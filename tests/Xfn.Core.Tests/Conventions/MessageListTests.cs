@@ -96,7 +96,7 @@ internal sealed partial class MessageListTests
         "Xfn.Core.Spark.Protocol" => "spawn",
         "Xfn.Core.Spark" => message.Room is "Tar" or "Files" or "Layers" ? "unpack-spark" : "start-spark",
         "Xfn.Core.Hosting" => "configure",
-        "Xfn.Core.Images" or "Xfn.Core.Images.Tasks" => "build",
+        "Xfn.Core.Images" or "Xfn.Core.Images.Tasks" or "Xfn.Core.Testing" => "build",
         "Xfn.Core.Server" => "serve",
         "Xfn.Core.Composition" => "composition",
         _ => "command-line",
