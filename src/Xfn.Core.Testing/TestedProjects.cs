@@ -86,7 +86,7 @@ internal static class TestedProjects
         start.Environment["UseSharedCompilation"] = "false";
         ProgramResult result = await Programs.RunAsync(start, "", Limit, null, cancellationToken).ConfigureAwait(false);
         if (result.ExitCode != 0)
-            throw new XfnException($"cannot publish project '{project}': dotnet publish exited with status {result.ExitCode}. Run 'dotnet publish -c {configuration} {project}'. It said:\n{result.Output}{result.Error}".TrimEnd());
+            throw new XfnException($"cannot publish project '{project}': dotnet publish exited with status {result.ExitCode}: {(result.Output + result.Error).Trim().TrimEnd('.')}. Run 'dotnet publish -c {configuration} {project}'.");
     }
 
     private static IEnumerable<(Assembly Assembly, string Value)> Metadata(string key) =>

@@ -3,7 +3,6 @@ namespace Xfn.Core.Package.Tests;
 /// <summary>Test programs of other frameworks than NUnit, with the package Xfn.Core.Testing: the examples of
 /// docs/testing.md, and a test each that fails and that is skipped. Getting the frameworks' packages takes
 /// long.</summary>
-[Category("Long"), Category("frameworks")]
 public class FrameworkTests
 {
     private const string XUnitMore = """
@@ -60,7 +59,7 @@ public class FrameworkTests
 
     [TestCase("XUnit", XUnitMore, """<PackageReference Include="xunit.v3" Version="4.0.2" />""")]
     [TestCase("MSTest", MSTestMore, """<PackageReference Include="MSTest.TestFramework" Version="4.5.3" /><PackageReference Include="MSTest.TestAdapter" Version="4.5.3" />""")]
-    [CancelAfter(600_000)]
+    [Category("Long"), Category("frameworks"), CancelAfter(600_000)]
     public async Task Tests_of_another_framework_pass_fail_with_logs_and_are_skipped(string name, string more, string packages, CancellationToken token)
     {
         string project = Directory.CreateDirectory(Workspace.At($"{name}Harness")).FullName;
