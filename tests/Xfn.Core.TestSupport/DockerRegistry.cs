@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
 
 namespace Xfn.Core.TestSupport;
 
@@ -49,12 +50,24 @@ internal sealed class DockerRegistry : IDisposable
         _directory.Dispose();
     }
 
-    /// <summary>A loopback port that nothing listens on.</summary>
+    /// <summary>A loopback port that nothing listens on. It is below those that Linux hands out by itself, so that no
+    /// other test's server or connection comes to have it.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            int port = RandomNumberGenerator.GetInt32(10_000, 32_000);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Another's.
+            }
+        }
     }
 
     /// <summary>Starts the program, and waits until it listens.</summary>
@@ -80,7 +93,8 @@ internal sealed class DockerRegistry : IDisposable
             {
                 using var client = new TcpClient(_address.AddressFamily);
                 client.Connect(_address, Port);
-                return true;
+                // Another's server may have taken the port.
+                return !_process.HasExited;
             }
             catch (SocketException)
             {

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Xfn.Core.TestSupport;
 
 /// <summary>What could be left of a run on this machine.</summary>
@@ -8,15 +10,12 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
 
     public static Leftovers Take() => new([.. Descendants()], [.. File.ReadLines("/proc/self/mountinfo").Where(IsOnesOwn)], Directory.GetFiles("/proc/self/fd").Count(IsOurKind));
 
-    /// <summary>Compares with now, and waits a second for what is just going.</summary>
+    /// <summary>Compares with now, and waits for what is just going: how long, the machine's load decides.</summary>
     public void AssertNothingNew()
     {
         Leftovers now = Take();
-        for (int i = 0; i < 50 && (now.Processes.Except(Processes).Any() || now.Descriptors > Descriptors + Spare); i++)
-        {
-            Thread.Sleep(20);
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(30) && !IsWithin(now); Thread.Sleep(20))
             now = Take();
-        }
 
         Assert.Multiple(() =>
         {
@@ -25,6 +24,8 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
             Assert.That(now.Descriptors, Is.LessThanOrEqualTo(Descriptors + Spare), "descriptors left");
         });
     }
+
+    private bool IsWithin(Leftovers now) => !now.Processes.Except(Processes).Any() && !now.Mounts.Except(Mounts).Any() && now.Descriptors <= Descriptors + Spare;
 
     /// <summary>Whether a mount is of this program's directories: others may mount at the same time.</summary>
     private static bool IsOnesOwn(string mount) => mount.Contains(TemporaryDirectory.Prefix, StringComparison.Ordinal);

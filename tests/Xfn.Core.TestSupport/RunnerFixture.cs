@@ -64,6 +64,27 @@ internal abstract class RunnerFixture
             RunFunctionConfig = new() { Timeout = timeout },
         }, token);
 
+    /// <summary>Runs a shell script as a function that runs out of its time, of which it has as much as it needs to write a
+    /// text to its standard error.</summary>
+    protected Task<FunctionTimedOutException> TimeOutShellAsync(string script, string said, Action<ContainerRunnerOptions>? configure = null, CancellationToken token = default) =>
+        Patience.GrowAsync(
+            async limit => (await Assert.ThrowsAsync<FunctionTimedOutException>(() => RunShellAsync(script, configure: configure, timeout: limit, token: token)))!,
+            error => error.StderrTail == said);
+
+    /// <summary>Whether a layer is on its way into the cache.</summary>
+    protected bool IsPulling()
+    {
+        try
+        {
+            return Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(session => Directory.GetDirectories(session).Length > 0);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // It was cleared in this moment.
+            return false;
+        }
+    }
+
     protected static string Text(ReadOnlyMemory<byte> bytes) => Encoding.UTF8.GetString(bytes.Span);
 
     private static void Remove(string directory)

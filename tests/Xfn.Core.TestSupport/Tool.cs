@@ -21,9 +21,7 @@ internal static class Tool
         string program, string[] arguments, CancellationToken token, string input = "", Dictionary<string, string>? environment = null)
     {
         using Process process = Start(program, arguments, environment);
-        if (input.Length > 0)
-            await process.StandardInput.WriteAsync(input.AsMemory(), token);
-        return await EndAsync(process, token);
+        return await EndAsync(process, token, input);
     }
 
     /// <summary>Starts a program with its streams in our hands.</summary>
@@ -36,14 +34,24 @@ internal static class Tool
     }
 
     /// <summary>Ends a program's input, and waits for output and end, or kills it with all that it started.</summary>
-    public static async Task<ToolResult> EndAsync(Process process, CancellationToken token)
+    public static async Task<ToolResult> EndAsync(Process process, CancellationToken token, string input = "")
     {
         // The process leaves them open when it is disposed.
         using StreamReader stdout = process.StandardOutput, stderr = process.StandardError;
         try
         {
-            process.StandardInput.Close();
             Task<string> output = stdout.ReadToEndAsync(token), error = stderr.ReadToEndAsync(token);
+            try
+            {
+                if (input.Length > 0)
+                    await process.StandardInput.WriteAsync(input.AsMemory(), token);
+                process.StandardInput.Close();
+            }
+            catch (IOException)
+            {
+                // It ended and read no more of it.
+            }
+
             await process.WaitForExitAsync(token);
             return new ToolResult(process.ExitCode, await output, await error);
         }
