@@ -34,7 +34,7 @@ internal sealed class CacheFaultTests : RunnerFixture
         var random = new Random(LongMode.Seed);
         int begun = 0;
         int rounds = Effort.Rounds(6);
-        for (int round = 0; round < rounds; round++)
+        for (int round = 0; round < rounds || begun == 0; round++)
         {
             await using (var pruner = new ContainerRunner(o => o.WithCacheDir(Cache)))
                 await pruner.PruneAsync(new PruneOptions { MaxBytes = 0 }, token);
@@ -60,19 +60,19 @@ internal sealed class CacheFaultTests : RunnerFixture
             while (Directory.GetDirectories(Path.Combine(Cache, "incoming")).Length > 1)
                 await runner.PruneAsync(new PruneOptions(), token);
         }
-
-        Assert.That(begun, Is.Positive, "none was killed while it pulled");
     }
 
     [Test, CancelAfter(120_000)]
     public async Task Many_processes_pull_an_image_once_and_once_more_when_the_puller_is_killed(CancellationToken token)
     {
         await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", RandomBytes(1, 3 << 20)))));
+        registry.Limit = 1 << 20;
         using Process first = Pull(registry.Image);
-        await registry.SentAsync(1 << 20, token);
+        await registry.SentAsync(registry.Limit, token);
         Task<ToolResult>[] others = [.. Enumerable.Range(0, Effort.Rounds(7)).Select(_ => PullAsync(registry.Image, token))];
         first.Kill();
         await Tool.EndAsync(first, token);
+        registry.Limit = long.MaxValue;
         foreach (ToolResult pulled in await Task.WhenAll(others))
             Assert.That(pulled.ExitCode, Is.Zero, pulled.Error);
 
@@ -216,19 +216,6 @@ internal sealed class CacheFaultTests : RunnerFixture
     }
 
     /// <summary>Whether some layer is being unpacked.</summary>
-    private bool IsPulling()
-    {
-        try
-        {
-            return Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(session => Directory.GetDirectories(session).Length > 0);
-        }
-        catch (DirectoryNotFoundException)
-        {
-            // It was cleared in this moment.
-            return false;
-        }
-    }
-
     private Process Pull(string image) => Tool.Start(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image]);
 
     private Task<ToolResult> PullAsync(string image, CancellationToken token) => Tool.RunAsync(HostProcess.Xfn, ["pull", "--cache-dir", Cache, image], token);

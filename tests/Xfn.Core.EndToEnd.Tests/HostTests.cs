@@ -29,14 +29,19 @@ internal sealed class HostTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_layer_that_a_killed_host_had_begun_is_cleared_and_fetched_anew(CancellationToken token)
     {
-        string image = Write(TestImage.Command("cat").WithLayer(tar => tar.File("large", new byte[200 << 20])));
-        using Process host = Tool.Start(HostProcess.Xfn, ["run", "--cache-dir", Cache, image, "/dev/null"]);
-        while (!Directory.Exists(Path.Combine(Cache, "incoming")) || !Directory.GetDirectories(Path.Combine(Cache, "incoming")).Any(s => Directory.GetDirectories(s).Length > 0))
+        var ballast = new byte[3 << 20];
+        new Random(1).NextBytes(ballast);
+        await using SlowRegistry registry = SlowRegistry.Start(Write(TestImage.Command("cat").WithLayer(tar => tar.File("ballast", ballast))));
+        registry.Limit = 1 << 20;
+        using Process host = Tool.Start(HostProcess.Xfn, ["run", "--cache-dir", Cache, registry.Image, "/dev/null"]);
+        await registry.SentAsync(registry.Limit, token);
+        while (!IsPulling())
             await Task.Delay(1, token);
         host.Kill();
         await Tool.EndAsync(host, token);
 
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token);
+        registry.Limit = long.MaxValue;
+        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = registry.Image, Input = "in"u8.ToArray() }, token);
         Assert.That(Text(response.Output), Is.EqualTo("in"));
         await WaitForOneSessionAsync(token);
     }

@@ -3,10 +3,13 @@ using System.Net;
 
 namespace Xfn.Core.EndToEnd.Tests.Support;
 
-/// <summary>A registry on loopback that has one image, gives its blobs slowly, and counts what it gives.</summary>
+/// <summary>A registry on loopback that has one image, gives as much of its great blobs as a test wants, and counts what
+/// it gives.</summary>
 internal sealed class SlowRegistry : IAsyncDisposable
 {
-    private const int Piece = 32 << 10;
+    private const int Piece = 8 << 10;
+
+    private const int Great = 2 << 20;
 
     private readonly HttpListener _listener = new();
     private readonly CancellationTokenSource _end = new();
@@ -14,6 +17,7 @@ internal sealed class SlowRegistry : IAsyncDisposable
     private readonly string _host = $"127.0.0.1:{DockerRegistry.FreePort()}";
     private readonly Task _serving;
     private long _sent;
+    private long _limit = long.MaxValue;
 
     private SlowRegistry(string layout)
     {
@@ -29,10 +33,15 @@ internal sealed class SlowRegistry : IAsyncDisposable
     /// <summary>How often each blob was asked for.</summary>
     public ConcurrentDictionary<string, int> Fetches { get; } = [];
 
-    /// <summary>How many bytes of blobs have been given.</summary>
+    /// <summary>How many bytes of blobs of more than 2 MiB have been given.</summary>
     public long Sent => Interlocked.Read(ref _sent);
 
-    public TimeSpan Delay { get; init; } = TimeSpan.FromMilliseconds(25);
+    /// <summary>How many of them are given until this is raised.</summary>
+    public long Limit
+    {
+        get => Interlocked.Read(ref _limit);
+        set => Interlocked.Exchange(ref _limit, value);
+    }
 
     /// <param name="layout">A reference to an OCI layout.</param>
     public static SlowRegistry Start(string layout) => new(layout);
@@ -96,9 +105,11 @@ internal sealed class SlowRegistry : IAsyncDisposable
             Fetches.AddOrUpdate(last, 1, (_, n) => n + 1);
             foreach (byte[] piece in content.Chunk(Piece))
             {
+                while (content.Length > Great && Sent >= Limit)
+                    await Task.Delay(5, _end.Token);
                 await context.Response.OutputStream.WriteAsync(piece, _end.Token);
-                Interlocked.Add(ref _sent, piece.Length);
-                await Task.Delay(content.Length > 2 << 20 ? Delay : TimeSpan.Zero, _end.Token);
+                if (content.Length > Great)
+                    Interlocked.Add(ref _sent, piece.Length);
             }
 
             context.Response.Close();
