@@ -85,7 +85,7 @@ internal sealed partial class FunctionAuthorTests
         Assert.That(() => request.GetInput(Json.Default.Box), Throws.TypeOf<FatalResultException>().With.Message.EqualTo(message));
     }
 
-    [Test, CancelAfter(10_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_fatal_result_that_was_thrown_is_an_answer_that_wants_what_the_request_did(CancellationToken token)
     {
         Protocol.RunFunctionResponse response = await new Failing().AnswerAsync(Request(), token);

@@ -20,8 +20,14 @@ internal sealed class FunctionFailureTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_function_that_does_not_listen_in_time_is_not_ready(CancellationToken token)
     {
-        await using FunctionClient client = ForScript("echo waiting; sleep 1000", Ready.Listens(FunctionClient.DefaultPort).Within(TimeSpan.FromMilliseconds(500)));
-        Assert.That((await FailsAsync(client, FunctionCallFailure.NotReady, token)).Message, Does.Contain("9443").And.Contains("waiting"));
+        string message = await Patience.GrowAsync(
+            async limit =>
+            {
+                await using FunctionClient client = ForScript("echo waiting; sleep 1000", Ready.Listens(FunctionClient.DefaultPort).Within(limit / 2));
+                return (await FailsAsync(client, FunctionCallFailure.NotReady, token)).Message;
+            },
+            text => text.Contains("waiting", StringComparison.Ordinal));
+        Assert.That(message, Does.Contain("9443").And.Contains("waiting"));
     }
 
     [Test, CancelAfter(60_000)]

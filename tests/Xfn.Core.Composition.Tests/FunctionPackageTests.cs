@@ -41,7 +41,7 @@ internal sealed class FunctionPackageTests
                   names: {type: array, items: {type: object, required: [name], properties: {name: {type: string}, times: {type: integer, minimum: 1}}}}
         """;
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_package_is_read_from_its_annotated_layer_alone(CancellationToken token)
     {
         var image = new FakeImage();
@@ -55,7 +55,7 @@ internal sealed class FunctionPackageTests
         Assert.That(package.Inputs.Select(i => (i.ApiVersion, i.Kind)), Is.EqualTo([("greeting.example.org/v1beta1", "Input")]));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Without_such_a_layer_it_is_the_uppermost_file_of_the_image(CancellationToken token)
     {
         var image = new FakeImage();
@@ -67,7 +67,7 @@ internal sealed class FunctionPackageTests
         Assert.That(await FunctionPackage.ReadAsync("example.org/greeting:v1", image, cancellationToken: token), Is.Null, "it was removed");
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_file_is_read_by_the_label_of_its_image([Values] bool isCompressed, CancellationToken token)
     {
         using var directory = new TemporaryDirectory();
@@ -84,7 +84,7 @@ internal sealed class FunctionPackageTests
     [TestCase("kind: Provider\napiVersion: meta.pkg.crossplane.io/v1", "it has Provider")]
     [TestCase("", "it has nothing")]
     [TestCase("kind: Function\napiVersion: meta.pkg.crossplane.io/v1", "gives the function no name")]
-    [CancelAfter(30_000)]
+    [CancelAfter(60_000)]
     public void What_is_no_package_of_a_function_is_refused(string yaml, string message, CancellationToken token)
     {
         var image = new FakeImage();
@@ -113,7 +113,7 @@ internal sealed class FunctionPackageTests
         static NUnit.Framework.Constraints.IResolveConstraint Refused(string message) => Throws.InstanceOf<InvalidImageException>().With.Message.Contains(message);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task An_input_is_compared_with_its_schema_and_the_lines_of_its_file(CancellationToken token)
     {
         var image = new FakeImage();

@@ -10,7 +10,7 @@ namespace Xfn.Core.Composition.Tests;
 [Parallelizable(ParallelScope.All)]
 internal sealed class PipelineTests
 {
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Steps_see_what_those_before_them_desired_and_passed_on_and_the_same_that_is_there(CancellationToken token)
     {
         var first = new InProcess(request => new()
@@ -44,7 +44,7 @@ internal sealed class PipelineTests
         Assert.That((result.Context, result.Fatal, result.Ttl, result.Calls), Is.EqualTo(((Struct?)null, (StepResult?)null, TimeSpan.FromSeconds(5), 2)));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_fatal_result_ends_the_pipeline_with_what_there_is(CancellationToken token)
     {
         var first = new InProcess(_ => new() { Desired = new State { Resources = { ["kept"] = Resource("kept") } } });
@@ -57,7 +57,7 @@ internal sealed class PipelineTests
         Assert.That(never.Requests, Is.Empty);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_function_is_called_again_with_what_it_required_until_that_stays_the_same(CancellationToken token)
     {
         // It learns from the first resource which labels the others have.
@@ -84,7 +84,7 @@ internal sealed class PipelineTests
         Assert.That(result.Calls, Is.EqualTo(3));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Requirements_that_never_settle_end_after_six_calls(
         [Values] bool areSchemas, CancellationToken token)
     {
@@ -104,7 +104,7 @@ internal sealed class PipelineTests
         Assert.That(error.Partial.RequiredResources.Count + error.Partial.RequiredSchemas.Count, Is.EqualTo(1));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_a_step_requires_is_there_at_the_first_call_and_stays(CancellationToken token)
     {
         var function = new InProcess(request => new() { Requirements = new() { Resources = { ["own"] = new ResourceSelector { ApiVersion = "v1", Kind = "Nothing" } } } });
@@ -119,7 +119,7 @@ internal sealed class PipelineTests
         Assert.That(function.Requests.Select(r => r.RequiredSchemas["schema"].OpenapiV3), Is.All.Null);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_function_that_asks_for_what_it_was_given_is_not_called_again(CancellationToken token)
     {
         var selector = new ResourceSelector { ApiVersion = "v1", Kind = "ConfigMap", MatchName = "x", Namespace = "ns" };
@@ -129,7 +129,7 @@ internal sealed class PipelineTests
         Assert.That(function.Requests, Has.Count.EqualTo(1));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Old_functions_get_extra_resources(CancellationToken token)
     {
 #pragma warning disable CS0612 // It is what old functions use.
@@ -140,7 +140,7 @@ internal sealed class PipelineTests
         Assert.That(function.Requests[1].RequiredResources, Is.Empty);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_selector_matches_as_in_a_cluster(CancellationToken token)
     {
         var resources = new InMemoryResources([ConfigMap("a", "ns"), ConfigMap("a", "ms"), ConfigMap("a", ""), ConfigMap("b", "ns", label: "web")]);
@@ -160,7 +160,7 @@ internal sealed class PipelineTests
         }
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Credentials_are_the_data_of_secrets(CancellationToken token)
     {
         var function = new InProcess(_ => new());
@@ -173,7 +173,7 @@ internal sealed class PipelineTests
         Assert.That(() => Pipeline.RunAsync(request with { Secrets = [secret] }, token), Throws.InstanceOf<PipelineException>().With.Message.Contains("data.key").And.Message.Not.Contains("no!"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_breaks_says_its_step_and_keeps_what_there_was(CancellationToken token)
     {
         var first = new InProcess(_ => new() { Desired = new State { Resources = { ["kept"] = Resource("kept") } } });
@@ -185,7 +185,7 @@ internal sealed class PipelineTests
         Assert.That(() => Pipeline.RunAsync(Request([Step("a", "none")]), token), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("no function 'none'"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public void What_a_function_requires_is_bounded(CancellationToken token)
     {
         var many = new InProcess(_ =>
@@ -208,7 +208,7 @@ internal sealed class PipelineTests
         Assert.That(() => Pipeline.RunAsync(Request([Step("a", "f")], ("f", much)) with { RequiredResources = resources }, token), Throws.InstanceOf<PipelineException>().With.Message.Contains("more than 100000 resources"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Equal_requests_have_equal_tags(CancellationToken token)
     {
         var function = new InProcess(_ => new());
@@ -221,7 +221,7 @@ internal sealed class PipelineTests
         Task RunAsync(string context) => Pipeline.RunAsync(Request([Step("a", "f")], ("f", function)) with { Context = Object(context) }, token);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task An_answer_is_used_again_as_long_as_it_may_be(CancellationToken token)
     {
         var time = new FakeTimeProvider();
@@ -276,7 +276,7 @@ internal sealed class PipelineTests
         () => PipelineStep.FromComposition(Object($"{{\"kind\": \"Composition\", \"metadata\": {{\"name\": \"c\"}}, \"spec\": {spec}}}")),
         Throws.InstanceOf<InvalidRequestException>().With.Message.Contains(message));
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Schemas_are_found_by_kind_with_what_they_refer_to_in_its_place(CancellationToken token)
     {
         var schemas = new OpenApiSchemas([Object("""
@@ -295,7 +295,7 @@ internal sealed class PipelineTests
         Assert.That(() => schemas.FindAsync(new SchemaSelector { ApiVersion = "v1", Kind = "Broken" }, token).AsTask(), Throws.InstanceOf<InvalidRequestException>().With.Message.Contains("leads nowhere"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public void References_that_multiply_are_bounded([Values(2, 10)] int times, CancellationToken token)
     {
         var schemas = new Struct { Fields = { ["s0"] = Value.ForStruct(Object("{\"type\": \"string\"}")) } };

@@ -52,15 +52,12 @@ internal sealed class ContainerReachTests : ContainerFixture
     [TestCaseSource(nameof(Hopes)), CancelAfter(60_000)]
     public async Task A_web_server_that_is_not_ready_says_what_was_found(Ready ready, string found, CancellationToken token)
     {
-        // On a busy machine the first attempt may come late.
-        for (int seconds = 1; ; seconds *= 2)
-        {
-            Ready soon = found.StartsWith("it never", StringComparison.Ordinal) ? ready : ready.Within(TimeSpan.FromSeconds(seconds));
-            var error = (await Assert.ThrowsAsync<ContainerNotReadyException>(() => StartAsync(new ContainerRequest { Image = WebImage(), Ready = soon }, token)))!;
-            if (error.Message.Contains(found, StringComparison.Ordinal))
-                return;
-            Assert.That(seconds, Is.LessThan(16), error.Message);
-        }
+        bool isNever = found.StartsWith("it never", StringComparison.Ordinal);
+        ContainerNotReadyException error = await Patience.GrowAsync(
+            async limit => (await Assert.ThrowsAsync<ContainerNotReadyException>(
+                () => StartAsync(new ContainerRequest { Image = WebImage(), Ready = isNever ? ready : ready.Within(limit) }, token)))!,
+            e => e.Message.Contains(found, StringComparison.Ordinal));
+        Assert.That(error.Message, Does.Contain(found));
     }
 
     [Test, CancelAfter(60_000)]
@@ -151,7 +148,7 @@ internal sealed class ContainerReachTests : ContainerFixture
         await using Stream connection = await container.ConnectAsync(7, token);
         ValueTask<int> read = connection.ReadAsync(new byte[1], token);
         Assert.That(read.IsCompleted, Is.False);
-        Assert.That((await container.StopAsync(cancellationToken: token)).ExitCode, Is.Zero);
+        Assert.That((await container.StopAsync(TimeSpan.FromMinutes(1), token)).ExitCode, Is.Zero);
         Assert.That(await read, Is.Zero);
     }
 
@@ -180,8 +177,9 @@ internal sealed class ContainerReachTests : ContainerFixture
         Assert.That((missing.Reason, missing.Result), Is.EqualTo((ExecFailure.NotExecutable, (ExecResult?)null)));
         Assert.That(missing.Message, Does.StartWith("cannot execute 'no-such-program' in a container of image"));
 
-        var late = (await Assert.ThrowsAsync<ExecException>(
-            () => container.ExecAsync(["sh", "-c", "echo begun; sleep 1000"], new ExecOptions { Timeout = TimeSpan.FromSeconds(5) }, token)))!;
+        ExecException late = await Patience.GrowAsync(
+            async limit => (await Assert.ThrowsAsync<ExecException>(() => container.ExecAsync(["sh", "-c", "echo begun; sleep 1000"], new ExecOptions { Timeout = limit }, token)))!,
+            e => e.Result?.Stdout.Length > 0);
         Assert.That((late.Reason, late.Result!.Signal, late.Result.Stdout), Is.EqualTo((ExecFailure.TimedOut, (int?)9, "begun\n")));
 
         var flood = (await Assert.ThrowsAsync<ExecException>(() => container.ExecAsync(["yes"], new ExecOptions { MaxOutputBytes = 1000 }, token)))!;
@@ -284,7 +282,7 @@ internal sealed class ContainerReachTests : ContainerFixture
     {
         await using RunningContainer other = await StartWebAsync(token);
         int refused = 0;
-        for (int round = 0; round < 4; round++)
+        for (int round = 0; round < 4 || refused == 0; round++)
         {
             await using RunningContainer web = await StartWebAsync(token);
             var uses = new List<Task<Exception?>>();
@@ -302,7 +300,7 @@ internal sealed class ContainerReachTests : ContainerFixture
             }
 
             // At another moment each time: with all still to come, or when some are done.
-            await Task.WhenAll(uses.Take(round * 3));
+            await Task.WhenAll(uses.Take(round % 4 * 3));
             ContainerExit exit = await web.StopAsync(TimeSpan.Zero, token);
             foreach (Exception error in (await Task.WhenAll(uses)).OfType<Exception>())
             {
@@ -312,8 +310,6 @@ internal sealed class ContainerReachTests : ContainerFixture
 
             Assert.That(web.ReadStatistics().CpuTime, Is.Not.EqualTo(TimeSpan.Zero));
         }
-
-        Assert.That(refused, Is.Positive);
 
         static async Task<Exception?> FailureOfAsync(Func<Task> use)
         {

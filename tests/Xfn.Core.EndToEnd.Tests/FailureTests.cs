@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Xfn.Core.EndToEnd.Tests.Support;
 
 namespace Xfn.Core.EndToEnd.Tests;
@@ -78,20 +77,16 @@ internal sealed class FailureTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_function_that_ignores_sigterm_ends_at_its_timeout(CancellationToken token)
     {
-        var clock = Stopwatch.StartNew();
-        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("trap '' TERM; echo begun >&2; while :; do sleep 1; done", timeout: TimeSpan.FromSeconds(1), token: token)))!;
-        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
-        Assert.That(error.Timeout, Is.EqualTo(TimeSpan.FromSeconds(1)));
+        FunctionTimedOutException error = await TimeOutShellAsync("trap '' TERM; echo begun >&2; while :; do sleep 1; done", "begun\n", token: token);
         Assert.That(error.StderrTail, Is.EqualTo("begun\n"));
-        Assert.That(error.Statistics.Run, Is.GreaterThan(TimeSpan.FromSeconds(0.9)));
+        Assert.That(error.Statistics.Run, Is.GreaterThan(error.Timeout * 0.9));
     }
 
     [Test, CancelAfter(60_000)]
     public async Task A_function_that_ends_in_good_order_at_its_timeout_may_say_so(CancellationToken token)
     {
-        var error = (await Assert.ThrowsAsync<FunctionTimedOutException>(
-            () => RunShellAsync("trap 'echo bye >&2; exit 0' TERM; while :; do sleep 0.01; done", timeout: TimeSpan.FromSeconds(1), token: token)))!;
+        FunctionTimedOutException error = await TimeOutShellAsync(
+            "trap 'echo bye >&2; exit 0' TERM; while :; do sleep 0.01; done", "bye\n", o => o.TimeProvider = new PatientTime(), token);
         Assert.That(error.StderrTail, Is.EqualTo("bye\n"));
     }
 
@@ -242,10 +237,8 @@ internal sealed class FailureTests : RunnerFixture
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
         source.CancelAfter(TimeSpan.FromSeconds(1));
-        var clock = Stopwatch.StartNew();
         var error = (await Assert.CatchAsync<OperationCanceledException>(() => NewRunner().RunFunctionAsync(
             new RunFunctionRequest { Image = Write(TestImage.Shell("trap '' TERM; sleep 1000")), RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(10) } }, source.Token)))!;
-        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(15)));
         Assert.That(error.CancellationToken, Is.EqualTo(source.Token));
     }
 

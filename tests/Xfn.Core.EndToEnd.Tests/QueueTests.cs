@@ -17,11 +17,8 @@ internal sealed class QueueTests : RunnerFixture
         Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, gate.Streams, token);
         await gate.Reached.WaitAsync(token);
         var order = new ConcurrentQueue<int>();
-        Task[] runs = [.. Enumerable.Range(0, 20).Select(async i =>
-        {
-            await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = new byte[i] }, token);
-            order.Enqueue(i);
-        })];
+        Task[] runs = [.. Enumerable.Range(0, 20).Select(i => runner.RunFunctionAsync(
+            new RunFunctionRequest { Image = image }, new FunctionStreams { Stdin = new AskedInput(() => order.Enqueue(i)) }, token))];
         gate.End();
         await Task.WhenAll([first, .. runs]);
         Assert.That(order, Is.EqualTo(Enumerable.Range(0, 20)));
@@ -105,6 +102,16 @@ internal sealed class QueueTests : RunnerFixture
         RunStatistics found = response.Statistics;
         Assert.That(found.Start + found.Run, Is.InRange(TimeSpan.FromSeconds(0.5), passed));
         Assert.That(found.Total, Is.InRange(found.Queued + found.Pull + found.Spawn + found.Start + found.Run, passed));
+    }
+
+    /// <summary>An empty input that tells when it is first asked for: when its run begins.</summary>
+    private sealed class AskedInput(Action asked) : MemoryStream
+    {
+        public override Task CopyToAsync(Stream destination, int bufferSize, CancellationToken cancellationToken)
+        {
+            asked();
+            return Task.CompletedTask;
+        }
     }
 
     /// <summary>A machine whose time of day is in another year at each call. Its monotonic clock runs on.</summary>

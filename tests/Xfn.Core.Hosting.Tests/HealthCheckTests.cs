@@ -37,7 +37,7 @@ internal sealed class HealthCheckTests : ServedFixture
         Assert.That((await checks.CheckHealthAsync(token)).Status == HealthStatus.Unhealthy, Is.EqualTo(noticed));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_remote_runner_is_as_healthy_as_its_server(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner());

@@ -103,7 +103,7 @@ internal sealed class HostedContainerTests : RunnerFixture
     [TestCase("Mounts:0:ReadOnly", "true", "Xfn:Containers:db:Mounts:0:Destination")]
     [TestCase("Links:web", "http", "Xfn:Containers:db:Links:web 'http'")]
     [TestCase("StopGrace", "5", "Xfn:Containers:db:StopGrace '5'")]
-    [CancelAfter(30_000)]
+    [CancelAfter(60_000)]
     public async Task A_wrong_key_or_value_of_a_container_fails_the_host_s_start_and_is_named(string key, string value, string named, CancellationToken token)
     {
         IConfiguration configuration = Configure(("Xfn:CacheDirectory", Cache), ("Xfn:Containers:db:Image", "example.org/db"), ($"Xfn:Containers:db:{key}", value));

@@ -71,7 +71,7 @@ internal sealed class ServiceTests : ServedFixture
     [TestCase("Bundle:TmpByte", "64Mi", "Xfn:Bundle:TmpByte")]
     [TestCase("IdMapping", "2", "Xfn:IdMapping")]
     [TestCase("Logger", "console", "Xfn:Logger")]
-    [CancelAfter(30_000)]
+    [CancelAfter(60_000)]
     public async Task A_host_with_a_wrong_option_does_not_start_and_names_it(string key, string value, string named, CancellationToken token)
     {
         IConfiguration configuration = Configure(($"Xfn:{key}", value));
@@ -80,7 +80,7 @@ internal sealed class ServiceTests : ServedFixture
         Assert.That(error.Message, Does.Contain(named));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_host_whose_cache_cannot_be_used_does_not_start_and_says_why(CancellationToken token)
     {
         using IHost host = Build(services => services.AddContainerRunner(o => o.WithCacheDir("/tmp")));
@@ -88,7 +88,7 @@ internal sealed class ServiceTests : ServedFixture
         Assert.That(error.Message, Does.Contain("cannot use cache directory '/tmp'"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_remote_runner_comes_from_the_configuration(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner());
@@ -108,7 +108,7 @@ internal sealed class ServiceTests : ServedFixture
     [TestCase("Adresses:0", "http://127.0.0.1:1", "Adresses")]
     [TestCase("ClientCertificateKeyFile", "/k.pem", "ClientCertificateFile")]
     [TestCase("ConnectTimeout", "0s", "ConnectTimeout")]
-    [CancelAfter(30_000)]
+    [CancelAfter(60_000)]
     public async Task A_host_with_a_wrong_option_of_a_remote_runner_does_not_start(string key, string value, string named, CancellationToken token)
     {
         IConfiguration configuration = Configure(($"Xfn:{key}", value));

@@ -1,6 +1,6 @@
 namespace Xfn.Core.Package.Tests;
 
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 public class BuildToolsTests
 {
     [Test]

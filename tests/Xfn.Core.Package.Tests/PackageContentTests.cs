@@ -92,7 +92,7 @@ public class PackageContentTests
         }
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Spark_starts_in_a_root_that_holds_nothing_else(CancellationToken token)
     {
         string root = Directory.CreateDirectory(Workspace.At("root")).FullName;

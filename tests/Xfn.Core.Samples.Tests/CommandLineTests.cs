@@ -269,7 +269,7 @@ public class CommandLineTests
         _runner.VerifyNoOtherCalls();
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task To_look_at_a_cache_or_to_prune_it_makes_none([Values("images", "prune")] string command, [Values("missing", "empty", "other", "file")] string what, CancellationToken token)
     {
         string scratch = Directory.CreateTempSubdirectory("xfn-test-").FullName, directory = Path.Combine(scratch, what);

@@ -6,7 +6,7 @@ namespace Xfn.Core.Samples.Tests;
 
 public class LogPrinterTests
 {
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Lines_go_where_they_were_written_and_lost_ones_are_told(CancellationToken token)
     {
         using MemoryStream stdout = new(), stderr = new();

@@ -9,7 +9,7 @@ namespace Xfn.Core.Samples.Tests;
 public class UpTests
 {
     /// <summary>A web server that says when it was asked to stop.</summary>
-    private const string Server = "trap 'echo stopping; exit 7' TERM; mkdir -p /tmp/www; echo hello >/tmp/www/index.html; httpd -p 80 -h /tmp/www; echo serving; sleep 1000 & wait";
+    private const string Server = "trap 'echo stopping; exit 7' TERM; mkdir -p /tmp/www; echo hello >/tmp/www/index.html; echo serving; httpd -p 80 -h /tmp/www; sleep 1000 & wait";
 
     private readonly BusyboxImage _images = new();
 

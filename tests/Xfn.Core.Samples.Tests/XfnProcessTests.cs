@@ -36,12 +36,8 @@ public class XfnProcessTests
     }
 
     [Test]
-    public async Task A_function_that_does_not_end_is_killed_and_xfn_exits_with_124(CancellationToken token)
-    {
-        var took = Stopwatch.StartNew();
-        Assert.That((await RunAsync("sleep 60", "", token, "--timeout=500ms")).ExitCode, Is.EqualTo(124));
-        Assert.That(took.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)));
-    }
+    public async Task A_function_that_does_not_end_is_killed_and_xfn_exits_with_124(CancellationToken token) =>
+        Assert.That((await RunAsync("sleep 1000", "", token, "--timeout=500ms")).ExitCode, Is.EqualTo(124));
 
     [Test]
     public async Task What_xfn_cannot_do_is_125_and_one_line(CancellationToken token)

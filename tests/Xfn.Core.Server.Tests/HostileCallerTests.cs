@@ -64,7 +64,7 @@ internal sealed class HostileCallerTests : ServerFixture
             return await Task.WhenAll(asked);
         }, token);
         var input = ByteString.CopyFrom(new byte[100_000]);
-        while (!stop.IsCancellationRequested)
+        while (!stop.IsCancellationRequested || served == 0)
         {
             Protocol.RunFunctionResponse response = await client.RunFunctionAsync(new() { Image = image, Input = input }, cancellationToken: token);
             Assert.That(response.Output.ToByteArray(), Is.EqualTo(input.ToByteArray()));
@@ -81,11 +81,7 @@ internal sealed class HostileCallerTests : ServerFixture
         double[] times = [.. answered.Select(a => a.Time).Order()], work = [.. answered.Select(a => Math.Min(a.Time, a.Work)).Order()];
         TestContext.Out.WriteLine(
             $"{connections} connections, {attacked}; {peak >> 20} MiB at most; {times.Length} answers of health, {Spread(times)}, by the server's processor time {Spread(work)}; {served} runs; {cpu.TotalSeconds:0} s of processor time, {xfn.Log.Length >> 10} KiB of log");
-        Assert.Multiple(() =>
-        {
-            Assert.That(peak, Is.LessThan(BaseBytes + (2 * pending) + (connections * BytesOfConnection)));
-            Assert.That(served, Is.Positive);
-        });
+        Assert.That(peak, Is.LessThan(BaseBytes + (2 * pending) + (connections * BytesOfConnection)));
         return work;
 
         static string Spread(double[] sorted) => $"median {sorted[sorted.Length / 2]:0.000} s, 95 of 100 within {sorted[sorted.Length * 95 / 100]:0.000}, all within {sorted[^1]:0.000}";
@@ -105,9 +101,13 @@ internal sealed class HostileCallerTests : ServerFixture
         await using var hostile = new RawCall(Handler(server.Address), 900_000, token);
         await hostile.Sent.WaitAsync(token);
         var client = Client(server);
-        Assert.That((await client.RunFunctionAsync(new() { Image = "x", Input = ByteString.CopyFrom(new byte[300_000]) }, cancellationToken: token)).Output.Length, Is.EqualTo(300_000));
-        (StatusCode status, string? error) = await hostile.AnswerAsync(token);
-        Assert.That((status, error), Is.EqualTo((StatusCode.ResourceExhausted, "busy")));
+
+        // What was sent need not have arrived yet.
+        Task<(StatusCode Status, string? Error)> answer = hostile.AnswerAsync(token);
+        do
+            Assert.That((await client.RunFunctionAsync(new() { Image = "x", Input = ByteString.CopyFrom(new byte[300_000]) }, cancellationToken: token)).Output.Length, Is.EqualTo(300_000));
+        while (!answer.IsCompleted);
+        Assert.That(await answer, Is.EqualTo((StatusCode.ResourceExhausted, "busy")));
     }
 
     [Test, CancelAfter(60_000)]
@@ -119,7 +119,7 @@ internal sealed class HostileCallerTests : ServerFixture
             await end.Task.WaitAsync(cancel);
             return new RunFunctionResponse();
         });
-        ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName(), o => o.InputPatience = TimeSpan.FromMilliseconds(300));
+        ContainerRunnerServer server = await ServeAsync(runner, "unix", AbstractName(), o => o.InputPatience = TimeSpan.FromSeconds(2));
         SocketsHttpHandler connection = Handler(server.Address);
         await using var complete = new RawCall(connection, RawCall.Compress(new Protocol.RunFunctionRequest { Image = "x" }.ToByteArray()), token);
         await Eventually(() => runner.Running == 1, "the call does not come", token);
@@ -148,7 +148,7 @@ internal sealed class HostileCallerTests : ServerFixture
     [Test, CancelAfter(60_000)]
     public async Task Requests_to_health_are_as_bounded_as_runs(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.InputPatience = TimeSpan.FromMilliseconds(300));
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.InputPatience = TimeSpan.FromSeconds(2));
         await using var large = new RawCall(Handler(server.Address), 1 << 20, token, RawCall.Health);
         Assert.That((await large.AnswerAsync(token)).Status, Is.EqualTo(StatusCode.ResourceExhausted));
         await using var stalled = new RawCall(Handler(server.Address), 100, token, RawCall.Health, announced: 1000);

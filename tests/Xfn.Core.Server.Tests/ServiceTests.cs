@@ -17,7 +17,7 @@ namespace Xfn.Core.Server.Tests;
 /// <summary>What a server does around runs. Of the runs themselves other tests speak.</summary>
 internal sealed class ServiceTests : ServerFixture
 {
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Every_error_of_a_runner_comes_over_the_socket_as_it_was(CancellationToken token)
     {
         XfnException? thrown = null;
@@ -44,7 +44,7 @@ internal sealed class ServiceTests : ServerFixture
         }
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_breaks_in_the_server_is_not_told_to_callers(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner((_, _) => throw new InvalidOperationException("password=secret")), "unix", AbstractName());
@@ -53,7 +53,7 @@ internal sealed class ServiceTests : ServerFixture
         Assert.That(told.ToString(), Does.Not.Contain("secret"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_a_server_does_not_allow_is_permission_denied(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.AllowLocalImages = false);
@@ -113,13 +113,12 @@ internal sealed class ServiceTests : ServerFixture
     [Test, CancelAfter(60_000)]
     public async Task Who_watches_the_health_does_not_hold_up_the_end(CancellationToken token)
     {
-        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.DrainTime = TimeSpan.FromSeconds(40));
+        ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", AbstractName(), o => o.DrainTime = TimeSpan.FromMinutes(5));
         using AsyncServerStreamingCall<HealthCheckResponse> watch = new Health.HealthClient(Connect(server)).Watch(new() { Service = "apiextensions.fn.proto.v1alpha1.ContainerizedFunctionRunnerService" }, cancellationToken: token);
         Assert.That(await watch.ResponseStream.MoveNext(token));
         Assert.That(watch.ResponseStream.Current.Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
-        var clock = Stopwatch.StartNew();
         await server.StopAsync(token);
-        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)), "it was drained");
+        Assert.That(token.IsCancellationRequested, Is.False, "it was drained");
     }
 
     [Test, CancelAfter(60_000)]
@@ -273,7 +272,7 @@ internal sealed class ServiceTests : ServerFixture
     }
 
     /// <summary>One that lacks the newer service answers as gRPC does for any service that is not there.</summary>
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Settings_that_an_older_server_lacks_are_named(CancellationToken token)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
@@ -321,7 +320,7 @@ internal sealed class ServiceTests : ServerFixture
         const string Script = """
             import socket, struct, sys
             s = socket.socket(socket.AF_UNIX)
-            s.settimeout(3)
+            s.settimeout(30 if sys.argv[2] == 'continuation' else 3)
             s.connect('\0' + sys.argv[1])
             frame = lambda kind, flags, stream, body=b'': struct.pack('>I', len(body))[1:] + bytes([kind, flags]) + struct.pack('>I', stream) + body
             # :method POST, :scheme http, :path /, :authority x
@@ -351,7 +350,7 @@ internal sealed class ServiceTests : ServerFixture
             using var python = Process.Start(new ProcessStartInfo("/usr/bin/python3", ["-c", Script, server.Address[1..], attack]) { RedirectStandardOutput = true })!;
             using StreamReader output = python.StandardOutput;
             Task<string> said = output.ReadToEndAsync(token);
-            Assert.That((await Client(server).RunFunctionAsync(new() { Image = "x" }, deadline: DateTime.UtcNow.AddSeconds(20), cancellationToken: token)).Output.IsEmpty);
+            Assert.That((await Client(server).RunFunctionAsync(new() { Image = "x" }, deadline: DateTime.UtcNow.AddSeconds(50), cancellationToken: token)).Output.IsEmpty);
             TestContext.Out.WriteLine($"{attack}: {(await said).Trim()} after {clock.ElapsedMilliseconds} ms");
 
             // Whether the others are cut off depends on how fast the server is done with them.

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Xfn.Core.Server.Tests.Support;
@@ -115,7 +116,7 @@ internal sealed class XfnStartTests : ServerFixture
     {
         string socket = Path.Combine(Scratch, "fn.sock");
         using var xfn = Process.Start("/bin/sh", ["-c", $"exec $0 start --cache-dir {Cache} --address {socket} --allow-local-images {redirection}", Path.Combine(AppContext.BaseDirectory, "xfn")]);
-        await Eventually(() => File.Exists(socket), "it does not listen", token);
+        await Eventually(() => Listens(socket), "it does not listen", token);
 
         // A failed run is logged.
         ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Shell("exit 3")), deadline: 60), token);
@@ -123,6 +124,20 @@ internal sealed class XfnStartTests : ServerFixture
         Signals.Send(xfn.Id, Signals.Terminate);
         await xfn.WaitForExitAsync(token);
         Assert.That(xfn.ExitCode, Is.Zero);
+    }
+
+    private static bool Listens(string path)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Connect(new UnixDomainSocketEndPoint(path));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     [TestCase("--prepare=image=0", "--address=@x", "image=0")]

@@ -31,7 +31,7 @@ internal sealed class AddressTests : ServedFixture
     public void Sockets_and_plain_and_encrypted_servers_do_not_make_one_fleet() =>
         Assert.That(() => new RemoteContainerRunner("http://127.0.0.1:1,https://127.0.0.1:2"), Throws.ArgumentException.With.Message.Contains("together"));
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_server_answers_at_a_path(CancellationToken token)
     {
         await using ContainerRunnerServer server = await ServeAsync(new StubRunner(), "unix", Path.Combine(Scratch, "xfn.sock"));
@@ -40,7 +40,7 @@ internal sealed class AddressTests : ServedFixture
     }
 
     [TestCase("@"), TestCase("unix-abstract:")]
-    [CancelAfter(30_000)]
+    [CancelAfter(60_000)]
     public async Task A_server_answers_at_a_name_in_the_abstract_namespace_however_both_sides_write_it(string written, CancellationToken token)
     {
         string name = $"xfn-test/{Guid.NewGuid():N}.sock";
@@ -50,7 +50,7 @@ internal sealed class AddressTests : ServedFixture
             Assert.That(Text((await Call(address).RunFunctionAsync(Request("abstract"), token)).Output), Is.EqualTo("abstract"), address);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Servers_answer_at_all_addresses_of_a_name(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner());
@@ -58,7 +58,7 @@ internal sealed class AddressTests : ServedFixture
         Assert.That(Text((await remote.RunFunctionAsync(Request("name"), token)).Output), Is.EqualTo("name"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_server_with_TLS_is_trusted_by_its_authority_and_trusts_its_clients_by_theirs(CancellationToken token)
     {
         using X509Certificate2 authority = Certificate("authority", null);
@@ -82,7 +82,7 @@ internal sealed class AddressTests : ServedFixture
         Assert.That(async () => await Call(address, o => (o.CertificateAuthorities, o.MaxAttempts) = ([authority], 1)).RunFunctionAsync(Request(), token), Throws.InstanceOf<XfnException>());
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_server_tells_whether_it_takes_runs(CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner());

@@ -6,7 +6,7 @@ namespace Xfn.Core.Hosting.Tests.Remote;
 /// <summary>Several servers, some of which are busy, stopping, or gone.</summary>
 internal sealed class FleetTests : ServedFixture
 {
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Runs_go_to_all_servers_in_turn(CancellationToken token)
     {
         StubRunner[] runners = [new StubRunner(), new StubRunner(), new StubRunner()];
@@ -21,7 +21,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(runners.Select((r, i) => r.Runs - before[i]), Is.All.EqualTo(10));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_run_that_one_server_is_too_busy_for_goes_to_another(CancellationToken token)
     {
         var busy = new StubRunner(new RunnerBusyException("cannot take another run."));
@@ -32,7 +32,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(free.Runs, Is.EqualTo(10));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task When_all_are_busy_the_caller_is_told_so(CancellationToken token)
     {
         var busy = new StubRunner(new RunnerBusyException("cannot take another run."));
@@ -41,7 +41,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That((error.Message, busy.Runs), Is.EqualTo(("cannot take another run.", 5)));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task One_server_that_is_busy_is_not_pressed(CancellationToken token)
     {
         var busy = new StubRunner(new RunnerBusyException("cannot take another run."));
@@ -50,7 +50,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(busy.Runs, Is.EqualTo(1));
     }
 
-    [TestCase("registry"), TestCase("machine"), CancelAfter(30_000)]
+    [TestCase("registry"), TestCase("machine"), CancelAfter(60_000)]
     public async Task A_run_that_failed_before_its_function_goes_to_another_server_and_one_that_failed_by_it_does_not(string what, CancellationToken token)
     {
         var unable = new StubRunner(what == "registry" ? new XfnException(RunStage.Pull, "cannot fetch.") : new ContainerEnvironmentException(RunStage.Spawn, "cannot make a namespace."));
@@ -61,7 +61,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(failing.Runs, Is.EqualTo(6));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_machine_that_failed_when_the_function_may_have_run_is_not_passed_over(CancellationToken token)
     {
         var broken = new StubRunner(new ContainerEnvironmentException(RunStage.Run, "cannot run xfn-spark: it ended without an answer."));
@@ -70,7 +70,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(broken.Runs, Is.EqualTo(1));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_server_that_is_stopped_in_good_order_loses_no_run(CancellationToken token)
     {
         StubRunner[] runners = [Slow(), Slow(), Slow()];
@@ -87,7 +87,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(await load, Is.EqualTo(Enumerable.Range(0, 400).Select(i => $"{i}")));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_run_whose_server_is_lost_is_not_begun_again_unless_told(CancellationToken token)
     {
         (ServerUnavailableException? error, int runs) = await LoseAsync(retry: false, token);
@@ -95,7 +95,7 @@ internal sealed class FleetTests : ServedFixture
         Assert.That(error!.Message, Does.Contain("RetryLostRuns"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_run_whose_server_is_lost_is_begun_again_where_told(CancellationToken token)
     {
         (ServerUnavailableException? error, int runs) = await LoseAsync(retry: true, token);

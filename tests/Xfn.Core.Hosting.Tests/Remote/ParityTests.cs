@@ -30,7 +30,7 @@ internal sealed class ParityTests : ServedFixture
         return errors.Select((error, i) => new TestCaseData(error).SetArgDisplayNames($"{i}: {error.GetType().Name} in {error.Stage}"));
     }
 
-    [TestCaseSource(nameof(Errors)), CancelAfter(30_000)]
+    [TestCaseSource(nameof(Errors)), CancelAfter(60_000)]
     public async Task An_error_is_the_same_in_every_property(XfnException error, CancellationToken token)
     {
         ContainerRunnerServer server = await ServeAsync(new StubRunner(error), "unix", $"@xfn-test/{Guid.NewGuid():N}");
@@ -38,7 +38,7 @@ internal sealed class ParityTests : ServedFixture
         AssertSame(error, remote);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task An_answer_is_the_same_in_every_property(CancellationToken token)
     {
         var output = new byte[5 << 20];
@@ -48,7 +48,7 @@ internal sealed class ParityTests : ServedFixture
         AssertSame(answer, await Call(server).RunFunctionAsync(Request(), token));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_request_comes_to_the_server_in_every_property(CancellationToken token)
     {
         RunFunctionRequest? came = null;
@@ -108,7 +108,7 @@ internal sealed class ParityTests : ServedFixture
         return requests.Select(r => new TestCaseData(r.Item2).SetArgDisplayNames(r.Item1));
     }
 
-    [TestCaseSource(nameof(BadRequests)), CancelAfter(30_000)]
+    [TestCaseSource(nameof(BadRequests)), CancelAfter(60_000)]
     public async Task A_request_that_cannot_be_run_fails_as_it_does_locally(RunFunctionRequest request, CancellationToken token)
     {
         TestRunner local = NewRunner();
@@ -118,7 +118,7 @@ internal sealed class ParityTests : ServedFixture
         Assert.That((there?.GetType(), (there as XfnException)?.Stage), Is.EqualTo((here!.GetType(), ((XfnException)here).Stage)), there?.ToString());
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task An_input_over_the_limit_is_refused_before_it_is_sent(CancellationToken token)
     {
         var stub = new StubRunner();

@@ -10,6 +10,7 @@ internal sealed class Wire : IAsyncDisposable
     private readonly IPEndPoint _server;
     private readonly List<Socket> _sockets = [];
     private readonly Task _accepting;
+    private bool _isCut;
 
     public Wire(ContainerRunnerServer server)
     {
@@ -26,6 +27,7 @@ internal sealed class Wire : IAsyncDisposable
         _listener.Stop();
         lock (_sockets)
         {
+            _isCut = true;
             foreach (Socket socket in _sockets)
                 socket.Close(0);
         }
@@ -40,25 +42,33 @@ internal sealed class Wire : IAsyncDisposable
 
     private async Task AcceptAsync()
     {
-        while (true)
+        try
         {
-            Socket near;
-            try
+            while (true)
             {
-                near = await _listener.AcceptSocketAsync();
+                Socket near = Keep(await _listener.AcceptSocketAsync()), far = Keep(new Socket(SocketType.Stream, ProtocolType.Tcp));
+                await far.ConnectAsync(_server);
+                _ = PassAsync(near, far);
+                _ = PassAsync(far, near);
             }
-            catch (SocketException)
-            {
-                return;
-            }
-
-            var far = new Socket(SocketType.Stream, ProtocolType.Tcp);
-            await far.ConnectAsync(_server);
-            lock (_sockets)
-                _sockets.AddRange([near, far]);
-            _ = PassAsync(near, far);
-            _ = PassAsync(far, near);
         }
+        catch (Exception ex) when (ex is SocketException or ObjectDisposedException or InvalidOperationException)
+        {
+            // It was cut, before it listened for the next or while it did.
+        }
+    }
+
+    /// <summary>Remembers what is to be closed, or closes it where the wire is cut already.</summary>
+    private Socket Keep(Socket socket)
+    {
+        lock (_sockets)
+        {
+            if (_isCut)
+                socket.Close(0);
+            _sockets.Add(socket);
+        }
+
+        return socket;
     }
 
     private static async Task PassAsync(Socket from, Socket to)

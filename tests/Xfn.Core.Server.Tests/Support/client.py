@@ -39,9 +39,11 @@ method = channel.unary_unary(METHOD, request_serializer=lambda b: b, response_de
 compression = grpc.Compression.Gzip if call.get("gzip") else None
 future = method.future(request(), timeout=call.get("deadline"), compression=compression)
 if "cancel" in call:
+    import os
     import time
 
-    time.sleep(call["cancel"])
+    while not os.path.exists(call["cancel"]):
+        time.sleep(0.01)
     future.cancel()
 
 result = {}

@@ -120,7 +120,7 @@ internal sealed class MetadataTests
         Assert.That(TreeListing.Of(sandbox.Root), Does.Contain("x mode=" + mode));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public void The_same_layer_makes_the_same_tree(CancellationToken token)
     {
         using var one = new Sandbox();

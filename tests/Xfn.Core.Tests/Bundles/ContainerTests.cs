@@ -5,7 +5,7 @@ namespace Xfn.Core.Tests.Bundles;
 
 /// <summary>What a function sees and may do, asked from inside: once with 65,536 ids, once with one.</summary>
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
-[CancelAfter(30_000)]
+[CancelAfter(60_000)]
 [TestFixture(false)]
 [TestFixture(true)]
 internal sealed class ContainerTests(bool singleId)

@@ -4,7 +4,7 @@ namespace Xfn.Core.Tests.Bundles;
 
 /// <summary>What only a mapping of many ids allows.</summary>
 [System.Runtime.Versioning.SupportedOSPlatform("linux")]
-[CancelAfter(30_000)]
+[CancelAfter(60_000)]
 internal sealed class ContainerUserTests
 {
     [Test]

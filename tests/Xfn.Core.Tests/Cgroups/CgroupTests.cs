@@ -91,8 +91,9 @@ public class CgroupTests : CgroupFixture
         Go(busy);
         // What it had before the limit took hold does not count.
         await UsedAsync(TimeSpan.FromMilliseconds(100));
-        TimeSpan before = busy.TotalProcessorTime;
         var clock = Stopwatch.StartNew();
+        busy.Refresh();
+        TimeSpan before = busy.TotalProcessorTime;
         await UsedAsync(before + TimeSpan.FromMilliseconds(400));
         double used = (busy.TotalProcessorTime - before) / clock.Elapsed;
 

@@ -13,7 +13,7 @@ public class WatchdogTests
             Environment.ProcessPath!, ["--filter", "FullyQualifiedName~HangingTests", "--progress", "off", "--no-ansi", "--results-directory", Path.GetTempPath()])
         {
             RedirectStandardOutput = true,
-            Environment = { ["XFN_TEST_PATIENCE"] = "3", ["XFN_TEST_RUN"] = Guid.NewGuid().ToString() },
+            Environment = { ["XFN_TEST_PATIENCE"] = "10", ["XFN_TEST_RUN"] = Guid.NewGuid().ToString() },
         })!;
         string output;
         try

@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
+using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.Time.Testing;
 using Xfn.Core.Egress;
 
@@ -130,6 +132,8 @@ internal sealed class EgressProxyTests
         using Socket client = await egress.ConnectAsync(token);
         await client.SendAsync(Encoding.Latin1.GetBytes(begin), token);
         Task<byte[]> read = client.ReadToEndAsync(token);
+        while (!HasRead(egress.Address, (IPEndPoint)client.LocalEndPoint!))
+            await Task.Delay(5, token);
         int seconds = 0;
         for (; !read.IsCompleted; seconds++)
         {
@@ -140,6 +144,13 @@ internal sealed class EgressProxyTests
         if (answer.Length > 0)
             Assert.That(Encoding.Latin1.GetString(await read), Does.StartWith(answer).And.Contains("it was not whole within 10 seconds"));
         Assert.That(seconds, Is.AtLeast(10));
+    }
+
+    /// <summary>Whether all that came to one end of a connection has been taken there.</summary>
+    private static bool HasRead(IPEndPoint near, IPEndPoint far)
+    {
+        var empty = new Regex($" 0100007F:{near.Port:X4} 0100007F:{far.Port:X4} 01 [0-9A-F]+:00000000 ");
+        return File.ReadLines("/proc/self/net/tcp").Any(empty.IsMatch);
     }
 
     [Test]
@@ -154,12 +165,14 @@ internal sealed class EgressProxyTests
     public async Task A_side_that_says_nothing_after_the_others_end_is_given_up(CancellationToken token)
     {
         var time = new FakeTimeProvider();
-        var gone = new TaskCompletionSource();
+        TaskCompletionSource ended = new(), gone = new();
         using var upstream = new TestUpstream(async (client, stopped) =>
         {
-            await client.ReadToEndAsync(stopped);
             try
             {
+                await client.ReadToEndAsync(stopped);
+                ended.SetResult();
+
                 // It neither sends nor ends, until the proxy has.
                 while (!client.Poll(0, SelectMode.SelectError))
                     await Task.Delay(5, stopped);
@@ -173,6 +186,7 @@ internal sealed class EgressProxyTests
         using Socket client = await egress.TunnelAsync("a.test:443", token);
         client.Shutdown(SocketShutdown.Send);
         Task<byte[]> read = client.ReadToEndAsync(token);
+        await ended.Task.WaitAsync(token);
         while (!read.IsCompleted)
         {
             time.Advance(TimeSpan.FromMinutes(1));

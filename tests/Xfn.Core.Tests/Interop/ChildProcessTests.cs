@@ -6,7 +6,7 @@ namespace Xfn.Core.Tests.Interop;
 
 internal sealed class ChildProcessTests
 {
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_a_program_reads_and_writes_is_passed_on(CancellationToken token)
     {
         ChildProcess process = Start("cat; echo done", talks: true);
@@ -21,7 +21,7 @@ internal sealed class ChildProcessTests
     [TestCase("exit 3", 3)]
     [TestCase("kill -9 $$", 137)]
     [TestCase("cat; echo x; exit 0", 0, Description = "/dev/null is at its end, and takes everything")]
-    [CancelAfter(20_000)]
+    [CancelAfter(60_000)]
     public async Task How_a_program_ended_is_told(string script, int exitCode, CancellationToken token)
     {
         ChildProcess process = Start("echo why >&2; " + script, talks: false);
@@ -30,7 +30,7 @@ internal sealed class ChildProcessTests
         Assert.That(Directory.Exists($"/proc/{process.Id}"), Is.False, "it was not reaped");
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_program_has_the_environment_and_the_directory_that_it_was_given_and_none_of_the_callers_files(CancellationToken token)
     {
         using FileStream open = File.OpenRead("/etc/passwd");
@@ -44,7 +44,7 @@ internal sealed class ChildProcessTests
         Assert.That(said[3..], Has.Some.Contains("/dev/null").And.None.Contains(open.Name));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Signals_that_the_caller_ignores_reach_a_program(CancellationToken token)
     {
         // .NET ignores SIGPIPE.
@@ -53,7 +53,7 @@ internal sealed class ChildProcessTests
         Assert.That(process.ExitCode, Is.EqualTo(128 + 13));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_a_program_says_at_length_is_cut_off_and_does_not_hold_it_up(CancellationToken token)
     {
         ChildProcess process = Start("yes | head -c 1000000 >&2", talks: false);
@@ -61,7 +61,7 @@ internal sealed class ChildProcessTests
         Assert.That(process.ExitCode, Is.Zero);
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_program_can_be_killed_and_one_that_has_ended_is_left_alone(CancellationToken token)
     {
         ChildProcess process = Start("exec sleep 30", talks: true);

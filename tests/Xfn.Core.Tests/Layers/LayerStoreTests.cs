@@ -8,7 +8,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Tests.Layers;
 
 /// <summary>A stored layer is whole, and named by what it is. It belongs to whoever has its blob.</summary>
-[CancelAfter(20_000)]
+[CancelAfter(60_000)]
 internal sealed class LayerStoreTests
 {
     private static readonly IdMapping Mapping = new() { Uids = [new(0, 0, 1)], Gids = [new(0, 0, 1)], Method = IdMappingMethod.Self };

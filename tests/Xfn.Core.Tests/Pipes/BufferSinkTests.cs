@@ -4,7 +4,7 @@ using Xfn.Core.Pipes;
 namespace Xfn.Core.Tests.Pipes;
 
 /// <summary>The beginning of an output is kept, also of one that is longer than it may be.</summary>
-[CancelAfter(20_000)]
+[CancelAfter(60_000)]
 internal sealed class BufferSinkTests
 {
     [TestCase("abc", 1, "abc", false)]

@@ -10,7 +10,7 @@ internal sealed class OutputReaderTests
     [TestCase(60_000, true)]
     [TestCase(1, false)]
     [TestCase(60_000, false)]
-    [CancelAfter(20_000)]
+    [CancelAfter(60_000)]
     public async Task A_process_that_goes_on_writing_behind_the_functions_end_is_not_read(int bytes, bool isPipe, CancellationToken token)
     {
         using var writer = new AnonymousPipeServerStream(PipeDirection.Out);
@@ -36,7 +36,7 @@ internal sealed class OutputReaderTests
         await drip.ContinueWith(static _ => { }, TaskScheduler.Default).WaitAsync(token);
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task All_that_lies_in_the_pipe_is_read_also_when_another_process_keeps_it_open([Values(0, 1, 65_536)] int bytes, CancellationToken token)
     {
         using var writer = new AnonymousPipeServerStream(PipeDirection.Out);
@@ -48,7 +48,7 @@ internal sealed class OutputReaderTests
         Assert.That(sink.Content.Length, Is.EqualTo(bytes));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_slow_sink_gets_all_of_it(CancellationToken token)
     {
         using var writer = new AnonymousPipeServerStream(PipeDirection.Out);

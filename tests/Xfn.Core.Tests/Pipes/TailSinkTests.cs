@@ -4,7 +4,7 @@ using Xfn.Core.Pipes;
 namespace Xfn.Core.Tests.Pipes;
 
 /// <summary>The end of an output is kept, whatever pieces it comes in, and all of it is passed on.</summary>
-[CancelAfter(20_000)]
+[CancelAfter(60_000)]
 internal sealed class TailSinkTests
 {
     private const int Most = RunStatistics.StderrTailBytes;

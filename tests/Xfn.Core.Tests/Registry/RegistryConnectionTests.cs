@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using Microsoft.Extensions.Time.Testing;
 using Xfn.Core.Layers;
 using Xfn.Core.Registry;
 
@@ -136,6 +137,7 @@ public class RegistryConnectionTests
     [TestCase("silence")]
     public async Task A_registry_on_loopback_that_speaks_tls_is_found_so_whatever_it_does_to_plain_requests(string how, CancellationToken token)
     {
+        var time = new FakeTimeProvider();
         using TestCertificates certificates = new();
         using var server = new FaultyServer(FaultyRegistry.ServeAsync, certificates.Server("127.0.0.1"))
         {
@@ -143,19 +145,26 @@ public class RegistryConnectionTests
             {
                 byte[] request = new byte[64];
                 await stream.ReadAtLeastAsync(request, 1, cancellationToken: token);
-                if (how == "reset")
-                    ServedResponse.Reset(stream);
-                else if (how == "silence")
+                if (how == "silence")
+                {
+                    time.Advance(TimeSpan.FromMinutes(2));
                     await stream.ReadAtLeastAsync(new byte[1 << 20], 1 << 20, throwOnEndOfStream: false, token);
+                }
+                else if (how == "reset")
+                {
+                    ServedResponse.Reset(stream);
+                }
                 else if (how != "close")
+                {
                     await stream.WriteAsync(how == "400" ? "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"u8.ToArray() : "\x15\x03\x01\x00\x02\x02F"u8.ToArray(), token);
+                }
             },
         };
         using var fetcher = new RegistryImageFetcher(FaultyRegistry.Options.With(o =>
         {
             o.CertificateAuthorities = [certificates.Authority];
-            o.NoProgressTimeout = TimeSpan.FromSeconds(how == "silence" ? 1 : 20);
-                o.MaxRetries = 0;
+            o.TimeProvider = time;
+            o.MaxRetries = 0;
         }));
         ImageManifest manifest = await fetcher.WholeImageAsync($"{server.Host}/fn", token: token);
         Assert.That(manifest.Layers, Is.EqualTo((Descriptor[])[FaultyRegistry.LayerDescriptor]));

@@ -10,7 +10,7 @@ using Xfn.Core.Spark;
 namespace Xfn.Core.Tests.Runs;
 
 /// <summary>Every end of a run, and every two of them at once, with a fake container and a clock that is set.</summary>
-[CancelAfter(30_000)]
+[CancelAfter(60_000)]
 internal sealed class FunctionRunTests
 {
     private const int Limit = 1000;

@@ -14,7 +14,7 @@ internal sealed class ReadyPoolTests
         _isStubborn = false;
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Who_comes_while_one_is_made_gets_that_one(CancellationToken token)
     {
         await using ReadyPool<Item> pool = Make(count: 1);
@@ -28,7 +28,7 @@ internal sealed class ReadyPoolTests
         Assert.That(await taking, Is.SameAs(made));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Whom_none_is_made_for_makes_one(CancellationToken token)
     {
         await using ReadyPool<Item> pool = Make(count: 1);
@@ -42,7 +42,7 @@ internal sealed class ReadyPoolTests
         Assert.That(await first, Is.SameAs(made));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Two_are_made_at_a_time(CancellationToken token)
     {
         await using ReadyPool<Item> pool = Make(count: 3);
@@ -58,7 +58,7 @@ internal sealed class ReadyPoolTests
             await Task.Delay(1, token);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_could_not_be_made_is_made_by_who_needs_it(CancellationToken token)
     {
         await using ReadyPool<Item> pool = Make(count: 1);
@@ -71,7 +71,7 @@ internal sealed class ReadyPoolTests
         Assert.That((await Assert.ThrowsAsync<IOException>(() => taking))!.Message, Is.EqualTo("the second"));
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task One_that_ended_while_it_waited_serves_nobody(CancellationToken token)
     {
         await using ReadyPool<Item> pool = Make(count: 2);
@@ -85,7 +85,7 @@ internal sealed class ReadyPoolTests
         await dead.Ended.WaitAsync(token);
     }
 
-    [Test, CancelAfter(30_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Disposal_ends_those_that_wait_are_made_or_were_waited_for_in_vain(CancellationToken token)
     {
         _isStubborn = true;

@@ -9,7 +9,7 @@ internal sealed class LogTests
 {
     private static readonly DateTimeOffset _now = new(2026, 1, 2, 3, 4, 5, TimeSpan.Zero);
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task Lines_are_split_however_they_come(CancellationToken token)
     {
         (LogRing ring, LogSink sink) = Make(1 << 16, 100);
@@ -21,7 +21,7 @@ internal sealed class LogTests
         Assert.That(lines[^1], Is.EqualTo(new LogLine { Time = _now, Source = LogSource.Stderr, Text = "fo" }));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_long_line_is_split_between_characters(CancellationToken token)
     {
         (LogRing ring, LogSink sink) = Make(1 << 16, 10);
@@ -31,7 +31,7 @@ internal sealed class LogTests
         Assert.That(lines.Select(line => line.IsPartial), Is.EqualTo((bool[])[true, true, false, false, false]));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_is_dropped_is_counted_for_each_reader(CancellationToken token)
     {
         (LogRing ring, LogSink sink) = Make(4096, 100);
@@ -51,7 +51,7 @@ internal sealed class LogTests
         Assert.That((early.Current.Text, early.Current.LostBefore), Is.EqualTo(($"line {first}", first - 1L)));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_reader_that_follows_waits_and_ends_with_the_log(CancellationToken token)
     {
         (LogRing ring, LogSink sink) = Make(4096, 100);
@@ -62,7 +62,7 @@ internal sealed class LogTests
         Assert.That(Texts(await reading), Is.EqualTo((string[])["line 0", "line 1"]));
     }
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task A_log_grows_by_steps_and_keeps_what_it_has(CancellationToken token)
     {
         (LogRing ring, LogSink sink) = Make(100_000, 100);

@@ -13,7 +13,7 @@ internal sealed class SparkProcessTests
     [TearDown]
     public void DeleteFile() => File.Delete(_file);
 
-    [Test, CancelAfter(20_000)]
+    [Test, CancelAfter(60_000)]
     public async Task What_it_announces_and_does_not_send_takes_no_memory(CancellationToken token)
     {
         using var spawner = new Spawner([0, 0, 0, 3, 1, 0, 0, 0]);
@@ -29,7 +29,7 @@ internal sealed class SparkProcessTests
     [TestCase(new byte[] { 255, 255, 255, 255, 1 })]
     [TestCase(new byte[] { 1, 0, 0, 0, 77 })]
     [TestCase(new byte[] { 2, 0, 0, 0, 1, 0 })]
-    [CancelAfter(20_000)]
+    [CancelAfter(60_000)]
     public async Task What_cannot_be_understood_is_told_as_an_error_of_the_environment(byte[] said, CancellationToken token)
     {
         using var spawner = new Spawner(said);
