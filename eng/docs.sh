@@ -22,7 +22,7 @@ if ! "$docfx" --version 2>/dev/null | grep -q "^$docfx_version"; then
 fi
 
 say "Building the packages' libraries"
-for library in Server Composition Hosting Images; do
+for library in Server Composition Hosting Testing; do
   dotnet build -c Release -v quiet -clp:NoSummary -p:RunAnalyzers=false -p:BuildNative=false "src/Xfn.Core.$library"
 done
 

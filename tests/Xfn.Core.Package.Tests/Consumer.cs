@@ -1,10 +1,11 @@
 using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
 
 namespace Xfn.Core.Package.Tests;
 
 /// <summary>A program that knows Xfn.Core as a package only, published in each of the ways that .NET has: by one build,
 /// since most of what they take is the same.</summary>
-internal static class Consumer
+internal static partial class Consumer
 {
     private const string Program = """
         using System.Text;
@@ -29,6 +30,9 @@ internal static class Consumer
         ["native-aot"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishAot=true",
     };
 
+    /// <summary>The way of the first program of docs/getting-started.md, which the build makes besides.</summary>
+    public const string FirstProgram = "first-program";
+
     /// <summary>What the build wrote, for the test of a way that has not come out of it.</summary>
     public static string Log { get; private set; } = "";
 
@@ -37,7 +41,7 @@ internal static class Consumer
     public static async Task PublishAsync(CancellationToken token)
     {
         // As it would arrive elsewhere: none is beside another's files, or beside the project.
-        string build = string.Concat(Ways.Concat(ClientElsewhere.Ways).Select(way => $"""
+        string build = string.Concat(Ways.Concat(ClientElsewhere.Ways).Append(new(FirstProgram, "SelfContained=false")).Select(way => $"""
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Restore" Properties="Configuration=Release;{way.Value};MSBuildRestoreSessionId={way.Key}" ContinueOnError="true" />
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Publish" Properties="Configuration=Release;{way.Value};PublishDir={Published(way.Key)}/" ContinueOnError="true" />
 
@@ -46,6 +50,9 @@ internal static class Consumer
             Write(way, Program);
         foreach (string way in ClientElsewhere.Ways.Keys)
             Write(way, ClientElsewhere.Program);
+        // Its cache would be root's own.
+        string guide = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/getting-started.md"), token);
+        Write(FirstProgram, Example().Match(guide).Groups[1].Value.Replace("new ContainerRunner()", "new ContainerRunner(options => options.WithCacheDir(\"cache\"))", StringComparison.Ordinal), "Xfn.Core.Images");
         string directory = Workspace.At("consumers");
         await File.WriteAllTextAsync(Path.Combine(directory, "publish.proj"), $"<Project><Target Name=\"Build\">\n{build}</Target></Project>", token);
         // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that
@@ -55,7 +62,7 @@ internal static class Consumer
         Directory.Delete(directory, recursive: true);
     }
 
-    private static void Write(string way, string program)
+    private static void Write(string way, string program, params string[] morePackages)
     {
         string project = Directory.CreateDirectory(Workspace.At($"consumers/{way}")).FullName;
         File.WriteAllText(Path.Combine(project, "Program.cs"), program);
@@ -69,7 +76,7 @@ internal static class Consumer
                 <InvariantGlobalization>true</InvariantGlobalization>
               </PropertyGroup>
               <ItemGroup>
-                <PackageReference Include="Xfn.Core" Version="{Workspace.Version}" />
+                {string.Concat(morePackages.Prepend("Xfn.Core").Select(package => $"<PackageReference Include=\"{package}\" Version=\"{Workspace.Version}\" />"))}
               </ItemGroup>
             </Project>
             """);
@@ -88,4 +95,7 @@ internal static class Consumer
             </configuration>
             """);
     }
+
+    [GeneratedRegex(@"```csharp\n(.*?)\n```", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    private static partial Regex Example();
 }

@@ -17,6 +17,16 @@ public class ConsumerTests
         Assert.That(answer, Is.EqualTo("from a package"));
     }
 
+    /// <summary>That of docs/getting-started.md, which knows two packages and nothing else.</summary>
+    [Test]
+    public async Task The_first_program_of_the_guide_does_what_the_guide_says(CancellationToken token)
+    {
+        string program = Path.Combine(Consumer.Published(Consumer.FirstProgram), "Consumer");
+        Assert.That(program, Does.Exist, Consumer.Log);
+        string answer = await Repository.RunAsync(Directory.CreateDirectory(Workspace.At("first")).FullName, program, [], token);
+        Assert.That(answer, Is.EqualTo("apple\npear\n"));
+    }
+
     /// <summary>As when somebody copies only the program: the runner needs no native file but spark.</summary>
     [Test]
     public async Task A_single_file_needs_nothing_beside_it_but_spark(CancellationToken token)

@@ -6,6 +6,7 @@ namespace Xfn.Core.Tests.Conventions;
 internal sealed partial class DocumentTests
 {
     private const int Width = 120;
+    private const string Examples = "tests/Xfn.Core.EndToEnd.Tests/GuideExampleTests.cs";
 
     [Test]
     public void Links_lead_somewhere() => Assert.That(
@@ -50,7 +51,10 @@ internal sealed partial class DocumentTests
             Is.Empty);
     }
 
-    [TestCase("docs/getting-started.md", "README.md")]
+    [TestCase("README.md", "docs/getting-started.md", "samples/Decorators/ZonedBundleBuilder.cs", "samples/Decorators/Program.cs")]
+    [TestCase("docs/settings.md", Examples)]
+    [TestCase("docs/prepared-functions.md", Examples)]
+    [TestCase("docs/windows-and-macos.md", Examples)]
     [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
     [TestCase("docs/composition.md", "tests/Xfn.Core.Composition.Tests/CompositionGuideTests.cs")]
     [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
