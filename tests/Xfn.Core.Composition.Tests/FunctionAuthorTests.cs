@@ -39,6 +39,16 @@ internal sealed partial class FunctionAuthorTests
         Assert.That((read["n"]!.GetValue<int>(), read["n"]!.GetValue<long>(), read["n"]!.GetValue<double>()), Is.EqualTo((3, 3L, 3.0)));
     }
 
+    [TestCase("1234567890123456")]
+    [TestCase("9007199254740991")]
+    [TestCase("-9007199254740991")]
+    [TestCase("9223372036854774784")]
+    public void A_whole_number_that_a_double_holds_is_taken(string number)
+    {
+        Struct taken = new JsonObject { ["n"] = JsonNode.Parse(number) }.ToStruct();
+        Assert.That(taken.Fields["n"].NumberValue.ToString("F0", System.Globalization.CultureInfo.InvariantCulture), Is.EqualTo(number));
+    }
+
     [TestCase("9007199254740993")]
     [TestCase("9223372036854775807")]
     [TestCase("18446744073709551615")]

@@ -157,6 +157,32 @@ internal sealed class FunctionClientTests
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task A_second_answer_is_not_waited_for_and_none_after_it(CancellationToken token)
+    {
+        await using FunctionServer server = await FunctionServer.ServeRawAsync(async context =>
+        {
+            await AnswerAsync(context, 0, []);
+            while (!context.RequestAborted.IsCancellationRequested)
+                await context.Response.Body.WriteAsync(new byte[5], CancellationToken.None);
+        });
+        await using FunctionClient client = FunctionClient.ForAddress(server.Address);
+        await FailsAsync(client, FunctionCallFailure.Failed, token);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task Headers_have_a_limit(CancellationToken token)
+    {
+        await using FunctionServer server = await FunctionServer.ServeRawAsync(context =>
+        {
+            for (int i = 0; i < 100; i++)
+                context.Response.Headers[$"x-{i}"] = new string('x', 4_000);
+            return AnswerAsync(context, 0, []);
+        });
+        await using FunctionClient client = FunctionClient.ForAddress(server.Address);
+        await FailsAsync(client, FunctionCallFailure.Unreachable, token);
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_lost_call_is_made_again_only_where_the_function_is_pure([Values] bool isPure, CancellationToken token)
     {
         int calls = 0;

@@ -208,6 +208,71 @@ internal sealed class PipelineTests
         Assert.That(() => Pipeline.RunAsync(Request([Step("a", "f")], ("f", much)) with { RequiredResources = resources }, token), Throws.InstanceOf<PipelineException>().With.Message.Contains("more than 100000 resources"));
     }
 
+    [TestCase("resources")]
+    [TestCase("results")]
+    [TestCase("conditions")]
+    [CancelAfter(60_000)]
+    public async Task What_a_function_answers_is_bounded(string what, CancellationToken token)
+    {
+        int count = 10_000;
+        var many = new InProcess(_ =>
+        {
+            var response = new Protocol.RunFunctionResponse { Desired = new State() };
+            for (int i = 0; i < count; i++)
+            {
+                if (what == "resources")
+                    response.Desired.Resources[$"r{i}"] = new Resource();
+                else if (what == "results")
+                    response.Results.Add(new Result());
+                else
+                    response.Conditions.Add(new Condition());
+            }
+
+            return response;
+        });
+        await Pipeline.RunAsync(Request([Step("a", "f")], ("f", many)), token);
+        count++;
+        Assert.That(() => Pipeline.RunAsync(Request([Step("a", "f")], ("f", many)), token), Throws.InstanceOf<PipelineException>().With.Message.EqualTo(
+            $"cannot run step 'a': its function answered with 10001 {what}, and 10000 are the most. Let it answer with fewer."));
+    }
+
+    [TestCase(double.NaN, "NaN")]
+    [TestCase(double.PositiveInfinity, "Infinity")]
+    [TestCase(double.NegativeInfinity, "-Infinity")]
+    [CancelAfter(60_000)]
+    public void Numbers_that_JSON_does_not_have_are_refused(double number, string shown, CancellationToken token)
+    {
+        var inner = new Struct { Fields = { ["list"] = Value.ForList(Value.ForNumber(1), Value.ForStruct(new Struct { Fields = { ["n"] = Value.ForNumber(number) } })) } };
+        foreach ((string where, Protocol.RunFunctionResponse response) in new (string, Protocol.RunFunctionResponse)[]
+        {
+            ("context", new() { Context = inner }),
+            ("output", new() { Output = inner }),
+            ("composite resource", new() { Desired = new State { Composite = new Resource { Resource_ = inner } } }),
+            ("resource 'bucket'", new() { Desired = new State { Resources = { ["bucket"] = new Resource { Resource_ = inner } } } }),
+        })
+        {
+            Assert.That(() => Pipeline.RunAsync(Request([Step("a", "f")], ("f", new InProcess(_ => response))), token), Throws.InstanceOf<PipelineException>().With.Message.EqualTo(
+                $"cannot run step 'a': its function answered with the number {shown} in {where}, and JSON has no such number. Let it send a text."));
+        }
+    }
+
+    [TestCase(long.MaxValue, 0, 86400.0)]
+    [TestCase(86400, 999_999_999, 86400.0)]
+    [TestCase(1, 500_000_000, 1.5)]
+    [TestCase(0, 0, null)]
+    [TestCase(-1, 0, null)]
+    [TestCase(long.MinValue, 0, null)]
+    [TestCase(1, -1, null)]
+    [TestCase(1, 1_000_000_000, null)]
+    [TestCase(0, int.MinValue, null)]
+    [CancelAfter(60_000)]
+    public async Task A_time_that_makes_no_sense_is_none_and_a_day_is_the_most(long seconds, int nanos, double? expected, CancellationToken token)
+    {
+        var function = new InProcess(_ => new() { Meta = new() { Ttl = new Duration { Seconds = seconds, Nanos = nanos } } });
+        PipelineResult result = await Pipeline.RunAsync(Request([Step("a", "f")], ("f", new CachingFunction(function))), token);
+        Assert.That(result.Ttl?.TotalSeconds, Is.EqualTo(expected));
+    }
+
     [Test, CancelAfter(60_000)]
     public async Task Equal_requests_have_equal_tags(CancellationToken token)
     {

@@ -69,6 +69,24 @@ internal sealed class SchemaCheckTests
         Assert.That(check.Problems.Select(p => p.Found), Has.Some.Contains("the rest was not compared"));
     }
 
+    // Each of them is compared with each value.
+    [TestCase("enum")]
+    [TestCase("required")]
+    public void Long_lists_of_a_schema_are_not_gone_through_for_each_of_many_values(string list)
+    {
+        string names = string.Join(',', Enumerable.Range(0, 20_000).Select(i => $"\"x{i}\""));
+        string item = list == "enum" ? $"{{\"enum\": [{names}]}}" : $"{{\"x-kubernetes-preserve-unknown-fields\": true, \"required\": [{names}]}}";
+        string values = string.Join(',', Enumerable.Repeat(list == "enum" ? "\"x19999\"" : $"{{{string.Join(',', Enumerable.Range(0, 20_000).Select(i => $"\"x{i}\": 1"))}}}", 10));
+        Assert.That(Check($"{{\"type\": \"array\", \"items\": {item}}}", $"[{values}]").Single().Found, Does.Contain("the rest was not compared"));
+    }
+
+    [Test]
+    public void Many_patterns_end()
+    {
+        string parts = string.Join(',', Enumerable.Range(0, 2_000).Select(i => $"{{\"pattern\": \"x{i}|a\"}}"));
+        Assert.That(Check($"{{\"allOf\": [{parts}]}}", "\"a\"").Single().Found, Does.Contain("the rest was not compared"));
+    }
+
     [Test]
     public void A_pattern_takes_linear_time() =>
         Assert.That(Check("{\"type\": \"string\", \"pattern\": \"^(a+)+$\"}", $"\"{new string('a', 100_000)}b\""), Has.Count.EqualTo(1));

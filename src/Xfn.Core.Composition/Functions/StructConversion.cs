@@ -219,10 +219,10 @@ public static class StructConversion
     {
         double number = reader.GetDouble();
 
-        // 1e400 is read as infinity. Decimals hold every whole number of 64 bits, doubles do not.
+        // 1e400 is read as infinity. Int128 holds every whole number of 64 bits, doubles do not.
         bool holds = double.IsFinite(number)
-            && (!reader.TryGetInt64(out long whole) || (decimal)number == whole)
-            && (!reader.TryGetUInt64(out ulong positive) || (decimal)number == positive);
+            && (!reader.TryGetInt64(out long whole) || (Int128)number == whole)
+            && (!reader.TryGetUInt64(out ulong positive) || (Int128)number == positive);
         return holds ? number : throw new FormatException($"cannot put number '{System.Text.Encoding.UTF8.GetString(reader.ValueSpan)}' into an object: a double does not hold it. Send it as a string.");
     }
 }

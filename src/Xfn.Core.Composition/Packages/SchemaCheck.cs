@@ -20,7 +20,7 @@ internal sealed class SchemaCheck
     // A regular expression takes a while to make, and an object has many fields of one schema.
     private readonly Dictionary<string, Regex?> _patterns = new(StringComparer.Ordinal);
     private readonly List<InputProblem> _problems = [];
-    private int _steps;
+    private long _steps;
 
     public IReadOnlyList<InputProblem> Problems => _problems;
 
@@ -45,12 +45,8 @@ internal sealed class SchemaCheck
         {
             if (problems.Count >= MaxProblems)
                 return;
-            if (++whole._steps > MaxSteps)
-            {
-                if (whole._steps == MaxSteps + 1)
-                    whole._problems.Add(new InputProblem(path, "the rest was not compared: input and schema are too large together"));
+            if (!Step(path, 1))
                 return;
-            }
 
             if (value.KindCase is Kinds.NullValue or Kinds.None)
             {
@@ -66,7 +62,7 @@ internal sealed class SchemaCheck
                 return;
             }
 
-            if (schema.Fields.TryGetValue("enum", out Value? allowed) && allowed.ListValue is { } list && !list.Values.Contains(value))
+            if (schema.Fields.TryGetValue("enum", out Value? allowed) && allowed.ListValue is { } list && Step(path, list.Values.Count) && !list.Values.Contains(value))
                 Add(path, $"it is {Describe(value)}, expected {string.Join(", ", list.Values.Take(10).Select(Describe))}");
             switch (value.KindCase)
             {
@@ -103,6 +99,10 @@ internal sealed class SchemaCheck
                 CheckCount(text.EnumerateRunes().Count(), "characters", "minLength", "maxLength", schema, path);
             if (!schema.Fields.TryGetValue("pattern", out Value? pattern) || pattern.KindCase != Kinds.StringValue)
                 return;
+
+            // An expression takes long to make, and reads all of a text.
+            if (!Step(path, (whole._patterns.ContainsKey(pattern.StringValue) ? 0 : 100) + (text.Length / 100)))
+                return;
             try
             {
                 if (whole.Pattern(pattern.StringValue) is not { } expression)
@@ -131,7 +131,7 @@ internal sealed class SchemaCheck
         {
             CheckCount(value.Fields.Count, "fields", "minProperties", "maxProperties", schema, path);
             Struct? properties = Schema(schema, "properties");
-            if (schema.Fields.TryGetValue("required", out Value? required) && required.ListValue is { } names)
+            if (schema.Fields.TryGetValue("required", out Value? required) && required.ListValue is { } names && Step(path, names.Values.Count))
             {
                 foreach (string name in names.Values.Where(n => n.KindCase == Kinds.StringValue).Select(n => n.StringValue))
                 {
@@ -208,6 +208,17 @@ internal sealed class SchemaCheck
                 Add(path, $"it has {count} {of}, expected at least {Text(minimum)}");
             if (Number(schema, most) is { } maximum && count > maximum)
                 Add(path, $"it has {count} {of}, expected at most {Text(maximum)}");
+        }
+
+        /// <summary>Counts comparisons.</summary>
+        /// <returns>Whether they may be made.</returns>
+        private bool Step(string path, int comparisons)
+        {
+            bool mayStill = whole._steps <= MaxSteps;
+            whole._steps += comparisons;
+            if (mayStill && whole._steps > MaxSteps)
+                whole._problems.Add(new InputProblem(path, "the rest was not compared: input and schema are too large together"));
+            return whole._steps <= MaxSteps;
         }
 
         private void Add(string path, string found)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
@@ -8,8 +9,9 @@ namespace Xfn.Core.Composition.Pipelines;
 /// <summary>One run of a pipeline, and what it has come to.</summary>
 internal sealed class PipelineRun(PipelineRequest request)
 {
-    // What a function requires is somebody else's to say. Each of these is far more than any needs.
-    private const int MaxRequirements = 1_000, MaxItems = 100_000;
+    // What a function requires and answers is somebody else's to say. Each of these is far more than any needs: a composite
+    // resource with 10,000 references is about as large as a cluster stores.
+    private const int MaxRequirements = 1_000, MaxItems = 100_000, MaxAnswered = 10_000;
 
     private static readonly Capability[] Capabilities =
         [Capability.Capabilities, Capability.RequiredResources, Capability.Credentials, Capability.Conditions, Capability.RequiredSchemas];
@@ -77,6 +79,7 @@ internal sealed class PipelineRun(PipelineRequest request)
             _calls++;
             Protocol.RunFunctionResponse response = await function.RunAsync(given, cancellationToken).ConfigureAwait(false)
                 ?? throw Failed(step, "its function answered with null");
+            Check(step, response);
             Requirements required = response.Requirements ?? new();
             if (response.Results.Any(IsFatal) || required.Equals(before))
                 return response;
@@ -99,6 +102,37 @@ internal sealed class PipelineRun(PipelineRequest request)
             (given, before) = (next, required);
         }
     }
+
+    /// <summary>Refuses what no cluster would take, and what would cost much more here than it cost the function.</summary>
+    private void Check(PipelineStep step, Protocol.RunFunctionResponse response)
+    {
+        foreach ((string what, int count) in new[] { ("resources", response.Desired?.Resources.Count ?? 0), ("results", response.Results.Count), ("conditions", response.Conditions.Count) })
+        {
+            if (count > MaxAnswered)
+                throw Failed(step, $"its function answered with {count} {what}, and {MaxAnswered} are the most. Let it answer with fewer");
+        }
+
+        CheckNumbers(step, response.Context, "context");
+        CheckNumbers(step, response.Output, "output");
+        CheckNumbers(step, response.Desired?.Composite?.Resource_, "composite resource");
+        foreach ((string name, Resource resource) in response.Desired?.Resources ?? [])
+            CheckNumbers(step, resource.Resource_, $"resource '{name}'");
+    }
+
+    private void CheckNumbers(PipelineStep step, Struct? answered, string where)
+    {
+        if (answered is not null && OddNumber(Value.ForStruct(answered)) is { } odd)
+            throw Failed(step, $"its function answered with the number {odd.ToString(CultureInfo.InvariantCulture)} in {where}, and JSON has no such number. Let it send a text");
+    }
+
+    /// <summary>The first number that JSON does not have; null for none.</summary>
+    private static double? OddNumber(Value value) => value.KindCase switch
+    {
+        Value.KindOneofCase.NumberValue => double.IsFinite(value.NumberValue) ? null : value.NumberValue,
+        Value.KindOneofCase.StructValue => value.StructValue.Fields.Values.Select(OddNumber).FirstOrDefault(odd => odd is not null),
+        Value.KindOneofCase.ListValue => value.ListValue.Values.Select(OddNumber).FirstOrDefault(odd => odd is not null),
+        _ => null,
+    };
 
     /// <summary>The same request, without what the function required.</summary>
     private static Protocol.RunFunctionRequest Copy(Protocol.RunFunctionRequest given)

@@ -73,12 +73,10 @@ internal sealed class BuiltInEngine : RenderEngine
             _ => unready.Length == 0,
         };
         var conditions = new List<Struct> { CompositeConditions.Make("Responsive", "True", "WatchCircuitClosed") };
-        foreach (Condition condition in pipeline.Conditions.Where(condition => !CompositeConditions.IsSystem(condition.Type)))
-        {
-            conditions.RemoveAll(earlier => earlier.Text("type") == condition.Type);
-            conditions.Add(CompositeConditions.Make(condition.Type, CompositeConditions.Text(condition.Status), condition.Reason, condition.Message));
-        }
 
+        // Of those of one type the last holds, in its place.
+        conditions.AddRange(pipeline.Conditions.Reverse().DistinctBy(condition => condition.Type).Where(condition => !CompositeConditions.IsSystem(condition.Type)).Reverse()
+            .Select(condition => CompositeConditions.Make(condition.Type, CompositeConditions.Text(condition.Status), condition.Reason, condition.Message)));
         conditions.Add(CompositeConditions.Make("Synced", "True", "ReconcileSuccess"));
         conditions.Add(isReady ? CompositeConditions.Make("Ready", "True", "Available") : CompositeConditions.Make("Ready", "False", "Creating", CompositeConditions.Unready(unready)));
         result.At("status").Fields["conditions"] = Value.ForList([.. conditions.Select(Value.ForStruct)]);

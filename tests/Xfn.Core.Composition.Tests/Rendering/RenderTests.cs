@@ -330,6 +330,32 @@ internal sealed class RenderTests
     }
 
     [Test]
+    public async Task Of_conditions_of_one_type_the_last_holds_in_its_place(CancellationToken token)
+    {
+        static void Say(Protocol.RunFunctionResponse response, params (string Type, string Reason)[] conditions) =>
+            response.Conditions.AddRange(conditions.Select(condition => new Condition { Type = condition.Type, Reason = condition.Reason, Status = (Status)99 }));
+        RenderResult result = await RenderAsync(
+            Xr, null, token, ("one", new InlineFunction((_, response) => Say(response, ("A", "first"), ("B", "only")))), ("two", new InlineFunction((_, response) => Say(response, ("A", "second")))));
+        Assert.That(result.Composite.Fields["status"].StructValue.Fields["conditions"].ListValue.Values.Select(condition => $"{Text(condition.StructValue, "type")} {Text(condition.StructValue, "status")} {Text(condition.StructValue, "reason")}"),
+            Is.EqualTo(new[] { "Responsive True WatchCircuitClosed", "B Unknown only", "A Unknown second", "Synced True ReconcileSuccess", "Ready True Available" }));
+    }
+
+    [Test]
+    public async Task Numbers_and_values_that_are_odd_are_written_as_JSON_has_them(CancellationToken token)
+    {
+        var odd = new Struct { Fields = { ["zero"] = Value.ForNumber(-0.0), ["most"] = Value.ForNumber(double.MaxValue), ["least"] = Value.ForNumber(double.Epsilon), ["none"] = new Value(), [""] = Value.ForString("no name") } };
+        RenderResult result = await RenderAsync(Xr, null, token, ("odd", new InlineFunction((_, response) =>
+        {
+            Want(response, "a", "{apiVersion: v1, kind: A}");
+            response.Desired.Resources["a"].Resource_.Fields["spec"] = Value.ForStruct(odd);
+            response.Desired.Resources["a"].Ready = (Protocol.Ready)99;
+        })));
+        string written = CompositionObjects.ToYaml(result["a"]);
+        Assert.That(written, Does.EndWith("spec:\n  \"\": no name\n  least: 5e-324\n  most: 1.7976931348623157e+308\n  none: null\n  zero: 0\n"));
+        Assert.That(CompositionObjects.Parse(written), Has.Count.EqualTo(1));
+    }
+
+    [Test]
     public async Task The_context_goes_from_the_options_through_the_steps_to_the_result(CancellationToken token)
     {
         var second = new InlineFunction((_, _) => { });
