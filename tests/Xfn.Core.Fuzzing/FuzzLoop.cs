@@ -19,8 +19,13 @@ internal sealed unsafe class FuzzLoop
     private const int MaxFindings = 20;
     private const string CurrentFile = "current";
 
-    /// <summary>What one input may take: more is a finding, as is an error that the target does not allow.</summary>
+    /// <summary>What one input may take of processor time, which a busy machine does not change: more is a finding, as is an
+    /// error that the target does not allow.</summary>
     private static readonly TimeSpan MaxTime = TimeSpan.FromSeconds(2);
+
+    /// <summary>After which processor time an input is taken for one that never ends, and after which time if it waits for
+    /// something.</summary>
+    private static readonly TimeSpan MaxStuck = TimeSpan.FromSeconds(30), MaxWait = TimeSpan.FromMinutes(10);
 
     private const long MaxAllocatedBytes = 256 << 20;
 
@@ -36,6 +41,7 @@ internal sealed unsafe class FuzzLoop
     private readonly byte* _currentBytes;
     private long _runs;
     private long _startedAt;
+    private long _usedAtStart;
 
     private FuzzLoop(FuzzTarget target, string work)
     {
@@ -118,10 +124,12 @@ internal sealed unsafe class FuzzLoop
         $"{_target.Name}: {_runs} runs in {elapsed.TotalSeconds:0} s, {_corpus.Count} inputs kept, " +
         $"{_seen.Count(c => c != 0)} branches, {_findings.Count} findings";
 
+    /// <summary>The processor time that this process has had: everything runs in one thread.</summary>
+    private static TimeSpan Used => Environment.CpuUsage.TotalTime;
+
     private TimeSpan TimeAgain(byte[] input)
     {
-        long started = Stopwatch.GetTimestamp();
-        Volatile.Write(ref _startedAt, Environment.TickCount64);
+        TimeSpan used = BeginTime();
         try
         {
             _target.Run(input);
@@ -131,7 +139,17 @@ internal sealed unsafe class FuzzLoop
             // Reported when it ran first.
         }
 
-        return Stopwatch.GetElapsedTime(started);
+        return Used - used;
+    }
+
+    /// <summary>Begins to measure an input.</summary>
+    /// <returns>The processor time until then.</returns>
+    private TimeSpan BeginTime()
+    {
+        TimeSpan used = Used;
+        Volatile.Write(ref _usedAtStart, used.Ticks);
+        Volatile.Write(ref _startedAt, Environment.TickCount64);
+        return used;
     }
 
     private bool TakesNewWay(byte[] input)
@@ -140,9 +158,8 @@ internal sealed unsafe class FuzzLoop
         input.CopyTo(new Span<byte>(_currentBytes + sizeof(int), MaxInputBytes));
         new Span<byte>(s_map, MapBytes).Clear();
         Trace.PrevLocation = 0;
-        Volatile.Write(ref _startedAt, Environment.TickCount64);
         long allocated = GC.GetAllocatedBytesForCurrentThread();
-        long started = Stopwatch.GetTimestamp();
+        TimeSpan used = BeginTime();
         try
         {
             _target.Run(input);
@@ -158,12 +175,12 @@ internal sealed unsafe class FuzzLoop
         }
 
         _runs++;
-        TimeSpan took = Stopwatch.GetElapsedTime(started);
+        TimeSpan took = Used - used;
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
         bool isNew = IsNew();
-        // Twice: a busy machine may have had no time for the first run.
+        // Twice: the first run may have compiled much.
         if (took > MaxTime && TimeAgain(input) is var again && again > MaxTime)
-            Report("slow", input, $"it took {again.TotalSeconds:0.0} s", "slow");
+            Report("slow", input, $"it took {again.TotalSeconds:0.0} s of processor time", "slow");
         if (allocated > MaxAllocatedBytes)
             Report("memory", input, $"it took {allocated >> 20} MiB", "memory");
         Volatile.Write(ref _startedAt, 0);
@@ -202,9 +219,12 @@ internal sealed unsafe class FuzzLoop
     private void EndIfStuck()
     {
         long startedAt = Volatile.Read(ref _startedAt);
-        if (startedAt == 0 || Environment.TickCount64 - startedAt < 30_000)
+        if (startedAt == 0)
             return;
-        Console.WriteLine("FINDING: an input takes more than 30 s");
+        TimeSpan waited = TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt), used = Used - TimeSpan.FromTicks(Volatile.Read(ref _usedAtStart));
+        if (waited < MaxStuck || (used < MaxStuck && waited < MaxWait))
+            return;
+        Console.WriteLine($"FINDING: an input takes more than {used.TotalSeconds:0} s of processor time, {waited.TotalSeconds:0} s in all");
         Environment.Exit(3);
     }
 }
