@@ -23,6 +23,7 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
     private readonly DefaultImageFetcher? _fetcher;
     private readonly Lazy<ContainerRunner> _runner;
     private readonly StartedContainers _containers = new();
+    private readonly ImageNames _names = new();
 
     static ContainerFixture() => AppDomain.CurrentDomain.ProcessExit += (_, _) =>
     {
@@ -80,7 +81,7 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(script);
         return AddImageAsync(
-            name ?? NewName("localhost/script"),
+            name ?? _names.NewOf("script"),
             image => image.From(from).WithEntrypoint("/script")
                 .AddFile(new LayerFile("script") { Content = Encoding.UTF8.GetBytes(script.StartsWith("#!", StringComparison.Ordinal) ? script : "#!/bin/sh\n" + script) }),
             cancellationToken);
@@ -97,7 +98,7 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
     /// <exception cref="XfnException">It is no program that an image can be made of.</exception>
     public async Task<string> AddProgramAsync(string published, string? name = null, CancellationToken cancellationToken = default)
     {
-        name ??= NewName(TestedProjects.ImageName(Path.GetFileName(published.TrimEnd('/'))));
+        name ??= _names.NewOf(published);
         await TestedProjects.ImageOf(published).AddToAsync(Images, name, cancellationToken).ConfigureAwait(false);
         return name;
     }
@@ -203,13 +204,15 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
     }
 
     /// <summary>If the test failed, writes what the containers have logged since the last call to the test's output: of
-    /// each the last 200 lines. Call it at the end of each test. <see cref="DisposeAsync"/> calls it too, where one of
-    /// several tests may have failed that have the fixture in common; NUnit alone says so then.</summary>
+    /// each the last 200 lines. Call it at the end of each test. <see cref="DisposeAsync"/> calls it too; NUnit says
+    /// then whether one of the tests failed that have the fixture in common.</summary>
+    /// <param name="hasFailed">Whether it failed. Null, the default, to ask the framework, which is NUnit or xUnit
+    /// v3.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public async Task ShowLogsOnFailureAsync(CancellationToken cancellationToken = default)
+    public async Task ShowLogsOnFailureAsync(bool? hasFailed = null, CancellationToken cancellationToken = default)
     {
         string logs = await _containers.TakeLogsAsync(cancellationToken).ConfigureAwait(false);
-        if (logs.Length > 0 && TestFramework.HasFailed())
+        if (logs.Length > 0 && (hasFailed ?? TestFramework.HasFailed()))
             TestFramework.Write(logs);
     }
 
@@ -228,13 +231,5 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
                 await _runner.Value.DisposeAsync().ConfigureAwait(false);
             _fetcher?.Dispose();
         }
-    }
-
-    private string NewName(string name)
-    {
-        string found = name;
-        for (int number = 2; Images.Has(ImageReference.Parse(found)); number++)
-            found = $"{name}-{number}";
-        return found;
     }
 }

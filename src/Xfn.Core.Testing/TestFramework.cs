@@ -19,12 +19,11 @@ internal static class TestFramework
         ?? New(MSTest, "Microsoft.VisualStudio.TestTools.UnitTesting.AssertInconclusiveException", reason)
         ?? new TestSkippedException(reason);
 
-    /// <summary>Whether the test that runs has failed, or one of those whose common end this is; false where nobody
-    /// knows.</summary>
+    /// <summary>Whether the test that runs has failed, or one of those whose common end this is; false where the
+    /// framework does not say. MSTest says it to the test class alone.</summary>
     public static bool HasFailed() =>
         IsFailed(Get(Static(NUnit, "NUnit.Framework.TestContext", "CurrentContext"), "Result", "Outcome", "Status"))
-        || IsFailed(Get(Static(XUnit, "Xunit.TestContext", "Current"), "TestState", "Result"))
-        || IsFailed(Get(Static(MSTest, "Microsoft.VisualStudio.TestTools.UnitTesting.TestContext", "Current"), "CurrentTestOutcome"));
+        || IsFailed(Get(Static(XUnit, "Xunit.TestContext", "Current"), "TestState", "Result"));
 
     /// <summary>Writes to the output of the test that runs.</summary>
     public static void Write(string text)

@@ -16,6 +16,7 @@ internal static class TestedProjects
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
 
     private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> Images = new(StringComparer.Ordinal);
+    private static readonly ImageNames Names = new();
 
     /// <summary>The project that an assembly is built of, as the test assembly says, which refers to it.</summary>
     /// <exception cref="ArgumentException">It is not known.</exception>
@@ -43,16 +44,9 @@ internal static class TestedProjects
         return PublishedProgram.Read(new AddedProgram(Path.GetFullPath(published), "app")).Frameworks.Count > 0 ? image.AddDotnetRuntime() : image;
     }
 
-    /// <summary>A name of an image, of a name of a file.</summary>
-    public static string ImageName(string file) =>
-        "localhost/" + string.Concat(file.ToLowerInvariant().Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-')).Trim('-');
-
     private static async Task<string> PublishAsync(string project)
     {
-        string name = ImageName(Path.GetFileNameWithoutExtension(project.TrimEnd('/')));
-        for (int number = 2; FixtureImages.Shared.Has(ImageReference.Parse(name)); number++)
-            name = $"{ImageName(Path.GetFileNameWithoutExtension(project.TrimEnd('/')))}-{number}";
-
+        string name = Names.NewOf(project);
         using var limit = new CancellationTokenSource(Limit);
         string published = Directory.CreateTempSubdirectory("xfn-published-").FullName;
         try

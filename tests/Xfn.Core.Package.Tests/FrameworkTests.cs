@@ -42,6 +42,8 @@ public class FrameworkTests
         {
             private readonly ContainerFixture _containers = new();
 
+            public required TestContext TestContext { get; init; }
+
             [TestMethod]
             public async Task Fails()
             {
@@ -53,7 +55,11 @@ public class FrameworkTests
             public void Is_skipped() => Requires.SubordinateIds();
 
             [TestCleanup]
-            public async Task Dispose() => await _containers.DisposeAsync();
+            public async Task Dispose()
+            {
+                await _containers.ShowLogsOnFailureAsync(TestContext.CurrentTestOutcome != UnitTestOutcome.Passed);
+                await _containers.DisposeAsync();
+            }
         }
         """;
 

@@ -23,7 +23,7 @@ public sealed class CounterTests
     public static async Task DisposeContainers() => await Containers.DisposeAsync();
 
     [TestCleanup]
-    public async Task ShowLogs() => await Containers.ShowLogsOnFailureAsync();
+    public async Task ShowLogs() => await Containers.ShowLogsOnFailureAsync(TestContext.CurrentTestOutcome != UnitTestOutcome.Passed);
 
     [TestMethod]
     public async Task It_counts_words()
