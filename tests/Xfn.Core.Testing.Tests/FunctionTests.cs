@@ -65,10 +65,11 @@ public class FunctionTests
     public async Task What_runs_out_of_time_shows_what_it_wrote_by_then(CancellationToken token)
     {
         string image = await _containers.AddScriptAsync("echo waiting; sleep 1000", cancellationToken: token);
-        FunctionResult result = await _containers.RunAsync(
-            new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(3) } }, token);
+        FunctionResult result = await Patience.GrowAsync(
+            limit => _containers.RunAsync(new RunFunctionRequest { Image = image, RunFunctionConfig = new() { Timeout = limit } }, token),
+            result => result.Stdout.Length > 0);
         Assert.That((result.TimedOut, result.ExitCode), Is.EqualTo((true, (int?)null)));
-        Assert.That(result.ToString(), Does.Contain("ran out of time and was killed"));
+        Assert.That(result.ToString(), Does.Contain("ran out of time and was killed\nstdout: 8 bytes\n    waiting\n"));
         Assert.That(Assert.Throws<UnexpectedResultException>(() => result.ShouldSucceed()).Message, Does.StartWith("expected exit status 0: "));
     }
 
