@@ -3,19 +3,22 @@
 # (debootstrap's variant minbase) with ca-certificates, git and the .NET SDK, in mount and PID namespaces of its own,
 # with a clone of what is committed here. Ends with "N passed, N failed, N skipped".
 #   eng/fresh-machine.sh [STEP...]    all steps when none is named
+#     install the tool, the one file and the Debian package of eng/package.sh, each installed, tried as root and as an
+#             ordinary user, and removed
 #     root    eng/run.sh as root
 #     user    eng/run.sh as an ordinary user, who has root install what it says is missing
 #     tests   eng/test.sh as root
 #   eng/fresh-machine.sh -- COMMAND   runs a command in it, as root in the clone
 # Takes root, network as apt and NuGet have it here, and 8 GiB below XFN_FRESH_DIR (/var/tmp). XFN_FRESH_ROOT names a
-# root that an earlier run kept (XFN_FRESH_KEEP=1), to use again.
+# root that an earlier run kept (XFN_FRESH_KEEP=1), to use again, and XFN_FRESH_PACKAGES a directory that eng/package.sh
+# has filled.
 . "$(dirname "$0")/common.sh"
 
 is_root || fail "only root can make another root file system"
 need_dotnet
 need debootstrap:debootstrap git:git unshare:util-linux pivot_root:util-linux setpriv:util-linux
 
-steps=(root user tests) command=()
+steps=(install root user tests) command=()
 case ${1-} in
   --) shift && steps=() command=("$@") ;;
   -*) fail "unknown option '$1'. See the head of $0" ;;
@@ -110,9 +113,49 @@ step() {
   say "$name: status $status after $((SECONDS - begin)) seconds"
 }
 
+make_user() { grep -q '^dev:' "$root/etc/passwd" || inside root useradd --create-home --shell /bin/bash dev; }
+
+# What an installed xfn is tried with: an image of a program of this system, which answers.
+try='export PATH="$HOME/.dotnet/tools:$PATH"
+xfn --version
+xfn build --tag oci:/tmp/cat /bin/cat
+answer=$(echo hello | xfn run oci:/tmp/cat -)
+[ "$answer" = hello ] || { echo "expected hello, got: $answer" >&2; exit 1; }
+echo "$(id -un): $answer, by $(readlink -f "$(command -v xfn)")"'
+
+# Steps are conditions, in which bash goes on behind a failure: so && and || say what ends them.
+install_and_try() {
+  local packages=${XFN_FRESH_PACKAGES-} user
+  [ -n "$packages" ] || { eng/package.sh --own && packages=artifacts/package; } || return
+  make_user || return
+  for user in root home/dev; do mkdir -p "$root/$user/xfn"; done
+  rm -rf "$root/srv/packages"
+  cp -r "$packages" "$root/srv/packages"
+
+  say "One file"
+  install -m 0755 "$packages"/xfn-*-"linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')" "$root/usr/local/bin/xfn" || return
+  for user in root dev; do inside "$user" bash -euc "$try" || return; done
+  rm "$root/usr/local/bin/xfn"
+
+  say "A .NET tool"
+  for user in root dev; do
+    inside "$user" bash -euc "dotnet tool install --global --source /srv/packages Xfn.Cli
+      $try
+      dotnet tool uninstall --global Xfn.Cli" || return
+  done
+
+  say "A Debian package"
+  inside root bash -euc 'apt-get update -qq
+    apt-get install -y -qq "/srv/packages/xfn_"*"_$(dpkg --print-architecture).deb" >/dev/null' || return
+  for user in root dev; do inside "$user" bash -euc "$try" || return; done
+  inside root bash -euc 'apt-get remove -y -qq xfn >/dev/null
+    ! command -v xfn' || return
+  rm -rf "$root/srv/packages"
+}
+
 run_as_user() {
   local log remedy
-  grep -q '^dev:' "$root/etc/passwd" || inside root useradd --create-home --shell /bin/bash dev
+  make_user
   rm -rf "$root/home/dev/xfn"
   git clone -q --no-hardlinks "$PWD" "$root/home/dev/xfn"
   mkdir -p "$root/home/dev/.nuget"
@@ -133,6 +176,7 @@ run_as_user() {
 
 for name in "${steps[@]}"; do
   case $name in
+    install) step "What eng/package.sh makes, installed" install_and_try ;;
     root) step "eng/run.sh, as root" inside root eng/run.sh ;;
     user) step "eng/run.sh, as an ordinary user" run_as_user ;;
     tests) step "eng/test.sh, as root" inside root eng/test.sh ;;

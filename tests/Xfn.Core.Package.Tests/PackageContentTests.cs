@@ -57,8 +57,17 @@ public class PackageContentTests
 
         // That of images has MSBuild's task besides.
         static string NotManaged(ZipArchive package) => string.Join(' ', package.Entries.Select(e => e.FullName)
-            .Where(path => !new[] { "lib/", "tools/", "build/", "buildTransitive/", "_rels/", "package/" }.Any(folder => path.StartsWith(folder, StringComparison.Ordinal))
+            .Where(path => !new[] { "lib/", "tools/", "build/", "buildTransitive/", "protos/", "_rels/", "package/" }.Any(folder => path.StartsWith(folder, StringComparison.Ordinal))
                 && Path.GetExtension(path) is not (".nuspec" or ".md" or ".xml")).Order(StringComparer.Ordinal));
+    }
+
+    [Test]
+    public void The_server_brings_its_messages_for_other_languages_and_hosting_the_schema_of_its_configuration()
+    {
+        using ZipArchive server = Open("Xfn.Core.Server", "nupkg"), hosting = Open("Xfn.Core.Hosting", "nupkg");
+        Assert.That(server.Entries.Select(e => e.FullName), Is.SupersetOf((string[])["protos/run.proto", "protos/run_function.proto"]));
+        Assert.That(Read(hosting, "buildTransitive/Xfn.Core.Hosting.targets"), Does.Contain("\"$(MSBuildThisFileDirectory)ConfigurationSchema.json\""));
+        Assert.That(Read(hosting, "buildTransitive/ConfigurationSchema.json"), Does.StartWith("{").And.Contain("\"CacheDirectory\""));
     }
 
     [TestCase("linux-x64", 0x3e)]

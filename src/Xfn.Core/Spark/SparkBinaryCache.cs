@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Diagnostics;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Xfn.Core.Cache;
@@ -13,6 +14,8 @@ namespace Xfn.Core.Spark;
 /// The time of its last change is that of its last use.</remarks>
 internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
 {
+    // The file's, and that of the resource.
+    private const string Name = "xfn-spark";
     private const string Prefix = "spark-";
     private const int BufferBytes = 256 << 10;
 
@@ -29,19 +32,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     /// <returns>The copy; nobody removes it before this is disposed.</returns>
     public async Task<SparkFile> ProvideAsync(string? configured)
     {
-        string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
-            RunStage.Spawn,
-            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (option SparkPath).");
-        byte[] content;
-        try
-        {
-            content = await File.ReadAllBytesAsync(source).ConfigureAwait(false);
-        }
-        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
-        {
-            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (option SparkPath).", ex);
-        }
-
+        byte[] content = (configured is null ? Carried() : null) ?? await ReadAsync(configured).ConfigureAwait(false);
         string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
         try
         {
@@ -98,6 +89,33 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         }
 
         return bytes;
+    }
+
+    /// <summary>Reads the one that a program of a single file has in itself, as a resource.</summary>
+    /// <returns>Null where the program has none.</returns>
+    private static byte[]? Carried()
+    {
+        using Stream? resource = Assembly.GetEntryAssembly()?.GetManifestResourceStream(Name);
+        if (resource is null)
+            return null;
+        byte[] content = new byte[resource.Length];
+        resource.ReadExactly(content);
+        return content;
+    }
+
+    private static async Task<byte[]> ReadAsync(string? configured)
+    {
+        string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
+            RunStage.Spawn,
+            $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (option SparkPath).");
+        try
+        {
+            return await File.ReadAllBytesAsync(source).ConfigureAwait(false);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ContainerEnvironmentException(RunStage.Spawn, $"cannot read xfn-spark at '{source}': {ex.Message} Check the path and its mode (option SparkPath).", ex);
+        }
     }
 
     private static bool IsSame(FileStream copy, ReadOnlySpan<byte> content)
@@ -161,12 +179,12 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
 
     private static IEnumerable<string> Candidates()
     {
-        string native = Path.Combine("runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", "xfn-spark");
+        string native = Path.Combine("runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", Name);
 
         // A build without a runtime identifier; a published program, single-file or native; a self-extracting one.
         yield return Path.Combine(AppContext.BaseDirectory, native);
-        yield return Path.Combine(AppContext.BaseDirectory, "xfn-spark");
+        yield return Path.Combine(AppContext.BaseDirectory, Name);
         foreach (string directory in ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))
-            yield return Path.Combine(directory, "xfn-spark");
+            yield return Path.Combine(directory, Name);
     }
 }
