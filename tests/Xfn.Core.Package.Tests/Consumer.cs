@@ -16,6 +16,17 @@ internal static partial class Consumer
         Console.Write(Encoding.UTF8.GetString(response.Output.Span));
         """;
 
+    /// <summary>A program that does what a composition function does, and runs no container.</summary>
+    private const string ServingProgram = """
+        using Xfn.Core.Composition;
+        using Xfn.Core.Composition.Protocol;
+
+        Console.Write(new RunFunctionRequest().ToResponse().Normal("served").Results[0].Message);
+        """;
+
+    /// <summary>Where that is published, without what runs containers.</summary>
+    public const string Serving = "serving";
+
     /// <summary>.NET's name for this machine.</summary>
     public static string OwnIdentifier { get; } = $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
 
@@ -41,7 +52,7 @@ internal static partial class Consumer
     public static async Task PublishAsync(CancellationToken token)
     {
         // As it would arrive elsewhere: none is beside another's files, or beside the project.
-        string build = string.Concat(Ways.Concat(ClientElsewhere.Ways).Append(new(FirstProgram, "SelfContained=false")).Select(way => $"""
+        string build = string.Concat(Ways.Concat(ClientElsewhere.Ways).Append(new(FirstProgram, "SelfContained=false")).Append(new(Serving, "SelfContained=false")).Select(way => $"""
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Restore" Properties="Configuration=Release;{way.Value};MSBuildRestoreSessionId={way.Key}" ContinueOnError="true" />
                 <MSBuild Projects="{way.Key}/Consumer.csproj" Targets="Publish" Properties="Configuration=Release;{way.Value};PublishDir={Published(way.Key)}/" ContinueOnError="true" />
 
@@ -53,6 +64,9 @@ internal static partial class Consumer
         // Its cache would be root's own.
         string guide = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/getting-started.md"), token);
         Write(FirstProgram, Example().Match(guide).Groups[1].Value.Replace("new ContainerRunner()", "new ContainerRunner(options => options.WithCacheDir(\"cache\"))", StringComparison.Ordinal), "Xfn.Core.Images");
+
+        // As docs/functions-in-csharp.md has it.
+        WriteProject(Serving, ServingProgram, $"<PackageReference Include=\"Xfn.Core.Composition\" ExcludeAssets=\"native\" Version=\"{Workspace.Version}\" />");
         string directory = Workspace.At("consumers");
         await File.WriteAllTextAsync(Path.Combine(directory, "publish.proj"), $"<Project><Target Name=\"Build\">\n{build}</Target></Project>", token);
         // The packages of this machine are read from its own folder, ours and what else is fetched are kept in one that
@@ -62,7 +76,10 @@ internal static partial class Consumer
         Directory.Delete(directory, recursive: true);
     }
 
-    private static void Write(string way, string program, params string[] morePackages)
+    private static void Write(string way, string program, params string[] morePackages) =>
+        WriteProject(way, program, string.Concat(morePackages.Prepend("Xfn.Core").Select(package => $"<PackageReference Include=\"{package}\" Version=\"{Workspace.Version}\" />")));
+
+    private static void WriteProject(string way, string program, string references)
     {
         string project = Directory.CreateDirectory(Workspace.At($"consumers/{way}")).FullName;
         File.WriteAllText(Path.Combine(project, "Program.cs"), program);
@@ -76,7 +93,7 @@ internal static partial class Consumer
                 <InvariantGlobalization>true</InvariantGlobalization>
               </PropertyGroup>
               <ItemGroup>
-                {string.Concat(morePackages.Prepend("Xfn.Core").Select(package => $"<PackageReference Include=\"{package}\" Version=\"{Workspace.Version}\" />"))}
+                {references}
               </ItemGroup>
             </Project>
             """);

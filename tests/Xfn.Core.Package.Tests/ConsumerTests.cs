@@ -38,4 +38,14 @@ public class ConsumerTests
         Assert.That(answer, Is.EqualTo("from a package"));
         Assert.That(Directory.GetFiles(published, "*.so"), Is.Not.Empty, "nothing was left away; is this test still needed?");
     }
+
+    [Test]
+    public async Task A_program_that_only_serves_a_function_can_do_without_spark(CancellationToken token)
+    {
+        string published = Consumer.Published(Consumer.Serving);
+        Assert.That(published, Does.Exist, Consumer.Log);
+        Assert.That(Directory.GetFiles(published, "*", SearchOption.AllDirectories).Select(Path.GetFileName), Has.None.EqualTo("xfn-spark"));
+        Assert.That(Directory.GetFiles(Consumer.Published("framework-dependent"), "xfn-spark", SearchOption.AllDirectories), Is.Not.Empty, "it is nowhere; is this test still needed?");
+        Assert.That(await Repository.RunAsync("/", Path.Combine(published, "Consumer"), [], token), Is.EqualTo("served"));
+    }
 }
