@@ -11,6 +11,8 @@ internal static class CompositionRows
 {
     private const int NodeFunctions = 7;
 
+    private const string Greeting = """{"apiVersion": "example.org/v1", "kind": "Greeting", "metadata": {"name": "morning"}, "spec": {"people": ["Ada", "Grace"]}}""";
+
     public static async Task AddAsync(Bench bench)
     {
         // eng/bench.sh sets it.
@@ -20,7 +22,37 @@ internal static class CompositionRows
         images.AddNode(functions, "node");
         await using ContainerRunner runner = bench.MakeRunner(o => o.ImageFetcher = images);
         await AddOneAsync(bench, runner);
+        await AddCommandAsync(bench, functions);
         await AddSevenAsync(bench, runner);
+    }
+
+    /// <summary>The same from the command line: a process each, from an image on disk that is unpacked.</summary>
+    private static async Task AddCommandAsync(Bench bench, string functions)
+    {
+        var builder = new ImageBuilder();
+        foreach (LayerFile file in FunctionImages.GreetingFiles(functions))
+            builder.AddFile(file);
+        string image = $"oci:{Path.Combine(bench.Work, "greeting")}:v1";
+        await builder.WithEntrypoint("/function").WriteToAsync(image);
+        string Write(string name, string content)
+        {
+            File.WriteAllText(Path.Combine(bench.Work, name), content);
+            return Path.Combine(bench.Work, name);
+        }
+
+        string command = string.Join(' ', [
+            Path.Combine(AppContext.BaseDirectory, "xfn"), "render",
+            Write("xr.yaml", Greeting),
+            Write("composition.yaml", """{"apiVersion": "apiextensions.crossplane.io/v1", "kind": "Composition", "metadata": {"name": "greetings"}, "spec": {"compositeTypeRef": {"apiVersion": "example.org/v1", "kind": "Greeting"}, "mode": "Pipeline", "pipeline": [{"step": "greet", "functionRef": {"name": "greeting"}}]}}"""),
+            Write("functions.yaml", $$$"""{"apiVersion": "pkg.crossplane.io/v1", "kind": "Function", "metadata": {"name": "greeting"}, "spec": {"package": "{{{image}}}"}}"""),
+            "--cache-dir", Path.Combine(bench.Work, "render-cache"),
+        ]);
+        await bench.ListAsync("a pipeline of one function in C#", 50, new Way("the first, by xfn render", async () =>
+        {
+            string rendered = await Peers.ShellAsync(command);
+            if (!rendered.Contains("Hello, Grace!", StringComparison.Ordinal))
+                throw new InvalidOperationException($"xfn render printed '{rendered}'");
+        }));
     }
 
     /// <summary>From nothing but an image that is unpacked, and again with the function that is up then.</summary>
@@ -88,7 +120,7 @@ internal static class CompositionRows
         {
             Composite = new Resource
             {
-                Resource_ = JsonParser.Default.Parse<Struct>("""{"apiVersion": "example.org/v1", "kind": "Greeting", "metadata": {"name": "morning"}, "spec": {"people": ["Ada", "Grace"]}}"""),
+                Resource_ = JsonParser.Default.Parse<Struct>(Greeting),
             },
         },
     });

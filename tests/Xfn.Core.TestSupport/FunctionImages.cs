@@ -14,17 +14,20 @@ internal static partial class FunctionImages
     public static string? Missing(string artifacts) =>
         new[] { Greeting(artifacts), $"{artifacts}/node-function/main.js", Node }.FirstOrDefault(file => !File.Exists(file)) is { } missing ? $"There is no {missing}. eng/test.sh makes or installs it." : null;
 
+    /// <summary>Says what is missing to make the image of samples/GreetingFunction alone; null where all is there.</summary>
+    /// <inheritdoc cref="Missing" path="/param"/>
+    public static string? MissingGreeting(string artifacts) => File.Exists(Greeting(artifacts)) ? null : $"There is no {Greeting(artifacts)}. eng/test.sh makes it.";
+
     /// <summary>samples/GreetingFunction as native code, with the libraries for TLS, which it loads as it needs them.</summary>
-    public static void AddGreeting(this InMemoryImageFetcher images, string artifacts, string name)
-    {
-        string program = Greeting(artifacts);
-        string[] tls = [.. Directory.GetDirectories("/usr/lib", "*-linux-gnu").SelectMany(directory => Directory.GetFiles(directory, "libssl.so.3"))];
+    public static void AddGreeting(this InMemoryImageFetcher images, string artifacts, string name) =>
         images.AddImage(
             name,
             new ImageExecutionConfig { Entrypoint = ["/function"] },
-            InMemoryImageFetcher.Layer([.. Libraries([program, .. tls]).Union(tls).Select(library => Copy(library, library))]),
-            InMemoryImageFetcher.Layer(Copy(program, "function")));
-    }
+            InMemoryImageFetcher.Layer([.. GreetingLibraries(artifacts)]),
+            InMemoryImageFetcher.Layer(GreetingProgram(artifacts)));
+
+    /// <summary>The files of that image.</summary>
+    public static IEnumerable<LayerFile> GreetingFiles(string artifacts) => GreetingLibraries(artifacts).Append(GreetingProgram(artifacts));
 
     /// <summary>The function on Crossplane's SDK for Node.</summary>
     public static void AddNode(this InMemoryImageFetcher images, string artifacts, string name)
@@ -38,6 +41,14 @@ internal static partial class FunctionImages
             new ImageExecutionConfig { Entrypoint = [Node, "/function/main.js"] },
             InMemoryImageFetcher.Layer([Copy(Node, Node), .. Libraries([Node]).Select(library => Copy(library, library))]),
             InMemoryImageFetcher.Layer([.. files.Select(file => Copy(file, "function/" + Path.GetRelativePath(function, file)))]));
+    }
+
+    private static LayerFile GreetingProgram(string artifacts) => Copy(Greeting(artifacts), "function");
+
+    private static IEnumerable<LayerFile> GreetingLibraries(string artifacts)
+    {
+        string[] tls = [.. Directory.GetDirectories("/usr/lib", "*-linux-gnu").SelectMany(directory => Directory.GetFiles(directory, "libssl.so.3"))];
+        return Libraries([Greeting(artifacts), .. tls]).Union(tls).Select(library => Copy(library, library));
     }
 
     private const string Node = "/usr/bin/node";

@@ -79,6 +79,13 @@ internal sealed class TestImage
         return WithTar(tar.ToArray());
     }
 
+    /// <summary>Adds files of this machine.</summary>
+    public TestImage WithFiles(IEnumerable<LayerFile> files) => WithLayer(tar =>
+    {
+        foreach (LayerFile file in files)
+            tar.File(file.Path.TrimStart('/'), file.Content.ToArray(), file.Mode);
+    });
+
     public TestImage WithTar(byte[] tar)
     {
         (byte[] blob, Digest diffId) = Pack(tar);
