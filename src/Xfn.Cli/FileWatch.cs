@@ -27,6 +27,9 @@ internal sealed class FileWatch : IDisposable
             watcher.Created += Look;
             watcher.Deleted += Look;
             watcher.Renamed += Look;
+
+            // More has changed than it could tell of.
+            watcher.Error += (_, _) => _changed.Release();
             watcher.EnableRaisingEvents = true;
             _watchers.Add(watcher);
         }

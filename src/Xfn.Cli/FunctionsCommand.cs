@@ -38,12 +38,12 @@ internal sealed class UpFunctionsCommand : Command
 
     private async Task<int> UpAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        var options = new ContainerRunnerOptions();
-        _globals.Apply(parsed, options);
-        _runner.Apply(parsed, options);
-        IReadOnlyList<Struct> manifests = CompositionObjects.Read(parsed.GetValue(_file)!);
+        string file = parsed.GetValue(_file)!;
+        IReadOnlyList<Struct> manifests = CompositionObjects.Read(file);
+        if (manifests.Count == 0)
+            throw new InvalidDataException($"cannot start the functions of '{file}': there are none. Write objects of kind Function.");
         var annotations = (parsed.GetValue(_annotations) ?? []).Select(pair => RenderInputs.Split(_annotations, pair)).ToDictionary();
-        await using IContainerRunner runner = _makeRunner(options);
+        await using IContainerRunner runner = _runner.Make(parsed, _globals, _makeRunner);
         await using CompositionFunctions functions = await CompositionFunctions.StartAsync((IContainerHost)runner, manifests, annotations: annotations, cancellationToken: cancellationToken);
         foreach (string note in functions.Notes)
             _globals.Note($"warning: {note}");
@@ -56,8 +56,12 @@ internal sealed class UpFunctionsCommand : Command
         }
 
         StandardOutput.Text.Flush();
-        _globals.Note($"{functions.Containers.Count} functions are up, until Ctrl-C.");
-        return await WaitAsync(functions, cancellationToken);
+        Task logs = FunctionLogs.ShowAsync(functions, _globals);
+        _globals.Note($"{functions.Containers.Count} {(functions.Containers.Count == 1 ? "function is" : "functions are")} up, until Ctrl-C.");
+        int status = await WaitAsync(functions, cancellationToken);
+        await functions.DisposeAsync();
+        await logs;
+        return status;
     }
 
     private static void Point(Struct manifest, IPEndPoint endpoint)
@@ -69,21 +73,13 @@ internal sealed class UpFunctionsCommand : Command
         annotations.StructValue.Fields[Target] = Value.ForString(endpoint.ToString());
     }
 
+    /// <summary>Waits until a function ends, or until Ctrl-C.</summary>
     private async Task<int> WaitAsync(CompositionFunctions functions, CancellationToken cancellationToken)
     {
-        foreach ((string name, RunningContainer container) in functions.Containers)
-            _ = ShowAsync(name, container);
-        Task[] ends = [.. functions.Containers.Values.Select(container => container.Exited), Task.Delay(Timeout.Infinite, cancellationToken)];
-        await Task.WhenAny(ends);
+        await Task.WhenAny([.. functions.Containers.Values.Select(container => container.Exited), Task.Delay(Timeout.Infinite, cancellationToken)]);
         cancellationToken.ThrowIfCancellationRequested();
         (string ended, RunningContainer which) = functions.Containers.First(container => container.Value.Exited.IsCompleted);
         _globals.Note($"error: function '{ended}' {await which.Exited}, so all are ended.");
         return ExitStatus.CannotRun;
-    }
-
-    private async Task ShowAsync(string function, RunningContainer container)
-    {
-        await foreach (LogLine line in container.ReadLogsAsync(follow: true))
-            _globals.Say($"{function}: {line.Text}");
     }
 }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using Google.Protobuf.WellKnownTypes;
 using Xfn.Core;
 using Xfn.Core.Composition;
 using Option = System.CommandLine.Option;
@@ -61,10 +60,7 @@ internal sealed class RenderCommand : Command
     {
         foreach (Option option in new Option[] { _network, _project, _concurrency }.Where(option => parsed.GetResult(option) is not null))
             _globals.Note($"warning: {option.Name} is {char.ToLowerInvariant(option.Description![0])}{option.Description[1..]}");
-        var options = new ContainerRunnerOptions();
-        _globals.Apply(parsed, options);
-        _runner.Apply(parsed, options);
-        await using IContainerRunner runner = _makeRunner(options);
+        await using IContainerRunner runner = _runner.Make(parsed, _globals, _makeRunner);
         await using var session = new RenderSession((IContainerHost)runner, Annotations(parsed), _globals, parsed.GetValue(_logs));
         if (!parsed.GetValue(_watch))
             return await RenderOnceAsync(parsed, session, cancellationToken);
@@ -89,8 +85,7 @@ internal sealed class RenderCommand : Command
                 Engine = Engine(parsed),
                 Output = (parsed.GetValue(_fullXr) ? RenderOutput.FullComposite : 0) | (parsed.GetValue(_results) ? RenderOutput.Results : 0) | (parsed.GetValue(_context) ? RenderOutput.Context : 0),
             };
-            Struct xr = CompositionObjects.ReadOne(parsed.GetValue(_xr)!), composition = CompositionObjects.ReadOne(parsed.GetValue(_composition)!);
-            Task<RenderResult> render = session.RenderAsync(xr, composition, CompositionObjects.Read(parsed.GetValue(_functions)!), options, cancellationToken);
+            Task<RenderResult> render = session.RenderAsync(parsed.GetValue(_xr)!, parsed.GetValue(_composition)!, parsed.GetValue(_functions)!, options, cancellationToken);
             if (await Task.WhenAny(render, Task.Delay(StartPatience, cancellationToken)) != render && !session.HasStarted)
                 _globals.Note("the functions have not started yet. Images that are not here yet are pulled first.");
             RenderResult result = await render;

@@ -18,18 +18,31 @@ internal sealed class RenderSession(IContainerHost host, IReadOnlyDictionary<str
     /// <summary>Whether the functions have started.</summary>
     public bool HasStarted => _functions is not null;
 
-    /// <summary>Renders, on the functions of the render before where their file is the same.</summary>
-    public async Task<RenderResult> RenderAsync(Struct xr, Struct composition, IReadOnlyList<Struct> functions, RenderOptions options, CancellationToken cancellationToken)
+    /// <summary>Renders files, on the functions of the render before where theirs is the same.</summary>
+    public async Task<RenderResult> RenderAsync(string xr, string compositionFile, string functionsFile, RenderOptions options, CancellationToken cancellationToken)
     {
+        // All three before functions are started for nothing.
+        CompositionObjects.ReadOne(xr);
+        Struct composition = CompositionObjects.ReadOne(compositionFile);
+        IReadOnlyList<Struct> functions = CompositionObjects.Read(functionsFile);
+
         // A composition that calls another function wants that started.
         string key = string.Concat(functions.Select(CompositionObjects.ToYaml)) + string.Join(' ', NamesOf(composition));
         if (_functions is not null && _key != key)
             await EndAsync();
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        over.CancelAfter(options.Timeout);
         try
         {
-            _functions ??= await StartAsync(composition, functions, options, cancellationToken);
+            _functions ??= await StartAsync(composition, functions, over.Token);
             _key = key;
-            return await Composition.RenderAsync(xr, composition, functions, options with { Host = host, Started = _functions, FunctionAnnotations = annotations }, cancellationToken);
+            return await Composition.RenderAsync(xr, compositionFile, functionsFile, options with { Host = host, Started = _functions, FunctionAnnotations = annotations }, over.Token);
+        }
+        catch (Exception e) when (over.IsCancellationRequested && !cancellationToken.IsCancellationRequested && e is not RenderException { Reason: RenderFailure.Fatal })
+        {
+            string what = HasStarted ? "it was not done" : "the functions have not started";
+            await EndAsync();
+            throw new RenderException(RenderFailure.Timeout, $"cannot render: after {options.Timeout.TotalSeconds:0.###} s {what}. Give it more time (--timeout), or look at what its functions wait for.", e);
         }
         catch (RenderException e) when (e.Reason is RenderFailure.Function or RenderFailure.Timeout)
         {
@@ -48,27 +61,12 @@ internal sealed class RenderSession(IContainerHost host, IReadOnlyDictionary<str
 
     private static Value? Field(Value? map, string name) => map?.StructValue?.Fields.GetValueOrDefault(name);
 
-    private async Task<CompositionFunctions> StartAsync(Struct composition, IReadOnlyList<Struct> functions, RenderOptions options, CancellationToken cancellationToken)
+    private async Task<CompositionFunctions> StartAsync(Struct composition, IReadOnlyList<Struct> functions, CancellationToken cancellationToken)
     {
-        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        over.CancelAfter(options.Timeout);
-        try
-        {
-            CompositionFunctions started = await CompositionFunctions.StartAsync(host, functions, composition, annotations, over.Token);
-            if (showLogs)
-                _logs = Task.WhenAll(started.Containers.Select(container => ShowAsync(container.Key, container.Value)));
-            return started;
-        }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new RenderException(RenderFailure.Timeout, $"cannot render: after {options.Timeout.TotalSeconds:0.###} s the functions have not started. Give it more time (--timeout).", e);
-        }
-    }
-
-    private async Task ShowAsync(string function, RunningContainer container)
-    {
-        await foreach (LogLine line in container.ReadLogsAsync(follow: true))
-            globals.Say($"{function}: {line.Text}");
+        CompositionFunctions started = await CompositionFunctions.StartAsync(host, functions, composition, annotations, cancellationToken);
+        if (showLogs)
+            _logs = FunctionLogs.ShowAsync(started, globals);
+        return started;
     }
 
     private async Task EndAsync()

@@ -87,6 +87,12 @@ internal sealed class RunnerOptions
 
     public ContainerRunner Make(ParseResult parsed, GlobalOptions globals) => new(Read(parsed, globals));
 
+    /// <summary>A runner for a command whose containers live as long as it does.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="globals">The options that every command has.</param>
+    /// <param name="make">Makes it. It is an <see cref="IContainerHost"/> too.</param>
+    public IContainerRunner Make(ParseResult parsed, GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> make) => make(Read(parsed, globals));
+
     /// <summary>A runner for a command that must make no cache; null, after a message, where there is none.</summary>
     public ContainerRunner? MakeForCache(ParseResult parsed, GlobalOptions globals)
     {

@@ -66,9 +66,6 @@ internal sealed class UpCommand : Command
 
     private async Task<int> UpAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        var options = new ContainerRunnerOptions();
-        _globals.Apply(parsed, options);
-        _runner.Apply(parsed, options);
         PublishedPort[] ports = parsed.GetValue(_publish) ?? [];
         ContainerRequest request = _container.Read(parsed, parsed.GetValue(_image)!, _globals.ProgramArguments) with
         {
@@ -81,7 +78,7 @@ internal sealed class UpCommand : Command
         if (ports.Length > 0 && request.Network != NetworkPolicy.Isolated)
             throw new ArgumentException($"cannot use {_publish.Name} in xfn's own network: the container's ports are this machine's there. Leave it out.");
 
-        await using IContainerRunner runner = _makeRunner(options);
+        await using IContainerRunner runner = _runner.Make(parsed, _globals, _makeRunner);
         return await new ForegroundContainer(request, ports, _globals).RunAsync((IContainerHost)runner, cancellationToken);
     }
 

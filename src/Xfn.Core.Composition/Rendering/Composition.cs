@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Xfn.Core.Composition.Rendering;
+using Xfn.Core.Composition.Yaml;
 
 namespace Xfn.Core.Composition;
 
@@ -17,8 +18,13 @@ public static class Composition
     /// <inheritdoc cref="RenderAsync(Struct, Struct, IEnumerable{Struct}, RenderOptions, CancellationToken)"/>
     /// <exception cref="IOException">A file cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is no YAML, or holds no object.</exception>
-    public static Task<RenderResult> RenderAsync(string xr, string composition, string? functions, RenderOptions? options = null, CancellationToken cancellationToken = default) =>
-        RenderAsync(CompositionObjects.ReadOne(xr), CompositionObjects.ReadOne(composition), functions is null ? [] : CompositionObjects.Read(functions), options, cancellationToken);
+    public static Task<RenderResult> RenderAsync(string xr, string composition, string? functions, RenderOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(xr);
+        ArgumentNullException.ThrowIfNull(composition);
+        YamlNode file = CompositionObjects.ReadNode(composition);
+        return RenderAsync(CompositionObjects.ReadOne(xr), file.ToStruct(), functions is null ? [] : CompositionObjects.Read(functions), (options ?? new()) with { CompositionFile = file }, cancellationToken);
+    }
 
     /// <summary>Renders.</summary>
     /// <param name="xr">The composite resource.</param>

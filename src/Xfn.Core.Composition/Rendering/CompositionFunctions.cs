@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Google.Protobuf.WellKnownTypes;
 using Xfn.Core.Composition.Rendering;
@@ -14,6 +15,7 @@ public sealed class CompositionFunctions : IAsyncDisposable
     private readonly Dictionary<string, RunningContainer> _containers = [];
     private readonly Dictionary<string, string> _targets = [];
     private readonly Dictionary<string, Task<IPEndPoint>> _forwards = [];
+    private readonly ConcurrentDictionary<string, Lazy<Task<FunctionPackage?>>> _packages = new();
     private readonly List<IAsyncDisposable> _owned = [];
 
     private CompositionFunctions(IReadOnlyList<string> notes) => Notes = notes;
@@ -73,6 +75,10 @@ public sealed class CompositionFunctions : IAsyncDisposable
     /// <summary>Ends the containers, side by side.</summary>
     public async ValueTask DisposeAsync() => await Task.WhenAll(_owned.AsEnumerable().Reverse().Select(owned => owned.DisposeAsync().AsTask())).ConfigureAwait(false);
 
+    /// <summary>The package of a function in a container, which is read once. Null for none.</summary>
+    internal Task<FunctionPackage?> PackageOfAsync(string function, CancellationToken cancellationToken) =>
+        _packages.GetOrAdd(function, name => new(() => InputNotes.ReadPackageAsync(_containers[name], CancellationToken.None))).Value.WaitAsync(cancellationToken);
+
     /// <summary>The names of the functions that a composition calls, each once.</summary>
     internal static IReadOnlyList<string> NamesOf(Struct composition) => [.. composition.Objects("spec", "pipeline").Select(step => step.Text("functionRef", "name")).Distinct()];
 
@@ -109,12 +115,24 @@ public sealed class CompositionFunctions : IAsyncDisposable
         switch (manifest.Runtime)
         {
             case FunctionRuntime.Development:
-                Add(manifest, FunctionClient.ForAddress(manifest.Target, Options(manifest)), container: null);
+                Add(manifest, At(manifest), container: null);
                 break;
             case FunctionRuntime.Container:
                 RunningContainer container = await StartContainerAsync(host(), manifest, cancellationToken).ConfigureAwait(false);
                 Add(manifest, FunctionClient.ForContainer(container, Options(manifest)), container);
                 break;
+        }
+    }
+
+    private static FunctionClient At(FunctionManifest manifest)
+    {
+        try
+        {
+            return FunctionClient.ForAddress(manifest.Target, Options(manifest));
+        }
+        catch (ArgumentException e)
+        {
+            throw new RenderException(RenderFailure.Input, $"cannot reach function '{manifest.Name}': {e.Message.Split(" (Parameter '")[0]}", e);
         }
     }
 

@@ -17,12 +17,7 @@ public static class CompositionObjects
     public static IReadOnlyList<Struct> Parse(string yaml, string name = "yaml")
     {
         ArgumentNullException.ThrowIfNull(yaml);
-        return
-        [
-            .. from document in YamlReader.Read(yaml, name)
-               select document.Kind == YamlKind.Map ? document.ToStruct()
-                   : throw new InvalidDataException($"cannot read '{name}': line {document.Line}: expected an object, got a {document.Kind.ToString().ToLowerInvariant()}. Write fields such as apiVersion and kind."),
-        ];
+        return [.. ParseNodes(yaml, name).Select(document => document.ToStruct())];
     }
 
     /// <summary>Reads all objects of a file, or of a directory's files.</summary>
@@ -38,11 +33,7 @@ public static class CompositionObjects
 
     /// <summary>Reads the one object of a file.</summary>
     /// <inheritdoc cref="Read" path="/exception"/>
-    public static Struct ReadOne(string path)
-    {
-        IReadOnlyList<Struct> objects = Parse(Load(path), path);
-        return objects is [var one] ? one : throw new InvalidDataException($"cannot read '{path}': expected one object, got {objects.Count}. Divide it into several files.");
-    }
+    public static Struct ReadOne(string path) => ReadNode(path).ToStruct();
 
     /// <summary>Reads the one value of a text, of any kind.</summary>
     /// <param name="yaml">The text: YAML or JSON, one document.</param>
@@ -78,6 +69,21 @@ public static class CompositionObjects
     {
         ArgumentNullException.ThrowIfNull(it);
         return YamlWriter.Write(it);
+    }
+
+    /// <summary>The one object of a file, which knows its lines.</summary>
+    /// <inheritdoc cref="Read" path="/exception"/>
+    internal static YamlNode ReadNode(string path)
+    {
+        IReadOnlyList<YamlNode> objects = ParseNodes(Load(path), path);
+        return objects is [var one] ? one : throw new InvalidDataException($"cannot read '{path}': expected one object, got {objects.Count}. Divide it into several files.");
+    }
+
+    private static IReadOnlyList<YamlNode> ParseNodes(string yaml, string name)
+    {
+        IReadOnlyList<YamlNode> documents = YamlReader.Read(yaml, name);
+        return documents.FirstOrDefault(document => document.Kind != YamlKind.Map) is not { } other ? documents
+            : throw new InvalidDataException($"cannot read '{name}': line {other.Line}: expected an object, got a {other.Kind.ToString().ToLowerInvariant()}. Write fields such as apiVersion and kind.");
     }
 
     /// <summary>The files that a path stands for.</summary>

@@ -16,6 +16,7 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
         FunctionManifest[] missing = Missing(FunctionManifest.Read(functions, options.FunctionAnnotations));
         ContainerRunner? own = null;
         CompositionFunctions? started = null;
+        IReadOnlyList<string> inputs = [];
         try
         {
             IContainerHost Host() => options.Host ?? (own ??= NewRunner());
@@ -31,8 +32,13 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
                 Options = options,
                 IsLegacy = IsLegacy(),
             };
+            inputs = await InputNotes.MakeAsync(composition, options.CompositionFile, request.Started, cancellationToken).ConfigureAwait(false);
             RenderResult result = await options.Engine.RenderAsync(request, cancellationToken).ConfigureAwait(false);
-            return result with { Notes = [.. missing.SelectMany(function => function.Notes), .. options.Started?.Notes ?? [], .. result.Notes] };
+            return result with { Notes = [.. missing.SelectMany(function => function.Notes), .. options.Started?.Notes ?? [], .. inputs, .. result.Notes] };
+        }
+        catch (RenderException e) when (e.Reason == RenderFailure.Fatal && inputs.Count > 0)
+        {
+            throw new RenderException(e.Reason, e.Message + Lines(inputs), e) { Partial = e.Partial };
         }
         catch (InvalidRequestException e)
         {
@@ -40,7 +46,7 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
         }
         catch (PipelineException e)
         {
-            throw new RenderException(RenderFailure.Function, $"cannot render {xr.Title()}: {e.Message}{CompositionFunctions.Logs((e.InnerException as FunctionCallException)?.LogTail ?? "")}", e);
+            throw new RenderException(RenderFailure.Function, $"cannot render {xr.Title()}: {e.Message}{CompositionFunctions.Logs((e.InnerException as FunctionCallException)?.LogTail ?? "")}{Lines(inputs)}", e);
         }
         finally
         {
@@ -50,6 +56,9 @@ internal sealed class Render(Struct xr, Struct composition, RenderOptions option
                 await own.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    /// <summary>What may be the cause, for the end of a message.</summary>
+    private static string Lines(IReadOnlyList<string> notes) => string.Concat(notes.Select(note => $"\n{note}"));
 
     private static ContainerRunner NewRunner() => OperatingSystem.IsLinux()
         ? new ContainerRunner()

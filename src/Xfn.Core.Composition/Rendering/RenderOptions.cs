@@ -1,4 +1,5 @@
 using Google.Protobuf.WellKnownTypes;
+using Xfn.Core.Composition.Yaml;
 
 namespace Xfn.Core.Composition;
 
@@ -58,6 +59,9 @@ public sealed record RenderOptions
     /// has <c>XFN_UPDATE_GOLDEN=1</c>. With <c>CI</c> in the environment a missing file is an error. Null, the default,
     /// for none.</summary>
     public string? GoldenFile { get; init; }
+
+    /// <summary>The Composition as it was read from its file, for the lines in messages. Null where it was not.</summary>
+    internal YamlNode? CompositionFile { get; init; }
 
     private static IReadOnlyDictionary<string, ICompositionFunction> EmptyFunctions { get; } = new Dictionary<string, ICompositionFunction>();
 
