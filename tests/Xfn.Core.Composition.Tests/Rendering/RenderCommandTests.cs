@@ -1,35 +1,12 @@
-using System.Diagnostics;
 using Xfn.Core.Composition.Protocol;
 using Xfn.Core.Composition.Tests.Support;
 
 namespace Xfn.Core.Composition.Tests.Rendering;
 
-/// <summary>The real <c>xfn render</c> and <c>xfn functions up</c>.</summary>
+/// <summary>What the real <c>xfn render</c> prints, and how it ends.</summary>
 [CancelAfter(120_000)]
-internal sealed class RenderCommandTests
+internal sealed class RenderCommandTests : RenderCommandFixture
 {
-    private TemporaryDirectory _directory = null!;
-    private FunctionServer? _server;
-
-    private static string Xfn => Path.Combine(AppContext.BaseDirectory, "xfn");
-
-    [SetUp]
-    public void MakeFiles()
-    {
-        _directory = new();
-        Write("xr.yaml", "apiVersion: example.org/v1\nkind: App\nmetadata:\n  name: shop\nspec:\n  color: red\n");
-        Write("composition.yaml", "apiVersion: apiextensions.crossplane.io/v1\nkind: Composition\nmetadata:\n  name: apps\nspec:\n  compositeTypeRef: {apiVersion: example.org/v1, kind: App}\n  mode: Pipeline\n  pipeline:\n  - step: color\n    functionRef: {name: color}\n");
-    }
-
-    [TearDown]
-    public async Task RemoveFiles()
-    {
-        if (_server is not null)
-            await _server.DisposeAsync();
-        _server = null;
-        _directory.Dispose();
-    }
-
     [Test]
     public async Task It_prints_the_composite_resource_and_what_it_is_composed_of(CancellationToken token)
     {
@@ -45,7 +22,7 @@ internal sealed class RenderCommandTests
     {
         await ServeAsync();
         Write("context.json", """{"from": "file"}""");
-        ToolResult xfn = await RenderAsync(token, "-x", "-r", "-c", "--timeout=30s", "--context-files", $"example.org/a={_directory["context.json"]}", "--context-values", """example.org/b={"x": [1, 2]}""");
+        ToolResult xfn = await RenderAsync(token, "-x", "-r", "-c", "--timeout=30s", "--context-files", $"example.org/a={this["context.json"]}", "--context-values", """example.org/b={"x": [1, 2]}""");
         Assert.That(xfn.ExitCode, Is.Zero, xfn.Error);
         Assert.That(xfn.Output, Does.Contain("  color: red\n  crossplane:\n    resourceRefs:\n").And.Contain("kind: Result\nmessage: 'Pipeline step \"color\": painted'\n")
             .And.EndWith("---\napiVersion: render.crossplane.io/v1beta1\nfields:\n  example.org/a:\n    from: file\n  example.org/b:\n    x:\n    - 1\n    - 2\nkind: Context\n"));
@@ -65,7 +42,7 @@ internal sealed class RenderCommandTests
     public async Task A_fatal_function_is_3_with_what_there_is(CancellationToken token)
     {
         await ServeAsync();
-        Write("xr.yaml", (await File.ReadAllTextAsync(_directory["xr.yaml"], token)).Replace("red", "none"));
+        Write("xr.yaml", (await File.ReadAllTextAsync(this["xr.yaml"], token)).Replace("red", "none"));
         ToolResult xfn = await RenderAsync(token, "-r");
         Assert.That((xfn.ExitCode, xfn.Error), Is.EqualTo((3, "xfn: error: cannot render App 'shop': pipeline step \"color\" returned a fatal result: there is no such color\n")));
         Assert.That(xfn.Output, Does.Contain("Pipeline step \"color\": painted"));
@@ -76,38 +53,9 @@ internal sealed class RenderCommandTests
     {
         await ServeAsync();
         Write("xr.yaml", "a: 1\na: 2\n");
-        Assert.That(await RenderAsync(token), Is.EqualTo(new ToolResult(125, "", $"xfn: error: cannot read '{_directory["xr.yaml"]}': line 2, column 1: key 'a' stands twice in one map. Leave one out.\n")));
+        Assert.That(await RenderAsync(token), Is.EqualTo(new ToolResult(125, "", $"xfn: error: cannot read '{this["xr.yaml"]}': line 2, column 1: key 'a' stands twice in one map. Leave one out.\n")));
         Assert.That(await RenderAsync(token, "--crossplane-version=v2.4.0", "--crossplane-binary=x"), Has.Property("ExitCode").EqualTo(125).And.Property("Error").Contains("both say what computes the result"));
         Assert.That(await RenderAsync(token, "--crossplane-image=example.org/crossplane:stable"), Has.Property("ExitCode").EqualTo(125).And.Property("Error").Contains("it names no fixed version"));
-    }
-
-    [Test]
-    public async Task Watching_it_renders_again_when_a_file_changes(CancellationToken token)
-    {
-        await ServeAsync();
-        using Process xfn = Tool.Start(Xfn, ["render", .. Files(), "--watch", "--cache-dir", _directory["cache"]]);
-        try
-        {
-            await UntilAsync(xfn.StandardOutput, "  color: red", token);
-            await UntilAsync(xfn.StandardError, "xfn: rendered in ", token);
-            Write("xr.yaml", (await File.ReadAllTextAsync(_directory["xr.yaml"], token)).Replace("red", "blue"));
-            await UntilAsync(xfn.StandardOutput, "  color: blue", token);
-            Write("xr.yaml", "nonsense: [");
-            await UntilAsync(xfn.StandardError, "xfn: error: cannot read ", token);
-
-            // As many an editor saves.
-            Write("new.yaml", "apiVersion: example.org/v1\nkind: App\nmetadata:\n  name: shop\nspec:\n  color: green\n");
-            File.Move(_directory["new.yaml"], _directory["xr.yaml"], overwrite: true);
-            await UntilAsync(xfn.StandardOutput, "  color: green", token);
-            Signals.Send(xfn.Id, Signals.Interrupt);
-            await xfn.WaitForExitAsync(token);
-            Assert.That(xfn.ExitCode, Is.EqualTo(130));
-        }
-        finally
-        {
-            if (!xfn.HasExited)
-                xfn.Kill();
-        }
     }
 
     [Test]
@@ -119,41 +67,91 @@ internal sealed class RenderCommandTests
         Assert.That(xfn.Error, Does.StartWith("xfn: error: cannot render App 'shop': ").And.Contain("'color'"));
     }
 
-    private async Task ServeAsync(string annotation = "a: b")
+    [Test]
+    public async Task What_takes_too_long_is_124(CancellationToken token)
     {
-        _server = await FunctionServer.ServeAsync((request, _) =>
-        {
-            var response = new Protocol.RunFunctionResponse { Desired = request.Desired ?? new State(), Context = request.Context };
-            string color = request.Observed.Composite.Resource_.Fields["spec"].StructValue.Fields["color"].StringValue;
-            InlineFunction.Want(response, "paint", $"{{apiVersion: v1, kind: Paint, spec: {{color: {color}}}}}");
-            response.Results.Add(new Protocol.Result { Severity = Severity.Normal, Message = "painted" });
-            if (color == "none")
-                response.Results.Add(new Protocol.Result { Severity = Severity.Fatal, Message = "there is no such color" });
-            return Task.FromResult(response);
-        });
-        Write("functions.yaml", Function($"render.crossplane.io/runtime-development-target: '{_server.Address}', {annotation}"));
+        await ServeAsync();
+        Before = ended => Task.Delay(Timeout.Infinite, ended);
+        ToolResult xfn = await RenderAsync(token, "--timeout=1s");
+        Assert.That((xfn.ExitCode, xfn.Output), Is.EqualTo((124, "")), xfn.Error);
+        Assert.That(xfn.Error, Does.StartWith("xfn: error: cannot render: after 1 s ").And.Contain("--timeout"));
     }
 
-    private static string Function(string annotations) => $"apiVersion: pkg.crossplane.io/v1\nkind: Function\nmetadata:\n  name: color\n  annotations: {{render.crossplane.io/runtime: Development, {annotations}}}\n";
-
-    private string[] Files() => [_directory["xr.yaml"], _directory["composition.yaml"], _directory["functions.yaml"]];
-
-    private Task<ToolResult> RenderAsync(CancellationToken token, params string[] options) =>
-        Tool.RunAsync(Xfn, ["render", .. Files(), "--cache-dir", _directory["cache"], .. options], token);
-
-    private void Write(string name, string content) => File.WriteAllText(_directory[name], content);
-
-    /// <summary>Reads up to a line that contains a text.</summary>
-    private static async Task UntilAsync(StreamReader reader, string text, CancellationToken token)
+    [TestCase(Signals.Interrupt, 130)]
+    [TestCase(Signals.Terminate, 143)]
+    public async Task A_signal_ends_it_as_signals_do(int signal, int status, CancellationToken token)
     {
-        var before = new List<string>();
-        while (await reader.ReadLineAsync(token) is { } line)
+        await ServeAsync();
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Before = ended =>
         {
-            if (line.Contains(text))
-                return;
-            before.Add(line);
-        }
+            asked.TrySetResult();
+            return Task.Delay(Timeout.Infinite, ended);
+        };
+        using var xfn = new LiveProgram(Xfn, Arguments());
+        await asked.Task.WaitAsync(token);
+        Assert.That(await xfn.EndAsync(signal, token), Is.EqualTo(status));
+    }
 
-        throw new AssertionException($"There is no '{text}' in: {string.Join('\n', before)}");
+    [Test]
+    public async Task Output_that_nobody_reads_is_141(CancellationToken token)
+    {
+        await ServeAsync();
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Before = _ => closed.Task;
+        using var xfn = new LiveProgram(Xfn, Arguments());
+        xfn.Output.Close();
+        closed.SetResult();
+        Assert.That(await xfn.ExitedAsync(token), Is.EqualTo(141));
+    }
+
+    [TestCase("--timeout=never", "cannot parse timeout 'never'")]
+    [TestCase("--timeout=25h", "expected more than 0 and at most 1 day")]
+    [TestCase("--context-values=x", "cannot use --context-values 'x': expected KEY=JSON.")]
+    [TestCase("--observed-resources=/nowhere.yaml", "cannot read file '/nowhere.yaml'")]
+    [TestCase("--xrd=/nowhere.yaml", "cannot read file '/nowhere.yaml'")]
+    [TestCase("--function-annotations=render.crossplane.io/runtime-development-target=ftp://x", "cannot reach function 'color': cannot use address 'ftp://x'")]
+    [TestCase("--function-annotations=render.crossplane.io/runtime=Podman", "expected Docker, Development or InProcess, got 'Podman'")]
+    [TestCase("--crossplane-binary=/nowhere", "cannot start engine '/nowhere'")]
+    public async Task What_the_command_line_asks_for_in_vain_is_125(string option, string told, CancellationToken token)
+    {
+        await ServeAsync();
+        ToolResult xfn = await RenderAsync(token, option);
+        Assert.That((xfn.ExitCode, xfn.Output), Is.EqualTo((125, "")), xfn.Error);
+        Assert.That(xfn.Error, Does.StartWith("xfn: error: ").And.Contain(told));
+    }
+
+    [Test]
+    public async Task Credentials_of_a_step_reach_its_function(CancellationToken token)
+    {
+        await ServeAsync(besides: (request, response) => response.Results.Add(new Protocol.Result
+        {
+            Severity = Severity.Normal,
+            Message = $"the token is {request.Credentials["cloud"].CredentialData.Data["token"].ToStringUtf8()}",
+        }));
+        Write("composition.yaml", Composition("    credentials:\n    - {name: cloud, source: Secret, secretRef: {namespace: team, name: cloud}}\n"));
+        Write("secrets.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {namespace: team, name: other}\n---\napiVersion: v1\nkind: Secret\nmetadata: {namespace: team, name: cloud}\ndata: {token: c2VzYW1l}\n");
+        ToolResult xfn = await RenderAsync(token, "-r", "--function-credentials", this["secrets.yaml"]);
+        Assert.That((xfn.ExitCode, xfn.Output.Contains("the token is sesame")), Is.EqualTo((0, true)), xfn.Error);
+        xfn = await RenderAsync(token);
+        Assert.That((xfn.ExitCode, xfn.Error.Contains("there is no secret 'team/cloud' for its credentials 'cloud'")), Is.EqualTo((125, true)), xfn.Error);
+    }
+
+    [Test]
+    public async Task Resources_of_all_files_are_there_to_be_asked_for(CancellationToken token)
+    {
+        await ServeAsync(besides: (request, response) =>
+        {
+            response.RequireResources("maps", "v1", "ConfigMap");
+            foreach (Resource map in request.RequiredResources.Values.SelectMany(found => found.Items))
+                response.Results.Add(new Protocol.Result { Severity = Severity.Normal, Message = $"there is {map.Resource_.Fields["metadata"].StructValue.Fields["name"].StringValue}" });
+        });
+        foreach (string name in new[] { "one", "two", "three", "four" })
+            Write($"{name}.yaml", $"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}");
+        ToolResult xfn = await RenderAsync(
+            token, "-r", "--extra-resources", this["one.yaml"], "--extra-resources", this["two.yaml"], "-e", this["three.yaml"], "--required-resources", this["four.yaml"]);
+        Assert.That(xfn.ExitCode, Is.Zero, xfn.Error);
+        foreach (string name in new[] { "one", "two", "three", "four" })
+            Assert.That(xfn.Output, Does.Contain($"there is {name}"));
     }
 }

@@ -24,7 +24,7 @@ internal sealed class RenderContainerTests
     public void MakeFunction()
     {
         string artifacts = Path.Combine(SourceTree.Root(), "artifacts");
-        if (FunctionImages.Missing(artifacts) is { } missing)
+        if (FunctionImages.MissingGreeting(artifacts) is { } missing)
             Assert.Ignore(missing);
         _images.AddGreeting(artifacts, "greeting");
         _directory = new TemporaryDirectory();
@@ -41,14 +41,31 @@ internal sealed class RenderContainerTests
     }
 
     [Test]
-    public async Task Functions_that_were_started_once_serve_many_renders(CancellationToken token)
+    public async Task Functions_that_were_started_once_serve_many_renders_at_the_same_time_without_a_network(CancellationToken token)
     {
+        (string[] Interfaces, string[] Listeners) before = Network();
         await using CompositionFunctions functions = await CompositionFunctions.StartAsync(_runner, [Function], cancellationToken: token);
-        for (int i = 0; i < 3; i++)
-        {
-            RenderResult result = await Composition.RenderAsync(Xr, Greetings, null, new() { Host = _runner, Started = functions }, token);
-            Assert.That(CompositionObjects.ToYaml(result["greeting-ada"]), Does.Contain("  greeting: Good morning, Ada!\n"));
-        }
+        RenderResult[] results = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => Composition.RenderAsync(Xr, Greetings, null, new() { Host = _runner, Started = functions }, token)));
+        Assert.That(results.Select(result => result.ToString()).Distinct().Count(), Is.EqualTo(1));
+        Assert.That(CompositionObjects.ToYaml(results[0]["greeting-ada"]), Does.Contain("  greeting: Good morning, Ada!\n"));
+        Assert.That(Network(), Is.EqualTo(before));
+
+        // The interfaces of this machine, and who listens on the port of functions.
+        static (string[] Interfaces, string[] Listeners) Network() => (
+            [.. Directory.GetFileSystemEntries("/sys/class/net").Order(StringComparer.Ordinal)],
+            [.. new[] { "/proc/net/tcp", "/proc/net/tcp6" }.Where(File.Exists).SelectMany(File.ReadLines).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(line => line[3] == "0A").Select(line => line[1]).Where(local => local.EndsWith(":24E3", StringComparison.Ordinal))]);
+    }
+
+    [Test]
+    public async Task A_function_that_takes_no_notice_of_SIGTERM_is_killed(CancellationToken token)
+    {
+        Struct stubborn = Function.Clone();
+        stubborn.Fields["spec"].StructValue.Fields["package"] = Value.ForString($"oci:{Write(TestImage.Shell("trap '' TERM; nc -l -p 9443").With("nc"))}");
+        await using var runner = new ContainerRunner(o => o.WithCacheDir(_directory["other"]));
+        CompositionFunctions functions = await CompositionFunctions.StartAsync(runner, [stubborn], cancellationToken: token);
+        RunningContainer container = functions.Containers.Values.Single();
+        await functions.DisposeAsync();
+        Assert.That((await container.Exited.WaitAsync(token)).IgnoredStopSignal, Is.True);
     }
 
     [Test]
