@@ -34,8 +34,8 @@ internal static class OptionCatalog
         ["Certificate"] = "an object; CertificateFile names a file",
         ["CertificateChain"] = "objects; CertificateFile names a file",
         ["ClientCertificateAuthorities"] = "objects; ClientCertificateAuthoritiesFile names a file",
-        ["Bundle:SeccompFilter"] = "bytes",
-        ["Bundle:SeccompProfile"] = "bytes",
+        ["Bundle:SeccompFilter"] = "bytes; SeccompFilterFile names a file",
+        ["Bundle:SeccompProfile"] = "bytes; SeccompProfileFile names a file",
     };
 
     /// <summary>Classes whose <c>Bind</c> sets them from text, and those that are arguments of one call.</summary>

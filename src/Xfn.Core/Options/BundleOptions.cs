@@ -66,6 +66,10 @@ public sealed class BundleOptions
     /// <see cref="SeccompProfile"/> only.</remarks>
     public ReadOnlyMemory<byte> SeccompFilter { get; set; }
 
+    /// <summary>Gets or sets the path of a file with the <see cref="SeccompFilter"/>, which is read once. Null, the
+    /// default, for none.</summary>
+    public string? SeccompFilterFile { get; set; }
+
     /// <summary>Gets or sets a seccomp profile that replaces the default one: the runtime specification's
     /// <c>linux.seccomp</c> object, in UTF-8 JSON. Empty, the default, for the default profile.</summary>
     /// <remarks>An OCI runtime compiles it in each run (<see cref="ContainerRunnerOptions.Runtime"/>), crun in about 10
@@ -75,14 +79,36 @@ public sealed class BundleOptions
     /// Seccomp</see>.</remarks>
     public ReadOnlyMemory<byte> SeccompProfile { get; set; }
 
+    /// <summary>Gets or sets the path of a file with the <see cref="SeccompProfile"/>, which is read once. Null, the
+    /// default, for none.</summary>
+    public string? SeccompProfileFile { get; set; }
+
     /// <exception cref="ArgumentNullException">A collection is null.</exception>
+    /// <exception cref="ArgumentException">A file cannot be read.</exception>
     internal BundleOptions Copy()
     {
         var copy = (BundleOptions)MemberwiseClone();
         copy.Environment = new Dictionary<string, string>(OptionCheck.NotNull(Environment, nameof(Environment)));
         copy.ReadOnlyMounts = [.. OptionCheck.NotNull(ReadOnlyMounts, nameof(ReadOnlyMounts))];
         copy.AddedCapabilities = [.. OptionCheck.NotNull(AddedCapabilities, nameof(AddedCapabilities))];
+        copy.SeccompFilter = Read(SeccompFilterFile, nameof(SeccompFilterFile)) ?? SeccompFilter;
+        copy.SeccompProfile = Read(SeccompProfileFile, nameof(SeccompProfileFile)) ?? SeccompProfile;
+        copy.SeccompFilterFile = copy.SeccompProfileFile = null;
         return copy;
+    }
+
+    private static ReadOnlyMemory<byte>? Read(string? path, string option)
+    {
+        if (path is null)
+            return null;
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
+        {
+            throw new ArgumentException($"cannot use option Bundle:{option} '{path}': {ex.Message.TrimEnd('.')}. Check the path and its mode.", ex);
+        }
     }
 }
 
