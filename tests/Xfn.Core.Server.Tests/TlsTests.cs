@@ -209,7 +209,7 @@ internal sealed class TlsTests : ServerFixture
 
     private static X509Certificate2 Authority(string name)
     {
-        using var key = RSA.Create(2048);
+        RSA key = TestKeys.Next();
         var request = new CertificateRequest("CN=" + name, key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1));
@@ -218,7 +218,7 @@ internal sealed class TlsTests : ServerFixture
     /// <summary>An authority below another.</summary>
     private static X509Certificate2 Between(X509Certificate2 authority)
     {
-        using var key = RSA.Create(2048);
+        RSA key = TestKeys.Next();
         var request = new CertificateRequest("CN=Between", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         using X509Certificate2 certificate = request.Create(authority, DateTimeOffset.UtcNow.AddMinutes(-45), DateTimeOffset.UtcNow.AddMinutes(45), [5, 6, 7, 8]);
@@ -227,7 +227,7 @@ internal sealed class TlsTests : ServerFixture
 
     private static X509Certificate2 Signed(X509Certificate2 authority, string purpose, string? issuerUrl = null)
     {
-        using var key = RSA.Create(2048);
+        RSA key = TestKeys.Next();
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         var names = new SubjectAlternativeNameBuilder();
         names.AddDnsName("localhost");

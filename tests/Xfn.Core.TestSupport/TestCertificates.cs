@@ -7,7 +7,7 @@ namespace Xfn.Core.TestSupport;
 /// <summary>A certificate authority that nobody knows, and what it issues.</summary>
 internal sealed class TestCertificates : IDisposable
 {
-    private readonly RSA _key = RSA.Create(2048);
+    private readonly RSA _key = TestKeys.Next();
     private readonly List<X509Certificate2> _issued = [];
 
     /// <summary>Makes an authority.</summary>
@@ -35,12 +35,11 @@ internal sealed class TestCertificates : IDisposable
     {
         _issued.ForEach(c => c.Dispose());
         Authority.Dispose();
-        _key.Dispose();
     }
 
     private X509Certificate2 Issue(string name, string usage, bool expired, string? issuerUrl = null)
     {
-        using RSA key = RSA.Create(2048);
+        RSA key = TestKeys.Next();
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         var names = new SubjectAlternativeNameBuilder();
         if (IPAddress.TryParse(name, out IPAddress? address))
