@@ -69,27 +69,27 @@ internal sealed partial class WatchdogAttribute : Attribute, ITestAction
         Volatile.Write(ref s_lastEvent, Stopwatch.GetTimestamp());
     }
 
-    /// <summary>Gives all tests the time that they take on a slow machine.</summary>
-    private static void Stretch(ITest test)
+    /// <summary>Gives all tests the time that they take on a slow machine. NUnit would take it for the cases of a test
+    /// from the attribute, and not from here, if it were not each one's own.</summary>
+    private static void Stretch(ITest test, int? above = null)
     {
-        if (test.Properties.Get(PropertyNames.Timeout) is int milliseconds)
+        int? limit = test.Properties.Get(PropertyNames.Timeout) as int? ?? above;
+        if (!test.IsSuite && limit is { } milliseconds)
+        {
             test.Properties.Set(PropertyNames.Timeout, milliseconds * LongMode.Slowness);
+            test.Properties.Set(PropertyNames.UseCancellation, true);
+        }
+
         foreach (ITest one in test.Tests)
-            Stretch(one);
+            Stretch(one, limit);
     }
 
-    /// <summary>What its own <c>[CancelAfter]</c> says, or that of its fixture.</summary>
-    private static TimeSpan LimitOf(ITest? test)
+    /// <summary>What its own <c>[CancelAfter]</c> says, or that of its fixture, on a slow machine.</summary>
+    private static TimeSpan LimitOf(ITest test)
     {
         if (TakesLong)
             return TimeSpan.MaxValue - Extra;
-        for (; test is not null; test = test.Parent)
-        {
-            if (test.Properties.Get(PropertyNames.Timeout) is int milliseconds)
-                return TimeSpan.FromMilliseconds(milliseconds);
-        }
-
-        return Usual;
+        return test.Properties.Get(PropertyNames.Timeout) is int milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : Usual * LongMode.Slowness;
     }
 
     private static void Start()
