@@ -80,6 +80,41 @@ public sealed partial class ContainerRunner
             cancellationToken);
     }
 
+    /// <summary>Removes one reference from the cache, and with the last one the image that it leads to, with those of its
+    /// layers that no other image has.</summary>
+    /// <param name="image">An entry of <see cref="GetImagesAsync"/>. One without a reference is removed with all
+    /// references that other runners know.</param>
+    /// <param name="cancellationToken">Ends the removal. What was removed by then is gone.</param>
+    /// <returns>A count of what was removed: no image where other references lead to it.</returns>
+    /// <exception cref="ContainerEnvironmentException">A run, a pull or a prepared function of any process uses the
+    /// image, so that nothing was removed; or the cache may not be written.</exception>
+    /// <exception cref="XfnException">The cache cannot be read or written.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public Task<PruneReport> RemoveImageAsync(CachedImage image, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        return OperateAsync(
+            async token =>
+            {
+                await _clearUps.WaitAsync().WaitAsync(token).ConfigureAwait(false);
+                await _layers.FinishAsync().WaitAsync(token).ConfigureAwait(false);
+                PruneReport? report = await Task.Run(() => _pruner.RemoveAsync(image.Digest, image.Reference, token), token).ConfigureAwait(false);
+                _cache.TryAgain();
+                return report ?? throw new ContainerEnvironmentException(
+                    RunStage.Validate, $"cannot remove image '{(image.Reference.Length > 0 ? image.Reference : image.Digest)}': a run, a pull or a prepared function uses it. End that first.");
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Reads what the cache has of an image's description.</summary>
+    /// <param name="image">The digest of its manifest.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The documents; null where the cache does not have both.</returns>
+    /// <exception cref="XfnException">The cache cannot be read.</exception>
+    /// <exception cref="ObjectDisposedException">The runner was disposed.</exception>
+    public Task<ImageDocuments?> ReadImageAsync(Digest image, CancellationToken cancellationToken = default) =>
+        OperateAsync(token => Task.Run(() => _catalog.ReadDocuments(image), token), cancellationToken);
+
     /// <summary>Ends the runner as <see cref="DisposeAsync"/> does, and removes its cache: all images, also those of
     /// other mappings of ids. The directory goes too where nothing else is in it and its parent may be written. No
     /// other runner may be using the cache.</summary>

@@ -48,6 +48,53 @@ internal sealed class PruneTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task One_image_is_removed_with_what_no_other_has(CancellationToken token)
+    {
+        TestRunner runner = NewRunner();
+        TestImage content = Content("one");
+        string one = Write(content, "one"), other = Image("other"), again = Write(content, "again");
+        foreach (string image in new[] { one, other, again })
+            await RunAsync(runner, image, token: token);
+        CachedImage[] images = [.. await runner.GetImagesAsync(token)];
+        CachedImage[] names = [.. images.Where(image => image.Reference != other)];
+        Assert.That((images.Length, names.Length, names[0].Digest), Is.EqualTo((3, 2, names[1].Digest)), "one image has two names");
+
+        await runner.DisposeAsync();
+        runner = NewRunner();
+        ImageDocuments? documents = await runner.ReadImageAsync(names[0].Digest, token);
+        Assert.That(Digest.Compute(documents!.Manifest.Span), Is.EqualTo(names[0].Digest));
+        using (var config = JsonDocument.Parse(documents.Config))
+            Assert.That(config.RootElement.GetProperty("config").GetProperty("Entrypoint")[1].GetString(), Is.EqualTo("/name"));
+        PruneReport first = await runner.RemoveImageAsync(names[0], token);
+        Assert.That((first.ImagesRemoved, first.LayersRemoved), Is.EqualTo((0, 0)));
+        Assert.That(await runner.GetImagesAsync(token), Has.Count.EqualTo(2));
+        PruneReport last = await runner.RemoveImageAsync(names[1], token);
+        Assert.That((last.ImagesRemoved, last.LayersRemoved), Is.EqualTo((1, 1)), "what both have stays");
+        Assert.That((Count("blobs"), Count("refs"), Directory.GetDirectories(Layers).Length), Is.EqualTo((2, 1, 2)));
+        Assert.That(await runner.ReadImageAsync(names[0].Digest, token), Is.Null);
+        Assert.That((await runner.RemoveImageAsync(names[1], token)).BytesFreed, Is.Zero, "it is gone");
+        Assert.That(await RunAsync(NewRunner(), other, new ImagePullConfig { PullPolicy = ImagePullPolicy.Never }, token: token), Is.EqualTo("other"));
+        Assert.That(await RunAsync(NewRunner(), one, token: token), Is.EqualTo("one"), "pulled again");
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_that_a_run_uses_is_not_removed(CancellationToken token)
+    {
+        TestRunner runner = NewRunner();
+        string image = Write(TestImage.Command("cat"));
+        await using var input = new GatedInput();
+        Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, input.Streams, token);
+        await input.Reached.WaitAsync(token);
+        CachedImage used = (await runner.GetImagesAsync(token)).Single();
+        foreach (TestRunner remover in new[] { runner, NewRunner() })
+            await Assert.ThatAsync(() => remover.RemoveImageAsync(used, token), Throws.InstanceOf<ContainerEnvironmentException>().With.Message.EqualTo($"cannot remove image '{image}': a run, a pull or a prepared function uses it. End that first."));
+        input.End();
+        await run;
+        await runner.DisposeAsync();
+        Assert.That((await NewRunner().RemoveImageAsync(used, token)).ImagesRemoved, Is.EqualTo(1));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task What_a_run_uses_stays_whoever_prunes(CancellationToken token)
     {
         TestRunner runner = NewRunner();
@@ -200,8 +247,10 @@ internal sealed class PruneTests : RunnerFixture
         return await NewRunner().PruneAsync(options, token);
     }
 
-    private string Image(string name) =>
-        Write(new TestImage { Config = new() { Entrypoint = ["/bin/cat", "/name"] } }.WithTar(_base).WithLayer(tar => tar.File("name", name).File("ballast", new byte[1 << 20])), name);
+    private string Image(string name) => Write(Content(name), name);
+
+    private TestImage Content(string name) =>
+        new TestImage { Config = new() { Entrypoint = ["/bin/cat", "/name"] } }.WithTar(_base).WithLayer(tar => tar.File("name", name).File("ballast", new byte[1 << 20]));
 
     private long Size() => Directory.GetDirectories(Layers).Sum(layer =>
     {

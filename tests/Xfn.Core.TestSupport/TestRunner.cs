@@ -38,6 +38,10 @@ internal sealed class TestRunner(ContainerRunner runner) : IContainerRunner, ICo
 
     public Task<IReadOnlyList<CachedImage>> GetImagesAsync(CancellationToken cancellationToken = default) => runner.GetImagesAsync(cancellationToken);
 
+    public Task<PruneReport> RemoveImageAsync(CachedImage image, CancellationToken cancellationToken = default) => runner.RemoveImageAsync(image, cancellationToken);
+
+    public Task<ImageDocuments?> ReadImageAsync(Digest image, CancellationToken cancellationToken = default) => runner.ReadImageAsync(image, cancellationToken);
+
     public Task<PruneReport> PruneAsync(PruneOptions options, CancellationToken cancellationToken = default) => runner.PruneAsync(options, cancellationToken);
 
     public Task<PruneReport> DeleteCacheAsync(CancellationToken cancellationToken = default) => runner.DeleteCacheAsync(cancellationToken);

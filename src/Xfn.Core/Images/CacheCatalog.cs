@@ -56,6 +56,12 @@ internal sealed class CacheCatalog(ImageStore store, ReferenceMap references, La
         ];
     }
 
+    /// <summary>What describes an image; null where the cache does not have all of it.</summary>
+    public ImageDocuments? ReadDocuments(Digest digest) =>
+        store.ReadBlob(digest) is { } manifest && Parse(digest, OciJson.ParseManifest) is { } parsed && store.ReadBlob(parsed.Config.Digest) is { } config
+            ? new ImageDocuments { Manifest = manifest, Config = config }
+            : null;
+
     /// <summary>Those of some images of which each alone has layers that take more than this.</summary>
     public IEnumerable<(string Name, Digest Digest, long Bytes)> LargerThan(long bytes, IReadOnlySet<Digest> images)
     {

@@ -39,6 +39,27 @@ internal sealed class CachePruner(CacheCatalog catalog, ImageStore store, Refere
         return new PruneReport { ImagesRemoved = images, LayersRemoved = removed.Count, BytesFreed = bytes };
     }
 
+    /// <summary>Removes a reference, and the image where no other leads to it; all of them where it is empty.</summary>
+    /// <returns>Null when the image is in use, and so stays.</returns>
+    public async Task<PruneReport?> RemoveAsync(Digest digest, string reference, CancellationToken cancellationToken)
+    {
+        CacheContent content = catalog.Read();
+        if (content.Images.FirstOrDefault(i => i.Digest == digest) is not { } image)
+            return new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 };
+        if (reference.Length > 0 && references.List()[digest].Any(r => r.Name != reference))
+            return new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = references.Remove(digest, reference) };
+        if (TryRemove(image) is not { } bytes)
+            return null;
+
+        CatalogEntry[] kept = [.. content.Images.Where(i => i != image)];
+        if (kept.All(i => i.Config != image.Config))
+            bytes += store.RemoveBlob(image.Config);
+        HashSet<string> wanted = [.. kept.SelectMany(i => i.Layers)];
+        IEnumerable<string> unwanted = LeasesAreKnown(content) ? image.Layers.Where(id => !wanted.Contains(id)) : [];
+        RemovedLayers removed = await layers.RemoveAsync(unwanted, catalog.WantedLayers, cancellationToken).ConfigureAwait(false);
+        return new PruneReport { ImagesRemoved = 1, LayersRemoved = removed.Count, BytesFreed = bytes + removed.Bytes };
+    }
+
     /// <summary>Whether the leased images' layers are known; not if one's documents were damaged in its run.</summary>
     private bool LeasesAreKnown(CacheContent content)
     {

@@ -16,3 +16,16 @@ public sealed class CachedImage
     /// <summary>The time of its last run or pull, to the minute.</summary>
     public required DateTimeOffset LastUsed { get; init; }
 }
+
+/// <summary>What describes an image, as its builder wrote it.</summary>
+/// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md">image-spec,
+/// manifest</see> and <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md">configuration</see>;
+/// docker's own forms are much the same.</remarks>
+public sealed class ImageDocuments
+{
+    /// <summary>The manifest, in JSON: the layers, their digests and sizes as they are in the registry.</summary>
+    public required ReadOnlyMemory<byte> Manifest { get; init; }
+
+    /// <summary>The configuration, in JSON: the platform, the program, its variables, its user.</summary>
+    public required ReadOnlyMemory<byte> Config { get; init; }
+}

@@ -82,6 +82,10 @@ internal sealed class ReferenceMap(CacheDirectory cache, IImageFetcher fetcher, 
     /// <returns>How many bytes of the disk that gave back.</returns>
     public static long Remove(StoredReference reference) => CountedRemoval.RemoveFile(reference.Path);
 
+    /// <summary>Forgets a name by which this runner knows an image.</summary>
+    /// <returns>How many bytes of the disk that gave back.</returns>
+    public long Remove(Digest manifest, string name) => List()[manifest].Where(r => r.Name == name && IsOfOurSource(r)).Sum(Remove);
+
     private bool IsOfOurSource(StoredReference known) =>
         ImageReference.TryParse(known.Name, ImageReference.DefaultRegistry, out ImageReference? reference, out _)
         && fetcher.SourceOf(reference) is { } source && HeaderOf(source) == known.Header;

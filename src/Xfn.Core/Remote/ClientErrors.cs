@@ -59,7 +59,7 @@ internal static class ClientErrors
                 return (
                     new ServerUnavailableException(
                         true,
-                        $"cannot get the answer of server '{servers}': {found}. The function may have been started. Try again if it may run twice, or let that be done (RetryLostRuns).",
+                        $"cannot get the answer of server '{servers}': {found}. The function may have been started. Try again if it may run twice, or let that be done (option RetryLostRuns).",
                         failure),
                     RetryScope.IfMayRunTwice);
 
