@@ -16,6 +16,7 @@ groups=(
   'chance     the tests of unpacking by chance, with a hundred times the rounds'
   'yaml       YAML by chance, compared with what the library in Go makes of it that Kubernetes uses'
   'frameworks test programs of xUnit and MSTest with the package Xfn.Core.Testing'
+  'shells     zsh and fish complete command lines of xfn'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
 )
@@ -77,7 +78,7 @@ script() {
 }
 
 need_for_tests
-need go:golang-go /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
+need zsh:zsh fish:fish go:golang-go /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
 empty_results
 build_all
 for group; do

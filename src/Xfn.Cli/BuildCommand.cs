@@ -2,9 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using Microsoft.Extensions.Logging;
-using Spectre.Console;
 using Xfn.Core;
-using Xfn.Core.Options;
 
 namespace Xfn.Cli;
 
@@ -91,8 +89,8 @@ internal sealed class BuildCommand : Command
         List<ImageBuilder> images = [.. Builders(parsed, programs, options)];
         foreach (string target in targets)
         {
-            Task<ImageReference> Write(IProgress<WriteProgress> progress) => ImageBuilder.WriteIndexToAsync(images, target, progress, cancellationToken);
-            _output.WriteLine(await (Console.IsErrorRedirected || _error != StandardOutput.ErrorText ? Write(new Lines(_error)) : ShowBarsAsync(Write)));
+            ImageReference written = await LayerProgress.ShowAsync(_error, progress => ImageBuilder.WriteIndexToAsync(images, target, progress, cancellationToken));
+            _output.WriteLine(written);
         }
 
         return 0;
@@ -206,44 +204,4 @@ internal sealed class BuildCommand : Command
         (parsed.GetValue(option) ?? []).Select(text => text.Split('=', 2)).Select(pair => (pair[0], pair.ElementAtOrDefault(1)));
 
     private static ArgumentException NoValue(Option option, string name) => new($"cannot use {option.Name} '{name}': it has no value. Write {name}=VALUE.");
-
-    private static Task<ImageReference> ShowBarsAsync(Func<IProgress<WriteProgress>, Task<ImageReference>> write) =>
-        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) }).Progress()
-            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new DownloadedColumn())
-            .StartAsync(context => write(new Bars(context)));
-
-    private static string Describe(WritePhase phase) => phase == WritePhase.Present ? "is there" : phase.ToString().ToLowerInvariant();
-
-    /// <summary>A line a layer and phase, for logs.</summary>
-    private sealed class Lines(TextWriter output) : IProgress<WriteProgress>
-    {
-        private readonly Dictionary<string, WritePhase> _phases = [];
-
-        public void Report(WriteProgress value)
-        {
-            lock (_phases)
-            {
-                if (_phases.TryGetValue(value.Layer, out WritePhase phase) && phase == value.Phase)
-                    return;
-                _phases[value.Layer] = value.Phase;
-                output.WriteLine($"{value.Layer} {Describe(value.Phase)} {Quantity.Format(value.TotalBytes)}");
-            }
-        }
-    }
-
-    private sealed class Bars(ProgressContext context) : IProgress<WriteProgress>
-    {
-        private readonly Dictionary<string, ProgressTask> _bars = [];
-
-        public void Report(WriteProgress value)
-        {
-            lock (_bars)
-            {
-                if (!_bars.TryGetValue(value.Layer, out ProgressTask? bar))
-                    _bars[value.Layer] = bar = context.AddTask(value.Layer, maxValue: Math.Max(1, value.TotalBytes));
-                bar.Description = $"{value.Layer} {Describe(value.Phase)}";
-                (bar.MaxValue, bar.Value) = (Math.Max(1, value.TotalBytes), value.Phase is WritePhase.Done or WritePhase.Present ? Math.Max(1, value.TotalBytes) : value.Bytes);
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ namespace Xfn.Cli;
 /// <remarks><see href="https://man7.org/linux/man-pages/man3/termios.3.html">termios(3)</see>.</remarks>
 internal sealed unsafe partial class CallersTerminal : IDisposable
 {
-    private const int Input = 0, Now = 0; // TCSANOW
+    private const int Input = 0, Output = 1, Now = 0; // TCSANOW
 
     /// <summary>More than any C library's struct termios has.</summary>
     private const int ModeBytes = 128;
@@ -42,6 +42,9 @@ internal sealed unsafe partial class CallersTerminal : IDisposable
 
     /// <summary>Whether stdin is a terminal.</summary>
     public static bool IsInput => isatty(Input) != 0;
+
+    /// <summary>Whether stdout is a terminal.</summary>
+    public static bool IsOutput => isatty(Output) != 0;
 
     /// <summary>The size of the terminal; that of most where there is none, or it does not know.</summary>
     public static TerminalSize Size

@@ -43,12 +43,16 @@ internal sealed class ContainerSettingsOptions
 
     private readonly Option<string> _stopSignal = new("--stop-signal") { Description = "The signal that asks the container to end, before it is killed. [default: the image's, or SIGTERM]", HelpName = "SIGNAL" };
 
+    /// <summary>Docker's, which many type without a thought: here no container outlives its command.</summary>
+    private readonly Option<bool> _remove = new("--rm") { Hidden = true };
+
     private Option[] All => [_entrypoint, _environment, _environmentFile, _workingDirectory, _user, _hostname, _extraHosts, _egress, _volumes, _mounts, _writableRoot, _stopSignal];
 
     public void AddTo(Command command)
     {
         foreach (Option option in All)
             command.Options.Add(option);
+        command.Options.Add(_remove);
     }
 
     /// <summary>Whether the command line says anything of the container.</summary>

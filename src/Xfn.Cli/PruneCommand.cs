@@ -43,7 +43,13 @@ internal sealed class PruneCommand : RunnerCommand
         PruneReport report = runner is null ? new PruneReport { ImagesRemoved = 0, LayersRemoved = 0, BytesFreed = 0 }
             : parsed.GetValue(_all) ? await runner.DeleteCacheAsync(cancellationToken)
             : await runner.PruneAsync(new PruneOptions { MaxAge = parsed.GetValue(_maxAge), MaxBytes = parsed.GetValue(_maxSize) }, cancellationToken);
-        _output.WriteLine($"Removed {report.ImagesRemoved} images and {report.LayersRemoved} layers: {Quantity.Format(report.BytesFreed)} freed.");
+        _output.WriteLine(Describe(report));
         return 0;
     }
+
+    /// <summary>What was removed, in a sentence.</summary>
+    public static string Describe(PruneReport report) =>
+        $"Removed {Count(report.ImagesRemoved, "image")} and {Count(report.LayersRemoved, "layer")}: {Quantity.Format(report.BytesFreed)} freed.";
+
+    private static string Count(int number, string noun) => $"{number} {noun}{(number == 1 ? "" : "s")}";
 }

@@ -35,7 +35,7 @@ internal sealed class RenderCommand : Command
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
     public RenderCommand(GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
-        : base("render", "Render a composite resource as Crossplane would, without a cluster and without a daemon. The functions run in containers of their own."
+        : base("render", "Render a composite resource as Crossplane would, without a cluster. The functions run in containers of their own."
             + " Exits with 0; 3 when a function was fatal, after what there was by then; 124 when it timed out; 125 when it could not be rendered.")
     {
         (_globals, _makeRunner) = (globals, makeRunner);

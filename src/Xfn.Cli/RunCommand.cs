@@ -13,10 +13,10 @@ internal sealed class RunCommand : Command
     /// <summary>The most that a run may have.</summary>
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
-    private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
+    private readonly Argument<string> _image;
     private readonly Argument<string> _file = new("FILE")
     {
-        Description = "What the function reads on stdin; '-' for xfn's own. With -t, and with arguments behind '--', it may be left out, for nothing.",
+        Description = "What the function reads on stdin; '-' for xfn's own. [default: xfn's own, but for nothing of a terminal; nothing with arguments behind '--']",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
@@ -51,18 +51,22 @@ internal sealed class RunCommand : Command
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
     public RunCommand(GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
-        : base("run", "Run a function: FILE goes to its stdin, its stdout and stderr come out here; what stands behind '--' are its arguments, instead of the image's command. Exits with the function's status; 124 when it timed out; 125 when xfn could not run it.")
+        : base("run", "Run a function, or another program of an image. FILE, or stdin, goes to its stdin; its stdout and stderr come out here; what stands behind '--' are its arguments, instead of the image's command. Exits with the function's status; 124 when it timed out; 125 when xfn could not run it.")
     {
         (_globals, _makeRunner) = (globals, makeRunner);
-        Arguments.Add(_image);
+        Arguments.Add(_image = CachedImages.Argument(globals, _runner));
         Arguments.Add(_file);
         Validators.Add(result =>
         {
-            string? flag = result.GetValue(_tty) ? _tty.Name : result.GetValue(_interactive) ? _interactive.Name : null;
-            if (result.GetValue(_file) is null && globals.ProgramArguments is null && flag is null)
-                result.AddError("Required argument 'FILE' missing for command: 'run'.");
+            string? flag = (result.GetValue(_interactive), result.GetValue(_tty)) switch
+            {
+                (true, true) => "-it",
+                (true, false) => "-i",
+                (false, true) => "-t",
+                _ => null,
+            };
             if (result.GetValue(_file) is { } file && flag is not null)
-                result.AddError($"cannot use {flag} with '{file}' as input. Leave one of them out; a program's arguments stand behind '--'.");
+                result.AddError($"cannot use {flag} with '{file}' as input: leave one of them out. What the program is told stands behind '--': xfn run {flag} {result.GetValue(_image)} -- {file} …");
             if (result.GetValue(_server) is not null && flag is not null)
                 result.AddError($"cannot use {flag} with {_server.Name}: a server runs functions, whose input it has from the start. Leave one of them out.");
         });
@@ -90,7 +94,7 @@ internal sealed class RunCommand : Command
             return await RunWithTerminalAsync(parsed, options, cancellationToken);
 
         RunFunctionRequest request = Request(parsed, server is null ? null : _globals.RegistryOf(parsed));
-        await using Stream stdin = OpenInput(parsed.GetValue(_interactive) ? "-" : parsed.GetValue(_file));
+        await using Stream stdin = OpenInput(parsed);
         await using var stdout = StandardOutput.Output(cancellationToken);
         await using var stderr = StandardOutput.Error(cancellationToken);
         await using IContainerRunner runner = server is null ? _makeRunner(options) : Remote(parsed, server, options.Logger);
@@ -162,12 +166,13 @@ internal sealed class RunCommand : Command
         };
     }
 
-    private static Stream OpenInput(string? file)
+    private Stream OpenInput(ParseResult parsed)
     {
+        string? file = parsed.GetValue(_file);
+        if (file == "-" || parsed.GetValue(_interactive) || (file is null && _globals.ProgramArguments is null && !CallersTerminal.IsInput))
+            return new StandardInput();
         if (file is null)
             return Stream.Null;
-        if (file == "-")
-            return new StandardInput();
         try
         {
             return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
@@ -175,6 +180,10 @@ internal sealed class RunCommand : Command
         catch (UnauthorizedAccessException e) when (Directory.Exists(file))
         {
             throw new IOException($"cannot read file '{file}': it is a directory.", e);
+        }
+        catch (FileNotFoundException e) when (!file.Contains('/'))
+        {
+            throw new IOException($"cannot read file '{file}': there is none. If the program is to be told that, write it behind '--': xfn run {parsed.GetValue(_image)} -- {file} …", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

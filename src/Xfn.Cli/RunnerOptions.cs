@@ -96,11 +96,17 @@ internal sealed class RunnerOptions
     /// <summary>A runner for a command that must make no cache; null, after a message, where there is none.</summary>
     public ContainerRunner? MakeForCache(ParseResult parsed, GlobalOptions globals)
     {
+        ContainerRunner? runner = FindForCache(parsed, globals);
+        if (runner is null)
+            globals.Note($"there is no cache in '{Read(parsed, globals).CacheDirectory}', so there are no images.");
+        return runner;
+    }
+
+    /// <summary>The same without the message.</summary>
+    public ContainerRunner? FindForCache(ParseResult parsed, GlobalOptions globals)
+    {
         ContainerRunnerOptions options = Read(parsed, globals);
-        if (ContainerRunner.IsCacheDirectory(options.CacheDirectory))
-            return new ContainerRunner(options);
-        globals.Note($"there is no cache in '{options.CacheDirectory}', so there are no images.");
-        return null;
+        return ContainerRunner.IsCacheDirectory(options.CacheDirectory) ? new ContainerRunner(options) : null;
     }
 
     private ContainerRunnerOptions Read(ParseResult parsed, GlobalOptions globals)

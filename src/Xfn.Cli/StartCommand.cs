@@ -10,6 +10,8 @@ namespace Xfn.Cli;
 /// <summary><c>xfn start</c>: serves runs by gRPC. Only <see cref="Serving"/> loads ASP.NET Core.</summary>
 internal sealed class StartCommand : Command
 {
+    public const string Word = "start";
+
     /// <summary>What the names of the server's own options begin with.</summary>
     private const string ServerPrefix = "Server:";
 
@@ -97,7 +99,7 @@ internal sealed class StartCommand : Command
     }.AcceptOnlyFromAmong("debug", "info", "warning", "error");
 
     public StartCommand(GlobalOptions globals, TextWriter error)
-        : base("start", "Serve runs by gRPC, until SIGTERM or SIGINT. This is what xfn does without a command.")
+        : base(Word, "Serve runs by gRPC, until SIGTERM or SIGINT. This is what xfn does without a command, but for 'xfn' alone on a terminal, which shows the help.")
     {
         (_globals, _error) = (globals, error);
         _runner.AddTo(this);

@@ -1,6 +1,7 @@
 namespace Xfn.Cli;
 
-/// <summary>Writes rows in columns, which people and awk can read.</summary>
+/// <summary>Writes rows in columns, which people and awk can read. What may be long stands last, so that it breaks no
+/// column where a terminal is narrow.</summary>
 internal static class TextTable
 {
     public static void Write(TextWriter output, string[] head, IReadOnlyList<string[]> rows)

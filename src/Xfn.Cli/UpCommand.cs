@@ -8,7 +8,7 @@ namespace Xfn.Cli;
 /// <summary><c>xfn up IMAGE [-- ARGUMENT…]</c>: a container that lives as long as the command.</summary>
 internal sealed class UpCommand : Command
 {
-    private readonly Argument<string> _image = new("IMAGE") { Description = "The image, as docker names it, or oci:PATH[:TAG] for an OCI layout directory." };
+    private readonly Argument<string> _image;
     private readonly RunnerOptions _runner = new();
     private readonly ContainerSettingsOptions _container = new();
     private readonly ResourceOptions _resources = new();
@@ -46,11 +46,11 @@ internal sealed class UpCommand : Command
     private readonly Func<ContainerRunnerOptions, IContainerRunner> _makeRunner;
 
     public UpCommand(GlobalOptions globals, Func<ContainerRunnerOptions, IContainerRunner> makeRunner)
-        : base("up", "Start a container and show its logs, until it ends, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP, which stop it; a second one does not wait. What stands behind '--' are its arguments, instead of the image's command."
+        : base("up", "Start a container and show its logs until it ends. SIGINT (Ctrl-C), SIGTERM or SIGHUP stop it; a second one does not wait. What stands behind '--' are its arguments, instead of the image's command."
             + " Exits with the container's status: 128 and the signal's number when a signal ended it; 125 when xfn could not start it, or it was not ready in time.")
     {
         (_globals, _makeRunner) = (globals, makeRunner);
-        Arguments.Add(_image);
+        Arguments.Add(_image = CachedImages.Argument(globals, _runner));
         _runner.AddTo(this);
         _container.AddTo(this);
         _resources.AddTo(this);

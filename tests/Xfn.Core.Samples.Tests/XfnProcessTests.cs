@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 
 namespace Xfn.Core.Samples.Tests;
 
@@ -25,6 +26,31 @@ public class XfnProcessTests
     {
         ToolResult xfn = await RunAsync("cat; echo to stderr >&2", "from stdin", token);
         Assert.That(xfn, Is.EqualTo(new ToolResult(0, "from stdin", "to stderr\n")));
+    }
+
+    [Test]
+    public async Task Without_a_file_stdin_is_read(CancellationToken token)
+    {
+        ToolResult xfn = await Tool.RunAsync(Xfn, ["run", "--cache-dir", At("cache"), Function("cat; echo once >&2; exit 3")], token, "from stdin");
+        Assert.That((xfn.ExitCode, xfn.Output), Is.EqualTo((3, "from stdin")));
+        Assert.That(xfn.Error, Does.Match(@"\Aonce\nxfn: error: [^\n]* exited with status 3\.\n\z"));
+    }
+
+    [Test]
+    public async Task Alone_on_a_terminal_xfn_shows_its_help_and_a_function_gets_nothing_to_read(CancellationToken token)
+    {
+        using var terminal = new Pty(24, 80);
+        using (Process xfn = terminal.Start(Xfn))
+        {
+            await terminal.UntilAsync("alone on a terminal it shows this.", token);
+            await xfn.WaitForExitAsync(token);
+            Assert.That(xfn.ExitCode, Is.Zero);
+        }
+
+        using Process run = terminal.Start(Xfn, "run", "--cache-dir", At("cache"), Function("cat; echo end of input"));
+        await terminal.UntilAsync("end of input", token);
+        await run.WaitForExitAsync(token);
+        Assert.That(run.ExitCode, Is.Zero);
     }
 
     [Test]
@@ -144,9 +170,23 @@ public class XfnProcessTests
         ToolResult pull = await InCacheAsync("pull", token, $"oci:{At("pulled")}:v1");
         Assert.That((pull.ExitCode, pull.Error), Is.EqualTo((0, "")));
         Assert.That(pull.Output, Does.Contain(" downloading ").And.Contain(" done ").And.EndWith($"{digest}\n"));
-        Assert.That((await InCacheAsync("images", token)).Output, Does.StartWith("REFERENCE ").And.Contain($"oci:{At("pulled")}:v1  {digest}  "));
+        string name = $"oci:{At("pulled")}:v1", shown = digest.Hex[..12];
+        Assert.That((await InCacheAsync("images", token)).Output, Does.Match($@"\ADIGEST +SIZE +LAST USED  IMAGE\n{shown}  [0-9.]+ [KM]iB  just now   {name}\n\z"));
+        Assert.That((await InCacheAsync("inspect", token, shown)).Output, Does.Contain($"name:         {name}\n").And.Contain($"digest:       {digest}\n").And.Contain("command:      true\n").And.Contain("layer:        sha256:"));
+        using (var json = JsonDocument.Parse((await InCacheAsync("images", token, "--json")).Output))
+            Assert.That(json.RootElement[0].GetProperty("digest").GetString(), Is.EqualTo($"{digest}"));
+        using (var json = JsonDocument.Parse((await InCacheAsync("inspect", token, "--json", name)).Output))
+        {
+            Assert.That(json.RootElement.GetProperty("config").GetProperty("config").GetProperty("Cmd")[0].GetString(), Is.EqualTo("true"));
+            Assert.That(json.RootElement.GetProperty("manifest").GetProperty("layers").GetArrayLength(), Is.EqualTo(1));
+        }
+
         Assert.That((await InCacheAsync("prune", token, "--max-size=1Gi", "--max-age", "1h")).Output, Is.EqualTo("Removed 0 images and 0 layers: 0 B freed.\n"));
-        Assert.That((await InCacheAsync("prune", token, "--max-size=0")).Output, Does.StartWith("Removed 1 images and 1 layers: ").And.EndWith(" MiB freed.\n").Or.EndWith(" KiB freed.\n"));
+        Assert.That((await InCacheAsync("prune", token, "--max-size=0")).Output, Does.Match(@"\ARemoved 1 image and 1 layer: [0-9.]+ [KM]iB freed\.\n\z"));
+        Assert.That((await InCacheAsync("images", token)).Output.Split('\n'), Has.Length.EqualTo(2));
+        await InCacheAsync("pull", token, name);
+        Assert.That(await InCacheAsync("rm", token, name, "nowhere"), Is.EqualTo(new ToolResult(125, "", "xfn: error: cannot find image 'nowhere' in the cache. 'xfn images' lists what is there.\n")));
+        Assert.That((await InCacheAsync("rm", token, shown)).Output, Does.Match(@"\ARemoved 1 image and 1 layer: [0-9.]+ [KM]iB freed\.\n\z"));
         Assert.That((await InCacheAsync("images", token)).Output.Split('\n'), Has.Length.EqualTo(2));
     }
 
@@ -160,10 +200,14 @@ public class XfnProcessTests
     {
         ToolResult well = await InCacheAsync("doctor", token);
         Assert.That((well.ExitCode, well.Error), Is.EqualTo((0, "")));
-        Assert.That(well.Output, Does.StartWith("CHECK ").And.Contain(" ok "));
+        Assert.That(well.Output, Does.StartWith("ok       platform "));
         ToolResult ill = await Tool.RunAsync(Xfn, ["doctor", "--cache-dir", "/proc/nowhere"], token);
         Assert.That(ill.ExitCode, Is.EqualTo(1));
-        Assert.That(ill.Output, Does.Contain(" failed "));
+        Assert.That(ill.Output, Does.Match(@"\nfailed   disk space  +[^\n]+\n         wanted: [^\n]+\n         remedy: [^\n]*--cache-dir"));
+        ToolResult json = await Tool.RunAsync(Xfn, ["doctor", "--json", "--cache-dir", "/proc/nowhere"], token);
+        using var report = JsonDocument.Parse(json.Output);
+        Assert.That((json.ExitCode, report.RootElement.GetProperty("canRun").GetBoolean()), Is.EqualTo((1, false)));
+        Assert.That(report.RootElement.GetProperty("checks").EnumerateArray().Where(check => check.GetProperty("status").GetString() == "failed").Select(check => check.GetProperty("name").GetString()), Does.Contain("disk space"));
     }
 
     [Test, CancelAfter(60_000)]
