@@ -4,7 +4,7 @@ using System.CommandLine.Invocation;
 
 namespace Xfn.Cli;
 
-/// <summary>The help of <c>xfn</c> itself, which fits a terminal of 80 columns. That of a command is the parser's.</summary>
+/// <summary>The help of <c>xfn</c> itself, which fits a terminal of 80 columns. A command's is the parser's.</summary>
 /// <param name="ofCommands">Shows that.</param>
 internal sealed class HelpPage(HelpAction ofCommands) : SynchronousCommandLineAction
 {

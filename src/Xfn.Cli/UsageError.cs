@@ -24,7 +24,7 @@ internal sealed class UsageError(ParseResult parsed, IReadOnlyList<string> words
         }
     }
 
-    /// <summary>Whether there is a word that xfn does not know, also where the parser took it for an argument.</summary>
+    /// <summary>Whether xfn does not know some word, also where the parser took it for an argument.</summary>
     public bool HasStrangers => Strangers().Any();
 
     /// <summary>Whether the command is not named, which means 'start'.</summary>

@@ -80,8 +80,8 @@ public sealed partial class ContainerRunner
             cancellationToken);
     }
 
-    /// <summary>Removes one reference from the cache, and with the last one the image that it leads to, with those of its
-    /// layers that no other image has.</summary>
+    /// <summary>Removes one reference from the cache, and with the last one the image that it leads to, with those of
+    /// its layers that no other image has.</summary>
     /// <param name="image">An entry of <see cref="GetImagesAsync"/>. One without a reference is removed with all
     /// references that other runners know.</param>
     /// <param name="cancellationToken">Ends the removal. What was removed by then is gone.</param>

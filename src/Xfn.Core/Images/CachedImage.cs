@@ -19,8 +19,9 @@ public sealed class CachedImage
 
 /// <summary>What describes an image, as its builder wrote it.</summary>
 /// <remarks><see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md">image-spec,
-/// manifest</see> and <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md">configuration</see>;
-/// docker's own forms are much the same.</remarks>
+/// manifest</see> and
+/// <see href="https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md">configuration</see>; docker's own
+/// forms are much the same.</remarks>
 public sealed class ImageDocuments
 {
     /// <summary>The manifest, in JSON: the layers, their digests and sizes as they are in the registry.</summary>
