@@ -72,6 +72,9 @@ cat >"$work/QuickStart/QuickStart.csproj" <<END
   </PropertyGroup>
   <ItemGroup>
     <PackageReference Include="Xfn.Core" Version="$version" />
+    <AssemblyAttribute Include="System.Runtime.Versioning.SupportedOSPlatformAttribute">
+      <_Parameter1>linux</_Parameter1>
+    </AssemblyAttribute>
   </ItemGroup>
 </Project>
 END
