@@ -98,7 +98,7 @@ public class FunctionTests
     public async Task Fixtures_share_a_cache_and_keep_their_images_apart(CancellationToken token)
     {
         using var cache = new TemporaryDirectory();
-        await using ContainerFixture one = Sharing(cache.Path), other = Sharing(cache.Path);
+        await using ContainerFixture one = Sharing(cache["cache"]), other = Sharing(cache["cache"]);
         await one.AddScriptAsync("echo one", "same", cancellationToken: token);
         await other.AddScriptAsync("echo other", "same", cancellationToken: token);
         FunctionResult[] results = await Task.WhenAll(one.RunAsync("same", "", token), other.RunAsync("same", "", token));
