@@ -8,7 +8,7 @@
 #   whole               every end-to-end test but those that are long by nature and those listed below, as a user with a delegated cgroup
 #   subset              those of them that depend on the processor, the kernel or the size of a page, as root and as such a user
 #   library, spark      the tests of the library's own code as such a user, and those of spark's as root
-#   chance              spark's tests by chance and by comparison, for half an hour
+#   chance              spark's tests by chance and by comparison; XFN_FUZZ_FACTOR multiplies their rounds, XFN_FUZZ_SEED is the first seed
 #   --arch              the processor of the machine that XFN_VM_RUN boots; this one's by default. For the other one, whole, library and spark on a
 #                       kernel with pages of 16 KiB (trixie:arm64-16k) and subset on the command's own kernel when no part is named
 #   --kernel            the only kernel to try
@@ -42,6 +42,9 @@ if [ $# -eq 0 ] && [ "$arch" != "$own" ] && [ -z "$only" ]; then
   exit "$status"
 fi
 parts=" ${*:-living e2e unit} "
+for part in $parts; do
+  [[ " living e2e unit whole subset library spark chance " == *" $part "* ]] || { echo "vm-tests.sh: error: unknown part '$part', see the head of this file" >&2 && exit 1; }
+done
 wanted() { [[ $parts == *" $1 "* ]]; }
 
 # For another processor: its .NET comes with the programs, and so does what they are compiled for.
@@ -190,7 +193,7 @@ pieces() {
     esac
   done
   awk '/^(passed|skipped) |^Test run summary/ { left = 0 } /^failed / { left = 12; print "  " $0; next } left && NF { print "    " $0; left-- }' "$results"/*.log || true
-  [ "$(counted failed)" -eq 0 ] || status=1
+  { [ "$(counted failed)" -eq 0 ] && [ "$(counted passed)" -gt 0 ]; } || status=1
   failures=$((failures + (status > 0)))
   echo "$([ "$status" -eq 0 ] && echo passed || echo FAILED): $name ($(counted passed) tests passed, $(counted failed) failed, $(counted skipped) skipped, status $status)"
 }
@@ -229,9 +232,8 @@ if wanted spark; then
 fi
 
 if wanted chance; then
-  # So many rounds as end in half an hour, in a time of their own.
   for kernel in "${kernels[@]}"; do
-    pieces "chance ${kernel:-own} root" Xfn.Core.Spark.Tests TestCategory!=Long --user root ${kernel:+--kernel "$kernel"} --env XFN_FUZZ_SEED="${XFN_FUZZ_SEED:-1}" \
+    pieces "chance ${kernel:-own} root" Xfn.Core.Spark.Tests TestCategory!=Long --user root ${kernel:+--kernel "$kernel"} ${XFN_FUZZ_FACTOR:+--env XFN_FUZZ_FACTOR="$XFN_FUZZ_FACTOR"} --env XFN_FUZZ_SEED="${XFN_FUZZ_SEED:-1}" \
       <<<$'fuzz FullyQualifiedName~.FuzzTests\ndifferential (FullyQualifiedName~.DifferentialTests|FullyQualifiedName~.StackTests)'
   done
 fi
