@@ -14,7 +14,7 @@ internal sealed class XfnStartTests : ServerFixture
     public async Task Xfn_without_a_command_serves_and_ends_well_on_SIGTERM_when_its_functions_have(CancellationToken token)
     {
         await using XfnProcess xfn = await XfnProcess.StartAsync(AbstractName(), "-c", Cache, "--log-format=json");
-        string sleep = UniqueSleep(2);
+        string sleep = UniqueSleep(5);
         Task<ForeignAnswer> call = ForeignClient.CallAsync("unix-abstract:" + xfn.Address[1..], Call(Write(TestImage.Shell($"{sleep}; echo done")), deadline: 60), token);
         await Eventually(() => IsRunning(sleep), "the function does not start", token);
         xfn.Terminate();
