@@ -51,9 +51,9 @@ public class CompletionTests
         Assert.That((await CompleteAsync(typed)).Select(line => line.Split('\t')[0]), Is.EqualTo(expected));
 
     [Test, CancelAfter(60_000)]
-    public async Task Every_command_and_option_of_the_help_is_completed()
+    public async Task Every_command_and_option_of_the_help_is_completed(CancellationToken token)
     {
-        foreach (string command in (await SayAsync("help")).Split('\n').Where(line => line.StartsWith("  ", StringComparison.Ordinal) && line[2] != '-').Select(line => line.Split(' ')[2]))
+        foreach (string command in (await SayAsync("help").WaitAsync(token)).Split('\n').Where(line => line.StartsWith("  ", StringComparison.Ordinal) && line[2] != '-').Select(line => line.Split(' ')[2]))
         {
             Assert.That((await CompleteAsync(command)).Select(line => line.Split('\t')[0]), Does.Contain(command));
             string[] options = [.. (await SayAsync("help", command)).Split('\n').Where(line => line.StartsWith("  -", StringComparison.Ordinal)).Select(line => line.Split(' ', ',').First(word => word.StartsWith("--", StringComparison.Ordinal)))];
@@ -69,9 +69,9 @@ public class CompletionTests
     [TestCase("rm")]
     [TestCase("rm other")]
     [CancelAfter(60_000)]
-    public async Task An_image_of_the_cache_is_completed(string command)
+    public async Task An_image_of_the_cache_is_completed(string command, CancellationToken token)
     {
-        Assert.That(await CompleteAsync($"{command} --cache-dir {_images.Cache} oci:"), Is.EqualTo(new[] { _image }));
+        Assert.That(await CompleteAsync($"{command} --cache-dir {_images.Cache} oci:").WaitAsync(token), Is.EqualTo(new[] { _image }));
         Assert.That(await CompleteAsync($"{command} --cache-dir {_images.Directory}/nowhere oci:"), Is.Empty);
     }
 

@@ -87,9 +87,9 @@ public class UsageTests
     [TestCase("build -t fn ./out", "cannot write image 'index.docker.io/library/fn:latest': it is a name in a registry. Add --push to push it, or write to a directory: -t oci:DIR:NAME.")]
     [TestCase("build .", "cannot build an image that goes nowhere. Write where to:*")]
     [CancelAfter(60_000)]
-    public async Task What_is_no_command_line_is_answered_by_one_line(string typed, string said)
+    public async Task What_is_no_command_line_is_answered_by_one_line(string typed, string said, CancellationToken token)
     {
-        Assert.That(await Invoke(typed), Is.EqualTo(125));
+        Assert.That(await Invoke(typed).WaitAsync(token), Is.EqualTo(125));
         Assert.That(_error.ToString(), Does.Match($@"\Axfn: error: {Regex.Escape(said).Replace(@"\*", "[^\n]*")}\n\z"));
         Assert.That(_output.ToString(), Is.Empty);
     }
@@ -103,30 +103,30 @@ public class UsageTests
     [TestCase("version", "--version")]
     [TestCase("-v", "--version")]
     [CancelAfter(60_000)]
-    public async Task What_is_asked_in_another_way_is_answered_alike(string typed, string same)
+    public async Task What_is_asked_in_another_way_is_answered_alike(string typed, string same, CancellationToken token)
     {
-        Assert.That(await Invoke(typed), Is.Zero);
+        Assert.That(await Invoke(typed).WaitAsync(token), Is.Zero);
         string output = _output.ToString();
         _output.GetStringBuilder().Clear();
-        Assert.That(await Invoke(same), Is.Zero);
+        Assert.That(await Invoke(same).WaitAsync(token), Is.Zero);
         Assert.That(output, Is.EqualTo(_output.ToString()).And.Not.Empty);
         Assert.That(_error.ToString(), Is.Empty);
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task The_help_fits_a_terminal()
+    public async Task The_help_fits_a_terminal(CancellationToken token)
     {
-        Assert.That(await Invoke("help"), Is.Zero);
+        Assert.That(await Invoke("help").WaitAsync(token), Is.Zero);
         Assert.That(_output.ToString().Split('\n'), Has.All.Length.LessThanOrEqualTo(80).And.Some.StartsWith("  run "));
     }
 
     [TestCase(true)]
     [TestCase(false)]
     [CancelAfter(60_000)]
-    public async Task Alone_xfn_shows_its_help_to_a_person_and_serves_otherwise(bool isInteractive)
+    public async Task Alone_xfn_shows_its_help_to_a_person_and_serves_otherwise(bool isInteractive, CancellationToken token)
     {
         // The address is that of no server: what it cannot listen on is told before anything is made.
-        Assert.That(await Invoke(isInteractive ? "" : "--network=tcp --address=nowhere", isInteractive), isInteractive ? Is.Zero : Is.EqualTo(125));
+        Assert.That(await Invoke(isInteractive ? "" : "--network=tcp --address=nowhere", isInteractive).WaitAsync(token), isInteractive ? Is.Zero : Is.EqualTo(125));
         Assert.That(isInteractive ? _output.ToString() : _error.ToString(), isInteractive ? Does.Contain("Usage: xfn COMMAND") : Does.StartWith("xfn: error: ").And.Contain("'nowhere'"));
     }
 
