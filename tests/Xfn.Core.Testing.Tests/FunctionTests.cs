@@ -1,7 +1,7 @@
 namespace Xfn.Core.Testing.Tests;
 
 /// <summary>Functions that a fixture runs, and what their results say.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 public class FunctionTests
 {
     private readonly ContainerFixture _containers = new();

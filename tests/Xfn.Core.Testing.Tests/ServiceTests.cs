@@ -4,7 +4,7 @@ using NUnit.Framework.Interfaces;
 namespace Xfn.Core.Testing.Tests;
 
 /// <summary>Containers that a fixture starts, their logs, and what is left of them.</summary>
-[CancelAfter(60_000)]
+[CancelAfter(120_000)]
 public class ServiceTests
 {
     [Test]
@@ -61,7 +61,7 @@ public class ServiceTests
 }
 
 /// <summary>Tests that fail, for those who look at what they print.</summary>
-[Explicit("ServiceTests runs them: they fail"), CancelAfter(60_000)]
+[Explicit("ServiceTests runs them: they fail"), CancelAfter(120_000)]
 public class FailingTests
 {
     private readonly ContainerFixture _containers = new();
@@ -103,7 +103,7 @@ public class FailingTests
 }
 
 /// <summary>A set-up that fails, for those who look at what is left of it.</summary>
-[Explicit("ServiceTests runs it: it fails"), CancelAfter(60_000)]
+[Explicit("ServiceTests runs it: it fails"), CancelAfter(120_000)]
 public class BrokenSetUpTests
 {
     private readonly ContainerFixture _containers = new(options => options.WithEphemeralCache(Cache));
