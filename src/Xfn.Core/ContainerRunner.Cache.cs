@@ -93,6 +93,7 @@ public sealed partial class ContainerRunner
     public Task<PruneReport> RemoveImageAsync(CachedImage image, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(image);
+        string name = image.Reference.Length > 0 ? image.Reference : image.Digest.ToString();
         return OperateAsync(
             async token =>
             {
@@ -100,8 +101,7 @@ public sealed partial class ContainerRunner
                 await _layers.FinishAsync().WaitAsync(token).ConfigureAwait(false);
                 PruneReport? report = await Task.Run(() => _pruner.RemoveAsync(image.Digest, image.Reference, token), token).ConfigureAwait(false);
                 _cache.TryAgain();
-                return report ?? throw new ContainerEnvironmentException(
-                    RunStage.Validate, $"cannot remove image '{(image.Reference.Length > 0 ? image.Reference : image.Digest)}': a run, a pull or a prepared function uses it. End that first.");
+                return report ?? throw new ContainerEnvironmentException(RunStage.Validate, $"cannot remove image '{name}': a run, a pull or a prepared function uses it. End that first.");
             },
             cancellationToken);
     }
