@@ -14,7 +14,7 @@ end_to_end=Xfn.Core.EndToEnd.Tests
 # Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning
 # with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself, OCI
 # runtimes.
-unprepared=(Allocation Cache CacheFault Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry Runtime RuntimeParity SharedPull Telemetry UnpackLimit)
+unprepared=(Allocation Cache CacheFault Composition Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry Runtime RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.
@@ -55,7 +55,11 @@ run_ways() {
       skipped=$((skipped + 4))
     fi
   fi
-  [ -n "${stage-}" ] || stage_programs "$(dirname "$(program "$end_to_end")")"
+  if [ -z "${stage-}" ]; then
+    stage_programs "$(dirname "$(program "$end_to_end")")"
+    # A composition function, for every user to start.
+    [ ! -e artifacts/greeting-function ] || install -D -t "$stage/programs/functions/greeting-function" artifacts/greeting-function/GreetingFunction
+  fi
   for way; do
     case $way in
       root) run_way "$way" "($base)" ;;
