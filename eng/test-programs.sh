@@ -8,8 +8,6 @@ passed=0 failed=0 skipped=0
 # How many test programs run at the same time. A test waits for processes and disks for a third of its time, so a second
 # program has that processor time. What takes long by nature is measured alone.
 lanes=${XFN_TEST_LANES:-2}
-# Tests say what they may take on a machine that is theirs alone. Here they share it.
-export XFN_TEST_SLOWNESS=${XFN_TEST_SLOWNESS:-3}
 # The programs that run: process id, then name and beginning.
 declare -A running=() begun=()
 # Who stops the script stops them.

@@ -37,11 +37,11 @@ public sealed class ImageBuilder
 
     /// <summary>Begins with an image: its layers and its configuration, which later calls add to.</summary>
     /// <param name="image">The base: a name in a registry, <c>oci:PATH[:NAME]</c>, <c>oci-archive:PATH[:NAME]</c> or
-    /// <c>docker-archive:PATH[:NAME]</c>.</param>
+    /// <c>docker-archive:PATH[:NAME]</c>. <c>scratch</c> is none, as in a Dockerfile.</param>
     /// <exception cref="FormatException">It is no reference.</exception>
     public ImageBuilder From(string image)
     {
-        Description.Base = ImageReference.Parse(image, DefaultRegistry);
+        Description.Base = image == "scratch" ? null : ImageReference.Parse(image, DefaultRegistry);
         return this;
     }
 
