@@ -26,7 +26,7 @@ internal sealed class BuildCommand : Command
     };
 
     private readonly Option<bool> _push = new("--push") { Description = "Push to the registries that are named." };
-    private readonly Option<string> _from = new("--from") { Description = "The base: a name in a registry, oci:DIR[:NAME], or an archive. Without one, the libraries that programs need come from this machine.", HelpName = "IMAGE" };
+    private readonly Option<string> _from = new("--from") { Description = "The base: a name in a registry, oci:DIR[:NAME], or an archive. Without one, or with 'scratch', the libraries that programs need come from this machine.", HelpName = "IMAGE" };
     private readonly Option<string[]> _platforms = new("--platform") { Description = "The platforms, separated by commas, of the base and of the image. [default: the programs', or this machine's]", HelpName = "OS/ARCH" };
     private readonly Option<string[]> _copies = new("--copy") { Description = "Copy a file or directory of this machine into the image. May be repeated.", HelpName = "SRC:DST" };
     private readonly Option<bool> _runtime = new("--add-runtime") { Description = "Add this machine's runtime of .NET, for programs that were published without it." };

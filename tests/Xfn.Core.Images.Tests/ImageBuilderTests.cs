@@ -113,6 +113,13 @@ public class ImageBuilderTests
         Assert.That(File.Exists(bundle + "/rootfs/base") && File.Exists(bundle + "/rootfs/tmp/top"), Is.True);
     }
 
+    [Test]
+    public async Task Scratch_is_no_base_as_in_a_Dockerfile(CancellationToken token)
+    {
+        await new ImageBuilder().From("scratch").AddFile(new LayerFile("fn")).WriteToAsync($"{Target}:v1", cancellationToken: token);
+        Assert.That(Written.Manifest("v1").Layers, Has.Count.EqualTo(1));
+    }
+
     [TestCase("oci-archive")]
     [TestCase("docker-archive")]
     public async Task An_archive_is_what_skopeo_and_this_library_read(string transport, CancellationToken token)
