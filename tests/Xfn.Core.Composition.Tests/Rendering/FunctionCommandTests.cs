@@ -45,7 +45,6 @@ internal sealed class FunctionCommandTests
         using (var xfn = new LiveProgram("/bin/sh", "-c", $"exec \"$0\" functions up \"$1\" --cache-dir \"$2\" >\"$3\"", Xfn, functions, Cache, development))
         {
             await xfn.NotesAsync("xfn: 2 functions are up, until Ctrl-C.", token);
-            await xfn.NotesAsync($"other: {Started}", token);
             IReadOnlyList<Struct> printed = CompositionObjects.Read(development);
             Assert.That(printed.Select(function => (Text(function, "kind"), Text(function, "metadata", "name"), Text(function, "spec", "package"), Annotation(function, "runtime"))), Is.EqualTo(new[]
             {
@@ -117,7 +116,7 @@ internal sealed class FunctionCommandTests
     {
         string silent = TestImage.Shell("echo nothing listens; exec sleep 1000").WriteTo(_directory["silent"]);
         Leftovers before = Leftovers.Take();
-        ToolResult xfn = await RenderAsync(token, Function("greeting-function", silent), null, "--timeout=2s");
+        ToolResult xfn = await RenderAsync(Function("greeting-function", silent), null, token, "--timeout=2s");
         Assert.That((xfn.ExitCode, xfn.Output), Is.EqualTo((124, "")), xfn.Error);
         Assert.That(xfn.Error, Does.Contain("xfn: error: cannot render: after 2 s the functions have not started."));
         before.AssertNothingNew();
@@ -147,7 +146,7 @@ internal sealed class FunctionCommandTests
         daemon.Listen();
         string address = kind == "tcp" ? $"tcp://{daemon.LocalEndPoint}" : $"unix://{_directory["docker.sock"]}";
         ToolResult xfn = await RenderAsync(
-            token, Function("greeting-function", _image), new() { ["DOCKER_HOST"] = address, ["CONTAINER_HOST"] = address }, "-c", "--context-values", "example.org/before=\"there\"");
+            Function("greeting-function", _image), new() { ["DOCKER_HOST"] = address, ["CONTAINER_HOST"] = address }, token, "-c", "--context-values", "example.org/before=\"there\"");
         Assert.That(xfn.ExitCode, Is.Zero, xfn.Error);
         Assert.That(xfn.Output, Does.Contain("greeting: Good morning, Ada!").And.Contain("example.org/before: there"));
         Assert.That(daemon.Poll(0, SelectMode.SelectRead), Is.False, "somebody connected");
@@ -167,7 +166,7 @@ internal sealed class FunctionCommandTests
         string login = Directory.CreateDirectory(_directory[Guid.NewGuid().ToString("N")]).FullName, auth = Path.Combine(login, file);
         string secret = Convert.ToBase64String(Encoding.UTF8.GetBytes("ada:sesame"));
         await File.WriteAllTextAsync(auth, $"{{\"auths\": {{\"{registry.Host}\": {{\"auth\": \"{secret}\"}}}}}}", token);
-        ToolResult xfn = await RenderAsync(token, Function("greeting-function", package), new() { [variable] = variable == "DOCKER_CONFIG" ? login : auth });
+        ToolResult xfn = await RenderAsync(Function("greeting-function", package), new() { [variable] = variable == "DOCKER_CONFIG" ? login : auth }, token);
         Assert.That((xfn.ExitCode, xfn.Output.Contains("greeting: Good morning, Ada!")), Is.EqualTo((0, true)), xfn.Error);
     }
 
@@ -180,7 +179,7 @@ internal sealed class FunctionCommandTests
 
     private static string Annotation(Struct function, string name) => Text(function, "metadata", "annotations", $"render.crossplane.io/{name}");
 
-    private Task<ToolResult> RenderAsync(CancellationToken token, string functions, Dictionary<string, string>? environment, params string[] options) => Tool.RunAsync(
+    private Task<ToolResult> RenderAsync(string functions, Dictionary<string, string>? environment, CancellationToken token, params string[] options) => Tool.RunAsync(
         Xfn,
         ["render", Path.Combine(Files, "xr.yaml"), Path.Combine(Files, "composition.yaml"), Write($"{Guid.NewGuid():N}.yaml", functions), "--cache-dir", Cache, .. options],
         token,
