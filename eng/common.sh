@@ -63,7 +63,8 @@ unpack() {
 composition_functions() {
   local source=tests/Xfn.Core.Composition.Tests/NodeFunction node=artifacts/node-function
   say "Publishing samples/GreetingFunction"
-  dotnet publish -c Release -v quiet -clp:NoSummary --use-current-runtime -o artifacts/greeting-function samples/GreetingFunction
+  # Without a runtime identifier on the command line, which would have the libraries compiled again for it.
+  dotnet publish -c Release -v quiet -clp:NoSummary -o artifacts/greeting-function samples/GreetingFunction
   if ! cmp -s "$source/package-lock.json" "$node/package-lock.json"; then
     say "Getting the packages of $source"
     rm -rf "$node"
