@@ -140,7 +140,7 @@ internal sealed class CleanUpTests : RunnerFixture
         Assert.That((both.ExitCode, both.Error.Contains("--all")), Is.EqualTo((125, true)), both.Error);
         ToolResult removed = await Tool.RunAsync(HostProcess.Xfn, ["prune", "--cache-dir", Cache, "--all"], token);
         Assert.That((removed.ExitCode, Directory.Exists(Cache)), Is.EqualTo((0, false)), removed.Error);
-        Assert.That(removed.Output, Does.StartWith("Removed 1 images and 2 layers: "));
+        Assert.That(removed.Output, Does.StartWith("Removed 1 image and 2 layers: "));
     }
 
     [Test, CancelAfter(60_000)]
