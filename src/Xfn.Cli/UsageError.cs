@@ -67,6 +67,8 @@ internal sealed class UsageError(ParseResult parsed, IReadOnlyList<string> words
         name = name.StartsWith("--", StringComparison.Ordinal) ? name : name[..2];
         if (OtherWords.Option(name) is { } known)
             return $"unknown option '{name}'. {known}";
+        if (!IsUnnamed && OptionsOf(_command).SelectMany(NamesOf).Contains(name))
+            return $"'{name}' stands before the command. Write it behind: {Name} {word} …";
         string of = IsUnnamed ? "" : $" of '{Name}'";
         string[] others = [.. all().Subcommands.Where(command => command.Options.Any(option => !option.Hidden && NamesOf(option).Contains(name))).Select(command => $"'xfn {command.Name}'")];
         string hint = others.Length switch

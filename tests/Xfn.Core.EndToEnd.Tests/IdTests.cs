@@ -181,7 +181,7 @@ internal sealed class IdTests : RunnerFixture
             xfn={{Quote(HostProcess.Xfn)}} home=/mnt/home
             as() { setpriv --reuid idsu --regid idsu --init-groups --inh-caps=-all env HOME=/mnt/home XDG_CACHE_HOME= "$@"; }
             grant() { printf 'idsu:%s\n' "$@" | tee /etc/subuid >/etc/subgid; }
-            doctor() { as "$xfn" doctor | grep '^ids '; }
+            doctor() { as "$xfn" doctor | grep -A 2 '^[a-z]* *ids '; }
             mend() { "$@" | sed -n 's/.*As root: \(.*\)\. *$/\1/p' >/mnt/remedy; test -s /mnt/remedy; sh -e /mnt/remedy; }
             run() { as "$xfn" run "$1" /dev/null; }
             refused() { ! as "$xfn" run "$1" /dev/null 2>&1; }

@@ -76,6 +76,7 @@ public class UsageTests
     [TestCase("load -i x.tar", "unknown command 'load'. Name the file: 'xfn run docker-archive:FILE', or oci-archive:FILE.")]
     [TestCase("compose up", "unknown command 'compose'. There is no compose file:*")]
     [TestCase("run -p 8080:80 nginx", "unknown option '-p' of 'xfn run'. 'xfn up' has it. Try 'xfn run --help'.")]
+    [TestCase("--json doctor", "'--json' stands before the command. Write it behind: xfn doctor --json …")]
     [TestCase("run --name db alpine", "unknown option '--name'. Containers have no names here.*")]
     [TestCase("run --network host alpine", "unknown option '--network'. Write --network-policy=Runner for this machine's network;*")]
     [TestCase("run --pull always alpine", "unknown option '--pull'. Write --image-pull-policy=Always, IfNotPresent or Never.")]
