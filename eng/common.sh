@@ -64,13 +64,13 @@ composition_functions() {
   local source=tests/Xfn.Core.Composition.Tests/NodeFunction node=artifacts/node-function
   say "Publishing samples/GreetingFunction"
   # Without a runtime identifier on the command line, which would have the libraries compiled again for it.
-  dotnet publish -c Release -v quiet -clp:NoSummary -o artifacts/greeting-function samples/GreetingFunction
+  dotnet publish -c Release -v quiet -clp:NoSummary -o artifacts/greeting-function samples/GreetingFunction || return
   if ! cmp -s "$source/package-lock.json" "$node/package-lock.json"; then
     say "Getting the packages of $source"
     rm -rf "$node"
     mkdir -p "$node.new"
     cp "$source"/package*.json "$node.new"
-    npm ci --prefix "$node.new" --ignore-scripts --no-audit --no-fund --loglevel=error
+    npm ci --prefix "$node.new" --ignore-scripts --no-audit --no-fund --loglevel=error || return
     mv "$node.new" "$node"
   fi
   cp "$source/main.js" "$node"

@@ -70,12 +70,28 @@ slowest() {
 }
 
 build_all() {
+  # One compiler for all projects spares each the start of its own. It is this script's alone, and ends with the build.
+  local -x UseSharedCompilation=true SharedCompilationId=xfn-$$-tests
+  build_programs || failed=$((failed + 1))
+  end_compiler
+  [ "$failed" -eq 0 ] || finish
+}
+
+build_programs() {
   say "Building the solution"
-  dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || { failed=$((failed + 1)); finish; }
+  dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || return
   # Few filters choose tests that need these: they are made once, and only where npm is there.
   if [ -z "${filter-}" ] || { [ ! -e artifacts/node-function ] && command -v npm >/dev/null; }; then
-    composition_functions || { failed=$((failed + 1)); finish; }
+    composition_functions
   fi
+}
+
+# end_compiler: ends the compiler that build_all had started. Brackets keep grep from finding itself.
+end_compiler() {
+  local pid
+  for pid in $(grep -slE -- "[-]pipename:$SharedCompilationId" /proc/[0-9]*/cmdline | cut -d/ -f3); do
+    kill "$pid" 2>/dev/null || true
+  done
 }
 
 # count NAME STATUS: adds up what the log of a test program says; one that ends without a summary failed, whatever it

@@ -24,6 +24,11 @@ internal static class CachedImages
     /// <summary>The names of the cache's images.</summary>
     public static IEnumerable<CompletionItem> Complete(CompletionContext context, GlobalOptions globals, RunnerOptions options)
     {
+        // The help asks so for the few values that something takes, and has no command line. It would show the images in
+        // the place of the argument's name.
+        if (context.ParseResult.Tokens.Count == 0)
+            return [];
+
         // A shell waits for this anyway.
         return Task.Run(ListAsync).GetAwaiter().GetResult().Where(image => image.Reference.Length > 0).Select(image => new CompletionItem(NameOf(image)));
 

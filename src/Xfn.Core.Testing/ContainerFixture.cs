@@ -43,8 +43,7 @@ public sealed class ContainerFixture : IContainerHost, IAsyncDisposable
         Images = new InMemoryImageFetcher(_options.DefaultRegistry);
         _options.ImageFetcher = new FixtureImages(Images, others);
 
-        // It says itself what to do where there is no Linux.
-#pragma warning disable CA1416
+#pragma warning disable CA1416 // The runner says itself what to do where there is no Linux.
         _runner = new(() => new ContainerRunner(_options));
 #pragma warning restore CA1416
         Undisposed[this] = true;

@@ -140,7 +140,7 @@ internal sealed class FunctionContainerTests
     public async Task Ten_thousand_renders_keep_the_memory_level(CancellationToken token)
     {
         if (!Environment.IsPrivilegedProcess)
-            Assert.Ignore("Memory is counted where there is a limit of it, which not every user may set.");
+            Assert.Ignore("Memory is counted where there is a limit of it, and of all users only root is sure to be allowed one.");
         await using RunningContainer container = await _runner.StartAsync(
             new ContainerRequest { Image = "greeting", Arguments = ["--insecure"], Ready = Ready.Listens(9443), Limits = new() { MemoryBytes = 512 << 20 } }, token);
         await using FunctionClient function = FunctionClient.ForContainer(container);
