@@ -148,8 +148,8 @@ install_and_try() {
   inside root bash -euc 'apt-get update -qq
     apt-get install -y -qq "/srv/packages/xfn_"*"_$(dpkg --print-architecture).deb" >/dev/null' || return
   for user in root dev; do inside "$user" bash -euc "$try" || return; done
-  inside root bash -euc 'apt-get remove -y -qq xfn >/dev/null
-    ! command -v xfn' || return
+  inside root bash -euc 'apt-get purge -y -qq xfn >/dev/null
+    [ ! -e /usr/bin/xfn ]' || return
   rm -rf "$root/srv/packages"
 }
 

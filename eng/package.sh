@@ -38,8 +38,8 @@ work=$PWD/artifacts/package.work
 rm -rf "$output" "$work"
 mkdir -p "$output" "$work"
 
-# pack ARGUMENT...: a package of the tool.
-pack() { dotnet pack -c Release -v quiet -clp:NoSummary -o "$output" $project -p:PackTool=true -p:BuildNative=false "$@"; }
+# pack ARGUMENT...: a package of the tool. Analyzers read the sources when they are tested.
+pack() { dotnet pack -c Release -v quiet -clp:NoSummary -o "$output" $project -p:PackTool=true -p:BuildNative=false -p:RunAnalyzers=false "$@"; }
 
 for identifier in "${identifiers[@]}"; do
   say "Making xfn for $identifier"
