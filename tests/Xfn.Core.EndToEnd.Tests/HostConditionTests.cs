@@ -46,6 +46,32 @@ internal sealed class HostConditionTests : RunnerFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task A_filter_that_lets_no_host_be_named_is_told_and_foreseen(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Only root can have a filter and the use of setuid programs, newuidmap for one.");
+
+        // As podman's: sethostname fails with EPERM.
+        const string script = """
+            import ctypes, os, platform, struct, sys
+            number = {'x86_64': 170, 'aarch64': 161}[platform.machine()]
+            code = b''.join(struct.pack('HBBI', *line) for line in [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)])
+            text = ctypes.create_string_buffer(code)
+            assert ctypes.CDLL(None).prctl(22, 2, struct.pack('HP', len(code) // 8, ctypes.addressof(text))) == 0
+            os.execv(sys.argv[1], sys.argv[1:])
+            """;
+        Task<ToolResult> RunAsync(params string[] arguments) => Tool.RunAsync("/usr/bin/python3", ["-c", script, HostProcess.Xfn, .. arguments], token);
+
+        const string found = "a seccomp filter of an outer container forbids sethostname";
+        ToolResult run = await RunAsync("run", "--cache-dir", Cache, Write(TestImage.Shell("echo ran")), "/dev/null");
+        Assert.That((run.ExitCode, run.Output), Is.EqualTo((125, "")), run.Error);
+        Assert.That(run.Error, Does.Contain(found).And.Contain("--security-opt seccomp=unconfined"));
+        ToolResult doctor = await RunAsync("doctor", "--cache-dir", Cache);
+        Assert.That(doctor.ExitCode, Is.EqualTo(1), doctor.Error);
+        Assert.That(doctor.Output, Does.Match($"(?m)^failed +user namespaces +{found}"));
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_host_that_may_make_no_user_namespaces_is_told_by_which_setting(CancellationToken token)
     {
         if (Environment.IsPrivilegedProcess && !Ways.IsRoot)

@@ -24,6 +24,7 @@ internal sealed class RuntimeTests : RunnerFixture
     [TestCase("echo 'it is broken' >&2; exit 3", "status 3")]
     [TestCase("while [ $# -gt 1 ]; do [ $1 = --log ] && echo '{\"msg\":\"no such thing\",\"level\":\"error\"}' >$2; shift; done; exit 1", "no such thing")]
     [TestCase("while [ $# -gt 1 ]; do [ $1 = --log ] && echo '{\"msg\":\"create keyring `xfn`: Disk quota exceeded\",\"level\":\"error\"}' >$2; shift; done; exit 1", "kernel.keys.maxkeys")]
+    [TestCase("while [ $# -gt 1 ]; do [ $1 = --log ] && echo '{\"msg\":\"sethostname: Operation not permitted\",\"level\":\"error\"}' >$2; shift; done; exit 1", "a seccomp filter of an outer container forbids sethostname")]
     [TestCase("exit 0", "pid")]
     [CancelAfter(60_000)]
     public async Task A_runtime_that_fails_is_told_as_such(string script, string found, CancellationToken token) =>

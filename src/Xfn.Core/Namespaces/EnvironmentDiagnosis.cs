@@ -43,6 +43,11 @@ internal sealed record EnvironmentDiagnosis(string Found, string Remedy)
         return new(error.Length == 0 ? "unshare failed and did not say why" : error, "See whether a security module (SELinux, AppArmor) or a container around this program forbids it.");
     }
 
+    /// <summary>Why a container's host cannot be named. In namespaces of its own the kernel refuses that to nobody, but
+    /// podman's default filter lets namespaces be made, and refuses this.</summary>
+    public static EnvironmentDiagnosis OfHostName() => new("a seccomp filter of an outer container forbids sethostname",
+        "Run that container with a profile that allows it: podman or docker run --security-opt seccomp=unconfined, in Kubernetes seccompProfile: {type: Unconfined}.");
+
     /// <summary>Why unshare(1) cannot be used, when it is not there or too old.</summary>
     public static EnvironmentDiagnosis OfUtilLinux(string found) => new(found, $"Install util-linux 2.36 or newer ({SystemPackage.UtilLinux.Command}; Debian 11, Ubuntu 22.04, RHEL 9 have it), and put it in PATH before busybox.");
 

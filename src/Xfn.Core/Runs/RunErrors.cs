@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Xfn.Core.Bundles;
+using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Spark;
 
@@ -82,10 +83,17 @@ internal static class RunErrors
     private static XfnException FromRuntime(SparkFailedException exception, CheckedRequest request, ImageConfig config, string? runtime)
     {
         string said = Messages(exception.Failure.Message);
-        bool entrypoint = said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal);
-        return entrypoint
-            ? NoEntrypoint(exception, request, config, said)
-            : NotMade(exception, request.Reference, runtime, said, said.Contains("keyring", StringComparison.Ordinal) ? FewerKeyrings : "");
+        if (said.Contains("executable", StringComparison.Ordinal) || said.Contains("exec ", StringComparison.Ordinal))
+            return NoEntrypoint(exception, request, config, said);
+
+        // xfn-spark names the stage, Hostname, and crun the call, sethostname.
+        if (said.Contains("not permitted", StringComparison.Ordinal) && said.Contains("hostname", StringComparison.OrdinalIgnoreCase))
+        {
+            EnvironmentDiagnosis diagnosis = EnvironmentDiagnosis.OfHostName();
+            return NotMade(exception, request.Reference, runtime, $"{said}: {diagnosis.Found}", $" {diagnosis.Remedy}");
+        }
+
+        return NotMade(exception, request.Reference, runtime, said, said.Contains("keyring", StringComparison.Ordinal) ? FewerKeyrings : "");
     }
 
     private static ContainerEnvironmentException NotMade(Exception exception, ImageReference reference, string? runtime, string found, string remedy) =>
