@@ -69,9 +69,12 @@ public class ProgramTests
 
         // Packages bring their native code for each machine.
         byte[] foreign = await File.ReadAllBytesAsync("/bin/cat", token);
-        foreign[18] = 183;
-        Directory.CreateDirectory(_directory["published/runtimes/linux-arm64/native"]);
-        await File.WriteAllBytesAsync(_directory["published/runtimes/linux-arm64/native/module"], foreign, token);
+        foreach ((byte machine, string identifier) in ((byte, string)[])[(183, "linux-arm64"), (40, "linux-arm")])
+        {
+            foreign[18] = machine;
+            await File.WriteAllBytesAsync(Path.Combine(Directory.CreateDirectory(_directory[$"published/runtimes/{identifier}/native"]).FullName, "module"), foreign, token);
+        }
+
         var log = new LogCollector();
         await new ImageBuilder(logger: log).AddProgram(_directory["published"]).WriteToAsync($"oci:{_directory["layout"]}:v1", cancellationToken: token);
         Assert.That(log.Text, Does.Contain("libq.so.6"));
@@ -86,6 +89,15 @@ public class ProgramTests
         Assert.That(() => WriteAsync(_directory["published/cat"], token), Throws.TypeOf<XfnException>().With.Message.Contains("for linux/arm64 are not on this machine. Name a base"));
         Assert.That(() => new ImageBuilder().WithPlatform("linux/amd64").AddProgram(_directory["published/cat"]).WriteToAsync($"oci:{_directory["layout"]}", cancellationToken: token),
             Throws.TypeOf<XfnException>().With.Message.Contains("is for arm64"));
+    }
+
+    [Test]
+    public void A_program_of_a_machine_that_nothing_here_runs_on_is_refused(CancellationToken token)
+    {
+        byte[] program = File.ReadAllBytes(Publish("/bin/cat"));
+        program[18] = 40;
+        File.WriteAllBytes(_directory["published/cat"], program);
+        Assert.That(() => WriteAsync(_directory["published/cat"], token), Throws.TypeOf<XfnException>().With.Message.Contains("it is for ELF machine 40, expected 62 (x86-64) or 183 (AArch64)"));
     }
 
     [Test]

@@ -17,7 +17,10 @@ internal sealed class PublishedProgram
         (Path, _directory) = (path, directory);
         _isAssembly = path.EndsWith(".dll", StringComparison.Ordinal);
         _config = DotnetConfig.Of(path);
-        Architecture = ElfFile.Read(path)?.Architecture;
+        ElfFile? executable = ElfFile.Read(path);
+        if (executable is { Architecture: null })
+            throw Fault.Of($"cannot add '{path}' as a program: it is for ELF machine {executable.Machine}, expected {ElfFile.X8664} (x86-64) or {ElfFile.AArch64} (AArch64). Publish it for one of these, or add it as a file (AddFile, --copy).");
+        Architecture = executable?.Architecture;
         if (Architecture is null && (!_isAssembly || _config is null))
             throw Fault.Of($"cannot make an image of '{path}': it is no ELF executable. Publish the program for Linux (dotnet publish -r linux-x64), or add a script with AddFile or --copy on a base that has its interpreter.");
 
