@@ -4,8 +4,9 @@ namespace Xfn.Core.Package.Tests;
 [SetUpFixture]
 public sealed class Workspace
 {
-    // A version that nobody else has, so that no package in a cache of this machine can be taken for ours.
-    public static string Version { get; } = $"0.1.0-test.{Guid.NewGuid():N}";
+    // A version that nobody else has, so that no package in a cache of this machine can be taken for ours. It is none of
+    // a prerelease: a release refuses what that lets pass (NU5104).
+    public static string Version { get; } = $"0.0.{Random.Shared.Next()}";
 
     public static string Directory { get; private set; } = "";
 
