@@ -95,6 +95,18 @@ internal sealed class Bench
         }
     }
 
+    /// <summary>Measures, and makes two rows with each of the others: of the time, and of the processor time. For what
+    /// ends with its processes.</summary>
+    public async Task CompareProcessorsAsync(string name, int rounds, Way ours, params Way[] peers)
+    {
+        Sample[] samples = await Measure.AlternateAsync(Rounds(rounds), 1, [ours, .. peers]);
+        foreach (Sample peer in samples.Skip(1))
+        {
+            _rows.Add(Row.Compare(name, _caller, samples[0], peer));
+            _rows.Add(Row.Compare("the same, processor time", _caller, samples[0].OfProcessor(), peer.OfProcessor()));
+        }
+    }
+
     /// <summary>Measures what grows: a row for each point, against the first.</summary>
     public async Task GrowAsync(string table, int rounds, IEnumerable<Way> ways)
     {

@@ -22,7 +22,7 @@ internal static class BuildRows
         int next = 0;
         try
         {
-            await bench.CompareAsync(
+            await bench.CompareProcessorsAsync(
                 "image of 240 MB, made and pushed",
                 MostRounds,
                 new("ours", () => new ImageBuilder().AddDirectory(tree, "/").WriteToAsync(Fresh())),
