@@ -13,9 +13,13 @@
 #                       kernel with pages of 16 KiB (trixie:arm64-16k) and subset on the command's own kernel when no part is named
 #   --kernel            the only kernel to try
 #
-# whole, subset, library, spark and chance run in pieces: what each test said is in artifacts/vm-results, also of a machine that came to no end. XFN_VM_LANES
-# (2) pieces run at the same time; XFN_TEST_SLOWNESS (10) multiplies the time that tests may take, XFN_VM_SECONDS (5400) is the machine's. XFN_VM_PROGRAMS is a
-# directory for the published tests; what is there is taken as it is.
+# whole, subset, library, spark and chance run in pieces: what each test said is in artifacts/vm-results (XFN_VM_RESULTS), also of a machine that came to no end. With XFN_VM_RESUME=1 those
+# that passed there are not run again; XFN_VM_PIECES names a file with other pieces for whole, a name and a filter a line. XFN_VM_LANES (3) pieces run at the same time.
+# XFN_TEST_SLOWNESS (10) multiplies the time that tests may take, XFN_VM_SECONDS (5400) is the machine's, XFN_VM_MEMORY (5G) its memory. XFN_VM_PROGRAMS is a directory for the published
+# tests; what is there is taken as it is.
+#
+# An emulated machine: a minute until a program's first test begins, so few pieces and one a lane. Processors of one machine wait for each other at each change of a page table: two
+# machines of one processor, with half of the pieces and results of their own each, run a fifth more tests than one of two. The slowness of 30 is for such, two lanes each.
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
 #   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR[:ro] --timeout SECONDS -- COMMAND…
@@ -68,6 +72,11 @@ stage() { # PROJECT: what a machine needs of it
   [ ! -e "$copy/$1.staged" ] || return 0
   # Compiled ahead: an emulated processor compiles for longer than it tests.
   dotnet publish "tests/$1" -c Release -r "linux-$arch" "${publish[@]}" -p:PublishReadyToRun=true -p:ValidateExecutableReferencesMatchSelfContained=false -p:RunAnalyzers=false -p:BuildNative=false -v quiet --nologo -o "$copy/$1"
+  # xfn as native code, as it is beside the tests here: a program in another's directory finds no .NET of its own.
+  if [ "$1" = Xfn.Core.EndToEnd.Tests ] && [ "$arch" != "$own" ]; then
+    dotnet publish src/Xfn.Cli -c Release -r "linux-$arch" -p:RunAnalyzers=false -v quiet --nologo -o "$copy/xfn"
+    cp "$copy/xfn/xfn" "$copy/$1/xfn"
+  fi
   # The machine has no compiler.
   for program in "$copy/$1"/*.c; do
     [ ! -e "$program" ] || "${compiler[@]}" -static -O1 -pthread -o "${program%.c}" "$program"
@@ -76,6 +85,10 @@ stage() { # PROJECT: what a machine needs of it
   touch "$copy/$1.staged"
 }
 
+# Code that was compiled ahead stays as it is: an emulated processor takes longer to compile anew than it gains, and what
+# changes under its hands it translates again.
+lanes=${XFN_VM_LANES:-3}
+runtime=(--env DOTNET_TieredCompilation=0 --env DOTNET_EnableWriteXorExecute=0 --env DOTNET_gcConcurrent=0)
 failures=0
 run() { # NAME WANTED-SKIPPED PROJECT FILTER SECONDS OPTION…: the tests, in a machine; skipped tests are allowed only where "some" is said
   local name=$1 skipped=$2 project=$3 filter=$4 seconds=$5 log
@@ -157,16 +170,15 @@ slow=(
 not_slow='TestCategory!=Long'
 for test in "${slow[@]}"; do not_slow="$not_slow&FullyQualifiedName!~$test"; done
 
-# fixtures PROJECT COUNT: all fixtures of a project, so many in a piece; last what belongs to none.
+# fixtures PROJECT COUNT: all fixtures of a project in so many pieces, those with most tests dealt out first; last what belongs to none.
 fixtures() {
-  local names name piece=() pieces=0 rest='FullyQualifiedName!~.Nothing'
-  mapfile -t names < <(find "tests/$1" -name '*Tests.cs' -not -path '*/obj/*' -printf '%f\n' | sed 's/\.cs$//' | sort -u)
-  for name in "${names[@]}"; do
-    piece+=("|FullyQualifiedName~.$name") rest="$rest&FullyQualifiedName!~.$name"
-    if [ ${#piece[@]} -eq "$2" ] || [ "$name" = "${names[-1]}" ]; then
-      printf '%02d (%s)\n' $((++pieces)) "$(IFS= && cut -c2- <<<"${piece[*]}")"
-      piece=()
-    fi
+  local names name piece at rest='FullyQualifiedName!~.Nothing'
+  mapfile -t names < <(find "tests/$1" -name '*Tests.cs' -not -path '*/obj/*' -exec grep -c '\[Test' {} + | sort -t: -k2,2nr -k1,1 | sed 's/\.cs:.*//; s|.*/||' | awk '!seen[$0]++')
+  for name in "${names[@]}"; do rest="$rest&FullyQualifiedName!~.$name"; done
+  for ((piece = 0; piece < $2; piece++)); do
+    printf '%02d (FullyQualifiedName~.%s' $((piece + 1)) "${names[piece]}"
+    for ((at = piece + $2; at < ${#names[@]}; at += $2)); do printf '|FullyQualifiedName~.%s' "${names[at]}"; done
+    echo ')'
   done
   echo "rest $rest"
 }
@@ -175,15 +187,19 @@ fixtures() {
 pieces() {
   local name=$1 project=$2 filter=$3 results piece log status=0
   shift 3
-  results=$PWD/artifacts/vm-results/$arch-${name// /-}
-  rm -rf "$results"
+  results=${XFN_VM_RESULTS:-$PWD/artifacts/vm-results}/$arch-${name//[ :,]/-}
+  [ -n "${XFN_VM_RESUME-}" ] || rm -rf "$results"
   mkdir -p "$results"
   chmod 1777 "$results"
   while IFS= read -r piece; do echo "$piece&$filter"; done >"$results/pieces"
+  while IFS= read -r piece; do
+    log=${piece%% *}
+    has_passed "$log" || { rm -f "$results/$log".* && echo "$piece"; }
+  done <"$results/pieces" >"$results/left"
   stage "$project"
-  echo "Running $name, in $(wc -l <"$results/pieces") pieces"
-  "$XFN_VM_RUN" exec "$@" --mem 4G --env DOTNET_TieredPGO=0 --env XFN_TEST_SLOWNESS="${XFN_TEST_SLOWNESS:-10}" --share "$copy/$project:/tests:ro" --share "$PWD/eng:/eng:ro" --share "$results:/results" \
-    --timeout "${XFN_VM_SECONDS:-5400}" -- sh /eng/vm-pieces.sh "$project" "${XFN_VM_LANES:-2}" 3000 >"$results/machine" 2>&1 </dev/null || status=$?
+  echo "Running $name, in $(wc -l <"$results/left") pieces"
+  [ ! -s "$results/left" ] || "$XFN_VM_RUN" exec "$@" --mem "${XFN_VM_MEMORY:-5G}" "${runtime[@]}" --env XFN_TEST_SLOWNESS="${XFN_TEST_SLOWNESS:-10}" --share "$copy/$project:/programs:ro" --share "$PWD/eng:/eng:ro" --share "$results:/results" \
+    --timeout "${XFN_VM_SECONDS:-5400}" -- sh /eng/vm-pieces.sh "$project" "$lanes" "${XFN_VM_SECONDS:-5400}" >"$results/machine" 2>&1 </dev/null || status=$?
   for log in $(cut -d' ' -f1 "$results/pieces"); do
     # 8 is the status of a program of which no test was chosen.
     case $(cat "$results/$log.status" 2>/dev/null || echo none) in
@@ -197,11 +213,16 @@ pieces() {
   failures=$((failures + (status > 0)))
   echo "$([ "$status" -eq 0 ] && echo passed || echo FAILED): $name ($(counted passed) tests passed, $(counted failed) failed, $(counted skipped) skipped, status $status)"
 }
-counted() { cat "$results"/*.log 2>/dev/null | grep -c "^$1 " || true; }
+has_passed() { [[ $(cat "$results/$1.status" 2>/dev/null) == [08] ]] && ! grep -qa '^failed ' "$results/$1.log"; }
+counted() { cat "$results"/*.log 2>/dev/null | grep -ca "^$1 " || true; }
 
 if wanted whole; then
   for kernel in "${kernels[@]}"; do
-    pieces "end-to-end ${kernel:-own} user" Xfn.Core.EndToEnd.Tests "$not_slow" ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.EndToEnd.Tests 4)
+    if [ -n "${XFN_VM_PIECES-}" ]; then
+      pieces "end-to-end ${kernel:-own} user" Xfn.Core.EndToEnd.Tests "$not_slow" ${kernel:+--kernel "$kernel"} <"$XFN_VM_PIECES"
+    else
+      pieces "end-to-end ${kernel:-own} user" Xfn.Core.EndToEnd.Tests "$not_slow" ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.EndToEnd.Tests "$lanes")
+    fi
   done
 fi
 
@@ -221,13 +242,13 @@ fi
 if wanted library; then
   for kernel in "${kernels[@]}"; do
     # Conventions are the source's, which is not there.
-    pieces "library ${kernel:-own} user" Xfn.Core.Tests "$not_slow&FullyQualifiedName!~.Conventions." ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Tests 12)
+    pieces "library ${kernel:-own} user" Xfn.Core.Tests "$not_slow&FullyQualifiedName!~.Conventions." ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Tests "$lanes")
   done
 fi
 
 if wanted spark; then
   for kernel in "${kernels[@]}"; do
-    pieces "spark ${kernel:-own} root" Xfn.Core.Spark.Tests "$not_slow&FullyQualifiedName!~.FuzzTests&FullyQualifiedName!~.DifferentialTests&FullyQualifiedName!~.StackTests&FullyQualifiedName!~.ProcessorTests" --user root ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Spark.Tests 5)
+    pieces "spark ${kernel:-own} root" Xfn.Core.Spark.Tests "$not_slow&FullyQualifiedName!~.FuzzTests&FullyQualifiedName!~.DifferentialTests&FullyQualifiedName!~.StackTests&FullyQualifiedName!~.ProcessorTests" --user root ${kernel:+--kernel "$kernel"} < <(fixtures Xfn.Core.Spark.Tests "$lanes")
   done
 fi
 
