@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Xfn.Core.EndToEnd.Tests;
 
 /// <summary>What a host may give its functions beyond, or instead of, the defaults.</summary>
@@ -53,11 +55,14 @@ internal sealed class BundleOptionTests : RunnerFixture
     public async Task Another_seccomp_filter_holds_instead_of_the_default_one(CancellationToken token)
     {
         const string script = "busybox mkdir /tmp/d 2>/dev/null || echo refused; busybox hostname 2>/dev/null >/dev/null && echo allowed";
+
+        // arm64 has mkdirat(2) alone.
+        (uint mkdir, uint mkdirat) = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? (83u, 258u) : (34u, 34u);
         byte[] filter =
         [
             .. Instruction(0x20, 0, 0, 0), // the number of the call
-            .. Instruction(0x15, 2, 0, 83), // mkdir
-            .. Instruction(0x15, 1, 0, 258), // mkdirat
+            .. Instruction(0x15, 2, 0, mkdir),
+            .. Instruction(0x15, 1, 0, mkdirat),
             .. Instruction(0x06, 0, 0, 0x7fff0000), // allowed
             .. Instruction(0x06, 0, 0, 0x00050001), // EPERM
         ];

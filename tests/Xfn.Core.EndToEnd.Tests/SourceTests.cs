@@ -120,7 +120,9 @@ internal sealed class SourceTests : RunnerFixture
         Assert.That(Path.GetFileName(file), Is.EqualTo(NameOf($"{image} {PlatformSelector.Host}")));
         Assert.That(await File.ReadAllTextAsync(file, token), Is.EqualTo($"xfn reference 1\n{image} {PlatformSelector.Host}\n{digest}\n{digest}\n"));
 
-        // As versions wrote it that knew no levels of a processor.
+        // As versions wrote it that knew no levels of a processor: only x86-64 has them.
+        if (PlatformSelector.Host.Architecture != "amd64")
+            return;
         File.Delete(file);
         await File.WriteAllTextAsync(Path.Combine(Cache, "refs", NameOf($"{image} linux/amd64")), $"xfn reference 1\n{image} linux/amd64\n{digest}\n{digest}\n", token);
         var request = new RunFunctionRequest { Image = image, ImagePullConfig = new() { PullPolicy = ImagePullPolicy.Never } };

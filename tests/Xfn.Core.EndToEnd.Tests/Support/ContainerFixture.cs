@@ -40,7 +40,10 @@ internal abstract class ContainerFixture : RunnerFixture
     {
         if (!File.Exists(Python))
             Assert.Ignore($"There is no {Python}.");
-        TestImage image = TestImage.Shell(script).WithLayer(tar => tar.Link("lib", "usr/lib").Link("lib64", "usr/lib64"));
+        TestImage image = TestImage.Shell(script).WithLayer(tar => tar.Link("lib", "usr/lib").Link("lib64", "usr/lib64")
+
+            // Where arm64's loader is said to be: beside the directories that are mounted.
+            .Directory("usr/lib").Link("usr/lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu/ld-linux-aarch64.so.1"));
         image.Config = image.Config with { Env = ["PATH=/bin:/usr/bin"] };
         return image;
     }
@@ -48,7 +51,7 @@ internal abstract class ContainerFixture : RunnerFixture
     /// <summary>Shows containers what Python needs of /usr: in the whole of it something may be mounted.</summary>
     protected static void PythonOfThisMachine(ContainerRunnerOptions options)
     {
-        string[] directories = ["/usr/bin", "/usr/lib64", .. Directory.GetDirectories("/usr/lib", "*-linux-gnu"), .. Directory.GetDirectories("/usr/lib", "python3*")];
+        string[] directories = ["/usr/bin", .. Directory.GetDirectories("/usr", "lib64"), .. Directory.GetDirectories("/usr/lib", "*-linux-gnu"), .. Directory.GetDirectories("/usr/lib", "python3*")];
         options.Bundle.ReadOnlyMounts = [.. directories.Select(directory => new ReadOnlyMount(directory, directory))];
     }
 
