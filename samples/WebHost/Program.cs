@@ -2,7 +2,8 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 using Xfn.Core;
 
-// A runner in ASP.NET Core: POST /run?image=IMAGE runs a function on the body, GET /health says whether that works.
+// A runner in ASP.NET Core: POST /run?image=IMAGE runs a function on the body, GET /health says whether that works, and
+// GET /metrics has the measurements for Prometheus.
 // Its options are in the configuration's section Xfn: --Xfn:MaxConcurrency=8 or Xfn__MaxConcurrency in the environment.
 WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
 builder.Services.AddContainerRunner(builder.Configuration.GetSection("Xfn"));
@@ -10,10 +11,11 @@ builder.Services.AddHealthChecks().AddContainerRunnerCheck();
 builder.Services.AddOpenTelemetry()
     // A run is a child of its request, and is recorded with it: without ASP.NET Core's own spans it is not.
     .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", XfnTelemetry.SourceName).AddConsoleExporter())
-    .WithMetrics(metrics => metrics.AddMeter(XfnTelemetry.MeterName).AddConsoleExporter());
+    .WithMetrics(metrics => metrics.AddMeter(XfnTelemetry.MeterName).AddConsoleExporter().AddPrometheusExporter());
 
 WebApplication application = builder.Build();
 application.MapHealthChecks("/health");
+application.MapPrometheusScrapingEndpoint();
 application.MapPost("/run", RunAsync);
 await application.RunAsync();
 
