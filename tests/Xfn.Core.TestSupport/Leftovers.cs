@@ -14,7 +14,7 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
     public void AssertNothingNew()
     {
         Leftovers now = Take();
-        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(30) && !IsWithin(now); Thread.Sleep(20))
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(30) && !IsWithin(now); Thread.Sleep(20 * LongMode.Slowness))
             now = Take();
 
         Assert.Multiple(() =>
