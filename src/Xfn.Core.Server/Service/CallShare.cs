@@ -100,8 +100,9 @@ internal sealed class CallShare(CallMemory memory, HttpContext context, long mos
             // Of its strings, characters of two bytes.
             long headers = context.Request.Headers.Sum(h => 2L * (h.Key.Length + h.Value.Sum(v => v?.Length ?? 0)));
             context.Features.Set(this);
-            _body = new CountedBody(context.Request.BodyReader, this, patience);
-            context.Features.Set<IRequestBodyPipeFeature>(_body);
+            var body = new CountedBody(context.Request.BodyReader, this, patience);
+            _body = body;
+            context.Features.Set<IRequestBodyPipeFeature>(body);
 
             // From here on it may be turned away, which another thread tells its body.
             memory.Enter(this, CallBytes + headers);
