@@ -93,7 +93,8 @@ internal sealed class ContainmentTests : RunnerFixture
             "evil", "#!/bin/sh\ni=0; while [ $i -lt 100 ]; do for f in /proc/[0-9]*/exe /proc/self/exe /proc/1/exe; do echo x >$f; done; i=$((i+1)); done\n", (UnixFileMode)0b111_101_101));
         TestImage self = TestImage.Command("/self").WithLayer(tar => tar.File("self", "#!/proc/self/exe\n", (UnixFileMode)0b111_101_101));
         Task<byte[]> HashAsync(string path) => Task.Run(() => SHA256.HashData(File.ReadAllBytes(path)), token);
-        byte[] crun = await HashAsync("/usr/bin/crun");
+        string spark = Directory.GetFiles(Path.Combine(Cache, "bin")).Single();
+        byte[] crun = await HashAsync("/usr/bin/crun"), before = await HashAsync(spark);
         foreach (string reference in new[] { Write(image, "evil"), Write(self, "self") })
         {
             try
@@ -107,8 +108,7 @@ internal sealed class ContainmentTests : RunnerFixture
         }
 
         Assert.That(await HashAsync("/usr/bin/crun"), Is.EqualTo(crun));
-        string spark = Directory.GetFiles(Path.Combine(Cache, "bin")).Single();
-        Assert.That(Path.GetFileName(spark), Is.EqualTo($"spark-{Convert.ToHexStringLower((await HashAsync(spark)).AsSpan(0, 16))}"));
+        Assert.That(await HashAsync(spark), Is.EqualTo(before));
     }
 
     [Test, CancelAfter(120_000)]

@@ -1,8 +1,8 @@
 using System.Buffers;
 using System.Diagnostics;
+using System.Numerics;
 using System.Reflection;
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using Xfn.Core.Cache;
 using Xfn.Core.Interop;
 
@@ -33,7 +33,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     public async Task<SparkFile> ProvideAsync(string? configured)
     {
         byte[] content = (configured is null ? Carried() : null) ?? await ReadAsync(configured).ConfigureAwait(false);
-        string target = Path.Combine(cache.Bin, $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(content).AsSpan(0, 16))}");
+        string target = Path.Combine(cache.Bin, Prefix + NameOf(content));
         try
         {
             for (bool copied = false; ;)
@@ -101,6 +101,19 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         byte[] content = new byte[resource.Length];
         resource.ReadExactly(content);
         return content;
+    }
+
+    /// <summary>Tells contents apart. The copy of that name is compared to its last byte, so this proves nothing, and need
+    /// not: SHA-256 of so much took longer than all else here, and loaded a library that a run may not need.</summary>
+    private static string NameOf(ReadOnlySpan<byte> content)
+    {
+        (uint even, uint odd) = (0, uint.MaxValue);
+        ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(content);
+        for (int i = 0; i + 1 < words.Length; i += 2)
+            (even, odd) = (BitOperations.Crc32C(even, words[i]), BitOperations.Crc32C(odd, words[i + 1]));
+        foreach (byte b in content[(words.Length / 2 * 2 * sizeof(ulong))..])
+            (even, odd) = (BitOperations.Crc32C(even, b), BitOperations.Crc32C(odd, b));
+        return $"{even:x8}{odd:x8}{content.Length:x8}";
     }
 
     private static async Task<byte[]> ReadAsync(string? configured)
