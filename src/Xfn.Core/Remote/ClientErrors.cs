@@ -46,7 +46,8 @@ internal static class ClientErrors
         switch (failure.StatusCode)
         {
             case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown or StatusCode.ResourceExhausted or StatusCode.Cancelled when cause is not null && IsUntouched(cause):
-            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown when !sent || IsOfConnecting(cause):
+            // A connection that was not made in time is a call that was cancelled.
+            case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown or StatusCode.Cancelled when !sent || IsOfConnecting(cause):
                 return (new ServerUnavailableException(false, $"cannot reach server '{servers}': {found}. Check the address, and that an xfn server listens there.", failure), RetryScope.Anywhere);
 
             case StatusCode.DeadlineExceeded:

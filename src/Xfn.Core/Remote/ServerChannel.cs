@@ -45,7 +45,9 @@ internal static class ServerChannel
                 Balance(channel, new DnsResolverFactory(NameRefresh), options.UseTls);
                 return GrpcChannel.ForAddress($"dns:///{first.Host}:{first.Port}", channel);
             default:
+                // Clients that go round busy servers in one order come to do so together (docs/fleet.md).
                 BalancerAddress[] servers = [.. addresses.Select(a => new BalancerAddress(a.Host, a.Port))];
+                Random.Shared.Shuffle(servers);
                 Balance(channel, new StaticResolverFactory(_ => servers), first.Kind == ServerAddressKind.Https);
                 return GrpcChannel.ForAddress("static:///servers", channel);
         }

@@ -22,6 +22,40 @@ internal sealed class FleetTests : ServedFixture
     }
 
     [Test, CancelAfter(60_000)]
+    public async Task Each_runner_goes_round_the_servers_in_an_order_of_its_own(CancellationToken token)
+    {
+        const int Count = 6;
+        var turns = new ConcurrentQueue<int>();
+        var servers = new List<ContainerRunnerServer>();
+        for (int i = 0; i < Count; i++)
+        {
+            int index = i;
+            servers.Add(await ServeAsync(new StubRunner((request, _) =>
+            {
+                turns.Enqueue(index);
+                return Task.FromResult(new RunFunctionResponse());
+            })));
+        }
+
+        var orders = new HashSet<string>();
+        for (int runner = 0; runner < 8; runner++)
+        {
+            RemoteContainerRunner remote = Call([.. servers]);
+            turns.Clear();
+            while (turns.Distinct().Count() < Count)
+                await remote.RunFunctionAsync(Request(), token);
+            turns.Clear();
+            for (int i = 0; i < Count; i++)
+                await remote.RunFunctionAsync(Request(), token);
+            int[] round = [.. turns];
+            int first = Array.IndexOf(round, 0);
+            orders.Add(string.Join(' ', round[first..].Concat(round[..first])));
+        }
+
+        Assert.That(orders, Has.Count.GreaterThan(1), "eight runners have one order");
+    }
+
+    [Test, CancelAfter(60_000)]
     public async Task A_run_that_one_server_is_too_busy_for_goes_to_another(CancellationToken token)
     {
         var busy = new StubRunner(new RunnerBusyException("cannot take another run."));

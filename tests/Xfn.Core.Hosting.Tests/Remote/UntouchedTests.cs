@@ -36,6 +36,17 @@ internal sealed class UntouchedTests : ServedFixture
         Assert.That((refused.MayHaveStarted, requests >= 2), Is.EqualTo((false, true)), refused.Message);
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_whose_connection_is_not_made_in_time_was_not_started(CancellationToken token)
+    {
+        // It takes connections, and never answers to TLS.
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        RemoteContainerRunner remote = Call($"https://{listener.LocalEndpoint}", o => (o.MaxAttempts, o.ConnectTimeout) = (1, TimeSpan.FromSeconds(2)));
+        ServerUnavailableException late = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
+        Assert.That(late.MayHaveStarted, Is.False, late.Message);
+    }
+
     /// <summary>Takes requests of a connection and refuses each when all of it has come.</summary>
     /// <returns>How many there were.</returns>
     private static async Task<int> RefuseAsync(Socket connection, string how, int error, CancellationToken token)
