@@ -9,7 +9,9 @@
 groups=(
   'kills      hosts, their containers, and pulls that are killed at a thousand moments'
   'soaks      runs and calls by the thousand, containers by the hundred: nothing is left, and nothing grows'
-  'fleets     many servers, and hosts that come and go'
+  'fleets     servers behind HAProxy and nginx that are killed, stopped and added; the simulation of docs/fleet.md'
+  'engines    xfn start in containers of containerd and of dockerd'
+  'prometheus alerts and queries in Prometheus, which looks at the sample host'
   'hostile    a server with a thousand hostile connections'
   'corpus     images of all builders in all forms, compared with what podman shows of them'
   'entered    a container that looks at ten thousand processes which spark makes in it'
@@ -58,6 +60,7 @@ group_soaks() {
   XFN_FUZZ_FACTOR=34 run_ways "$not_long&FullyQualifiedName~QueueTests.Hundreds" subids
   XFN_SOAK_SECONDS=${XFN_SOAK_SECONDS:-600} one Xfn.Core.Server.Tests "FullyQualifiedName~SoakTests"
 }
+group_fleets() { script as_simulated; }
 group_chance() {
   XFN_FUZZ_FACTOR=${XFN_FUZZ_FACTOR:-100} one Xfn.Core.Spark.Tests "FullyQualifiedName~FuzzTests|FullyQualifiedName~DifferentialTests|FullyQualifiedName~StackTests|FullyQualifiedName~RealLayerTests"
 }
@@ -70,6 +73,9 @@ group_fresh() { [ ! -x eng/fresh-machine.sh ] || script eng/fresh-machine.sh; }
 # one PROGRAM FILTER: some tests of one program.
 one() { test_results=$results run_tests "$1" "$(program "$1")" --filter "$2"; }
 
+# as_simulated: whether the table of docs/fleet.md is what the simulation says.
+as_simulated() { diff -u <(sed -n '/^| images/,/^$/p' docs/fleet.md | grep '^|') <(dotnet run -c Release eng/fleet-simulation.cs); }
+
 # script COMMAND...: passed or failed as a whole.
 script() {
   wait_for_all
@@ -79,6 +85,9 @@ script() {
 
 need_for_tests
 need zsh:zsh fish:fish go:golang-go /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
+# Daemons: installed, they would start as services. Tests start them, and end them.
+unpack "$PWD/artifacts/debian" /usr/sbin/haproxy:haproxy /usr/bin/prometheus:prometheus /usr/bin/containerd:containerd /usr/sbin/dockerd:docker.io \
+  /usr/sbin/runc:runc
 empty_results
 build_all
 for group; do
