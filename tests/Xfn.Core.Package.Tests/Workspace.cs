@@ -23,8 +23,9 @@ public sealed class Workspace
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(9));
         // By one build: what one refers to is built for it once.
         string projects = string.Join(';', new[] { "Xfn.Core.Abstractions", "Xfn.Core", "Xfn.Core.Composition", "Xfn.Core.Hosting", "Xfn.Core.Images", "Xfn.Core.Server", "Xfn.Core.Testing" }.Select(name => $"{Repository.Root}/src/{name}/{name}.csproj"));
-        // The build of the tests has had it all read by analyzers.
-        string properties = $"Configuration=Release;Version={Version};PackageOutputPath={Feed}/;RunAnalyzers=false";
+        // The version is the packages' alone: assemblies that a Release build has made are packed as they are. Analyzers
+        // have read them then.
+        string properties = $"Configuration=Release;PackageVersion={Version};PackageOutputPath={Feed}/;RunAnalyzers=false";
         await File.WriteAllTextAsync(At("pack.proj"), $"""
             <Project>
               <Target Name="Build">
