@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -106,13 +107,36 @@ static void tell_memory(void) {
   }
 }
 
-static int tell_writable(const char *path, const struct stat *status, int kind, struct FTW *place) {
+static int tell_file(const char *path, const struct stat *status, int kind, struct FTW *place) {
   (void)place;
   int file = kind == FTW_F && S_ISREG(status->st_mode) ? open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
   if (file >= 0)
     printf("writable: %s\n", path);
   close(file);
   return 0;
+}
+
+// Which files of a mount can be written. None can where it is read-only: then no file is tried, and /sys has thousands.
+static void tell_writable(const char *path) {
+  struct statvfs status;
+  if (statvfs(path, &status) < 0)
+    tell(path, -1);
+  else if (status.f_flag & ST_RDONLY)
+    printf("read-only: %s\n", path);
+  else
+    nftw(path, tell_file, 16, FTW_PHYS | FTW_MOUNT);
+}
+
+// The same of each mount below a directory.
+static void tell_writable_below(const char *directory) {
+  FILE *mounts = fopen("/proc/self/mountinfo", "re");
+  char line[4096], path[4096];
+  size_t length = strlen(directory);
+  while (mounts && fgets(line, sizeof line, mounts))
+    if (sscanf(line, "%*s %*s %*s %*s %4095s", path) == 1 && strncmp(path, directory, length) == 0 && path[length] == '/')
+      tell_writable(path);
+  if (mounts)
+    fclose(mounts);
 }
 
 static void tell_terminals(void) {
@@ -136,8 +160,10 @@ int main(int count, char **arguments) {
   tell_memory();
   tell_terminals();
   const char *directories[] = {"/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/asound", "/sys"};
-  for (int i = 0; i < 6; i++)
-    nftw(directories[i], tell_writable, 16, FTW_PHYS);
+  for (int i = 0; i < 6; i++) {
+    tell_writable(directories[i]);
+    tell_writable_below(directories[i]);
+  }
   for (int i = 1; i < count; i++) {
     tell_open(arguments[i], O_RDONLY);
     tell_open(arguments[i], O_WRONLY);
