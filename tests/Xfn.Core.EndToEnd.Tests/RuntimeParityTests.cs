@@ -11,8 +11,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
 
     private const UnixFileMode Mode755 = (UnixFileMode)0b111_101_101;
 
-    private byte[] _probe = [];
-    private byte[] _syscalls = [];
+    /// <summary>The layer of programs that look around, made once.</summary>
+    private (byte[] Blob, Digest DiffId)? _programs;
 
     /// <summary>A container.</summary>
     internal sealed record Container(string Name)
@@ -200,9 +200,11 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
     {
         if (!File.Exists("/usr/bin/crun"))
             Assert.Ignore("There is no crun to compare with.");
-        if (_probe.Length > 0)
-            return;
-        (_probe, _syscalls) = (await TestProgram.BuildAsync("probe", Scratch, CancellationToken.None), await TestProgram.BuildAsync("syscalls", Scratch, CancellationToken.None));
+        _programs ??= TestImage.Pack(new LayerTar()
+            .File("look", await File.ReadAllBytesAsync(Path.Combine(AppContext.BaseDirectory, "look.sh")), Mode755)
+            .File("probe", await TestProgram.BuildAsync("probe", Scratch, CancellationToken.None), Mode755)
+            .File("syscalls", await TestProgram.BuildAsync("syscalls", Scratch, CancellationToken.None), Mode755)
+            .ToArray());
     }
 
     [TestCaseSource(nameof(Looks))]
@@ -230,8 +232,8 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
 
     private async Task<(Outcome Spark, Outcome Crun)> RunBothAsync(Container container, CancellationToken token)
     {
-        TestImage image = TestImage.Command([.. container.Command]).WithLayer(tar => tar
-            .File("look", File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "look.sh")), Mode755).File("probe", _probe, Mode755).File("syscalls", _syscalls, Mode755));
+        (byte[] blob, Digest diffId) = _programs!.Value;
+        TestImage image = TestImage.Command([.. container.Command]).WithBlob(blob, diffId, MediaTypes.OciLayerGzip);
         if (container.Layer is not null)
             image.WithLayer(container.Layer);
         image.Config = container.Config(image.Config);

@@ -124,7 +124,8 @@ internal sealed class TestImage
 
     private const UnixFileMode Mode755 = (UnixFileMode)0b111_101_101;
 
-    private static (byte[] Blob, Digest DiffId) Pack(byte[] tar)
+    /// <summary>Makes a layer of a tar archive, for <see cref="WithBlob"/>.</summary>
+    public static (byte[] Blob, Digest DiffId) Pack(byte[] tar)
     {
         using var packed = new MemoryStream();
         using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
