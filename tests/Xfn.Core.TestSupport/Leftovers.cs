@@ -33,9 +33,11 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
     /// <summary>Whether a descriptor is a runner's kind, not an assembly's or the test framework's.</summary>
     private static bool IsOurKind(string descriptor) => new FileInfo(descriptor).LinkTarget is { } target && (!target.StartsWith('/') || target.Contains("xfn-test"));
 
-    /// <summary>All processes that descend from this one, or run a spark.</summary>
+    /// <summary>All processes that descend from this one.</summary>
     private static IEnumerable<string> Descendants()
     {
+        if (HasNoChild())
+            return [];
         var parents = new Dictionary<int, (int Parent, string Name)>();
         foreach (string directory in Directory.GetDirectories("/proc"))
         {
@@ -54,6 +56,20 @@ internal sealed record Leftovers(HashSet<string> Processes, HashSet<string> Moun
         }
 
         return parents.Keys.Where(pid => IsOurs(pid, parents)).Select(pid => parents[pid].Name);
+    }
+
+    /// <summary>Whether the kernel says of each thread of this program that it has no child. It takes a tenth of the time of
+    /// a look at all processes. Of a thread that ends meanwhile another may have taken the children.</summary>
+    private static bool HasNoChild()
+    {
+        try
+        {
+            return Directory.GetDirectories("/proc/self/task").All(thread => File.ReadAllText(Path.Combine(thread, "children")).Length == 0);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 
     private static bool IsOurs(int pid, Dictionary<int, (int Parent, string Name)> parents)
