@@ -11,10 +11,10 @@ end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
 
-# Of images and the cache only, which are pulled for a prepared function as for any other; or of what has no meaning
-# with one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself, OCI
-# runtimes.
-unprepared=(Allocation Cache CacheFault Composition Compression FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry Runtime RuntimeParity SharedPull Telemetry UnpackLimit)
+# Of images and the cache only, which are pulled for a prepared function as for any other; of what has no meaning with
+# one function prepared for each run: the queue, the spans of a run and its allocations, preparing itself, OCI runtimes;
+# or the corpus, of which each image is run prepared too as it is.
+unprepared=(Allocation Cache CacheFault Composition Compression Corpus FlattenedImage HostileLayer Id Image Prepared Prune Pull Queue Registry Runtime RuntimeParity SharedPull Telemetry UnpackLimit)
 prepared_filter=$(printf "&FullyQualifiedName!~$end_to_end.%sTests" "${unprepared[@]}")
 
 # Of what a runtime has a part in, for the pass with crun in place of xfn-spark's own containers.

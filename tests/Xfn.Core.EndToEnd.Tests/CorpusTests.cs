@@ -51,9 +51,16 @@ internal sealed class CorpusTests : RunnerFixture
         Corpus corpus = await (_corpus ??= BuildAsync(token));
         string reference = await corpus.MakeAsync(builder, token);
         string expected = await corpus.RunByPodmanAsync(reference, token);
-        RunFunctionResponse response = await NewRunner().RunFunctionAsync(new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(1) } }, token);
+        TestRunner runner = NewRunner();
+        var request = new RunFunctionRequest { Image = reference, RunFunctionConfig = new() { Timeout = TimeSpan.FromMinutes(1) } };
+        RunFunctionResponse response = await runner.RunFunctionAsync(request, token);
         Assert.That(expected, Does.Contain("/busybox"), "it ran");
         Assert.That(Text(response.Output), Is.EqualTo(expected));
+
+        // Here rather than in the pass with prepared functions, which would make all images and run podman again.
+        await using PreparedFunction function = await runner.PrepareAsync(request, cancellationToken: token);
+        RunFunctionResponse prepared = await function.RunAsync(cancellationToken: token);
+        Assert.That((Text(prepared.Output), prepared.Statistics.Prepared), Is.EqualTo((expected, true)));
     }
 
     private async Task<Corpus> BuildAsync(CancellationToken token)
