@@ -5,9 +5,9 @@
 limit=${XFN_TEST_LIMIT:-1200}
 results=$PWD/artifacts/test-results
 passed=0 failed=0 skipped=0
-# How many test programs run at the same time. A test waits for processes and disks for a third of its time, so a second
-# program has that processor time. What takes long by nature is measured alone.
-lanes=${XFN_TEST_LANES:-2}
+# How many test programs run at the same time. A test waits for processes and disks for a third of its time, so further
+# programs have that processor time. What takes long by nature is measured alone.
+lanes=${XFN_TEST_LANES:-3}
 # The programs that run: process id, then name and beginning.
 declare -A running=() begun=()
 # Who stops the script stops them.

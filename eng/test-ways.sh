@@ -47,7 +47,8 @@ run_ways() {
   ! is_root || once='&TestCategory!=InOneWay'
   if [ $# -eq 0 ]; then
     if is_root; then
-      set -- root caps subids single $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-root}) crun-root
+      # The longest first.
+      set -- root single $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-root}) subids caps crun-root
     else
       ! has_subids "$(id -un)" || own=subids
       set -- "$own" $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-$own})
