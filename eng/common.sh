@@ -63,8 +63,9 @@ unpack() {
 composition_functions() {
   local source=tests/Xfn.Core.Composition.Tests/NodeFunction node=artifacts/node-function
   say "Publishing samples/GreetingFunction"
-  # Without a runtime identifier on the command line, which would have the libraries compiled again for it.
-  dotnet publish -c Release -v quiet -clp:NoSummary -o artifacts/greeting-function samples/GreetingFunction || return
+  # Without a runtime identifier on the command line, which would have the libraries compiled again for it, and without
+  # symbols, of which the program would be stripped.
+  dotnet publish -c Release -v quiet -clp:NoSummary -p:NativeDebugSymbols=false -o artifacts/greeting-function samples/GreetingFunction || return
   if ! cmp -s "$source/package-lock.json" "$node/package-lock.json"; then
     say "Getting the packages of $source"
     rm -rf "$node"

@@ -38,7 +38,8 @@ internal static partial class Consumer
         ["single-file"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=false;PublishSingleFile=true",
         ["self-extracting-libraries"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishSingleFile=true;IncludeNativeLibrariesForSelfExtract=true",
         ["self-extracting-all"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=false;PublishSingleFile=true;IncludeAllContentForSelfExtract=true",
-        ["native-aot"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishAot=true",
+        // Without symbols, of which the program would be stripped.
+        ["native-aot"] = $"RuntimeIdentifier={OwnIdentifier};SelfContained=true;PublishAot=true;NativeDebugSymbols=false",
     };
 
     /// <summary>The way of the first program of docs/getting-started.md, which the build makes besides.</summary>
