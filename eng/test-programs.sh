@@ -72,6 +72,8 @@ slowest() {
 build_all() {
   # One compiler for all projects spares each the start of its own. It is this script's alone, and ends with the build.
   local -x UseSharedCompilation=true SharedCompilationId=xfn-$$-tests
+  # Nor does a compiler run for so long that code which counts how it is used pays.
+  local -x DOTNET_TieredPGO=0
   build_programs || failed=$((failed + 1))
   end_compiler
   [ "$failed" -eq 0 ] || finish
