@@ -24,7 +24,20 @@ internal static class InputNotes
             if (steps[i].StructValue is not { } step || step.Find("input")?.StructValue is not { } input)
                 continue;
             string function = step.Text("functionRef", "name");
-            if (sets.FirstOrDefault(set => set.Containers.ContainsKey(function)) is not { } set || await set.PackageOfAsync(function, cancellationToken).ConfigureAwait(false) is not { } package)
+            if (sets.FirstOrDefault(set => set.Containers.ContainsKey(function)) is not { } set)
+                continue;
+            FunctionPackage? package;
+            try
+            {
+                package = await set.PackageOfAsync(function, cancellationToken).ConfigureAwait(false);
+            }
+            catch (InvalidImageException ex)
+            {
+                notes.Add($"the input of step '{step.Text("step")}' is not checked: {ex.Message}");
+                continue;
+            }
+
+            if (package is null)
                 continue;
             IReadOnlyList<YamlNode> nodes = file?["spec"]?["pipeline"]?.Items ?? [];
             IReadOnlyList<InputProblem> problems = i < nodes.Count && nodes[i]["input"] is { } node ? InputCheck.Check(package, node) : package.CheckInput(input);
@@ -35,7 +48,8 @@ internal static class InputNotes
     }
 
     /// <summary>Reads the package that lies in a function's container.</summary>
-    /// <returns>The package; null where there is none, or none that can be read: nothing depends on it.</returns>
+    /// <returns>The package; null where there is none, or the container has ended: nothing depends on it.</returns>
+    /// <exception cref="InvalidImageException">What lies there is no package of a function.</exception>
     public static async Task<FunctionPackage?> ReadPackageAsync(RunningContainer container, CancellationToken cancellationToken)
     {
         try
@@ -43,7 +57,7 @@ internal static class InputNotes
             byte[] yaml = await container.ReadFileAsync("/package.yaml", cancellationToken: cancellationToken).ConfigureAwait(false);
             return PackageDocument.Read(Encoding.UTF8.GetString(yaml), container.Image);
         }
-        catch (Exception e) when (e is IOException or XfnException or OperationCanceledException)
+        catch (Exception e) when (e is IOException or OperationCanceledException or (XfnException and not InvalidImageException))
         {
             return null;
         }

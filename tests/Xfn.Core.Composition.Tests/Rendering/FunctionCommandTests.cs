@@ -136,6 +136,15 @@ internal sealed class FunctionCommandTests
         Assert.That(xfn.Output, Does.Contain("greeting: Hello, Ada!"));
     }
 
+    [Test]
+    public async Task A_package_that_is_none_of_a_function_is_a_warning(CancellationToken token)
+    {
+        string image = TestImage.Shell("exec /function $0").WithFiles(FunctionImages.GreetingFiles(Path.Combine(SourceTree.Root(), "artifacts"))).WithLayer(tar => tar.File("package.yaml", "kind: Other")).WriteTo(_directory["other"]);
+        ToolResult xfn = await RenderAsync(Function("greeting-function", image), null, token);
+        Assert.That((xfn.ExitCode, xfn.Output.Contains("greeting: Good morning, Ada!")), Is.EqualTo((0, true)), xfn.Error);
+        Assert.That(xfn.Error, Does.Contain($"xfn: warning: the input of step 'greet' is not checked: cannot read the package of image '{image}': its package.yaml has 0 objects of kind Function"));
+    }
+
     // Where people have told of: a daemon of another machine or container, and sockets in other places.
     [TestCase("tcp")]
     [TestCase("unix")]
