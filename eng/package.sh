@@ -48,7 +48,8 @@ for identifier in "${identifiers[@]}"; do
 done
 say "Making xfn as managed code"
 for identifier in $([ -n "$own" ] || echo linux-musl-x64 linux-musl-arm64 any); do
-  pack -r "$identifier" -p:PublishAot=false -p:SelfContained=false -p:UseAppHost=false
+  # Code that may become native has its machine's runtime fetched, which it does not bring, and NuGet need not have.
+  pack -r "$identifier" -p:PublishAot=false -p:IsAotCompatible=false -p:IsTrimmable=false -p:SelfContained=false -p:UseAppHost=false
 done
 say "Making the package that chooses among them"
 pack $([ -z "$own" ] || echo "-p:ToolPackageRuntimeIdentifiers=${identifiers[0]}")
