@@ -13,13 +13,16 @@
 #                       kernel with pages of 16 KiB (trixie:arm64-16k) and subset on the command's own kernel when no part is named
 #   --kernel            the only kernel to try
 #
-# whole, subset, library, spark and chance run in pieces: what each test said is in artifacts/vm-results (XFN_VM_RESULTS), also of a machine that came to no end. With XFN_VM_RESUME=1 those
-# that passed there are not run again; XFN_VM_PIECES names a file with other pieces for whole, a name and a filter a line. XFN_VM_LANES (3) pieces run at the same time.
-# XFN_TEST_SLOWNESS (10) multiplies the time that tests may take, XFN_VM_SECONDS (5400) is the machine's, XFN_VM_MEMORY (5G) its memory. XFN_VM_PROGRAMS is a directory for the published
-# tests; what is there is taken as it is.
+# whole, subset, library, spark and chance run in pieces: what each test said is in artifacts/vm-results
+# (XFN_VM_RESULTS), also of a machine that came to no end. With XFN_VM_RESUME=1 those that passed there are not run
+# again; XFN_VM_PIECES names a file with other pieces for whole, a name and a filter a line. XFN_VM_LANES (3) pieces run
+# at the same time. XFN_TEST_SLOWNESS (10) multiplies the time that tests may take, XFN_VM_SECONDS (5400) is the
+# machine's, XFN_VM_MEMORY (5G) its memory. XFN_VM_PROGRAMS is a directory for the published tests; what is there is
+# taken as it is.
 #
-# An emulated machine: a minute until a program's first test begins, so few pieces and one a lane. Processors of one machine wait for each other at each change of a page table: two
-# machines of one processor, with half of the pieces and results of their own each, run a fifth more tests than one of two. The slowness of 30 is for such, two lanes each.
+# An emulated machine: a minute until a program's first test begins, so few pieces and one a lane. Processors of one
+# machine wait for each other at each change of a page table: two machines of one processor, with half of the pieces and
+# results of their own each, run a fifth more tests than one of two. The slowness of 30 is for such, two lanes each.
 #
 # XFN_VM_RUN names a command that boots a throw-away Debian machine around one command, with systemd and an ordinary user who has subordinate ids:
 #   $XFN_VM_RUN exec [--user root] [--session service] [--kernel SUITE] [--restrict-userns[=clone|max]] [--mem SIZE] [--setup SHELLCOMMAND] [--env NAME=VALUE] --share HOSTDIR:GUESTDIR[:ro] --timeout SECONDS -- COMMAND…

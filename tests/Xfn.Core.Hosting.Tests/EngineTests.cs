@@ -75,7 +75,7 @@ internal sealed partial class EngineTests
         _directory.Dispose();
     }
 
-    [Test, CancelAfter(900_000)]
+    [Test, CancelAfter(120_000)]
     public async Task What_dockerd_lets_a_server_do_is_as_the_table_says(CancellationToken token)
     {
         string docker = Daemon.Find("/usr/bin/docker");
@@ -104,7 +104,7 @@ internal sealed partial class EngineTests
         Task<ToolResult> AskAsync(params string[] arguments) => RunAsync(docker, ["-H", $"unix://{_directory["docker.sock"]}", .. arguments], token);
     }
 
-    [Test, CancelAfter(900_000)]
+    [Test, CancelAfter(120_000)]
     public async Task What_containerd_lets_a_server_do_is_as_the_table_says(CancellationToken token)
     {
         string ctr = Daemon.Find("/usr/bin/ctr");

@@ -11,7 +11,7 @@ internal sealed partial class PrometheusTests : RunnerFixture
 {
     private static string Rules => Path.Combine(SourceTree.Root(), "deploy/prometheus/xfn.rules.yml");
 
-    [Test, CancelAfter(600_000)]
+    [Test, CancelAfter(120_000)]
     public async Task The_alerts_are_right_and_fire_when_they_should(CancellationToken token)
     {
         string promtool = Daemon.Find("/usr/bin/promtool");
@@ -21,7 +21,7 @@ internal sealed partial class PrometheusTests : RunnerFixture
         Assert.That(test.ExitCode, Is.Zero, test.Output + test.Error);
     }
 
-    [Test, CancelAfter(600_000)]
+    [Test, CancelAfter(120_000)]
     public async Task Each_query_of_the_guide_has_an_answer_and_an_alert_sees_what_goes_wrong(CancellationToken token)
     {
         using var registry = new DockerRegistry();

@@ -35,14 +35,17 @@ internal static class NamespaceChecks
         return await MayNameHostAsync(files, cancellationToken).ConfigureAwait(false) ? User.Ok("they can be made") : User.Failed(EnvironmentDiagnosis.OfHostName());
     }
 
-    /// <summary>Whether a container's host can be named, as far as it can be tried here. Only a filter refuses that.</summary>
+    /// <summary>Whether a container's host can be named, as far as it can be tried here. Only a filter refuses
+    /// that.</summary>
     private static async Task<bool> MayNameHostAsync(SystemFiles files, CancellationToken cancellationToken)
     {
         ProcessStatus status = ProcessStatus.Read(files);
         if (!status.IsFiltered || Executables.Find("hostname") is null || IdMappings.FindUnmappable(files, status) is not null)
             return true;
         ProgramResult result = await Programs.RunAsync("unshare", ["--user", "--map-root-user", "--uts", "hostname", "xfn"], cancellationToken).ConfigureAwait(false);
-        return result.ExitCode == 0;
+
+        // What unshare itself was refused is another matter.
+        return result.ExitCode == 0 || result.Error.StartsWith("unshare", StringComparison.Ordinal);
     }
 
     /// <summary>A function needs a fresh /proc to see only its own processes; a masked outer one prevents it.</summary>
