@@ -18,8 +18,8 @@ internal enum Choice
     /// <summary>Each client goes round all servers, beginning somewhere else.</summary>
     RoundRobin,
 
-    /// <summary>The same, and a server whose places are taken refuses: five offers at most, as
-    /// <c>RemoteContainerRunner</c> makes them.</summary>
+    /// <summary>The same, and a server whose places are taken refuses: five offers at most, with waits between
+    /// them.</summary>
     RoundRobinThenNext,
 
     /// <summary>The same, and each client has the servers in an order of its own.</summary>
@@ -34,8 +34,9 @@ internal enum Choice
     /// <summary>The image's one server.</summary>
     Hash,
 
-    /// <summary>The image has an order of servers, and one whose places are taken refuses. A client begins one before
-    /// the server that took its last run of the image, and goes on until a server takes it.</summary>
+    /// <summary>As <c>RemoteContainerRunner</c> does it: each image has an order of servers, and one whose places are
+    /// taken refuses. A client begins one before the server that took its last run of the image, and goes on, by steps
+    /// that grow. Where none has a place the run waits at the server that it began with.</summary>
     HashThenNext,
 }
 
@@ -59,6 +60,7 @@ internal sealed class Fleet(Choice choice, int images, double load)
     private readonly int[] _turns = [.. Enumerable.Range(0, Clients).Select(client => client * 7919)];
     private readonly int[,] _open = new int[Clients, Servers];
     private readonly int[,] _ranks = new int[Clients, images];
+    private readonly int[][] _orders = new int[images + Clients][];
     private readonly LoadOrder _order = new(Servers);
     private readonly PriorityQueue<Job, double> _events = new();
     private readonly Chance _chance = new(20_261_129);
@@ -90,7 +92,7 @@ internal sealed class Fleet(Choice choice, int images, double load)
             _now = next;
             int image = Array.BinarySearch(popularity, _chance.Next());
             var run = new Job(next, image < 0 ? ~image : image, _chance.Next(Clients));
-            run.Rank = Math.Max(0, _ranks[run.Client, run.Image] - 1);
+            run.Begin = Math.Max(0, _ranks[run.Client, run.Image] - 1);
             _runs += Counts(run) ? 1 : 0;
             Offer(run);
         }
@@ -130,13 +132,14 @@ internal sealed class Fleet(Choice choice, int images, double load)
         job.Offers++;
         _offers += Counts(job) ? 1 : 0;
         Server server = _servers[job.Server];
-        if (server.Busy == Places && choice is Choice.RoundRobinThenNext or Choice.ShuffledRobinThenNext or Choice.HashThenNext)
+        if (server.Busy == Places && (choice is Choice.RoundRobinThenNext or Choice.ShuffledRobinThenNext || (choice == Choice.HashThenNext && !job.MayWait)))
         {
             Refuse(job);
             return;
         }
 
-        _ranks[job.Client, job.Image] = job.Rank;
+        if (!job.MayWait)
+            _ranks[job.Client, job.Image] = (job.Begin + job.Step) % Servers;
         _open[job.Client, job.Server]++;
         _order.Move(job.Server, ++server.Open);
         server.Runs += Counts(job) ? 1 : 0;
@@ -148,9 +151,13 @@ internal sealed class Fleet(Choice choice, int images, double load)
 
     private void Refuse(Job job)
     {
-        job.Rank++;
         if (choice == Choice.HashThenNext)
+        {
+            job.Step += Math.Max(1, job.Step / 4);
+            if (job.Step >= Servers)
+                (job.Step, job.MayWait) = (0, true);
             _events.Enqueue(job, _now + RoundTrip);
+        }
         else if (job.Offers < MostOffers)
             _events.Enqueue(job, _now + FirstDelay * (1 << (job.Offers - 1)));
         else
@@ -176,17 +183,15 @@ internal sealed class Fleet(Choice choice, int images, double load)
             case Choice.Hash:
                 return InOrder(job.Image, 0);
             default:
-                return InOrder(job.Image, job.Rank);
+                return InOrder(job.Image, job.Begin + job.Step);
         }
     }
 
-    /// <summary>The servers in an order of an image's or a client's own.</summary>
-    private static int InOrder(int owner, int rank)
+    /// <summary>The servers in an order of an image's or a client's own: by a hash of both names.</summary>
+    private int InOrder(int owner, int rank)
     {
-        ulong hash = Chance.Mix((ulong)owner + 1);
-
-        // 1 more than a multiple of 10 has no divisor in common with 1,000.
-        return (int)(((hash % Servers) + ((ulong)rank * ((hash >> 32) % 100 * 10 + 1))) % Servers);
+        _orders[owner] ??= [.. Enumerable.Range(0, Servers).OrderByDescending(server => Chance.Mix(Chance.Mix((ulong)owner) ^ Chance.Mix(~(ulong)server)))];
+        return _orders[owner][rank % Servers];
     }
 
     /// <summary>Gives a run its place, in which it also waits for its image.</summary>
@@ -225,8 +230,14 @@ internal sealed record Job(double Arrival, int Image, int Client)
 
     public int Offers { get; set; }
 
-    /// <summary>The place of the server that it is offered next, in its image's order.</summary>
-    public int Rank { get; set; }
+    /// <summary>The place of the server that it is offered first, in its image's order.</summary>
+    public int Begin { get; set; }
+
+    /// <summary>How far beyond that the server is that it is offered next.</summary>
+    public int Step { get; set; }
+
+    /// <summary>Whether that server may have it wait.</summary>
+    public bool MayWait { get; set; }
 }
 
 /// <summary>A server: its places, its queue, and its cache.</summary>

@@ -97,6 +97,10 @@ public sealed record RunFunctionConfig
 
     /// <summary>Which network the function sees. <see cref="NetworkPolicy.Isolated"/> by default.</summary>
     public NetworkPolicy Network { get; init; }
+
+    /// <summary>Whether the run may wait in the runner's queue. True by default; a run that may not is refused with
+    /// <see cref="RunnerBusyException"/> where no place is free.</summary>
+    public bool MayWait { get; init; } = true;
 }
 
 /// <summary>How much of the machine a function may use. A limit that cannot be enforced is an error, never

@@ -47,6 +47,20 @@ internal sealed class QueueTests : RunnerFixture
         Assert.That(Text((await waiting).Output) + Text((await next).Output), Is.EqualTo("xx"));
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_may_not_wait_is_refused_while_no_place_is_free(CancellationToken token)
+    {
+        TestRunner runner = NewRunner(o => o.MaxConcurrency = 1);
+        await using var gate = new GatedInput();
+        string image = Write(TestImage.Command("cat"));
+        Task first = runner.RunFunctionAsync(new RunFunctionRequest { Image = image }, gate.Streams, token);
+        await gate.Reached.WaitAsync(token);
+        var request = new RunFunctionRequest { Image = image, RunFunctionConfig = new() { MayWait = false } };
+        await Assert.ThatAsync(() => runner.RunFunctionAsync(request, token), Throws.InstanceOf<RunnerBusyException>());
+        gate.End();
+        await first;
+    }
+
     [Test, CancelAfter(120_000)]
     public async Task Hundreds_of_runs_that_wait_all_finish_in_memory_that_their_inputs_do_not_multiply(CancellationToken token)
     {

@@ -43,6 +43,8 @@ internal sealed class RunService(IContainerRunner runner, RequestPolicy policy, 
         {
             using var either = CancellationTokenSource.CreateLinkedTokenSource(call.CancellationToken, gate.Killed);
             RunFunctionRequest request = policy.Apply(read());
+            if (call.RequestHeaders.GetValue(WireTrailers.MayWait) == "false")
+                request = request with { RunFunctionConfig = request.RunFunctionConfig with { MayWait = false } };
             RunFunctionResponse response = await runner.RunFunctionAsync(request, either.Token).ConfigureAwait(false);
             foreach (Metadata.Entry trailer in WireTrailers.Of(response, budget))
                 call.ResponseTrailers.Add(trailer);

@@ -15,8 +15,9 @@ public sealed class RemoteContainerRunnerOptions
 
     /// <summary>Gets or sets the servers: one of <c>unix:PATH</c>, <c>unix-abstract:NAME</c> or <c>@NAME</c>,
     /// <c>http://HOST:PORT</c>, <c>https://HOST:PORT</c>, or <c>dns:///HOST:PORT</c> for all the addresses of a name,
-    /// asked for anew every half minute; or several of <c>http://</c> or of <c>https://</c>. Runs go to the servers of
-    /// several addresses in turn. None by default; at least one is needed.</summary>
+    /// asked for anew every half minute; or several of <c>http://</c> or of <c>https://</c>. A run goes to one of several
+    /// servers by its image, so write them alike in all programs that call them. None by default; at least one is
+    /// needed.</summary>
     /// <remarks>Over <c>http://</c> and <c>dns:///</c> anybody on the way can read the requests, the credentials for
     /// registries among them. Use it on a network that is your own.</remarks>
     public IList<string> Addresses { get; set; } = [];
@@ -56,8 +57,8 @@ public sealed class RemoteContainerRunnerOptions
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Gets or sets how often in all a run is offered that no server has taken: because none was there, or,
-    /// where there are several, because one was busy or failed before it started the function. At least 1, which is
-    /// never more; 5 by default.</summary>
+    /// where there are several, because one failed before it started the function or had no room in its queue. Being
+    /// asked for a free place does not count. At least 1, which is never more; 5 by default.</summary>
     /// <remarks>Waits of 50 ms and twice as long each time, up to a second, lie in between. Where there are several
     /// servers and none was reached, the run is offered every 50 ms instead for 300 ms times this number, since for
     /// some seconds a server that has gone is taken for one that is there. That no server answers is so told within 2

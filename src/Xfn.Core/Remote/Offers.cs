@@ -1,7 +1,7 @@
 namespace Xfn.Core.Remote;
 
-/// <summary>How often one run is offered, and how long is waited in between.</summary>
-internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
+/// <summary>How often one run is offered, and how long is waited in between; its turn says to which servers.</summary>
+internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet, ImageTurn turn)
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
@@ -14,12 +14,19 @@ internal sealed class Offers(RemoteContainerRunnerOptions options, bool isFleet)
     private long _begun;
     private long? _unreachedSince;
 
+    public ImageTurn Turn => turn;
+
     public void Begin() => _begun = options.TimeProvider.GetTimestamp();
 
     /// <summary>An offer came to nothing.</summary>
     /// <returns>How long to wait for the next; null when there is to be none.</returns>
-    public TimeSpan? Next(RetryScope scope)
+    public TimeSpan? Next(XfnException error, RetryScope scope)
     {
+        // It was asked for a place, and has none or stops.
+        bool wasAsked = error.Stage == RunStage.Queue && !turn.MayWait;
+        turn.Next();
+        if (wasAsked)
+            return TimeSpan.Zero;
         if (scope == RetryScope.Anywhere && isFleet && options.MaxAttempts > 1)
             return NextServer();
         _unreachedSince = null;

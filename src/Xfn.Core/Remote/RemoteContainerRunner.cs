@@ -13,7 +13,10 @@ namespace Xfn.Core;
 /// <summary>Runs functions on an xfn server, or on a fleet of servers.</summary>
 /// <remarks>Answers and errors are those of a local runner, with two differences: the error of a failed function has
 /// only a few kilobytes of its stdout, and errors of the connection are <see cref="ServerUnavailableException"/>. Make
-/// one runner and keep it: it is safe for concurrent use, and keeps its connections.</remarks>
+/// one runner and keep it: it is safe for concurrent use, and keeps its connections.
+/// <para>A run goes to one of several servers by its image: a hash of both gives each image an order of the servers,
+/// which is the same for all runners. So each server needs few of the images. A run goes to the first of them that has
+/// a place for it, and waits only where none has.</para></remarks>
 public sealed class RemoteContainerRunner : IContainerRunner
 {
     /// <summary>The answer of a server's health service that takes runs: one field. The request is empty. See
@@ -32,6 +35,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
     private readonly string _servers;
     private readonly bool _isFleet;
     private readonly GrpcChannel _channel;
+    private readonly ImageTurns _turns = new();
     private readonly CancellationTokenSource _disposal = new();
     private readonly BackgroundTasks _running = new();
     private int _disposed;
@@ -199,7 +203,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
         long begun = _options.TimeProvider.GetTimestamp();
         using var late = new CancellationTokenSource(allowed, _options.TimeProvider);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
-        var offers = new Offers(_options, _isFleet);
+        var offers = new Offers(_options, _isFleet, _turns.Begin(request.Image, mayWait: !_isFleet));
         while (true)
         {
             XfnException error;
@@ -208,7 +212,10 @@ public sealed class RemoteContainerRunner : IContainerRunner
             var offer = new Offer(message);
             try
             {
-                return await CallAsync(method, offer, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
+                bool mayWait = offers.Turn.MayWait && request.RunFunctionConfig.MayWait;
+                RunFunctionResponse response = await CallAsync(method, offer, offers.Turn, mayWait, allowed - _options.TimeProvider.GetElapsedTime(begun), either.Token).ConfigureAwait(false);
+                _turns.Remember(offers.Turn);
+                return response;
             }
             catch (RpcException ex)
             {
@@ -218,7 +225,7 @@ public sealed class RemoteContainerRunner : IContainerRunner
                     : ClientErrors.From(ex, offer.Sent, _servers);
             }
 
-            if (!MayTryAgain(scope) || offers.Next(scope) is not { } delay)
+            if (!MayTryAgain(scope) || offers.Next(error, scope) is not { } delay)
                 throw error;
             if (scope == RetryScope.IfMayRunTwice)
                 RemoteLog.Lost(_options.Logger, request.Image, error.Message, delay);
@@ -237,11 +244,14 @@ public sealed class RemoteContainerRunner : IContainerRunner
     };
 
     private async Task<RunFunctionResponse> CallAsync(
-        Method<Offer, Remote.Protocol.RunFunctionResponse> method, Offer offer, TimeSpan left, CancellationToken cancellationToken)
+        Method<Offer, Remote.Protocol.RunFunctionResponse> method, Offer offer, ImageTurn turn, bool mayWait, TimeSpan left, CancellationToken cancellationToken)
     {
         // gRPC tells the server this less now, both by the system's clock. The runner's clock says how long to wait.
         DateTime deadline = DateTime.UtcNow + (left > TimeSpan.Zero ? left : TimeSpan.Zero);
         var headers = new Metadata { { WireTrailers.AcceptedBytes, ServerChannel.TrailerBytes.ToString(CultureInfo.InvariantCulture) } };
+        if (!mayWait)
+            headers.Add(WireTrailers.MayWait, "false");
+        ImageTurn.Current = turn;
         using AsyncUnaryCall<Remote.Protocol.RunFunctionResponse> call =
             _channel.CreateCallInvoker().AsyncUnaryCall(method, null, new CallOptions(headers, deadline, cancellationToken), offer);
         Remote.Protocol.RunFunctionResponse response = await call.ResponseAsync.ConfigureAwait(false);

@@ -45,9 +45,7 @@ internal static class ServerChannel
                 Balance(channel, new DnsResolverFactory(NameRefresh), options.UseTls);
                 return GrpcChannel.ForAddress($"dns:///{first.Host}:{first.Port}", channel);
             default:
-                // Clients that go round busy servers in one order come to do so together (docs/fleet.md).
                 BalancerAddress[] servers = [.. addresses.Select(a => new BalancerAddress(a.Host, a.Port))];
-                Random.Shared.Shuffle(servers);
                 Balance(channel, new StaticResolverFactory(_ => servers), first.Kind == ServerAddressKind.Https);
                 return GrpcChannel.ForAddress("static:///servers", channel);
         }
@@ -80,8 +78,8 @@ internal static class ServerChannel
     private static void Balance(GrpcChannelOptions channel, ResolverFactory resolver, bool tls)
     {
         channel.Credentials = tls ? ChannelCredentials.SecureSsl : ChannelCredentials.Insecure;
-        channel.ServiceConfig = new ServiceConfig { LoadBalancingConfigs = { new RoundRobinConfig() } };
-        channel.ServiceProvider = new Resolvers(resolver);
+        channel.ServiceConfig = new ServiceConfig { LoadBalancingConfigs = { new LoadBalancingConfig(ImageBalancerFactory.PolicyName) } };
+        channel.ServiceProvider = new Services(resolver);
     }
 
     [SuppressMessage("Reliability", "CA2000", Justification = "The stream owns the socket, and its reader the stream.")]
@@ -106,9 +104,13 @@ internal static class ServerChannel
         }
     }
 
-    /// <summary>Tells a channel of a resolver. A container of services is all that it takes them from.</summary>
-    private sealed class Resolvers(ResolverFactory resolver) : IServiceProvider
+    /// <summary>Tells a channel of a resolver and of <see cref="ImageBalancer"/>. A container of services is all that
+    /// it takes them from.</summary>
+    private sealed class Services(ResolverFactory resolver) : IServiceProvider
     {
-        public object? GetService(Type serviceType) => serviceType == typeof(IEnumerable<ResolverFactory>) ? new[] { resolver } : null;
+        public object? GetService(Type serviceType) =>
+            serviceType == typeof(IEnumerable<ResolverFactory>) ? new[] { resolver }
+            : serviceType == typeof(IEnumerable<LoadBalancerFactory>) ? new LoadBalancerFactory[] { new ImageBalancerFactory() }
+            : null;
     }
 }

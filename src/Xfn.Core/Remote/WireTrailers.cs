@@ -10,6 +10,10 @@ internal static class WireTrailers
     /// <summary>In a request's metadata: the most bytes of trailers, as HTTP/2 counts a header list.</summary>
     public const string AcceptedBytes = "xfn-accept-trailer-bytes";
 
+    /// <summary>In a request's metadata, as <c>false</c>: that the run is to be refused where it would have to
+    /// wait (<see cref="RunFunctionConfig.MayWait"/>).</summary>
+    public const string MayWait = "xfn-may-wait";
+
     /// <summary>What a client takes that does not say: C-core's limit is 8 KiB, and the status is part of it.</summary>
     public const int DefaultBytes = 7 << 10;
 

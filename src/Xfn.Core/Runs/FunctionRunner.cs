@@ -29,7 +29,7 @@ internal sealed class FunctionRunner(
     private async Task<RunFunctionResponse> RunOnceAsync(
         CheckedRequest request, RunStreams streams, PreparedContainers? prepared, RunTelemetry telemetry, CancellationToken cancellationToken)
     {
-        await queue.EnterAsync(cancellationToken).ConfigureAwait(false);
+        await queue.EnterAsync(request.Config.MayWait, cancellationToken).ConfigureAwait(false);
         Func<Task>? clearUp = null;
         try
         {

@@ -8,11 +8,13 @@ internal sealed class RunQueue(int count, int maxWaiting) : IAsyncDisposable
     private readonly SemaphoreSlim _free = new(count);
     private int _waiting;
 
-    /// <exception cref="RunnerBusyException">Too many wait already.</exception>
-    public async ValueTask EnterAsync(CancellationToken cancellationToken)
+    /// <exception cref="RunnerBusyException">Too many wait already, or this run may not.</exception>
+    public async ValueTask EnterAsync(bool mayWait, CancellationToken cancellationToken)
     {
         if (_free.Wait(0, cancellationToken))
             return;
+        if (!mayWait)
+            throw new RunnerBusyException($"cannot take another run: {count} go on, and this one may not wait (MayWait). Try again later, or raise the limit (option MaxConcurrency).");
         XfnTelemetry.CountQueued(1);
         try
         {

@@ -7,55 +7,73 @@ namespace Xfn.Core.Hosting.Tests.Remote;
 internal sealed class FleetTests : ServedFixture
 {
     [Test, CancelAfter(60_000)]
-    public async Task Runs_go_to_all_servers_in_turn(CancellationToken token)
+    public async Task All_runners_send_an_image_to_one_server_and_many_images_to_all(CancellationToken token)
     {
-        StubRunner[] runners = [new StubRunner(), new StubRunner(), new StubRunner()];
-        RemoteContainerRunner remote = await CallAllAsync(runners);
+        List<ContainerRunnerServer> servers = await ServeAllAsync(3);
+        string[] images = Images(300);
+        int[] first = await WhereAsync(await ConnectAsync(servers, token), images, token);
+        servers.Reverse();
+        int[] second = await WhereAsync(await ConnectAsync(servers, token), images, token);
+        Assert.That(second, Is.EqualTo(first), "another runner has another order");
 
-        // The first calls go to the servers that are connected first.
-        while (runners.Any(r => r.Runs == 0))
-            await remote.RunFunctionAsync(Request(), token);
-        int[] before = [.. runners.Select(r => r.Runs)];
-        for (int i = 0; i < 30; i++)
-            await remote.RunFunctionAsync(Request(), token);
-        Assert.That(runners.Select((r, i) => r.Runs - before[i]), Is.All.EqualTo(10));
+        // A hundred each on average. Twice as far from it as this is nothing that chance brings about.
+        Assert.That(first.CountBy(server => server).Select(c => c.Value), Has.Exactly(3).InRange(50, 150));
     }
 
     [Test, CancelAfter(60_000)]
-    public async Task Each_runner_goes_round_the_servers_in_an_order_of_its_own(CancellationToken token)
+    public async Task A_server_that_is_added_takes_its_share_of_the_images_and_moves_no_other(CancellationToken token)
     {
-        const int Count = 6;
-        var turns = new ConcurrentQueue<int>();
-        var servers = new List<ContainerRunnerServer>();
-        for (int i = 0; i < Count; i++)
-        {
-            int index = i;
-            servers.Add(await ServeAsync(new StubRunner((request, _) =>
-            {
-                turns.Enqueue(index);
-                return Task.FromResult(new RunFunctionResponse());
-            })));
-        }
+        List<ContainerRunnerServer> servers = await ServeAllAsync(4);
+        string[] images = Images(300);
+        int[] before = await WhereAsync(await ConnectAsync(servers[..3], token), images, token);
+        int[] after = await WhereAsync(await ConnectAsync(servers, token), images, token);
+        int[] moved = [.. after.Where((server, image) => server != before[image])];
+        Assert.That(moved, Is.All.EqualTo(3), "images moved between servers that were there before");
+        Assert.That(moved, Has.Length.InRange(25, 125));
+    }
 
-        var orders = new HashSet<string>();
-        for (int runner = 0; runner < 4; runner++)
-        {
-            RemoteContainerRunner remote = Call([.. servers]);
-            int[] round;
-            do
-            {
-                // The first calls go to the servers that are connected first.
-                turns.Clear();
-                for (int i = 0; i < Count; i++)
-                    await remote.RunFunctionAsync(Request(), token);
-                round = [.. turns];
-            }
-            while (round.Distinct().Count() < Count);
-            int first = Array.IndexOf(round, 0);
-            orders.Add(string.Join(' ', round[first..].Concat(round[..first])));
-        }
+    [Test, CancelAfter(60_000)]
+    public async Task A_server_that_stops_leaves_its_images_to_the_next_and_moves_no_other(CancellationToken token)
+    {
+        List<ContainerRunnerServer> servers = await ServeAllAsync(3);
+        string[] images = Images(100);
+        RemoteContainerRunner remote = await ConnectAsync(servers, token);
+        int[] before = await WhereAsync(remote, images, token);
+        await servers[1].StopAsync(token);
+        int[] after = await WhereAsync(remote, images, token);
+        Assert.That(after, Is.All.Not.EqualTo(1));
+        Assert.That(after.Where((_, image) => before[image] != 1), Is.EqualTo(before.Where(server => server != 1)));
+        Assert.That(after.Where((_, image) => before[image] == 1).Distinct().Order(), Is.EqualTo((int[])[0, 2]), "one server has them all");
+    }
 
-        Assert.That(orders, Has.Count.GreaterThan(1), "four runners have one order");
+    [Test, CancelAfter(60_000)]
+    public async Task An_image_with_more_runs_than_a_server_has_places_goes_to_further_servers_and_waits_where_none_has_one(CancellationToken token)
+    {
+        var ends = new TaskCompletionSource();
+        StubRunner[] runners = [Placed(0, ends.Task), Placed(1, ends.Task), Placed(2, ends.Task)];
+        ContainerRunnerServer[] servers = [await ServeAsync(runners[0]), await ServeAsync(runners[1]), await ServeAsync(runners[2])];
+        RemoteContainerRunner remote = await ConnectAsync(servers, token);
+        Task[] runs = [.. Enumerable.Range(0, 3).Select(_ => remote.RunFunctionAsync(Request("long"), token))];
+        while (runners.Any(r => r.Running == 0))
+            await Task.Delay(10, token);
+        Task fourth = remote.RunFunctionAsync(Request("long"), token);
+        while (runners.All(r => r.Running == 1))
+            await Task.Delay(10, token);
+        Assert.That((runners.Sum(r => r.Running), runners.Single(r => r.Running == 2).Last!.RunFunctionConfig.MayWait), Is.EqualTo((4, true)));
+        ends.SetResult();
+        await Task.WhenAll([.. runs, fourth]);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_run_that_may_not_wait_is_refused_where_no_server_has_a_place(CancellationToken token)
+    {
+        var ends = new TaskCompletionSource();
+        RemoteContainerRunner remote = await CallAllAsync(Placed(0, ends.Task));
+        Task run = remote.RunFunctionAsync(Request("long"), token);
+        RunFunctionRequest hasty = Request("long") with { RunFunctionConfig = new() { MayWait = false } };
+        await Assert.ThatAsync(() => remote.RunFunctionAsync(hasty, token), Throws.InstanceOf<RunnerBusyException>());
+        ends.SetResult();
+        await run;
     }
 
     [Test, CancelAfter(60_000)]
@@ -72,10 +90,16 @@ internal sealed class FleetTests : ServedFixture
     [Test, CancelAfter(60_000)]
     public async Task When_all_are_busy_the_caller_is_told_so(CancellationToken token)
     {
-        var busy = new StubRunner(new RunnerBusyException("cannot take another run."));
+        int offers = 0;
+        var busy = new StubRunner((request, _) =>
+        {
+            if (request.RunFunctionConfig.MayWait)
+                Interlocked.Increment(ref offers);
+            throw new RunnerBusyException("cannot take another run.");
+        });
         RemoteContainerRunner remote = await CallAllAsync(busy, busy);
         RunnerBusyException error = await Assert.ThrowsAsync<RunnerBusyException>(() => remote.RunFunctionAsync(Request(), token));
-        Assert.That((error.Message, busy.Runs), Is.EqualTo(("cannot take another run.", 5)));
+        Assert.That((error.Message, offers), Is.EqualTo(("cannot take another run.", 5)));
     }
 
     [Test, CancelAfter(60_000)]
@@ -139,6 +163,28 @@ internal sealed class FleetTests : ServedFixture
         Assert.That((error, runs), Is.EqualTo(((ServerUnavailableException?)null, 2)));
     }
 
+    /// <summary>One place: a run of "long" holds it, and others wait if they may. It answers with its number.</summary>
+    private static StubRunner Placed(byte number, Task ends)
+    {
+        int taken = 0;
+        byte[] answer = [number];
+        return new StubRunner(async (request, cancellation) =>
+        {
+            if (Interlocked.Increment(ref taken) > 1 && !request.RunFunctionConfig.MayWait)
+            {
+                Interlocked.Decrement(ref taken);
+                throw new RunnerBusyException("cannot take another run.");
+            }
+
+            if (Text(request.Input) == "long")
+                await ends.WaitAsync(cancellation);
+            Interlocked.Decrement(ref taken);
+            return new RunFunctionResponse { Output = answer };
+        });
+    }
+
+    private static string[] Images(int count) => [.. Enumerable.Range(0, count).Select(i => $"example.org/function-{i}")];
+
     private static StubRunner Slow() => new(async (request, cancellation) =>
     {
         await Task.Delay(20, cancellation);
@@ -187,6 +233,39 @@ internal sealed class FleetTests : ServedFixture
         }
     }
 
+    /// <summary>Servers that answer with their number.</summary>
+    private async Task<List<ContainerRunnerServer>> ServeAllAsync(int count)
+    {
+        var servers = new List<ContainerRunnerServer>();
+        for (int i = 0; i < count; i++)
+        {
+            byte[] number = [(byte)i];
+            servers.Add(await ServeAsync(new StubRunner((_, _) => Task.FromResult(new RunFunctionResponse { Output = number }))));
+        }
+
+        return servers;
+    }
+
+    /// <summary>A runner that is connected to all servers: the first runs of one go to those that are connected
+    /// first.</summary>
+    private async Task<RemoteContainerRunner> ConnectAsync(IReadOnlyCollection<ContainerRunnerServer> servers, CancellationToken token)
+    {
+        RemoteContainerRunner remote = Call([.. servers]);
+        var connected = new HashSet<int>();
+        for (int i = 0; connected.Count < servers.Count; i++)
+            connected.UnionWith(await WhereAsync(remote, [$"example.org/any-{i}"], token));
+        return remote;
+    }
+
+    /// <summary>Which server each image goes to.</summary>
+    private static async Task<int[]> WhereAsync(RemoteContainerRunner remote, string[] images, CancellationToken token)
+    {
+        var servers = new int[images.Length];
+        for (int i = 0; i < images.Length; i++)
+            servers[i] = (await remote.RunFunctionAsync(Request(image: images[i]), token)).Output.Span[0];
+        return servers;
+    }
+
     private async Task<RemoteContainerRunner> CallAllAsync(params StubRunner[] runners)
     {
         var servers = new List<ContainerRunnerServer>();
@@ -195,13 +274,15 @@ internal sealed class FleetTests : ServedFixture
         return Call([.. servers]);
     }
 
+    /// <summary>Runs of many images, so that each server has some.</summary>
     private static async Task<string[]> LoadAsync(RemoteContainerRunner remote, int runs, int atOnce, CancellationToken cancellationToken)
     {
+        string[] images = Images(50);
         var answers = new string[runs];
         await Parallel.ForEachAsync(
             Enumerable.Range(0, runs),
             new ParallelOptions { MaxDegreeOfParallelism = atOnce, CancellationToken = cancellationToken },
-            async (i, token) => answers[i] = Text((await remote.RunFunctionAsync(Request($"{i}"), token)).Output));
+            async (i, token) => answers[i] = Text((await remote.RunFunctionAsync(Request($"{i}", images[i % images.Length]), token)).Output));
         return answers;
     }
 }
