@@ -45,6 +45,7 @@ internal static class KestrelSetup
         kestrel.Listen(address.EndPoint, listen =>
         {
             listen.Protocols = HttpProtocols.Http2;
+            LingeringClose.Use(listen);
             if (address.IsUnix)
                 CheckPeers(listen, options);
             if (tls is not null)

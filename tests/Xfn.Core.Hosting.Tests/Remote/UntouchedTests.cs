@@ -7,7 +7,7 @@ namespace Xfn.Core.Hosting.Tests.Remote;
 /// <summary>Servers that say that they have not looked at a request: it was sent, and is not lost.</summary>
 internal sealed class UntouchedTests : ServedFixture
 {
-    private const byte RstStream = 3, Settings = 4, GoAway = 7;
+    private const byte RstStream = 3, Settings = 4, Ping = 6, GoAway = 7;
 
     [TestCase("GOAWAY", 0, Description = "NO_ERROR")]
     [TestCase("GOAWAY", 11, Description = "ENHANCE_YOUR_CALM")]
@@ -45,6 +45,36 @@ internal sealed class UntouchedTests : ServedFixture
         RemoteContainerRunner remote = Call($"https://{listener.LocalEndpoint}", o => (o.MaxAttempts, o.ConnectTimeout) = (1, TimeSpan.FromSeconds(2)));
         ServerUnavailableException late = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
         Assert.That(late.MayHaveStarted, Is.False, late.Message);
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_server_that_stops_takes_what_a_client_sends_that_has_not_read_so_yet(CancellationToken token)
+    {
+        ContainerRunnerServer server = await ServeAsync(new StubRunner());
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPEndPoint.Parse(server.Address), token);
+        NetworkStream stream = client.GetStream();
+        await stream.WriteAsync((byte[])[.. "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8, .. Frame(Settings, 0, 0)], token);
+        while (await ReadFrameAsync(stream, token) != (Settings, 1))
+        {
+            // The server's own settings.
+        }
+
+        Task stop = server.StopAsync(token);
+        int farewell = Frame(GoAway, 0, 0, 0, 0).Length;
+        while (client.Available < farewell)
+            await Task.Delay(5, token);
+
+        // Into a closed socket the second or third of them cannot be written.
+        for (int i = 0; i < 8; i++)
+        {
+            await stream.WriteAsync(Frame(Ping, 0, 0, 1, 2), token);
+            await Task.Delay(5, token);
+        }
+
+        Assert.That(await ReadFrameAsync(stream, token), Is.EqualTo((GoAway, 0)));
+        client.Close();
+        await stop;
     }
 
     /// <summary>Takes requests of a connection and refuses each when all of it has come.</summary>
@@ -90,6 +120,14 @@ internal sealed class UntouchedTests : ServedFixture
             if (kind <= 1 && (flags & 1) != 0)
                 yield return System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(5));
         }
+    }
+
+    private static async Task<(byte Kind, byte Flags)> ReadFrameAsync(NetworkStream stream, CancellationToken token)
+    {
+        var header = new byte[9];
+        await stream.ReadExactlyAsync(header, token);
+        await stream.ReadExactlyAsync(new byte[(header[0] << 16) | (header[1] << 8) | header[2]], token);
+        return (header[3], header[4]);
     }
 
     private static byte[] Frame(byte kind, byte flags, int stream, params int[] words)
