@@ -32,7 +32,9 @@ public sealed class Greeter : ICompositionFunction
             return null;
         return found is [var map, ..] && map["data"]?["salutation"] is { } salutation
             ? salutation.GetValue<string>()
-            : throw new FatalResultException($"cannot find a salutation: there is no ConfigMap '{name}' with a field data.salutation. Apply one, or set salutation in the input.");
+            : throw new FatalResultException(
+                $"cannot find a salutation: there is no ConfigMap '{name}' with a field data.salutation. " +
+                "Apply one, or set salutation in the input.");
     }
 
     private static void Greet(string salutation, Greeting greeting, RunFunctionRequest request, RunFunctionResponse response)

@@ -13,7 +13,10 @@ public sealed record GreetingSpec(IReadOnlyList<string> People);
 public sealed record GreetingInput(string Salutation = "Hello", string? SalutationFrom = null);
 
 /// <summary>Reads these types without reflection, which native code does not have.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(Greeting))]
 [JsonSerializable(typeof(GreetingInput))]
 public sealed partial class GreetingJson : JsonSerializerContext;

@@ -38,7 +38,8 @@ public class GreeterTests
     {
         RunFunctionRequest request = Request("""{"salutationFrom": "words"}""");
         RunFunctionResponse asking = await new Greeter().AnswerAsync(request, token);
-        Assert.That((asking.Requirements.Resources["salutation"].MatchName, asking.Desired.Resources.Count), Is.EqualTo(("words", 0)));
+        Assert.That(asking.Requirements.Resources["salutation"].MatchName, Is.EqualTo("words"));
+        Assert.That(asking.Desired.Resources, Is.Empty);
 
         request.RequiredResources["salutation"] = new Resources { Items = { new Resource { Resource_ = JsonParser.Default.Parse<Struct>(Salutation) } } };
         RunFunctionResponse response = await new Greeter().AnswerAsync(request, token);

@@ -39,8 +39,10 @@ public class LinkedContainersTests
     [Test]
     public async Task A_program_reaches_another_container_by_its_name(CancellationToken token)
     {
-        await using RunningContainer cache = await _containers.StartAsync(new ContainerRequest { Image = "redis", Ready = Ready.Listens(6379) }, token);
-        await using RunningContainer web = await _containers.StartAsync(new ContainerRequest { Image = "visits", Ready = Ready.Listens(80) }, token);
+        await using RunningContainer cache = await _containers.StartAsync(
+            new ContainerRequest { Image = "redis", Ready = Ready.Listens(6379) }, token);
+        await using RunningContainer web = await _containers.StartAsync(
+            new ContainerRequest { Image = "visits", Ready = Ready.Listens(80) }, token);
         await web.LinkAsync("cache", 6379, cache, cancellationToken: token);
 
         using HttpClient client = web.CreateHttpClient(80);

@@ -25,7 +25,8 @@ public class ShopTests
         _containers.Images.AddRedis("redis:7");
         _containers.Images.AddPostgres("postgres:15");
 
-        RunningContainer redis = await _containers.StartAsync(new ContainerRequest { Image = "redis:7", Ready = Ready.Listens(6379) });
+        RunningContainer redis = await _containers.StartAsync(
+            new ContainerRequest { Image = "redis:7", Ready = Ready.Listens(6379) });
         RunningContainer postgres = await _containers.StartAsync(new ContainerRequest
         {
             Image = "postgres:15",

@@ -38,7 +38,10 @@ internal sealed class CompositionGuideTests : RunnerFixture
             Assert.That(bucket.Fields["kind"].StringValue, Is.EqualTo("Bucket"));
             Assert.That(await File.ReadAllTextAsync("golden/shop.yaml", token), Is.EqualTo(result.ToString()));
 
-            var options = new RenderOptions { Functions = new Dictionary<string, ICompositionFunction> { ["greeter"] = new Greeter() } };
+            var options = new RenderOptions
+            {
+                Functions = new Dictionary<string, ICompositionFunction> { ["greeter"] = new Greeter() },
+            };
             Assert.That((await Composition.RenderAsync("xr.yaml", "composition.yaml", null, options, token)).ToString(), Is.EqualTo(result.ToString()));
 
             await using var runner = new ContainerRunner(o => o.WithCacheDir(Cache));

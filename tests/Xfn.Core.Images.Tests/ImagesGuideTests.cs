@@ -40,8 +40,11 @@ public partial class ImagesGuideTests
                 .WriteToAsync("oci:images/site:v1");
             Assert.That(new Layout(directory["images/site"]).Manifest("v1").Layers, Has.Count.EqualTo(2), $"{onBase}");
 
-            ImageBuilder For(string platform) => new ImageBuilder().From("oci:images/base:v1").WithPlatform(platform).AddDirectory("site", "/srv/www");
-            ImageReference both = await ImageBuilder.WriteIndexToAsync([For("linux/amd64"), For("linux/arm64")], "oci:images/site:both");
+            ImageBuilder For(string platform) =>
+                new ImageBuilder().From("oci:images/base:v1").WithPlatform(platform).AddDirectory("site", "/srv/www");
+
+            ImageReference both = await ImageBuilder.WriteIndexToAsync(
+                [For("linux/amd64"), For("linux/arm64")], "oci:images/site:both");
             Assert.That(new Layout(directory["images/site"]).Index.Manifests.Single(m => m.Digest == both.Digest).MediaType, Is.EqualTo(MediaTypes.OciIndex));
 
             await builder.WithPackage("package").WriteToAsync("docker-archive:hello.xpkg");

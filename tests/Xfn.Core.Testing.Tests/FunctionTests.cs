@@ -118,7 +118,8 @@ public class FunctionTests
         Assert.That(unknown.Message, Does.StartWith("cannot find the project of assembly 'System.Private.CoreLib'"));
     }
 
-    private static ContainerFixture Sharing(string cache) => new(options => options.WithCacheDir(cache).EphemeralCacheParent = null);
+    private static ContainerFixture Sharing(string cache) =>
+        new(options => options.WithCacheDir(cache).EphemeralCacheParent = null);
 
     private async Task<FunctionResult> RunAsync(string script, CancellationToken token) =>
         await _containers.RunAsync(await _containers.AddScriptAsync(script, cancellationToken: token), cancellationToken: token);

@@ -23,7 +23,8 @@ public sealed class CounterTests
     public static async Task DisposeContainers() => await Containers.DisposeAsync();
 
     [TestCleanup]
-    public async Task ShowLogs() => await Containers.ShowLogsOnFailureAsync(TestContext.CurrentTestOutcome != UnitTestOutcome.Passed);
+    public async Task ShowLogs() =>
+        await Containers.ShowLogsOnFailureAsync(TestContext.CurrentTestOutcome != UnitTestOutcome.Passed);
 
     [TestMethod]
     public async Task It_counts_words()

@@ -22,7 +22,8 @@ public sealed class CounterTests(Counter counter) : IClassFixture<Counter>, IAsy
     public async Task It_counts_words()
     {
         Requires.Containers();
-        FunctionResult result = await counter.Containers.RunAsync(counter.Image, "one two", TestContext.Current.CancellationToken);
+        FunctionResult result = await counter.Containers.RunAsync(
+            counter.Image, "one two", TestContext.Current.CancellationToken);
         Assert.Equal("2\n", result.ShouldSucceed().Stdout);
     }
 
