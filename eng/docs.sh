@@ -23,7 +23,7 @@ fi
 
 say "Building the packages' libraries"
 for library in Server Composition Hosting Testing; do
-  dotnet build -c Release -v quiet -clp:NoSummary -p:RunAnalyzers=false -p:BuildNative=false "src/Xfn.Core.$library"
+  dotnet build -c Release -v quiet -clp:NoSummary -p:RunAnalyzers=false -p:SkipSpark=true "src/Xfn.Core.$library"
 done
 
 # What is committed or about to be, where docfx adds its own: the table of contents of the decisions, and the API's pages.

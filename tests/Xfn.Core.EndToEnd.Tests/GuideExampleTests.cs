@@ -1,9 +1,10 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
-/// <summary>Examples of docs/settings.md, docs/prepared-functions.md and docs/windows-and-macos.md, line by line:
-/// DocumentTests compares them.</summary>
+/// <summary>Examples of docs/settings.md, docs/prepared-functions.md, docs/packaging.md, docs/registries.md and
+/// docs/windows-and-macos.md, line by line: DocumentTests compares them.</summary>
 [SuppressMessage("Reliability", "CA2016:Forward the CancellationToken parameter to methods", Justification = "The examples are as short as a reader would write them.")]
 [Category(Ways.InOne)]
 internal sealed class GuideExampleTests : RunnerFixture
@@ -68,6 +69,61 @@ internal sealed class GuideExampleTests : RunnerFixture
                 ? new ContainerRunner()
                 : new RemoteContainerRunner("http://localhost:5000");
             return runner;
+        }
+    }
+
+    [Test]
+    public void A_function_in_csharp()
+    {
+        // Compiled, but not called: standard input is the whole program's.
+        Func<Task> function = RunAsync;
+        Assert.That(function.Method.ReturnType, Is.EqualTo(typeof(Task)));
+
+        static async Task RunAsync()
+        {
+            string input = await Console.In.ReadToEndAsync();
+            Console.Write(input.ToUpperInvariant());
+        }
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_registry_that_wants_fewer_requests(CancellationToken token)
+    {
+        string host = $"127.0.0.1:{DockerRegistry.FreePort()}";
+        using var registry = new HttpListener();
+        registry.Prefixes.Add($"http://{host}/");
+        registry.Start();
+        Task refusing = RefuseAsync();
+        TestRunner runner = NewRunner(options => (options.Registry.MaxRetries, options.Runtime) = (0, null));
+        bool isRecognized = false;
+        try
+        {
+            await runner.RunFunctionAsync(new RunFunctionRequest { Image = $"{host}/fn:v1" }, token);
+        }
+        catch (XfnException e) when (e.InnerException is RegistryException { StatusCode: HttpStatusCode.TooManyRequests })
+        {
+            isRecognized = true;
+        }
+
+        Assert.That(isRecognized);
+        registry.Abort();
+        await refusing;
+
+        async Task RefuseAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    HttpListenerResponse answer = (await registry.GetContextAsync()).Response;
+                    answer.StatusCode = (int)HttpStatusCode.TooManyRequests;
+                    answer.Close();
+                }
+            }
+            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
+            {
+                // The test has seen what it wanted.
+            }
         }
     }
 

@@ -54,9 +54,13 @@ internal sealed partial class DocumentTests
     [TestCase("README.md", "docs/getting-started.md", "samples/Decorators/ZonedBundleBuilder.cs", "samples/Decorators/Program.cs")]
     [TestCase("docs/settings.md", Examples)]
     [TestCase("docs/prepared-functions.md", Examples)]
+    [TestCase("docs/packaging.md", Examples)]
+    [TestCase("docs/registries.md", Examples)]
     [TestCase("docs/windows-and-macos.md", Examples)]
     [TestCase("docs/containers.md", "tests/Xfn.Core.EndToEnd.Tests/ContainerGuideTests.cs")]
     [TestCase("docs/composition.md", "tests/Xfn.Core.Composition.Tests/CompositionGuideTests.cs")]
+    [TestCase("docs/hosting.md", "tests/Xfn.Core.Hosting.Tests/HostingGuideTests.cs")]
+    [TestCase("docs/telemetry.md", "samples/WebHost/Program.cs")]
     [TestCase("docs/functions-in-csharp.md", "samples/GreetingFunction/Greeter.cs", "samples/GreetingFunction/Greeting.cs", "samples/GreetingFunction/Program.cs", "samples/GreetingFunctionTests/GreeterTests.cs")]
     [TestCase("docs/testing.md", "samples/NUnitHarness/ScriptTests.cs", "samples/NUnitHarness/ProjectTests.cs", "samples/Services/ShopTests.cs", "samples/Services/LinkedContainersTests.cs", "tests/Xfn.Core.Testing.Tests/FunctionTests.cs", "tests/Xfn.Core.Package.Tests/Frameworks/XUnitTests.cs", "tests/Xfn.Core.Package.Tests/Frameworks/MSTestTests.cs")]
     public void The_examples_of_a_guide_are_parts_of_what_is_built_and_tested(string guide, params string[] files)
