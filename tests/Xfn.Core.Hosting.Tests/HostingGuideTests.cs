@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests;
 
@@ -16,23 +17,21 @@ namespace Xfn.Core.Hosting.Tests;
 [SuppressMessage("Reliability", "CA2016:Forward the CancellationToken parameter to methods", Justification = "The examples are as short as a reader would write them.")]
 internal sealed partial class HostingGuideTests : RunnerFixture
 {
-    [Test, CancelAfter(90_000)]
+    [Test, CancelAfter(120_000)]
     public async Task A_host_is_what_the_guide_makes_it(CancellationToken token)
     {
+        if (!Ways.IsRoot)
+            Assert.Ignore("Limits of memory are part of it, which not every user may set.");
+
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         foreach (string section in Sections())
             builder.Configuration.AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes($"{{ {section} }}")));
-        // What no test may use, and limits, which not every user may set.
-        string authorities = Path.Combine(Scratch, "company.pem");
-        using (var authority = TestCertificates.NewAuthority())
-            await File.WriteAllTextAsync(authorities, authority.ExportCertificatePem(), token);
+        // Files of the machine that a test has in places of its own.
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
         {
             ["Xfn:CacheDirectory"] = Cache,
-            ["Xfn:DefaultMemoryBytes"] = Ways.IsRoot ? "512Mi" : null,
-            ["Xfn:Functions:resize:RunFunctionConfig:Limits:MemoryBytes"] = Ways.IsRoot ? "256Mi" : null,
-            ["Xfn:Registry:CertificateAuthoritiesFile"] = authorities,
+            ["Xfn:Registry:CertificateAuthoritiesFile"] = new TlsFiles(Scratch).Authority,
         });
         builder.Services.AddSingleton<IImageFetcher>(Images()).AddRouting().AddHostedService<Orders>();
 
