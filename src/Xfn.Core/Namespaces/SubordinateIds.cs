@@ -82,10 +82,26 @@ internal sealed record SubordinateIds(
 /// <param name="Name">Its name; empty when it has none, and newuidmap maps nothing for it.</param>
 internal sealed record SystemUser(uint Id, string Name)
 {
-    public static SystemUser Current => new(Posix.EffectiveUserId, Environment.UserName);
+    public static SystemUser Current => new(Posix.EffectiveUserId, CurrentName);
 
     /// <summary>The id as /etc/subuid may have it in place of the name.</summary>
     public string Number => Id.ToString(CultureInfo.InvariantCulture);
+
+    private static string CurrentName
+    {
+        get
+        {
+            try
+            {
+                return Environment.UserName;
+            }
+            catch (IOException)
+            {
+                // As where there is no /etc/passwd, in a small image: nobody has a name there.
+                return "";
+            }
+        }
+    }
 
     public override string ToString() => Name.Length > 0 ? $"user '{Name}' ({Number})" : $"user id {Number}";
 }
