@@ -19,6 +19,7 @@ groups=(
   'yaml       YAML by chance, compared with what the library in Go makes of it that Kubernetes uses'
   'frameworks test programs of xUnit and MSTest with the package Xfn.Core.Testing'
   'shells     zsh and fish complete command lines of xfn'
+  'recipes    programs in Go, JavaScript, Python and Java, packaged as docs/packaging.md says'
   'fuzz       eng/fuzz.sh: ten minutes of each target'
   'fresh      eng/fresh-machine.sh: all of test.sh on a machine that has nothing yet'
 )
@@ -84,7 +85,7 @@ script() {
 }
 
 need_for_tests
-need zsh:zsh fish:fish go:golang-go /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
+need zsh:zsh fish:fish go:golang-go jlink:default-jdk-headless /usr/share/gocode/src/github.com/ghodss/yaml:golang-github-ghodss-yaml-dev
 # Daemons: installed, they would start as services. Tests start them, and end them.
 unpack "$PWD/artifacts/debian" /usr/sbin/haproxy:haproxy /usr/bin/prometheus:prometheus /usr/bin/containerd:containerd /usr/sbin/dockerd:docker.io \
   /usr/sbin/runc:runc

@@ -2,9 +2,9 @@ using System.Text.RegularExpressions;
 
 namespace Xfn.Core.Samples.Tests;
 
-/// <summary>The recipes of docs/packaging.md that need no registry, followed word for word: its program is written, its
+/// <summary>Recipes of docs/packaging.md that need no registry, followed word for word: the program is written, the
 /// commands are given to a shell, and what comes out is run.</summary>
-[CancelAfter(120_000)]
+[CancelAfter(120_000), Category("Long"), Category("recipes")]
 public partial class PackagingGuideTests
 {
     private static readonly string Guide = File.ReadAllText(Path.Combine(SourceTree.Root(), "docs/packaging.md"));
@@ -28,12 +28,12 @@ public partial class PackagingGuideTests
 
         ToolResult answer = await Tool.RunAsync(
             "bash",
-            ["-euc", $"cd '{directory.Path}'\n{{ {string.Concat(commands)}}} >&2\necho hello | xfn run --option EphemeralCacheParent=. oci:images/fn:v1 -"],
+            ["-euc", $"cd '{directory.Path}'\n{{ {string.Concat(commands)}}} >&2\necho hello | xfn run --option EphemeralCacheParent={directory.Path} oci:images/fn:v1 -"],
             token,
             environment: new()
             {
                 ["PATH"] = $"{AppContext.BaseDirectory}:{Environment.GetEnvironmentVariable("PATH")}",
-                // Where compilers keep what they made.
+                // Where Go keeps what it compiled.
                 ["XDG_CACHE_HOME"] = directory["compiled"],
             });
         Assert.That((answer.ExitCode, answer.Output), Is.EqualTo((0, "HELLO\n")), answer.Error);
