@@ -26,7 +26,9 @@ internal sealed class RegistryConnections : HttpMessageHandler
     private readonly EnvironmentProxy _proxy;
     private readonly CertificateTrust _trust;
     private readonly HostCertificateFiles _files;
-    private readonly Pools _common;
+
+    // Not made before somebody is asked: most runs find their image in the cache.
+    private readonly Lazy<Pools> _common;
 
     // Those of registries that have certificates of their own.
     private readonly ConcurrentDictionary<string, Pools> _own = new(StringComparer.OrdinalIgnoreCase);
@@ -44,7 +46,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
         _proxy = proxy;
         _trust = new CertificateTrust(options);
         _files = new HostCertificateFiles(options);
-        _common = MakePools(_trust, "");
+        _common = new Lazy<Pools>(() => MakePools(_trust, ""));
     }
 
     /// <summary>The connections for a URL that is known by the word of a registry, its origin.</summary>
@@ -97,7 +99,7 @@ internal sealed class RegistryConnections : HttpMessageHandler
     {
         if (disposing)
         {
-            foreach (Pools pools in _own.Values.Append(_common).Concat(_retired.Select(r => r.Pools)))
+            foreach (Pools pools in _own.Values.Concat(_common.IsValueCreated ? [_common.Value] : []).Concat(_retired.Select(r => r.Pools)))
                 pools.Dispose();
         }
 
@@ -109,10 +111,10 @@ internal sealed class RegistryConnections : HttpMessageHandler
     private Pools PoolsOf(Uri registry)
     {
         if (_options.HttpHandler is not null || registry.Scheme != Uri.UriSchemeHttps)
-            return _common;
+            return _common.Value;
         string authority = registry.IdnHost == RegistryEndpoint.HubHost ? ImageReference.DefaultRegistry : registry.Authority;
         if (_files.Find(authority) is not (string directory, string stamp))
-            return _common;
+            return _common.Value;
         if (_own.TryGetValue(authority, out Pools? own) && own.Stamp == stamp)
             return own;
 

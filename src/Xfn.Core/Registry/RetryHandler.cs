@@ -16,7 +16,8 @@ internal sealed class RetryHandler(HttpMessageHandler inner, RegistryOptions opt
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan LongestInterval = TimeSpan.FromSeconds(15);
 
-    private readonly ResiliencePipeline<HttpResponseMessage> _retry = Retry(options);
+    // Not before there is a request: Polly looks at its options by reflection, and a run from the cache asks nobody.
+    private readonly Lazy<ResiliencePipeline<HttpResponseMessage>> _retry = new(() => Retry(options));
 
     /// <summary>How long the server asks us to wait; null when it does not say.</summary>
     public static TimeSpan? RetryAfter(HttpResponseMessage? response, TimeProvider time)
@@ -34,7 +35,7 @@ internal sealed class RetryHandler(HttpMessageHandler inner, RegistryOptions opt
     {
         // Of a mirror's faults the registry itself is the remedy.
         bool isMirror = request.Options.TryGetValue(RegistryTarget.Key, out RegistryTarget? target) && target.Endpoint.IsMirror;
-        ResiliencePipeline<HttpResponseMessage> retry = isMirror ? ResiliencePipeline<HttpResponseMessage>.Empty : _retry;
+        ResiliencePipeline<HttpResponseMessage> retry = isMirror ? ResiliencePipeline<HttpResponseMessage>.Empty : _retry.Value;
         ResilienceContext context = ResilienceContextPool.Shared.Get(request.RequestUri!.Host, cancellationToken);
         int attempts = 0;
         try
