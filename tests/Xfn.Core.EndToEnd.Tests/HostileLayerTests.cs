@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text;
 using Xfn.Core.EndToEnd.Tests.Support;
 
@@ -117,8 +118,9 @@ internal sealed class HostileLayerTests : RunnerFixture
         if (!Ways.HasManyIds)
             Assert.Ignore("With one id there is no other to become.");
         const UnixFileMode all = (UnixFileMode)0b111_101_101;
+        (uint geteuid, uint getegid) = OnX64 ? (107u, 108u) : (175u, 177u);
         TestImage image = TestImage.Shell("stat -c %a /setuid /setgid; /plain; echo $?; /setuid; echo $?; /setgid; echo $?")
-            .WithLayer(tar => tar.File("plain", IsRoot(107), all).File("setuid", IsRoot(107), all | UnixFileMode.SetUser).File("setgid", IsRoot(108), all | UnixFileMode.SetGroup));
+            .WithLayer(tar => tar.File("plain", IsRoot(geteuid), all).File("setuid", IsRoot(geteuid), all | UnixFileMode.SetUser).File("setgid", IsRoot(getegid), all | UnixFileMode.SetGroup));
         TestRunner runner = NewRunner();
         async Task<string> RunAsAsync(string user)
         {
@@ -152,21 +154,27 @@ internal sealed class HostileLayerTests : RunnerFixture
         Assert.That(File.GetUnixFileMode(Cache), Is.EqualTo((UnixFileMode)0b111_000_000), "the cache is the caller's alone");
     }
 
+    private static bool OnX64 => RuntimeInformation.ProcessArchitecture == Architecture.X64;
+
     /// <summary>A program that exits with 0 when an id of its own is 0, else with 1.</summary>
-    /// <param name="call">The system call that tells the id: 107 for geteuid, 108 for getegid.</param>
-    private static byte[] IsRoot(byte call)
+    /// <param name="call">The system call that tells the id.</param>
+    private static byte[] IsRoot(uint call)
     {
-        byte[] code = [0xb8, call, 0, 0, 0, 0x0f, 0x05, 0x31, 0xff, 0x85, 0xc0, 0x40, 0x0f, 0x95, 0xc7, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+        // mov eax, call; syscall; xor edi, edi; test eax, eax; setne dil; mov eax, 60 (exit); syscall
+        byte[] code = OnX64
+            ? [0xb8, (byte)call, 0, 0, 0, 0x0f, 0x05, 0x31, 0xff, 0x85, 0xc0, 0x40, 0x0f, 0x95, 0xc7, 0xb8, 60, 0, 0, 0, 0x0f, 0x05]
+            // mov x8, call; svc 0; cmp x0, 0; cset x0, ne; mov x8, 93 (exit); svc 0
+            : [.. new[] { 0xd2800008 | (call << 5), 0xd4000001, 0xf100001f, 0x9a9f07e0, 0xd2800008 | (93u << 5), 0xd4000001 }.SelectMany(BitConverter.GetBytes)];
         using var elf = new MemoryStream();
         using var writer = new BinaryWriter(elf, Encoding.ASCII, leaveOpen: true);
         const long address = 0x400000, headers = 64 + 56;
-        writer.Write([0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0]);
+        writer.Write([0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, (byte)(OnX64 ? 62 : 183), 0, 1, 0, 0, 0]);
         writer.Write(address + headers); // entry, program headers, section headers
         writer.Write(64L);
         writer.Write(0L);
         writer.Write([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
         writer.Write([1, 0, 0, 0, 5, 0, 0, 0]); // to be loaded, read and executed
-        foreach (long field in new[] { 0, address, address, headers + code.Length, headers + code.Length, 0x1000 })
+        foreach (long field in new[] { 0, address, address, headers + code.Length, headers + code.Length, 0x10000 })
             writer.Write(field);
         writer.Write(code);
         writer.Flush();
