@@ -308,8 +308,9 @@ internal sealed partial class RuntimeParityTests : RunnerFixture
             // device's mode. Devices stay writable, and other flags mean nothing for them.
             (not "/", _, "devtmpfs" or "tmpfs") when from.StartsWith('/') && (from == "/null" || point.StartsWith("/dev/", StringComparison.Ordinal)) => ("ro,relatime", own),
 
-            // Hidden and read-only places keep what was forbidden; crun forgets it, and bounds no directory's size.
-            ("/", _, "tmpfs") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own.Replace("rw,size=0k", "ro,size=4k,nr_inodes=2,mode=755", StringComparison.Ordinal)),
+            // Hidden and read-only places keep what was forbidden; crun forgets it, and bounds no directory's size. The
+            // kernel makes whole pages of that.
+            ("/", _, "tmpfs") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own.Replace("rw,size=0k", $"ro,size={Environment.SystemPageSize >> 10}k,nr_inodes=2,mode=755", StringComparison.Ordinal)),
             (_, _, "proc") when options == "ro,relatime" => ("ro,nosuid,nodev,noexec,relatime", own),
             _ => (options, own),
         };
