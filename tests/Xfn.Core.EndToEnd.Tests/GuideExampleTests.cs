@@ -76,14 +76,14 @@ internal sealed class GuideExampleTests : RunnerFixture
     public void A_function_in_csharp()
     {
         // Compiled, but not called: standard input is the whole program's.
-        Func<Task> function = RunAsync;
+        Func<Task> function = AnswerAsync;
         Assert.That(function.Method.ReturnType, Is.EqualTo(typeof(Task)));
+    }
 
-        static async Task RunAsync()
-        {
-            string input = await Console.In.ReadToEndAsync();
-            Console.Write(input.ToUpperInvariant());
-        }
+    private static async Task AnswerAsync()
+    {
+        string input = await Console.In.ReadToEndAsync();
+        Console.Write(input.ToUpperInvariant());
     }
 
     [Test, CancelAfter(60_000)]
