@@ -16,7 +16,8 @@ program=$1 seconds=$2 name=${4%% *} filter=${4#* } cgroup=
 TMPDIR=$(mktemp -d /var/tmp/xfn.XXXXXX)
 export TMPDIR
 cd "$TMPDIR" || exit
-timeout --kill-after=20 "$seconds" $cgroup "$tests/$program" --filter "$filter" --output Detailed --progress off --no-ansi --results-directory "$TMPDIR/results" </dev/null >"/results/$name.log" 2>&1
+# Appended: what some write at a place of their own is lost on a shared directory.
+timeout --kill-after=20 "$seconds" $cgroup "$tests/$program" --filter "$filter" --output Detailed --progress off --no-ansi --results-directory "$TMPDIR/results" </dev/null >>"/results/$name.log" 2>&1
 echo $? >"/results/$name.status"
 rm -rf "$TMPDIR" 2>/dev/null
 exit 0
