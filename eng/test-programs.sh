@@ -81,7 +81,8 @@ build_all() {
 
 build_programs() {
   say "Building the solution"
-  dotnet build -c Release -v quiet -clp:NoSummary Xfn.Core.sln || return
+  # By the graph of its projects each is read once.
+  dotnet build -graph -c Release -v quiet -clp:NoSummary Xfn.Core.sln || return
   # Few filters choose tests that need these: they are made once, and only where npm is there.
   if [ -z "${filter-}" ] || { [ ! -e artifacts/node-function ] && command -v npm >/dev/null; }; then
     composition_functions
