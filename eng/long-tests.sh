@@ -51,6 +51,8 @@ chosen_only=1
 group_kills() {
   # 170: of 6 pullers that are killed, 1,020.
   XFN_FUZZ_FACTOR=170 run_ways 'FullyQualifiedName~A_puller_that_is_killed' root subids
+  # 20: of 5 kills, 100 of what makes sparks by copies of itself, each way.
+  XFN_FUZZ_FACTOR=20 run_ways 'FullyQualifiedName~Runs_complete_while_it_is_killed' root subids single
   # 150: of 4 hosts that are killed as root, 600; of 1 otherwise, 150 each.
   XFN_FUZZ_FACTOR=150 run_ways 'FullyQualifiedName~A_host_of_containers_that_is_killed' $(is_root && echo root caps subids single)
 }

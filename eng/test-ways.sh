@@ -6,7 +6,8 @@
 #   single  as an ordinary user without
 # Then the tests of runs once more with every function prepared before it is run, in the ways that
 # XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary user; "root caps subids
-# single" for all. And as root once more with crun to make the containers.
+# single" for all. And as root once more with crun to make the containers. The ways forked-root, forked-subids and
+# forked-single, which are run where they are named, have every spark made by a copy of one that lasts.
 end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
@@ -70,6 +71,7 @@ run_ways() {
       single) run_way "$way" "($base)$once" ;;
       prepared-?*) run_way "$way" "($base)$prepared_filter" XFN_TEST_PREPARED=1 ;;
       prepared-) ;;
+      forked-?*) run_way "$way" "($base)&FullyQualifiedName!~$end_to_end.RuntimeParityTests" XFN_TEST_FORKED=1 ;;
       crun-root) run_way "$way" "($base)$runtime_filter" XFN_TEST_RUNTIME=crun ;;
       *) fail "unknown way '$way'" ;;
     esac

@@ -4,7 +4,7 @@
 #   eng/test.sh                   builds, and runs every test; as root, the end-to-end tests in each of the four ways of
 #                                 test-ways.sh
 #   eng/test.sh --way WAY         builds, and runs the end-to-end tests in one of these: root caps subids single
-#                                 prepared-root crun-root
+#                                 prepared-root crun-root forked-root forked-subids forked-single
 #   eng/test.sh --quick FILTER    builds, and runs the tests whose full name contains FILTER, or that a filter such as
 #                                 FullyQualifiedName~A|Name=B chooses, as the caller; long ones too
 . "$(dirname "$0")/common.sh"

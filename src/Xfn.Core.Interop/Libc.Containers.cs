@@ -15,6 +15,7 @@ internal static unsafe partial class Libc
     public const int CLONE_NEWCGROUP = 0x0200_0000;
     public const int CLONE_NEWUTS = 0x0400_0000;
     public const int CLONE_NEWIPC = 0x0800_0000;
+    public const int CLONE_NEWUSER = 0x1000_0000;
     public const int CLONE_NEWPID = 0x2000_0000;
     public const int CLONE_NEWNET = 0x4000_0000;
 

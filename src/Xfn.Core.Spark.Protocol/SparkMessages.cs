@@ -30,6 +30,30 @@ internal static class SparkMode
 
     /// <summary>To copy out of a container, likewise.</summary>
     public const string CopyOut = "copy-out";
+
+    /// <summary>To make further sparks, by copies of itself.</summary>
+    public const string Spawn = "spawn";
+
+    /// <summary>The same, once it has given up the rights that this does not take. It starts itself so.</summary>
+    public const string SpawnRestricted = "spawn-restricted";
+}
+
+/// <summary>What is said on the socket of a spark in mode <see cref="SparkMode.Spawn"/>, a packet each:</summary>
+/// <remarks>
+/// <code>
+/// spark  → 0              it is in its user namespace, and the runner may map its ids
+/// runner → maps           the lines of each copy's uid_map, a zero, and those of its gid_map
+/// spark  → error number   of a copy that it has made and mapped on trial; 0 for none
+/// runner → mode           for each copy, with the descriptors of its stdin, stdout, stderr and working directory
+/// </code>
+/// </remarks>
+internal static class SparkFork
+{
+    /// <summary>How many descriptors come with a mode.</summary>
+    public const int Descriptors = 4;
+
+    /// <summary>What it begins with on a copy's stderr when the kernel refuses the copy.</summary>
+    public const string NoNamespaces = "namespaces were not made: ";
 }
 
 /// <summary>A spark runs, and has made its pipes.</summary>

@@ -7,7 +7,8 @@ using Xfn.Core.Spark.Run;
 
 // PID 1 of a user, mount and PID namespace. `xfn-spark run` makes a function's pipes and runs one container; `prepare`
 // waits for a release before it executes the function; `work` does one job on the store. See SparkMessages.cs. A spark
-// starts `copy-in` and `copy-out` itself, to copy into a container and out of it.
+// starts `copy-in` and `copy-out` itself, to copy into a container and out of it. `spawn` is none of these: it makes
+// them, by copies of itself that go on here.
 try
 {
     if (args is [SparkMode.CopyIn or SparkMode.CopyOut, var path, var maxBytes, var maxEntries])
@@ -16,14 +17,24 @@ try
         return 0;
     }
 
+    if (args is [SparkMode.Spawn] && !ForkServer.Restrict())
+        return 1;
+
     // What it was executed by, as the contract of INamespaceSpawner says. The kernel named the process after that.
     const int executable = 3;
     _ = Libc.close(executable);
     SparkNamespace.NameProcess("xfn-spark\0"u8);
+    string mode = args is [var given] ? given : "";
+    if (mode == SparkMode.SpawnRestricted)
+    {
+        if (ForkServer.Serve() is not { } copy)
+            return 0;
+        mode = copy;
+    }
 
     // The runner may ignore SIGCHLD, and that is inherited: no child could then be waited for.
     Libc.signal(Libc.SIGCHLD, 0);
-    FunctionPipes? pipes = args is [SparkMode.Run or SparkMode.Prepare] ? new FunctionPipes(args[0] == SparkMode.Prepare) : null;
+    FunctionPipes? pipes = mode is SparkMode.Run or SparkMode.Prepare ? new FunctionPipes(mode == SparkMode.Prepare) : null;
     (int stdin, int stdout, int stderr) = pipes?.Runner ?? (-1, -1, -1);
     RunnerChannel.Send(new SparkHello(SelfAsSeenOutside(), stdin, stdout, stderr, pipes?.RunnerRelease ?? -1));
     object? message = RunnerChannel.Receive();

@@ -6,6 +6,7 @@ namespace Xfn.Core.TestSupport;
 internal abstract class RunnerFixture
 {
     private readonly List<TestRunner> _runners = [];
+    private readonly List<NamespaceSpawner> _spawners = [];
     private Leftovers _before = null!;
 
     /// <summary>A directory of the test's own.</summary>
@@ -26,6 +27,9 @@ internal abstract class RunnerFixture
         foreach (TestRunner runner in _runners)
             await runner.DisposeAsync();
         _runners.Clear();
+        foreach (NamespaceSpawner spawner in _spawners)
+            await spawner.EndForksAsync();
+        _spawners.Clear();
         try
         {
             _before.AssertNothingNew();
@@ -44,11 +48,21 @@ internal abstract class RunnerFixture
         {
             o.WithCacheDir(Cache);
             o.Runtime = Ways.Runtime;
+            o.NamespaceSpawner = Ways.Forks ? Forking() : null;
             o.FlattenImages |= Environment.GetEnvironmentVariable("XFN_TEST_FLATTEN") == "1";
             configure?.Invoke(o);
         }));
         _runners.Add(runner);
         return runner;
+    }
+
+    /// <summary>Makes a spawner of which every xfn-spark is a copy, or all but the first, as ordinarily. Its process is
+    /// ended behind the runners.</summary>
+    protected NamespaceSpawner Forking(bool all = true, LogCollector? log = null)
+    {
+        var spawner = new NamespaceSpawner { Forks = true, ForksAll = all, Logger = log ?? new LogCollector() };
+        _spawners.Add(spawner);
+        return spawner;
     }
 
     /// <summary>Writes an image for a test.</summary>

@@ -64,6 +64,9 @@ public sealed class NamespaceRequest
     /// make its own file read-only there.</summary>
     internal string? PathFromWorkingDirectory { get; init; }
 
+    /// <summary>Whether the program is xfn-spark, which can be a <c>ForkServer</c>.</summary>
+    internal bool IsSpark { get; init; }
+
     /// <summary>The ids of the user namespace. <see cref="SpawnedNamespace.MapIdsAsync"/> sets them.</summary>
     public required IdMapping Mapping { get; init; }
 }

@@ -40,4 +40,7 @@ internal static partial class RunnerLog
 
     [LoggerMessage(13, LogLevel.Information, "In the copy of '{Path}' of image {Image}: {Warning}")]
     public static partial void CopyLeftOut(ILogger logger, string path, string image, string warning);
+
+    [LoggerMessage(14, LogLevel.Debug, "Each spark is made by a program of its own, as no process can make them all by copies of itself: {Reason}")]
+    public static partial void NoForkServer(ILogger logger, string reason);
 }

@@ -47,12 +47,12 @@ internal sealed class ChildProcess
     }
 
     /// <summary>Starts a program, given its absolute path, the arguments behind its name, and all of its environment,
-    /// <c>NAME=VALUE</c>. If it talks, its stdin and stdout are pipes, else <c>/dev/null</c>. What it inherits is its
-    /// <see cref="NamespaceRequest.ExecutableDescriptor"/>.</summary>
+    /// <c>NAME=VALUE</c>. If it talks, its stdin and stdout are pipes, else <c>/dev/null</c>, or what its stdin shall be.
+    /// What it inherits is its <see cref="NamespaceRequest.ExecutableDescriptor"/>.</summary>
     /// <exception cref="Win32Exception">The system did not start it.</exception>
     /// <exception cref="IOException">There are no descriptors left.</exception>
     public static ChildProcess Start(
-        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, bool talks, SafeFileHandle? inherited = null)
+        string program, ReadOnlySpan<string> arguments, ReadOnlySpan<string> environment, string workingDirectory, bool talks, SafeFileHandle? inherited = null, SafeFileHandle? stdin = null)
     {
         bool isHeld = false;
         AnonymousPipeServerStream? input = null, output = null, errors = null;
@@ -71,7 +71,7 @@ internal sealed class ChildProcess
                 nothing = OpenNothing();
             }
 
-            (int, int, int) stdio = (DescriptorOf(input, nothing), DescriptorOf(output, nothing), DescriptorOf(errors, null));
+            (int, int, int) stdio = (DescriptorOf(input, stdin ?? nothing), DescriptorOf(output, nothing), DescriptorOf(errors, null));
             int error = PosixSpawn.Start(program, arguments, environment, workingDirectory, stdio, Hold(inherited, ref isHeld), closeOthers: false, out int id);
             if (error != 0)
                 throw new Win32Exception(error);
@@ -144,7 +144,7 @@ internal sealed class ChildProcess
 
     private async Task<string> EndAsync()
     {
-        string said = await ReadErrorsAsync().ConfigureAwait(false);
+        string said = await ReadErrorsAsync(_errors).ConfigureAwait(false);
         await _errors.DisposeAsync().ConfigureAwait(false);
 
         // Its streams are closed an instant before it can be reaped.
@@ -164,12 +164,13 @@ internal sealed class ChildProcess
         }
     }
 
-    /// <summary>Reads to the end, which comes when the last process that holds the stream ends.</summary>
-    private async Task<string> ReadErrorsAsync()
+    /// <summary>Reads a stderr to its end, which comes when the last process that holds it ends.</summary>
+    /// <returns>What was written there, at most 64 KiB.</returns>
+    public static async Task<string> ReadErrorsAsync(Stream errors)
     {
         var buffer = new byte[512];
         MemoryStream? said = null;
-        while (await _errors.ReadAsync(buffer).ConfigureAwait(false) is > 0 and int count)
+        while (await errors.ReadAsync(buffer).ConfigureAwait(false) is > 0 and int count)
         {
             said ??= new MemoryStream();
 

@@ -78,6 +78,45 @@ internal static unsafe partial class Posix
         return null;
     }
 
+    /// <summary>Makes two sockets that are connected to each other, and keep packets apart.</summary>
+    public static (SafeFileHandle One, SafeFileHandle Other) MakeSocketPair()
+    {
+        const int unix = 1, packets = 5;
+        int* ends = stackalloc int[2];
+        Check(socketpair(unix, packets | Libc.O_CLOEXEC, 0, ends), "make", "a pair of sockets");
+        return (new SafeFileHandle(ends[0], ownsHandle: true), new SafeFileHandle(ends[1], ownsHandle: true));
+    }
+
+    /// <summary>Sends a packet, and descriptors with it, if there is room for them.</summary>
+    /// <returns>0, or the error number: EAGAIN where there is no room now.</returns>
+    public static int SendDescriptors(SafeFileHandle socket, ReadOnlySpan<byte> data, ReadOnlySpan<int> descriptors)
+    {
+        const int socketLevel = 1, rights = 1, headerBytes = 16, tooManyUnderWay = 109;
+        int length = headerBytes + descriptors.Length * sizeof(int), controlBytes = (length + 7) / 8 * 8;
+        byte* control = stackalloc byte[controlBytes];
+        *(long*)control = length;
+        (((int*)control)[2], ((int*)control)[3]) = (socketLevel, rights);
+        descriptors.CopyTo(new Span<int>(control + headerBytes, descriptors.Length));
+        fixed (byte* bytes = data)
+        {
+            var vector = new IoVector { Base = bytes, Length = (nuint)data.Length };
+            var message = new MessageHeader { Vectors = &vector, VectorCount = 1, Control = control, ControlLength = descriptors.IsEmpty ? 0 : (nuint)controlBytes };
+            while (sendmsg(socket, &message, DoNotWait | NoSignal) < 0)
+            {
+                if (Libc.Errno is var error and not Libc.EINTR)
+                    return error == tooManyUnderWay ? Libc.EAGAIN : error;
+            }
+
+            return 0;
+        }
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int socketpair(int family, int type, int protocol, int* ends);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint sendmsg(SafeFileHandle socket, MessageHeader* message, int flags);
+
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int statx(SafeSocketHandle file, string path, int flags, uint mask, out Libc.FileStatus status);
 

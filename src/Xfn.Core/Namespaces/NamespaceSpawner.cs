@@ -1,33 +1,63 @@
 using System.ComponentModel;
-using System.Text;
-using Microsoft.Win32.SafeHandles;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xfn.Core.Diagnostics;
 using Xfn.Core.Interop;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core;
 
 /// <summary>Makes namespaces with util-linux's <c>unshare</c>, 2.36 or later: the default.</summary>
-/// <remarks>Only a process of one thread may make a user namespace, and a .NET process always has more.</remarks>
+/// <remarks>Only a process of one thread may make a user namespace, and a .NET process always has more. With
+/// <see cref="Forks"/> a process of xfn-spark makes most of them.</remarks>
 public sealed class NamespaceSpawner : INamespaceSpawner
 {
     /// <summary><c>--keep-caps</c> (util-linux 2.36 on) keeps the capabilities while ids are not mapped yet.</summary>
     private static readonly string[] Flags = ["--user", "--mount", "--pid", "--fork", "--kill-child", "--keep-caps"];
 
-    /// <summary>Nothing of the caller's environment is the function's business.</summary>
-    private static readonly string[] Environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+    /// <summary>How many starts may fail, one behind the other, before there is none any more: one may have been killed,
+    /// or its file have been held open for writing by a process that was being started.</summary>
+    private const int MostFailures = 3;
 
+    private readonly Lock _lock = new();
+    private readonly BackgroundTasks _background = new();
     private string? _unshare;
 
+    // Null before there is one, or when one is over; its result is null when it did not start.
+    private Task<ForkServer?>? _server;
+    private int _failures;
+    private bool _hasSpawned;
+    private bool _isOver;
+
+    /// <summary>Whether a process that is started with a runner's second xfn-spark makes each further one by a copy of
+    /// itself, for three to four tenths less processor time a run (docs/performance.md). Up to a thousand copies have
+    /// their memory in the same places (docs/security.md). It serves the first runner that uses this spawner; call
+    /// <see cref="EndForksAsync"/> behind that runner's disposal. Where the kernel refuses it, <c>unshare</c> makes all, and a line of the log says
+    /// so. False by default.</summary>
+    public bool Forks { get; init; }
+
+    /// <summary>Where that line goes. Nowhere by default.</summary>
+    public ILogger Logger { get; init; } = NullLogger.Instance;
+
+    /// <summary>Whether the first one too is a copy, for tests.</summary>
+    internal bool ForksAll { get; init; }
+
     /// <inheritdoc/>
-    public Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
+    public async Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
         cancellationToken.ThrowIfCancellationRequested();
         string unshare = _unshare ??= Executables.Find("unshare") ?? throw new ContainerEnvironmentException(
             RunStage.Spawn, $"cannot find 'unshare' in PATH. Install util-linux 2.36 or later ({SystemPackage.UtilLinux.Command}).");
+        if (Forks && request.IsSpark && Serving(unshare, request) is { } server
+            && (ForksAll || server.IsCompleted) && await server.ConfigureAwait(false) is { } found && await found.TrySpawnAsync(request, cancellationToken).ConfigureAwait(false) is { } copy)
+        {
+            return copy;
+        }
+
         try
         {
-            ChildProcess process = ChildProcess.Start(unshare, [.. Flags, "--", PathOf(request), .. request.Arguments], Environment, request.WorkingDirectory, talks: true, request.Executable);
-            return Task.FromResult<SpawnedNamespace>(new Spawned(process, request.Mapping));
+            return new Spawned(ChildProcess.Start(unshare, [.. Flags, "--", PathOf(request), .. request.Arguments], IdMaps.Environment, request.WorkingDirectory, talks: true, request.Executable), request.Mapping);
         }
         catch (Exception ex) when (ex is Win32Exception or IOException)
         {
@@ -37,6 +67,62 @@ public sealed class NamespaceSpawner : INamespaceSpawner
                 RunStage.Spawn,
                 $"cannot start '{unshare}' in '{Named(request.WorkingDirectory)}': {ex.Message}. See that both are there, and that this user has processes and descriptors left (ulimit -u, ulimit -n).",
                 ex);
+        }
+    }
+
+    /// <summary>Ends the process that <see cref="Forks"/> has started, if there is one, and waits for its end. What it has
+    /// made goes on, and later ones are made by <c>unshare</c>. It ends with this program in any case.</summary>
+    public async Task EndForksAsync()
+    {
+        lock (_lock)
+        {
+            _isOver = true;
+            Retire();
+        }
+
+        await _background.WaitAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>What makes further sparks. It starts with the second: a program that runs one function needs none.</summary>
+    private Task<ForkServer?>? Serving(string unshare, NamespaceRequest request)
+    {
+        lock (_lock)
+        {
+            if (_server is { IsCompleted: true, Result: var server } && (server?.IsOver ?? _failures < MostFailures))
+                Retire();
+            if (_server is null && !_isOver && (_hasSpawned || ForksAll))
+                _server = Task.Run(() => StartServerAsync(unshare, request));
+            _hasSpawned = true;
+            return _server;
+        }
+    }
+
+    private void Retire()
+    {
+        if (_server is { } server)
+            _background.Add(EndAsync(server));
+        _server = null;
+
+        static async Task EndAsync(Task<ForkServer?> server)
+        {
+            if (await server.ConfigureAwait(false) is { } started)
+                await started.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async Task<ForkServer?> StartServerAsync(string unshare, NamespaceRequest request)
+    {
+        try
+        {
+            ForkServer server = await ForkServer.StartAsync(unshare, request).ConfigureAwait(false);
+            _failures = 0;
+            return server;
+        }
+        catch (Exception ex) when (ex is IOException or Win32Exception or UnauthorizedAccessException or ObjectDisposedException or ContainerEnvironmentException)
+        {
+            if (++_failures == MostFailures)
+                RunnerLog.NoForkServer(Logger, ex.Message);
+            return null;
         }
     }
 
@@ -52,118 +138,17 @@ public sealed class NamespaceSpawner : INamespaceSpawner
         return parts is ["", "proc", "self", "fd", _, ..] && new FileInfo(string.Join('/', parts[..5])).LinkTarget is { } held ? Path.Combine([held, .. parts[5..]]) : directory;
     }
 
-    private sealed class Spawned(ChildProcess process, IdMapping mapping) : SpawnedNamespace
+    private sealed class Spawned(ChildProcess process, IdMapping mapping) : HeldProgram
     {
-        private readonly Lock _lock = new();
-        private SafeFileHandle? _program;
-
         public override Stream Input => process.Input!;
 
         public override Stream Output => process.Output!;
 
         public override Task<string> Ended => process.Ended;
 
-        public override async Task MapIdsAsync(int processId, CancellationToken cancellationToken = default)
-        {
-            Hold(processId);
-            if (mapping.Method == IdMappingMethod.SubordinateIds)
-            {
-                await Task.WhenAll(
-                    MapByHelperAsync("newuidmap", processId, mapping.Uids, cancellationToken),
-                    MapByHelperAsync("newgidmap", processId, mapping.Gids, cancellationToken)).ConfigureAwait(false);
-                return;
-            }
-
-            try
-            {
-                // Without capabilities the kernel wants to be sure that no group is dropped by which access was denied.
-                if (mapping.Method == IdMappingMethod.Self)
-                    Write($"/proc/{processId}/setgroups", "deny");
-                Write($"/proc/{processId}/uid_map", Lines(mapping.Uids));
-                Write($"/proc/{processId}/gid_map", Lines(mapping.Gids));
-            }
-            catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
-            {
-                throw new ContainerEnvironmentException(
-                    RunStage.Spawn,
-                    $"cannot map ids '{Lines(mapping.Uids).TrimEnd()}' into a user namespace: {ex.Message}. Choose ids that this process's own user namespace has "
-                    + "(option RootUid, option RootGid), or map the caller alone (option IdMapping=Self).",
-                    ex);
-            }
-        }
+        protected override Task MapHeldAsync(int processId, CancellationToken cancellationToken) => IdMaps.MapAsync(processId, mapping, cancellationToken);
 
         // unshare waits for the program and ends right after it.
-        public override void Kill()
-        {
-            lock (_lock)
-            {
-                if (_program is null)
-                    process.Kill();
-                else if (!_program.IsClosed)
-                    Posix.Signal(_program, Posix.SigKill);
-            }
-        }
-
-        public override async ValueTask DisposeAsync()
-        {
-            Kill();
-
-            // A program whose id is not known yet may have been missed: it ends when its stdin does.
-            await Input.DisposeAsync().ConfigureAwait(false);
-            await Ended.ConfigureAwait(false);
-            await Output.DisposeAsync().ConfigureAwait(false);
-            lock (_lock)
-                _program?.Dispose();
-        }
-
-        /// <summary>A descriptor kills it from now on: its id may be reused before unshare sees its end.</summary>
-        private void Hold(int processId)
-        {
-            try
-            {
-                // One that has ended already is not there to be killed; unshare is.
-                SafeFileHandle? program = Posix.TryOpenProcess(processId);
-                lock (_lock)
-                    _program = program;
-            }
-            catch (IOException ex)
-            {
-                throw new ContainerEnvironmentException(RunStage.Spawn, $"{ex.Message}. See that this user has descriptors left (ulimit -n).", ex);
-            }
-        }
-
-        private static string Lines(IReadOnlyList<IdRange> ranges) => string.Concat(ranges.Select(r => $"{r.Inside} {r.Outside} {r.Count}\n"));
-
-        /// <summary>The kernel takes a map in one write.</summary>
-        private static void Write(string path, string content)
-        {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
-            file.Write(Encoding.ASCII.GetBytes(content));
-        }
-
-        private static async Task MapByHelperAsync(string helper, int processId, IReadOnlyList<IdRange> ranges, CancellationToken cancellationToken)
-        {
-            string[] numbers = [.. ranges.SelectMany(r => new[] { r.Inside, r.Outside, r.Count }).Prepend((uint)processId).Select(n => $"{n}")];
-            string said;
-            int? exitCode;
-            try
-            {
-                ChildProcess process = ChildProcess.Start(Executables.Find(helper) ?? helper, numbers, Environment, "/", talks: false);
-                said = await process.Ended.WaitAsync(cancellationToken).ConfigureAwait(false);
-                exitCode = process.ExitCode;
-            }
-            catch (Exception ex) when (ex is Win32Exception or IOException)
-            {
-                (said, exitCode) = (ex.Message, -1);
-            }
-
-            if (exitCode is not 0 && (exitCode is not null || said.Length > 0))
-            {
-                throw new ContainerEnvironmentException(
-                    RunStage.Spawn,
-                    $"cannot map subordinate ids with {helper}: {said.Trim()}. Check the caller's lines in /etc/subuid and /etc/subgid and that {helper} may change ids "
-                    + $"({SystemPackage.IdMapping.Command}), or map the caller alone (option IdMapping=Self).");
-            }
-        }
+        protected override void KillUnheld() => process.Kill();
     }
 }

@@ -19,6 +19,8 @@ internal static class SparkErrors
             said = "";
         if (said.StartsWith("unshare: ", StringComparison.Ordinal) && !said.Contains("failed to execute", StringComparison.Ordinal) && !said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUnshare(said).ToException(stage, "make a user namespace");
+        if (said.StartsWith(SparkFork.NoNamespaces, StringComparison.Ordinal))
+            return EnvironmentDiagnosis.OfUnshare(said[SparkFork.NoNamespaces.Length..]).ToException(stage, "make a user namespace");
         if (said.Contains("unrecognized option", StringComparison.Ordinal))
             return EnvironmentDiagnosis.OfUtilLinux(said).ToException(stage, "make a user namespace");
         if (said.Contains("failed to execute", StringComparison.Ordinal))

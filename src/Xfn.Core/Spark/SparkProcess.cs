@@ -54,7 +54,7 @@ internal sealed class SparkProcess : IAsyncDisposable
         string path = Path.GetRelativePath(workingDirectory, executable.File.Name);
         var request = new NamespaceRequest
         {
-            Executable = executable.File.SafeFileHandle, PathFromWorkingDirectory = path, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping,
+            Executable = executable.File.SafeFileHandle, PathFromWorkingDirectory = path, IsSpark = true, Arguments = [mode], WorkingDirectory = workingDirectory, Mapping = mapping,
         };
         for (int attempt = 1; ; attempt++)
         {
@@ -68,16 +68,17 @@ internal sealed class SparkProcess : IAsyncDisposable
             catch (Exception ex)
             {
                 await spark.DisposeAsync().ConfigureAwait(false);
-                if (ex is not ContainerEnvironmentException || attempt == Attempts || !spark.WasBusy)
+                if (ex is not ContainerEnvironmentException || attempt == Attempts || !spark.MayBeRepeated)
                     throw;
             }
 
-            // Another thread started a process meanwhile, which held the copy open for writing until its own exec.
+            // Another thread started a process meanwhile, which held the copy open for writing until its own exec; or who
+            // was to make the namespace was killed.
             await Task.Delay(attempt, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private bool WasBusy => _namespace.Ended is { IsCompletedSuccessfully: true, Result: var said } && SparkErrors.IsBusy(said);
+    private bool MayBeRepeated => _namespace.Ended is { IsCompletedSuccessfully: true, Result: var said } && (said.Length == 0 || SparkErrors.IsBusy(said));
 
     /// <summary>Waits for the hello, and gives it its ids.</summary>
     private async Task BeginAsync(CancellationToken cancellationToken)
