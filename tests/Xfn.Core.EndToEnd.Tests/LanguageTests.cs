@@ -118,6 +118,8 @@ internal sealed class LanguageTests : RunnerFixture
         if (!File.Exists(command[0]))
             Assert.Ignore($"There is no {command[0]}.");
         string tests = AppContext.BaseDirectory.TrimEnd('/');
+        // Tests that bring their own runtime have no such directory.
+        bool hasDotnet = File.Exists(Path.Combine(DotnetRoot, "dotnet"));
         TestImage image = TestImage.Command(command).WithLayer(tar =>
         {
             tar.Directory("root");
@@ -126,7 +128,7 @@ internal sealed class LanguageTests : RunnerFixture
         });
         image.Config = image.Config with { Hostname = "box", Env = ["TZ=Asia/Kolkata", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", $"DOTNET_ROOT={DotnetRoot}"] };
         TestRunner runner = NewRunner(o =>
-            o.Bundle.ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? Array.Empty<ReadOnlyMount>() : [new(DotnetRoot, DotnetRoot)]]);
+            o.Bundle.ReadOnlyMounts = [new("/usr", "/usr"), new(tests, "/tests"), .. command[0] == Java ? JavaMounts() : [], .. hasDotnet && !DotnetRoot.StartsWith("/usr/", StringComparison.Ordinal) ? [new(DotnetRoot, DotnetRoot)] : Array.Empty<ReadOnlyMount>()]);
         RunFunctionResponse response = await runner.RunFunctionAsync(
             new RunFunctionRequest { Image = Write(image), RunFunctionConfig = new() { Timeout = TimeSpan.FromSeconds(60), Limits = limits ?? new() } }, token);
         return Encoding.UTF8.GetString(response.Output.Span).TrimEnd();
