@@ -64,7 +64,11 @@ internal sealed class ImageTests : RunnerFixture
         AddIndex([(Add("v9"), "linux/amd64/v9"), (Add("v1"), "linux/amd64/v1")]);
         Assert.That(await AnswerAsync(token: token), Is.EqualTo("v1\n"), "v1 is plain amd64");
         AddIndex([(Add("v1"), "linux/amd64/v1"), (Add("v3"), "linux/amd64/v3")]);
-        Assert.That(await AnswerAsync(token: token), Is.EqualTo(System.Runtime.Intrinsics.X86.Avx2.IsSupported ? "v3\n" : "v1\n"));
+
+        // As Linux has it: a virtual machine's kernel may keep back what the processor itself has.
+        string[] features = File.ReadLines("/proc/cpuinfo").First(line => line.StartsWith("flags", StringComparison.Ordinal)).Split(' ');
+        bool hasV3 = new[] { "avx2", "bmi2", "fma", "movbe", "abm" }.All(features.Contains);
+        Assert.That(await AnswerAsync(token: token), Is.EqualTo(hasV3 ? "v3\n" : "v1\n"));
         Assert.That(await AnswerAsync(o => o.WithPlatform("linux/amd64"), token), Is.EqualTo("v1\n"), "who asks for the plain one gets it");
     }
 

@@ -62,8 +62,12 @@ public class PlatformSelectorTests
     public void A_processors_level_is_read_from_its_features(string cpuInfo, int level) => Assert.That(ProcessorLevel.Of(cpuInfo), Is.EqualTo(level));
 
     [Test]
-    public void This_machine_has_what_its_programs_may_use() => Assert.That(
-        ProcessorLevel.OfThisMachine >= 3, Is.EqualTo(System.Runtime.Intrinsics.X86.Avx2.IsSupported && System.Runtime.Intrinsics.X86.Bmi2.IsSupported && System.Runtime.Intrinsics.X86.Fma.IsSupported));
+    public void This_machine_has_what_its_programs_may_use()
+    {
+        // Not the other way round: a virtual machine's kernel may keep back what the processor itself has.
+        if (ProcessorLevel.OfThisMachine >= 3)
+            Assert.That(System.Runtime.Intrinsics.X86.Avx2.IsSupported && System.Runtime.Intrinsics.X86.Bmi2.IsSupported && System.Runtime.Intrinsics.X86.Fma.IsSupported, Is.True);
+    }
 
     private static Descriptor Entry(string? platform) => new()
     {
