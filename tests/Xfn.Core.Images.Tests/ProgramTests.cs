@@ -105,6 +105,8 @@ public class ProgramTests
     {
         Publish("/bin/cat");
         File.Copy("/bin/busybox", _directory["published/busybox"]);
+        // The symbols of native code are no second one.
+        File.Copy("/bin/cat", _directory["published/cat.dbg"]);
         Assert.That(() => WriteAsync(_directory["published"], token), Throws.TypeOf<XfnException>().With.Message.Contains("it has 2 programs (busybox, cat). Name one"));
         Assert.That(() => WriteAsync(Directory.CreateDirectory(_directory["empty"]).FullName, token), Throws.TypeOf<XfnException>().With.Message.Contains("there is no program in it"));
         File.WriteAllText(_directory["empty/fn.csproj"], "");

@@ -87,8 +87,10 @@ internal sealed class PublishedProgram
         string[] files = System.IO.Directory.GetFiles(directory);
         string[] found = [.. files.Where(file => file.EndsWith(ConfigEnding, StringComparison.Ordinal)).Select(config => config[..^ConfigEnding.Length])
             .Select(name => File.Exists(name) ? name : name + ".dll").Where(File.Exists)];
+
+        // The symbols of native code are a file that may be executed like the program that they belong to.
         if (found.Length == 0)
-            found = [.. files.Where(file => FileTree.IsExecutable(file) && !System.IO.Path.GetFileName(file).Contains(".so", StringComparison.Ordinal) && ElfFile.Read(file) is not null)];
+            found = [.. files.Where(file => FileTree.IsExecutable(file) && System.IO.Path.GetExtension(file) != ".dbg" && !System.IO.Path.GetFileName(file).Contains(".so", StringComparison.Ordinal) && ElfFile.Read(file) is not null)];
         return found switch
         {
             [var only] => only,
