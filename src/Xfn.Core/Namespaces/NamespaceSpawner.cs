@@ -32,8 +32,8 @@ public sealed class NamespaceSpawner : INamespaceSpawner
     /// <summary>Whether a process that is started with a runner's second xfn-spark makes each further one by a copy of
     /// itself, for three to four tenths less processor time a run (docs/performance.md). Up to a thousand copies have
     /// their memory in the same places (docs/security.md). It serves the first runner that uses this spawner; call
-    /// <see cref="EndForksAsync"/> behind that runner's disposal. Where the kernel refuses it, <c>unshare</c> makes all, and a line of the log says
-    /// so. False by default.</summary>
+    /// <see cref="EndForksAsync"/> behind that runner's disposal. Where the kernel refuses it, <c>unshare</c> makes all,
+    /// and a line of the log says so. False by default.</summary>
     public bool Forks { get; init; }
 
     /// <summary>Where that line goes. Nowhere by default.</summary>
