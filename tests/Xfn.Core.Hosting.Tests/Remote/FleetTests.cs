@@ -68,8 +68,11 @@ internal sealed class FleetTests : ServedFixture
     public async Task A_run_that_may_not_wait_is_refused_where_no_server_has_a_place(CancellationToken token)
     {
         var ends = new TaskCompletionSource();
-        RemoteContainerRunner remote = await CallAllAsync(Placed(0, ends.Task));
+        StubRunner runner = Placed(0, ends.Task);
+        RemoteContainerRunner remote = await CallAllAsync(runner);
         Task run = remote.RunFunctionAsync(Request("long"), token);
+        while (runner.Running == 0)
+            await Task.Delay(10, token);
         RunFunctionRequest hasty = Request("long") with { RunFunctionConfig = new() { MayWait = false } };
         await Assert.ThatAsync(() => remote.RunFunctionAsync(hasty, token), Throws.InstanceOf<RunnerBusyException>());
         ends.SetResult();
