@@ -20,7 +20,7 @@ internal sealed class LimitTests
         ["a hole of nearly all there is"] = (new TarBuilder().Pax(("GNU.sparse.size", "9223372036854775807"), ("GNU.sparse.map", "0,4")).File("s", "data"), "MaxLayerBytes"),
         ["whiteouts and implied directories take room"] = (new TarBuilder().File("a/d", "x").File("a/.wh.c").File("e", new string('x', Page + 1)), "MaxLayerBytes"),
         ["attributes take room"] = (new TarBuilder().Pax(("SCHILY.xattr.user.a", new string('x', 4 * Page))).File("a", "x"), "MaxLayerBytes"),
-        ["attributes for all entries take room in each"] = (new TarBuilder().GlobalPax(("SCHILY.xattr.user.a", new string('x', Page + 1024))).File("a").File("b").File("c"), "MaxLayerBytes"),
+        ["attributes for all entries take room in each"] = (new TarBuilder().GlobalPax(("SCHILY.xattr.user.a", new string('x', 1024))).File("a", new string('x', Page)).File("b", new string('x', Page)).File("c", new string('x', Page)), "MaxLayerBytes"),
         ["there are too many entries"] = (new TarBuilder().File("a").File("b").File("c").File("d").File("e"), "MaxLayerEntries"),
         ["hard links are entries"] = (new TarBuilder().File("a").HardLink("b", "a").HardLink("c", "a").HardLink("d", "a").HardLink("e", "a"), "MaxLayerEntries"),
         ["implied directories are entries"] = (new TarBuilder().File("a/b/c").File("c").File("d"), "MaxLayerEntries"),
