@@ -4,7 +4,8 @@
 ADDRESS is what gRPC dials: unix-abstract:crossplane/fn/default.sock, unix:/run/xfn.sock, 127.0.0.1:5000.
 The messages are made from run_function.proto, once, by
     protoc --proto_path=/usr/share/xfn --python_out=DIRECTORY run_function.proto
-where xfn's Debian package is installed. The NuGet package Xfn.Core.Server has the file in protos/. The messages are found through PYTHONPATH=DIRECTORY. Debian: apt-get install python3-grpcio python3-protobuf protobuf-compiler
+where xfn's Debian package is installed. The NuGet package Xfn.Core.Server has the file in protos/. The messages are found
+through PYTHONPATH=DIRECTORY. Debian: apt-get install python3-grpcio python3-protobuf protobuf-compiler
 """
 import sys
 
