@@ -43,6 +43,16 @@ internal static class ClientErrors
 
         Exception? cause = failure.Status.DebugException;
         string found = Found(failure.Status);
+        if (IsSilence(cause))
+        {
+            return (
+                new ServerUnavailableException(
+                    false,
+                    $"cannot call server '{servers}': it closed the connection without a word, as it does to callers whom it does not allow. Call it as its own user, or allow this one (the server's option AllowedUids); its log says why.",
+                    failure),
+                RetryScope.Anywhere);
+        }
+
         switch (failure.StatusCode)
         {
             case StatusCode.Unavailable or StatusCode.Internal or StatusCode.Unknown or StatusCode.ResourceExhausted or StatusCode.Cancelled when cause is not null && IsUntouched(cause):
@@ -100,6 +110,13 @@ internal static class ClientErrors
         while (cause is not (null or HttpProtocolException))
             cause = cause.InnerException;
         return cause is HttpProtocolException { ErrorCode: noError or refusedStream or enhanceYourCalm };
+    }
+
+    private static bool IsSilence(Exception? cause)
+    {
+        while (cause is not (null or SilentServerException))
+            cause = cause.InnerException;
+        return cause is not null;
     }
 
     /// <summary>The innermost words: those around them are the libraries'.</summary>

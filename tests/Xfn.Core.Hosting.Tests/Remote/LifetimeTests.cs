@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Xfn.Core.Hosting.Tests.Support;
 
 namespace Xfn.Core.Hosting.Tests.Remote;
@@ -65,6 +66,34 @@ internal sealed class LifetimeTests : ServedFixture
         ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
         Assert.That((error.MayHaveStarted, error.Stage), Is.EqualTo((false, RunStage.Queue)));
         Assert.That(error.Message, Does.StartWith($"cannot reach server 'unix:{Scratch}/none.sock': there is no such socket. "));
+    }
+
+    [Test, CancelAfter(60_000)]
+    public async Task A_server_that_closes_without_a_word_was_asked_for_nothing([Values] bool reads, CancellationToken token)
+    {
+        string path = $"{Scratch}/silent.sock";
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen();
+        Task silent = CloseAllAsync();
+        RemoteContainerRunner remote = Call($"unix:{path}");
+        ServerUnavailableException error = await Assert.ThrowsAsync<ServerUnavailableException>(() => remote.RunFunctionAsync(Request(), token));
+        Assert.That((error.MayHaveStarted, error.Stage), Is.EqualTo((false, RunStage.Queue)));
+        Assert.That(error.Message, Does.StartWith($"cannot call server 'unix:{path}': it closed the connection without a word"));
+        listener.Dispose();
+        Assert.That(async () => await silent, Throws.InstanceOf<SocketException>().Or.InstanceOf<ObjectDisposedException>());
+
+        async Task CloseAllAsync()
+        {
+            while (true)
+            {
+                using Socket caller = await listener.AcceptAsync(token);
+
+                // What is closed unread resets the connection.
+                if (reads)
+                    await caller.ReceiveAsync(new byte[1 << 16], token);
+            }
+        }
     }
 
     [Test, CancelAfter(60_000)]
