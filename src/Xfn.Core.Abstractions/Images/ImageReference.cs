@@ -83,7 +83,7 @@ public sealed partial record ImageReference
         // Paths and names may hold an '@' of their own.
         int at = rest.LastIndexOf('@');
         if (at >= 0 && (rest.AsSpan(at + 1).StartsWith("sha256:") || rest.AsSpan(at + 1).StartsWith("sha512:")) && !TakeDigest(ref rest, at, out digest))
-            return Fail(text, "what follows '@' is no digest", "write sha256: and 64 lower-case hexadecimal digits");
+            return Fail(text, "what follows '@' is no digest", "Write sha256: and 64 lower-case hexadecimal digits");
 
         // Names of images hold colons and slashes, so the path ends at the first colon, as skopeo has it.
         string? tag = null;
@@ -91,9 +91,9 @@ public sealed partial record ImageReference
         if (colon >= 0)
             (rest, tag) = (rest[..colon], rest[(colon + 1)..]);
         if (rest.Length == 0 || rest.Contains('\0'))
-            return Fail(text, "it names no path", $"write {transport}:PATH or {transport}:PATH:NAME");
+            return Fail(text, "it names no path", $"Write {transport}:PATH or {transport}:PATH:NAME");
         if (tag is { Length: 0 })
-            return Fail(text, "the name behind the path is empty", "leave out the last ':' or write a name behind it");
+            return Fail(text, "the name behind the path is empty", "Leave out the last ':' or write a name behind it");
         return (new ImageReference(transport, "", Path.GetFullPath(rest), tag, digest), null);
     }
 
@@ -103,7 +103,7 @@ public sealed partial record ImageReference
         Digest digest = default;
         int at = rest.IndexOf('@');
         if (at >= 0 && !TakeDigest(ref rest, at, out digest))
-            return Fail(text, "what follows '@' is no digest", "write sha256: and 64 lower-case hexadecimal digits");
+            return Fail(text, "what follows '@' is no digest", "Write sha256: and 64 lower-case hexadecimal digits");
 
         string registry = defaultRegistry;
         int slash = rest.IndexOf('/');
@@ -112,18 +112,18 @@ public sealed partial record ImageReference
         if (registry is "docker.io" or "registry-1.docker.io")
             registry = DefaultRegistry;
         if (!IsHost(registry))
-            return Fail(text, $"'{registry}' is no host name with an optional port", "write HOST[:PORT]/NAME[:TAG]");
+            return Fail(text, $"'{registry}' is no host name with an optional port", "Write HOST[:PORT]/NAME[:TAG]");
 
         string? tag = null;
         int colon = rest.LastIndexOf(':');
         if (colon > rest.LastIndexOf('/'))
             (rest, tag) = (rest[..colon], rest[(colon + 1)..]);
         if (tag is not null && !TagPattern().IsMatch(tag))
-            return Fail(text, $"'{tag}' is no tag", "a tag is 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two");
+            return Fail(text, $"'{tag}' is no tag", "A tag is 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two");
         if (registry == DefaultRegistry && rest.Length > 0 && !rest.Contains('/'))
             rest = "library/" + rest;
         if (!RepositoryPattern().IsMatch(rest) || rest.Length + registry.Length + 1 > 255)
-            return Fail(text, $"'{rest}' is no repository name", "a name has lower-case letters and digits, separated by '.', '_', '__', '-' and '/', at most 255 with the host");
+            return Fail(text, $"'{rest}' is no repository name", "A name has lower-case letters and digits, separated by '.', '_', '__', '-' and '/', at most 255 with the host");
 
         return (new ImageReference("docker", registry, rest, tag ?? (digest.IsEmpty ? "latest" : null), digest), null);
     }

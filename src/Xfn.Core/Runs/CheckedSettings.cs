@@ -131,7 +131,7 @@ internal static class CheckedSettings
         trimmed = trimmed is "" ? "/" : trimmed;
         return MountPoints.IsPath(trimmed) && Encoding.UTF8.GetByteCount(trimmed!) < 4096 && trimmed!.Split('/').All(c => Encoding.UTF8.GetByteCount(c) < 256)
             ? trimmed
-            : throw Refuse(noun, path, $"it{where} is no absolute path without empty, '.' and '..' components, or it is too long", "Write it whole");
+            : throw Refuse(noun + where, path, "it is no absolute path without empty, '.' and '..' components, or it is too long", "Write it whole");
     }
 
     private static void CheckSize(string noun, long bytes)
