@@ -126,6 +126,30 @@ internal sealed class XfnStartTests : ServerFixture
         Assert.That(xfn.ExitCode, Is.Zero);
     }
 
+    [Test, CancelAfter(120_000)]
+    public async Task A_server_runs_functions_where_etc_is_empty(CancellationToken token)
+    {
+        if (!Ways.IsRoot)
+            Assert.Ignore("only root may mount over /etc");
+        string socket = Path.Combine(Scratch, "fn.sock");
+        string script = $"mount -t tmpfs none /etc && exec \"$0\" start --cache-dir {Cache} --address {socket} --allow-local-images";
+        using var xfn = Process.Start("unshare", ["--mount", "sh", "-c", script, Path.Combine(AppContext.BaseDirectory, "xfn")]);
+        try
+        {
+            await Eventually(() => xfn.HasExited || Listens(socket), "it does not listen", token);
+            Assert.That(xfn.HasExited, Is.False);
+            ForeignAnswer answer = await ForeignClient.CallAsync("unix:" + socket, Call(Write(TestImage.Command("cat")), [1], deadline: 60), token);
+            Assert.That((answer.Code, answer.Output), Is.EqualTo(("OK", new byte[] { 1 })), answer.Details);
+            Signals.Send(xfn.Id, Signals.Terminate);
+            await xfn.WaitForExitAsync(token);
+            Assert.That(xfn.ExitCode, Is.Zero);
+        }
+        finally
+        {
+            xfn.Kill();
+        }
+    }
+
     private static bool Listens(string path)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
