@@ -269,6 +269,20 @@ internal sealed class CleanUpTests : RunnerFixture
         Assert.That(new[] { "incoming", "sessions" }.SelectMany(part => Directory.GetFileSystemEntries(Path.Combine(Cache, part))), Is.Empty);
     }
 
+    [Test, CancelAfter(60_000)]
+    public async Task A_layer_that_a_prune_had_taken_out_of_sight_when_it_was_killed_is_removed(CancellationToken token)
+    {
+        TestRunner puller = NewRunner();
+        await puller.PullAsync(Write(TestImage.Command("cat")), cancellationToken: token);
+        await puller.DisposeAsync();
+        string left = Directory.CreateDirectory(Path.Combine(Cache, "incoming", "killed")).FullName;
+        string layers = Path.Combine(Directory.GetDirectories(Path.Combine(Cache, "store")).Single(), "layers");
+        Directory.Move(Directory.GetDirectories(layers).First(), Path.Combine(left, "layer"));
+        await File.WriteAllTextAsync(Path.Combine(Cache, "sessions", "killed"), "", token);
+        await NewRunner().PruneAsync(new PruneOptions(), token);
+        Assert.That(Directory.Exists(left), Is.False);
+    }
+
     /// <summary>What ordinary users' tools trip over: directories closed to all, links, many small files.</summary>
     private static TestImage Odd(string script = "cat", bool closed = true)
     {

@@ -42,7 +42,6 @@ internal sealed class CacheRemover(SparkLauncher sparks)
 
     private async Task<long> RemoveAsync(CacheDirectory cache, string directory, IEnumerable<IdMapping> mappings)
     {
-        CacheDirectory.Unseal(directory);
         Exception? refused = null;
         foreach (IdMapping mapping in mappings)
         {

@@ -146,7 +146,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
 
         foreach ((string id, string directory, FileStream _) in taken.Where(t => Directory.Exists(t.Directory)))
         {
-            CacheDirectory.Unseal(directory);
             if (await TryRemoveAsync(directory).ConfigureAwait(false) is { } freed)
                 bytes += freed;
             else
@@ -229,7 +228,6 @@ internal sealed class LayerStore(CacheDirectory cache, SparkLauncher sparks, Tim
         Directory.Move(incoming, DirectoryOf(id));
         if (stale is not null)
         {
-            CacheDirectory.Unseal(stale);
             await TryRemoveAsync(stale).ConfigureAwait(false);
         }
     }

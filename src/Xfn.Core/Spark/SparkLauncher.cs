@@ -50,6 +50,8 @@ internal sealed class SparkLauncher(INamespaceSpawner spawner, Func<Task<SparkFi
     /// <returns>How many bytes of the disk that gave back.</returns>
     public async Task<long> RemoveAsync(string directory, IdMapping ids, CancellationToken cancellationToken)
     {
+        // One that has been a layer, or was about to be one when its maker failed or was killed, is closed to sparks.
+        CacheDirectory.Unseal(directory);
         long bytes = Path.Exists(Path.Combine(directory, "fs"))
             ? (await AskAsync<SparkRemoved>(RunStage.Unpack, directory, new SparkRemove("fs"), ids, cancellationToken).ConfigureAwait(false)).Bytes
             : 0;
