@@ -149,7 +149,7 @@ public sealed partial class ContainerRunner
             }
             finally
             {
-                Close();
+                await CloseAsync().ConfigureAwait(false);
             }
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)

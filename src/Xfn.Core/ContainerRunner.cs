@@ -5,6 +5,7 @@ using Xfn.Core.Diagnostics;
 using Xfn.Core.Images;
 using Xfn.Core.Interop;
 using Xfn.Core.Layers;
+using Xfn.Core.Namespaces;
 using Xfn.Core.Pipes;
 using Xfn.Core.Preflight;
 using Xfn.Core.Runs;
@@ -29,6 +30,7 @@ public sealed partial class ContainerRunner : IContainerRunner
 
     private readonly RunnerSettings _settings;
     private readonly DefaultImageFetcher? _ownFetcher;
+    private readonly ForkingSpawner? _ownSpawner;
     private readonly EphemeralCache? _ephemeral;
     private readonly CacheDirectory _cache;
     private readonly SparkBinaryCache _binaries;
@@ -83,7 +85,8 @@ public sealed partial class ContainerRunner : IContainerRunner
             _ephemeral = options.EphemeralCacheParent is { } parent ? EphemeralCache.Make(parent) : null;
             _cache = OpenCache();
             _binaries = new SparkBinaryCache(_cache, options.TimeProvider);
-            _sparks = new SparkLauncher(options.NamespaceSpawner ?? new NamespaceSpawner(), () => _binaries.ProvideAsync(options.SparkPath), _settings.Mapping);
+            INamespaceSpawner spawner = options.NamespaceSpawner ?? (options.ForkSparks ? _ownSpawner = new ForkingSpawner(options.Logger) : new NamespaceSpawner());
+            _sparks = new SparkLauncher(spawner, () => _binaries.ProvideAsync(options.SparkPath), _settings.Mapping);
             _cgroups = CgroupManager.Detect(_cache.Cgroups, time: options.TimeProvider);
 
             var store = new ImageStore(_cache, options.Logger);
@@ -180,7 +183,7 @@ public sealed partial class ContainerRunner : IContainerRunner
         }
         finally
         {
-            Close();
+            await CloseAsync().ConfigureAwait(false);
         }
     }
 
@@ -224,8 +227,10 @@ public sealed partial class ContainerRunner : IContainerRunner
         await _layers.ClearAsync().ConfigureAwait(false);
     }
 
-    private void Close()
+    private async Task CloseAsync()
     {
+        if (_ownSpawner is not null)
+            await _ownSpawner.DisposeAsync().ConfigureAwait(false);
         _ownFetcher?.Dispose();
         _sparks.Dispose();
         _cache.Dispose();

@@ -27,11 +27,16 @@ internal static class WarmRows
         await using PeerLoop crun = PeerLoop.Crun(bench);
         await using ContainerRunner runner = bench.MakeRunner();
         await using ContainerRunner cold = bench.MakeRunner(o => o.ReadyNamespaces = 0);
+        await using ContainerRunner forking = bench.MakeRunner(o => o.ForkSparks = true);
+        await using ContainerRunner forkingCold = bench.MakeRunner(o => (o.ForkSparks, o.ReadyNamespaces) = (true, 0));
         PeerLoop? podman = null;
         await bench.CompareAsync(
-            ["warm run of cat", "warm run, no namespace ready"],
+            ["warm run of cat", "warm run, no namespace ready", "warm run, ForkSparks", "the same, no namespace ready"],
             200,
-            [Ours.Way("ours", runner, image), Ours.Way("ours, cold", cold, image)],
+            [
+                Ours.Way("ours", runner, image), Ours.Way("ours, cold", cold, image),
+                Ours.Way("ours, forking", forking, image), Ours.Way("ours, forking and cold", forkingCold, image),
+            ],
             [
                 new("crun run", crun.RunAsync) { IsPeer = true },
                 new("podman run", async () => await (podman ??= await PeerLoop.PodmanAsync(bench, image)).RunAsync()) { IsPeer = true, Every = 10 },
@@ -118,11 +123,15 @@ internal static class ManyRows
             for l in $loops; do wait $l || exit; done
             """;
         await using ContainerRunner runner = bench.MakeRunner();
+        await using ContainerRunner forking = bench.MakeRunner(o => o.ForkSparks = true);
         await bench.CompareAsync(
-            "a run of eight at once",
+            ["a run of eight at once", "a run of eight at once, ForkSparks"],
             6,
-            new("ours", () => Task.WhenAll(Enumerable.Range(0, Workers).Select(_ => RepeatAsync(runs, () => Ours.RunAsync(runner, image))))) { Runs = Workers * runs },
-            new Way("8 loops of crun, a user namespace each run", () => Peers.ShellAsync(loops, pure: true)) { IsPeer = true, Runs = Workers * runs });
+            [Eight("ours", runner), Eight("ours, forking", forking)],
+            [new Way("8 loops of crun, a user namespace each run", () => Peers.ShellAsync(loops, pure: true)) { IsPeer = true, Runs = Workers * runs }]);
+
+        Way Eight(string name, ContainerRunner own) =>
+            new(name, () => Task.WhenAll(Enumerable.Range(0, Workers).Select(_ => RepeatAsync(runs, () => Ours.RunAsync(own, image))))) { Runs = Workers * runs };
     }
 
     private static async Task RepeatAsync(int times, Func<Task> run)

@@ -254,7 +254,7 @@ internal sealed class CleanUpTests : RunnerFixture
     [Test, CancelAfter(60_000)]
     public async Task A_prune_that_its_runners_end_overtakes_leaves_nothing_half_removed(CancellationToken token)
     {
-        var spawner = new GatedSpawner();
+        var spawner = new GatedSpawner(NewSpawner());
         string image = Write(TestImage.Command("cat"));
         TestRunner puller = NewRunner();
         await puller.PullAsync(image, cancellationToken: token);
@@ -320,9 +320,8 @@ internal sealed class CleanUpTests : RunnerFixture
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = image, Input = "in"u8.ToArray() }, token)).Output), Is.EqualTo("in"));
 
     /// <summary>Holds the first spark that works on the store.</summary>
-    private sealed class GatedSpawner : INamespaceSpawner
+    private sealed class GatedSpawner(INamespaceSpawner spawner) : INamespaceSpawner
     {
-        private readonly NamespaceSpawner _spawner = new();
         private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly TaskCompletionSource _open = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -338,7 +337,7 @@ internal sealed class CleanUpTests : RunnerFixture
                 await _open.Task.WaitAsync(cancellationToken);
             }
 
-            return await _spawner.SpawnAsync(request, cancellationToken);
+            return await spawner.SpawnAsync(request, cancellationToken);
         }
     }
 }

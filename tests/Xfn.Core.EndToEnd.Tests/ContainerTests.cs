@@ -218,9 +218,10 @@ internal sealed class ContainerTests : ContainerFixture
         }
     }
 
-    /// <summary>The one spark that this test's runner has: unshare's child.</summary>
+    /// <summary>The one spark with a container that this test's runner has: unshare's child, or a fork
+    /// server's.</summary>
     private static int Spark() => Directory.GetDirectories("/proc").Select(directory => int.TryParse(Path.GetFileName(directory), out int id) ? id : 0)
-        .Single(id => id > 0 && Read(id, "cmdline").Contains("/spark-", StringComparison.Ordinal) && Read(id, "cmdline").EndsWith("\0run\0", StringComparison.Ordinal) && ParentOf(ParentOf(id)) == Environment.ProcessId);
+        .Single(id => id > 0 && Read(id, "comm") == "xfn-spark\n" && Read(id, $"task/{id}/children").Length > 0 && ParentOf(ParentOf(id)) == Environment.ProcessId);
 
     private static int ParentOf(int id) => Read(id, "status").Split('\n').FirstOrDefault(line => line.StartsWith("PPid:", StringComparison.Ordinal)) is { } line
         ? int.Parse(line.AsSpan(5), CultureInfo.InvariantCulture) : 0;

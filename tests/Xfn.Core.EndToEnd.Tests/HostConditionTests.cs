@@ -135,9 +135,10 @@ internal sealed class HostConditionTests : RunnerFixture
         Assert.That(Text((await runner.RunFunctionAsync(new RunFunctionRequest { Image = Write(TestImage.Command("cat"), "next"), Input = "x"u8.ToArray() }, token)).Output), Is.EqualTo("x"));
     }
 
-    /// <summary>Whether a process is a spark of this one's: a child of the unshare that made its namespaces.</summary>
+    /// <summary>Whether a process is a spark of this one's: a child of the unshare or fork server that made
+    /// it.</summary>
     private static bool IsSpark(string process) =>
-        Stat(process) is ("xfn-spark", var unshare) && Stat($"/proc/{unshare}") is ("unshare", var parent) && parent == $"{Environment.ProcessId}";
+        Stat(process) is ("xfn-spark", var maker) && Stat($"/proc/{maker}") is ("unshare" or "xfn-spark", var parent) && parent == $"{Environment.ProcessId}";
 
     private static (string Name, string Parent)? Stat(string process)
     {

@@ -46,7 +46,7 @@ internal sealed class IdTests : RunnerFixture
         var request = new RunFunctionRequest { Image = Write(TestImage.Shell("cat /proc/self/uid_map | tr -s ' '")) };
 
         // A function whose spark is a copy reads the numbers that its ids have in the namespace around: none of the machine's.
-        void BySelf(ContainerRunnerOptions o) => o.NamespaceSpawner = null;
+        void BySelf(ContainerRunnerOptions o) => o.NamespaceSpawner = new NamespaceSpawner();
         Assert.That(Text((await NewRunner(o =>
         {
             BySelf(o);

@@ -100,7 +100,7 @@ internal sealed class RunTests : RunnerFixture
     {
         // Where its spark is a copy it reads other numbers; ForkServerTests looks at the map of such a one from outside.
         string seen = Text((await RunShellAsync(
-            "id -u; echo $$; ps | wc -l; ls /sys/class/net; cat /proc/self/uid_map; touch /x 2>&1 || true", configure: o => o.NamespaceSpawner = null, token: token)).Output);
+            "id -u; echo $$; ps | wc -l; ls /sys/class/net; cat /proc/self/uid_map; touch /x 2>&1 || true", configure: o => o.NamespaceSpawner = new NamespaceSpawner(), token: token)).Output);
         string[] lines = seen.Split('\n', StringSplitOptions.TrimEntries);
         Assert.That(lines[0], Is.EqualTo("0"), seen);
         Assert.That(lines[1], Is.EqualTo("1"), seen);

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using Xfn.Core.EndToEnd.Tests.Support;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.EndToEnd.Tests;
 
@@ -11,15 +12,15 @@ internal sealed class SoakTests : RunnerFixture
 {
     private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
 
-    private readonly KillableSpawner _spawner = new();
-
     [Test, CancelAfter(120_000)]
     public async Task Runs_that_end_in_every_way_leave_everything_as_it_was(CancellationToken token)
     {
         token = LongMode.Limit(token);
         Census before = Census.Take(Cache);
-        TestRunner runner = NewRunner(o => (o.MaxStdioBytes, o.NamespaceSpawner) = (100_000, _spawner));
-        (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner, token);
+        ForkingSpawner forking = Forking(Ways.Forks);
+        var spawner = new KillableSpawner(forking);
+        TestRunner runner = NewRunner(o => (o.MaxStdioBytes, o.NamespaceSpawner) = (100_000, spawner));
+        (string Name, Func<Task> Run)[] kinds = await KindsAsync(runner, spawner, token);
         int rounds = Effort.Rounds(300) / (3 * kinds.Length) + 1;
         string good = Write(TestImage.Command("cat"), "good");
         var counts = new SortedDictionary<string, int>();
@@ -40,6 +41,7 @@ internal sealed class SoakTests : RunnerFixture
         last = await SettleAsync(last, now => now.Processes <= first.Processes + 4 && now.Cgroups <= first.Cgroups + 4 && now.Keys <= first.Keys + 50
             && now.Descriptors <= first.Descriptors + 30 && now.Files == first.Files);
         await runner.DisposeAsync();
+        await forking.DisposeAsync();
         Census after = await SettleAsync(Census.Take(Cache), now => now.Processes <= before.Processes && now.Cgroups == 0 && now.Descriptors <= before.Descriptors + 8);
 
         await TestContext.Out.WriteLineAsync($"{counts.Values.Sum()} runs in {clock.Elapsed.TotalSeconds:0} s: {string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}"))}");
@@ -86,7 +88,7 @@ internal sealed class SoakTests : RunnerFixture
     }
 
     /// <summary>The ways in which a run may end, each of which must be told as what it is.</summary>
-    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner, CancellationToken token)
+    private async Task<(string Name, Func<Task> Run)[]> KindsAsync(TestRunner runner, KillableSpawner spawner, CancellationToken token)
     {
         string damaged = Write(TestImage.Shell("true").WithLayer(tar => tar.File("x", RandomNumberGenerator.GetBytes(2 << 20))), "damaged");
         string layer = new DirectoryInfo(Path.Combine(Scratch, "damaged", "blobs", "sha256")).GetFiles().MaxBy(f => f.Length)!.FullName;
@@ -184,15 +186,14 @@ internal sealed class SoakTests : RunnerFixture
             await using var input = new GatedInput();
             Task<RunFunctionResponse> run = runner.RunFunctionAsync(new RunFunctionRequest { Image = killed }, input.Streams, token);
             await Task.WhenAny(input.Reached, run);
-            await _spawner.KillAllAsync();
+            await spawner.KillAllAsync();
             await Assert.ThatAsync(() => run, Throws.InstanceOf<XfnException>());
         }
     }
 
     /// <summary>Remembers the sparks that run, to kill them as the machine might when it is out of memory.</summary>
-    private sealed class KillableSpawner : INamespaceSpawner
+    private sealed class KillableSpawner(ForkingSpawner inner) : INamespaceSpawner
     {
-        private readonly NamespaceSpawner _spawner = new();
         private readonly ConcurrentDictionary<SpawnedNamespace, byte> _living = new();
 
         /// <summary>Kills all, and waits for their end: one that waits for a run must not count as living.</summary>
@@ -204,7 +205,7 @@ internal sealed class SoakTests : RunnerFixture
 
         public async Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
         {
-            SpawnedNamespace spawned = await _spawner.SpawnAsync(request, cancellationToken);
+            SpawnedNamespace spawned = await inner.SpawnAsync(request, cancellationToken);
             _living.TryAdd(spawned, 0);
             _ = spawned.Ended.ContinueWith(_ => _living.TryRemove(spawned, out byte _), TaskScheduler.Default);
             return spawned;

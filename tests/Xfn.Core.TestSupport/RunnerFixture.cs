@@ -1,4 +1,5 @@
 using System.Text;
+using Xfn.Core.Namespaces;
 
 namespace Xfn.Core.TestSupport;
 
@@ -6,7 +7,7 @@ namespace Xfn.Core.TestSupport;
 internal abstract class RunnerFixture
 {
     private readonly List<TestRunner> _runners = [];
-    private readonly List<NamespaceSpawner> _spawners = [];
+    private readonly List<ForkingSpawner> _spawners = [];
     private Leftovers _before = null!;
 
     /// <summary>A directory of the test's own.</summary>
@@ -27,8 +28,8 @@ internal abstract class RunnerFixture
         foreach (TestRunner runner in _runners)
             await runner.DisposeAsync();
         _runners.Clear();
-        foreach (NamespaceSpawner spawner in _spawners)
-            await spawner.EndForksAsync();
+        foreach (ForkingSpawner spawner in _spawners)
+            await spawner.DisposeAsync();
         _spawners.Clear();
         try
         {
@@ -56,11 +57,14 @@ internal abstract class RunnerFixture
         return runner;
     }
 
-    /// <summary>Makes a spawner of which every xfn-spark is a copy, or all but the first, as ordinarily. Its process is
-    /// ended behind the runners.</summary>
-    protected NamespaceSpawner Forking(bool all = true, LogCollector? log = null)
+    /// <summary>Makes a spawner for a test's own to stand before: as the way of the tests wants it.</summary>
+    protected INamespaceSpawner NewSpawner() => Ways.Forks ? Forking() : new NamespaceSpawner();
+
+    /// <summary>Makes a spawner of which every xfn-spark is a copy, or all but those of the first run, as ordinarily.
+    /// Its process is ended behind the runners.</summary>
+    protected ForkingSpawner Forking(bool all = true, LogCollector? log = null)
     {
-        var spawner = new NamespaceSpawner { Forks = true, ForksAll = all, Logger = log ?? new LogCollector() };
+        var spawner = new ForkingSpawner(log ?? new LogCollector()) { ForksAll = all };
         _spawners.Add(spawner);
         return spawner;
     }

@@ -17,7 +17,7 @@ internal static class Ways
     /// <summary>Whether functions are prepared before they are run.</summary>
     public static bool IsPrepared { get; } = Environment.GetEnvironmentVariable("XFN_TEST_PREPARED") == "1";
 
-    /// <summary>Whether every xfn-spark is a copy of one that lasts (<see cref="NamespaceSpawner.Forks"/>).</summary>
+    /// <summary>Whether every xfn-spark is a copy of one that lasts, the first one too.</summary>
     public static bool Forks { get; } = Environment.GetEnvironmentVariable("XFN_TEST_FORKED") == "1";
 
     /// <summary>The OCI runtime that makes the containers where a test does not say; null for none, as

@@ -44,7 +44,7 @@ internal static unsafe class ForkServer
         return Tell(Stderr, "xfn-spark was not executed anew: ", VforkLibc.Error);
     }
 
-    /// <summary>Serves the runner until it ends.</summary>
+    /// <summary>Serves the runner until it wants no more copies, and stays until the last one has ended.</summary>
     /// <returns>Null then. In each copy: its <see cref="SparkMode"/>; it goes on as one that was executed.</returns>
     public static string? Serve()
     {
@@ -83,6 +83,12 @@ internal static unsafe class ForkServer
 
             // A file system that nobody is in can be unmounted.
             _ = Libc.chdir("/");
+        }
+
+        // A copy that outlived this process would be the first process's to reap, and the runner may be that one. Since
+        // the kernel keeps no status this returns when the last copy has ended.
+        while (Libc.wait4(-1, null, 0, null) < 0 && Libc.Errno == Libc.EINTR)
+        {
         }
 
         return null;

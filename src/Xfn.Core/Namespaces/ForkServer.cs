@@ -29,13 +29,15 @@ internal sealed class ForkServer : IAsyncDisposable
     public bool IsOver => _copies >= MostCopies || _process.Ended.IsCompleted;
 
     /// <summary>Starts one, and has it make a copy on trial.</summary>
-    /// <param name="unshare">The program.</param>
     /// <param name="first">A request: those that it can serve have the same program and the same ids.</param>
+    /// <param name="cancellationToken">Gives the start up.</param>
     /// <exception cref="ContainerEnvironmentException">The kernel, or a program, refuses something.</exception>
     /// <exception cref="IOException">The same.</exception>
     /// <exception cref="Win32Exception">A program cannot be started.</exception>
-    public static async Task<ForkServer> StartAsync(string unshare, NamespaceRequest first)
+    public static async Task<ForkServer> StartAsync(NamespaceRequest first, CancellationToken cancellationToken)
     {
+        string unshare = NamespaceSpawner.FindUnshare();
+
         // Not the file of the cache: a copy of a process has the first one's file, on a mount that can be written to.
         using SafeFileHandle program = Posix.CopyToSealedMemory(first.Executable, "xfn-spark");
         (SafeFileHandle socket, SafeFileHandle other) = Posix.MakeSocketPair();
@@ -48,14 +50,16 @@ internal sealed class ForkServer : IAsyncDisposable
                     ChildProcess.Start(unshare, ["--user", "--keep-caps", "--", NamespaceRequest.ExecutablePath, SparkMode.Spawn], IdMaps.Environment, "/", talks: false, program, other), socket, first);
             }
 
-            await server.ExpectAsync("start").ConfigureAwait(false);
-            await IdMaps.MapAsync(server._process.Id, Around(first.Mapping), CancellationToken.None).ConfigureAwait(false);
+            await server.ExpectAsync("start", cancellationToken).ConfigureAwait(false);
+            await IdMaps.MapAsync(server._process.Id, Around(first.Mapping), cancellationToken).ConfigureAwait(false);
             server.Send(Encoding.ASCII.GetBytes($"{IdMaps.Lines(Within(first.Mapping.Uids))}\0{IdMaps.Lines(Within(first.Mapping.Gids))}"), []);
-            await server.ExpectAsync("make a copy of itself").ConfigureAwait(false);
+            await server.ExpectAsync("make a copy of itself", cancellationToken).ConfigureAwait(false);
             return server;
         }
         catch
         {
+            // Before it serves nothing hangs on it.
+            server?._process.Kill();
             socket.Dispose();
             if (server is not null)
                 await server.DisposeAsync().ConfigureAwait(false);
@@ -101,7 +105,7 @@ internal sealed class ForkServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits until it has ended. Its copies go on.</summary>
+    /// <summary>Has it make no more, and waits until it has ended, behind the last of its copies. They go on.</summary>
     public async ValueTask DisposeAsync()
     {
         _socket.Dispose();
@@ -128,9 +132,9 @@ internal sealed class ForkServer : IAsyncDisposable
     private int Send(ReadOnlySpan<byte> data, ReadOnlySpan<int> descriptors) => Posix.SendDescriptors(_socket, data, descriptors);
 
     /// <summary>Waits for word that something went well.</summary>
-    private async Task ExpectAsync(string what)
+    private async Task ExpectAsync(string what, CancellationToken cancellationToken)
     {
-        await DescriptorEvents.WaitAsync(_socket, DescriptorEvents.Readable, CancellationToken.None).ConfigureAwait(false);
+        await DescriptorEvents.WaitAsync(_socket, DescriptorEvents.Readable, cancellationToken).ConfigureAwait(false);
         byte[] said = new byte[sizeof(int)];
         string found = Posix.Receive((int)_socket.DangerousGetHandle(), said, out _) == said.Length
             ? BitConverter.ToInt32(said) is > 0 and var error ? Libc.Describe(error) : ""

@@ -9,7 +9,7 @@ internal abstract class LivingFixture : RunnerFixture
     {
         if (isOurs && Ways.Runtime is not null)
             Assert.Ignore("spark enters only containers that it made, and an OCI runtime makes them here");
-        var tap = new SparkTap();
+        var tap = new SparkTap(NewSpawner());
         TestRunner runner = NewRunner(o =>
         {
             o.NamespaceSpawner = tap;

@@ -8,9 +8,9 @@ namespace Xfn.Core.EndToEnd.Tests.Support;
 
 /// <summary>Stands between a runner and its sparks, and asks the spark of a run for more: what a container that lives
 /// asks for. The runner sees none of the answers.</summary>
-internal sealed class SparkTap : INamespaceSpawner
+/// <param name="spawner">Makes them.</param>
+internal sealed class SparkTap(INamespaceSpawner spawner) : INamespaceSpawner
 {
-    private readonly NamespaceSpawner _spawner = new();
     private readonly TaskCompletionSource<TappedSpark> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The first spark whose container has started.</summary>
@@ -18,7 +18,7 @@ internal sealed class SparkTap : INamespaceSpawner
 
     public async Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
     {
-        SpawnedNamespace spawned = await _spawner.SpawnAsync(request, cancellationToken);
+        SpawnedNamespace spawned = await spawner.SpawnAsync(request, cancellationToken);
         return request.Arguments.Contains(SparkMode.Work) ? spawned : new TappedSpark(spawned, spark => _started.TrySetResult(spark));
     }
 }
