@@ -47,6 +47,18 @@ internal sealed class RunOnServerTests
     }
 
     [Test]
+    public async Task A_caller_whom_the_server_does_not_allow_is_told_so(CancellationToken token)
+    {
+        // In another user namespace, as a function would be.
+        ToolResult xfn = await Tool.RunAsync(
+            "unshare",
+            ["--user", "--map-root-user", Path.Combine(AppContext.BaseDirectory, "xfn"), "run", "--server", $"unix:{_images.Directory}/xfn.sock", _images.Write("cat"), "-"],
+            token);
+        Assert.That(xfn.ExitCode, Is.EqualTo(125));
+        Assert.That(xfn.Error, Does.Match(@"\Axfn: error: cannot call server '[^\n]*xfn\.sock': it closed the connection without a word, as it does to callers whom it does not allow\. [^\n]*--allow-uid[^\n]*\n\z"));
+    }
+
+    [Test]
     public async Task A_server_with_TLS_is_called_with_certificates(CancellationToken token)
     {
         // One certificate is everybody's, and its own authority.
