@@ -155,7 +155,7 @@ if wanted e2e; then
   done
 fi
 
-# What an emulated processor is not asked for, and why. It takes ten times as long and more, but the limits of runs that
+# What an emulated machine is not asked for, and why. It takes ten times as long and more, but the limits of runs that
 # tests set themselves do not grow.
 slow=(
   RunTests.A_function_that_copies_much                   # 300 MB
@@ -171,6 +171,7 @@ slow=(
   KilledRunTests.Zombies_by_the_hundred                  # 150 processes in 2 s
   .SoakTests.                                            # 75 runs at least
   .AllocationTests.                                      # hundreds of runs, and what a run allocates when it needs not wait
+  LanguageTests.A_python_program                         # its container has the machine's /usr, below which nothing may be mounted
   .LoadTests.                                            # half of all short sleeps last 0.1 s at most, beside busy loops
 )
 not_slow='TestCategory!=Long'
