@@ -91,7 +91,7 @@ internal static class CheckedSettings
         {
             if (mount is null)
                 throw Refuse("mount", null, "it is null", "Leave it out");
-            string destination = CheckPath("destination", mount.Destination, " of a mount");
+            string destination = CheckPath("destination", mount.Destination);
             if (destination == "/")
                 throw Refuse("destination", destination, "it is the root, which is the image's", "Mount it below, or have a root that can be written to (option Bundle:WritableRootBytes)");
             if (_own.Any(own => MountPoints.IsBelow(destination, own)) && !(mount is TmpfsMount && destination == "/dev/shm"))
@@ -111,7 +111,7 @@ internal static class CheckedSettings
                     made.Add(new FileMount(destination, file.Content, file.Mode));
                     break;
                 case BindMount bind:
-                    made.Add(new BindMount(CheckPath("source", bind.Source, $" of the mount at '{destination}'"), destination, bind.ReadOnly));
+                    made.Add(new BindMount(CheckPath("source", bind.Source, $", for the mount at '{destination}'"), destination, bind.ReadOnly));
                     break;
                 case VolumeMount:
                     made.Add(new VolumeMount(destination));
@@ -131,7 +131,7 @@ internal static class CheckedSettings
         trimmed = trimmed is "" ? "/" : trimmed;
         return MountPoints.IsPath(trimmed) && Encoding.UTF8.GetByteCount(trimmed!) < 4096 && trimmed!.Split('/').All(c => Encoding.UTF8.GetByteCount(c) < 256)
             ? trimmed
-            : throw Refuse(noun + where, path, "it is no absolute path without empty, '.' and '..' components, or it is too long", "Write it whole");
+            : throw Refuse(noun, path, $"it is no absolute path without empty, '.' and '..' components, or it is too long{where}", "Write it whole");
     }
 
     private static void CheckSize(string noun, long bytes)
