@@ -29,8 +29,9 @@ internal static class IdRemedies
             return most.Mapping is { IsSingle: false } ? "Let the runner map many ids, as this process may (option IdMapping)." : (most.Refusal ?? most.Lacking[0]).Remedy;
         }
 
-        // As many group ids as user ids: who has a high user id mostly has the group of the same number.
-        return MoreSubordinateIds(machine, Math.Max(Enough, id + 1));
+        // As many group ids as user ids: who has a high user id mostly has the group of the same number. A runner keeps the
+        // ids that were granted when it was made.
+        return MoreSubordinateIds(machine, Math.Max(Enough, id + 1)) is { Length: > 0 } more ? more : "More are granted by now: make a new runner.";
     }
 
     /// <summary>How root gives the user more subordinate ids.</summary>
