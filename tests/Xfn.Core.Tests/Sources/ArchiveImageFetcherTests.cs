@@ -125,7 +125,7 @@ public class ArchiveImageFetcherTests
     [TestCase("a digest", "have no digests")]
     public void What_a_file_is_instead_is_told(string what, string why, CancellationToken token)
     {
-        string file = _directory["not " + what], page = file.Split('.')[0], reference = "docker-archive:" + file;
+        string file = _directory["not " + what], page = Path.ChangeExtension(file, null), reference = "docker-archive:" + file;
         switch (what)
         {
             case "a directory":
