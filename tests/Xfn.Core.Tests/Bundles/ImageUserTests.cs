@@ -113,16 +113,17 @@ internal sealed class ImageUserTests
     [TestCase("0:1")]
     public void With_one_id_other_users_are_an_error_that_says_how_there_are_more(string user) =>
         Assert.That(() => Resolve(user, mapping: SingleMapping), Throws.TypeOf<ContainerEnvironmentException>()
-            .With.Message.Contains("(option IdMapping)").Or.Message.Contains("subuid"));
+            // A user may have ids already.
+            .With.Message.Matches(Environment.IsPrivilegedProcess ? @"\(option IdMapping\)" : @"\(option IdMapping\)|subuid"));
 
     [Test]
     public void A_user_beyond_the_granted_ids_is_an_error_that_names_the_file_and_the_remedy()
     {
         IdMapping few = new() { Uids = [new IdRange(0, 100_000, 1000)], Gids = FullMapping.Gids, Method = IdMappingMethod.SubordinateIds };
         Assert.That(() => Resolve("1000", mapping: few), Throws.TypeOf<ContainerEnvironmentException>()
-            .With.Message.Contains("as user 1000: user 1000 is above 999, the highest that is mapped, since /etc/subuid grants no more. ")
-            // The files are this machine's, and may grant enough to who runs this.
-            .And.Message.Contains(" As root: ").Or.Message.Contains(" make a new runner."));
+            // The files are this machine's, and a user may have enough in them.
+            .With.Message.Matches("as user 1000: user 1000 is above 999, the highest that is mapped, since /etc/subuid grants no more. "
+                + (Environment.IsPrivilegedProcess ? "As root: " : "(As root: |More are granted by now: make a new runner)")));
     }
 
     [Test]

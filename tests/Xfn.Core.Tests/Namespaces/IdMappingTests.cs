@@ -167,6 +167,8 @@ public class IdMappingTests
         IdMapping few = Subordinate("alice:100000:65536\n", "alice:100000:65536\n").Mapping!;
         var machine = new IdMachine(_system.Files, new(1000, "alice"));
         Assert.That(IdRemedies.ForHigher(few, IdKind.User, 3_000_000, machine), Is.EqualTo("As root: usermod --add-subuids 165536-3100000 --add-subgids 165536-3100000 alice."));
+        _system.Put("/etc/subuid", "alice:100000:131072\n").Put("/etc/subgid", "alice:100000:131072\n");
+        Assert.That(IdRemedies.ForHigher(few, IdKind.User, 70_000, new IdMachine(_system.Files, new(1000, "alice"))), Is.EqualTo("More are granted by now: make a new runner."));
         IdMapping chosen = Decide(Capable, null, new() { RootUid = 200_000, RootGid = 200_000 }).Mapping!;
         Assert.That(IdRemedies.ForHigher(chosen, IdKind.User, 3_000_000, machine), Does.Contain("from 2010000000 on").And.Contain("(option RootUid, option RootGid)"));
         Assert.That(IdRemedies.ForHigher(chosen, IdKind.User, 200_000_000, machine), Does.Contain("a lower id in the image, 137483647 at most"));
