@@ -86,28 +86,32 @@ internal static class LayerTransfer
     public static InvalidImageException OverLimit(string what, string found, string option) =>
         new(RunStage.Unpack, $"cannot unpack {what}: {found}. If it is to be trusted, raise the limit (option UnpackLimits:{option}).");
 
-    /// <summary>Passes the decompressed layer on, to its end or until who gets it takes no more.</summary>
+    /// <summary>Passes the decompressed layer on, to its end or until who gets it takes no more. While a piece is
+    /// hashed and passed on, the next one is fetched and decompressed.</summary>
     /// <returns>The digest of what was decompressed.</returns>
     private static async Task<Digest> DecodeAsync(LayerSource source, BlobReader blob, Stream target, CancellationToken cancellationToken)
     {
         using IncrementalHash hash = source.DiffId.CreateHash();
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes), passing = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        Task<bool> passed = Task.FromResult(true);
         try
         {
             using (Stream tar = await LayerDecoder.OpenAsync(blob, cancellationToken).ConfigureAwait(false))
             {
-                bool wanted = true;
                 long unpacked = 0;
                 source.Report(PullPhase.Downloading, 0);
-                while (await tar.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int count)
+                while (await tar.ReadAtLeastAsync(buffer.AsMemory(0, BufferBytes), BufferBytes, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) is > 0 and int count)
                 {
                     CheckLimits(source, blob.BytesRead, unpacked += count);
-                    hash.AppendData(buffer, 0, count);
                     source.Report(PullPhase.Downloading, blob.BytesRead);
-                    wanted = wanted && await TryWriteAsync(target, buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+                    bool wanted = await passed.ConfigureAwait(false);
+                    (buffer, passing) = (passing, buffer);
+                    ReadOnlyMemory<byte> piece = passing.AsMemory(0, count);
+                    passed = Task.Run(() => PassAsync(piece, wanted), CancellationToken.None);
                 }
             }
 
+            await passed.ConfigureAwait(false);
             await target.DisposeAsync().ConfigureAwait(false);
             return Digest.FromHash(source.DiffId.Algorithm, hash.GetHashAndReset());
         }
@@ -120,7 +124,16 @@ internal static class LayerTransfer
         }
         finally
         {
+            // It uses the hash and a buffer. What it failed of was thrown already, or comes behind another error.
+            await ((Task)passed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             ArrayPool<byte>.Shared.Return(buffer);
+            ArrayPool<byte>.Shared.Return(passing);
+        }
+
+        async Task<bool> PassAsync(ReadOnlyMemory<byte> piece, bool wanted)
+        {
+            hash.AppendData(piece.Span);
+            return wanted && await TryWriteAsync(target, piece, cancellationToken).ConfigureAwait(false);
         }
     }
 
