@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics;
 using System.Numerics;
 using System.Reflection;
@@ -17,7 +16,10 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     // The file's, and that of the resource.
     private const string Name = "xfn-spark";
     private const string Prefix = "spark-";
-    private const int BufferBytes = 256 << 10;
+
+    /// <summary>Less than what .NET's collector keeps apart as large, and a multiple of what <see cref="NameOf"/> takes
+    /// at a time.</summary>
+    private const int PieceBytes = 64 << 10;
 
     // Two programs of different versions that take turns with a cache should not copy each time.
     private static readonly TimeSpan LongestUnused = TimeSpan.FromDays(7);
@@ -32,7 +34,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
     /// <returns>The copy; nobody removes it before this is disposed.</returns>
     public async Task<SparkFile> ProvideAsync(string? configured)
     {
-        byte[] content = (configured is null ? Carried() : null) ?? await ReadAsync(configured).ConfigureAwait(false);
+        using Stream content = (configured is null ? Carried() : null) ?? Open(configured);
         string target = Path.Combine(cache.Bin, Prefix + NameOf(content));
         try
         {
@@ -91,39 +93,18 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         return bytes;
     }
 
-    /// <summary>Reads the one that a program of a single file has in itself, as a resource.</summary>
+    /// <summary>Opens the one that a program of a single file has in itself, as a resource.</summary>
     /// <returns>Null where the program has none.</returns>
-    private static byte[]? Carried()
-    {
-        using Stream? resource = Assembly.GetEntryAssembly()?.GetManifestResourceStream(Name);
-        if (resource is null)
-            return null;
-        byte[] content = new byte[resource.Length];
-        resource.ReadExactly(content);
-        return content;
-    }
+    private static Stream? Carried() => Assembly.GetEntryAssembly()?.GetManifestResourceStream(Name);
 
-    /// <summary>Tells contents apart. The copy of that name is compared to its last byte, so this proves nothing, and need
-    /// not: SHA-256 of so much took longer than all else here, and loaded a library that a run may not need.</summary>
-    private static string NameOf(ReadOnlySpan<byte> content)
-    {
-        (uint even, uint odd) = (0, uint.MaxValue);
-        ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(content);
-        for (int i = 0; i + 1 < words.Length; i += 2)
-            (even, odd) = (BitOperations.Crc32C(even, words[i]), BitOperations.Crc32C(odd, words[i + 1]));
-        foreach (byte b in content[(words.Length / 2 * 2 * sizeof(ulong))..])
-            (even, odd) = (BitOperations.Crc32C(even, b), BitOperations.Crc32C(odd, b));
-        return $"{even:x8}{odd:x8}{content.Length:x8}";
-    }
-
-    private static async Task<byte[]> ReadAsync(string? configured)
+    private static FileStream Open(string? configured)
     {
         string source = configured ?? Candidates().FirstOrDefault(File.Exists) ?? throw new ContainerEnvironmentException(
             RunStage.Spawn,
             $"cannot find xfn-spark: looked for {string.Join(", ", Candidates())}. It comes with the package Xfn.Core; publish the program with its native files, or name it (option SparkPath).");
         try
         {
-            return await File.ReadAllBytesAsync(source).ConfigureAwait(false);
+            return new FileStream(source, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
         }
         catch (Exception ex) when (ex is IOException or UnauthorizedAccessException)
         {
@@ -131,27 +112,41 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         }
     }
 
-    private static bool IsSame(FileStream copy, ReadOnlySpan<byte> content)
+    /// <summary>Tells contents apart. The copy of that name is compared to its last byte, so this proves nothing, and need
+    /// not: SHA-256 of so much took longer than all else here, and loaded a library that a run may not need.</summary>
+    private static string NameOf(Stream content)
     {
-        if (copy.Length != content.Length)
-            return false;
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
-        try
+        (uint even, uint odd) = (0, uint.MaxValue);
+        byte[] piece = new byte[PieceBytes];
+        content.Position = 0;
+        while (Fill(piece, content) is > 0 and int count)
         {
-            int offset = 0;
-            for (int count; (count = RandomAccess.Read(copy.SafeFileHandle, buffer, offset)) > 0; offset += count)
-            {
-                if (!content[offset..].StartsWith(buffer.AsSpan(0, count)))
-                    return false;
-            }
+            ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(piece.AsSpan(0, count));
+            for (int i = 0; i + 1 < words.Length; i += 2)
+                (even, odd) = (BitOperations.Crc32C(even, words[i]), BitOperations.Crc32C(odd, words[i + 1]));
+            foreach (byte b in piece.AsSpan(0, count)[(words.Length / 2 * 2 * sizeof(ulong))..])
+                (even, odd) = (BitOperations.Crc32C(even, b), BitOperations.Crc32C(odd, b));
+        }
 
-            return offset == content.Length;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
+        return $"{even:x8}{odd:x8}{content.Length:x8}";
     }
+
+    private static bool IsSame(FileStream copy, Stream content)
+    {
+        byte[] piece = new byte[PieceBytes], expected = new byte[PieceBytes];
+        copy.Position = content.Position = 0;
+        for (int count = PieceBytes; count > 0;)
+        {
+            count = Fill(expected, content);
+            if (!piece.AsSpan(0, Fill(piece, copy)).SequenceEqual(expected.AsSpan(0, count)))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <returns>How many bytes; fewer than it takes only at the end.</returns>
+    private static int Fill(byte[] piece, Stream content) => content.ReadAtLeast(piece, piece.Length, throwOnEndOfStream: false);
 
     private void Note(FileStream copy)
     {
@@ -168,7 +163,7 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         }
     }
 
-    private static void Copy(byte[] content, string target, string temporary)
+    private static void Copy(Stream content, string target, string temporary)
     {
         Debug.Assert(HostPlatform.IsLinux);
         // Renamed when whole: another process may be starting it the moment it is there.
@@ -176,7 +171,8 @@ internal sealed class SparkBinaryCache(CacheDirectory cache, TimeProvider time)
         {
             using (FileStream file = new(temporary, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = Executable }))
             {
-                file.Write(content);
+                content.Position = 0;
+                content.CopyTo(file);
                 Posix.SyncFile(file);
             }
 
