@@ -4,31 +4,31 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Namespaces;
 
 /// <summary>The ids of this machine, or of the container around this process: which there are, and whose.</summary>
-internal sealed class IdMachine(SystemFiles files, SystemUser user)
+internal sealed class IdMachine(SystemFiles files, SystemUser? user = null)
 {
     private const string PasswordFile = "/etc/passwd";
     private static readonly IdKind[] Kinds = [IdKind.User, IdKind.Group];
-    private readonly SubordinateIds[] _subordinate = [.. Kinds.Select(kind => SubordinateIds.Read(files, kind, user))];
+    private readonly SubordinateIds?[] _subordinate = new SubordinateIds?[Kinds.Length];
     private readonly IReadOnlyList<IdSpan>[] _namespace = [.. Kinds.Select(kind => IdSpan.OfNamespace(files, kind))];
 
     public IdMachine()
-        : this(new SystemFiles(), SystemUser.Current)
+        : this(new SystemFiles())
     {
     }
 
     public SystemFiles Files => files;
 
-    public SystemUser User => user;
+    public SystemUser User => user ??= SystemUser.Current;
 
     public ProcessStatus Status { get; } = ProcessStatus.Read(files);
 
-    public SubordinateIds Subordinate(IdKind kind) => _subordinate[(int)kind];
+    public SubordinateIds Subordinate(IdKind kind) => _subordinate[(int)kind] ??= SubordinateIds.Read(files, kind, User);
 
     /// <summary>The ids of this process's user namespace.</summary>
     public IReadOnlyList<IdSpan> Namespace(IdKind kind) => _namespace[(int)kind];
 
     /// <summary>Whether /etc/passwd has the user: usermod changes no other.</summary>
-    public bool HasLocalUser => Accounts().Any(a => a.Name == user.Name);
+    public bool HasLocalUser => Accounts().Any(a => a.Name == User.Name);
 
     /// <summary>Who else has some of these ids, for messages: the ids, and whose they are.</summary>
     public IEnumerable<(IdSpan Ids, string Owner)> OthersWith(IdKind kind, IReadOnlyList<IdSpan> ids) =>

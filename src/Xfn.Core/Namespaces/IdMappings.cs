@@ -18,8 +18,9 @@ internal sealed record IdMappingDecision(IdMapping? Mapping, EnvironmentDiagnosi
     /// <summary>What functions cannot do without more ids: the check tells it, and a run that needs it fails.</summary>
     public IReadOnlyList<EnvironmentDiagnosis> Lacking { get; init; } = [];
 
-    /// <summary>What weakens the mapping: ids that others have too. The check and the log tell it.</summary>
-    public IReadOnlyList<EnvironmentDiagnosis> Shared { get; init; } = [];
+    /// <summary>What weakens the mapping: ids that others have too. The check and the log tell it. It is looked for as
+    /// it is read.</summary>
+    public IEnumerable<EnvironmentDiagnosis> Shared { get; init; } = [];
 }
 
 /// <summary>Decides which ids a function's user namespace has: for runs, and for the environment check.</summary>
@@ -91,19 +92,18 @@ internal static class IdMappings
             return wish.Method == IdMappingMethod.Capabilities ? Refuse(found, IdRemedies.ForContainer(machine, lacking)) : OwnId(machine, new(found, IdRemedies.ForContainer(machine, lacking)));
         }
 
-        var shared = new List<EnvironmentDiagnosis>();
+        EnvironmentDiagnosis[] kept = [];
         IdMapping mapping = Map(uids, gids, IdMappingMethod.Capabilities);
         if ((wish.RootUid is null || wish.RootGid is null) && wish.HasLayers is { } hasLayers
             && Former(wish, machine) is { } former && hasLayers(former) && !hasLayers(mapping))
         {
-            shared.Add(new(
+            kept = [new(
                 $"the images in cache '{wish.CacheDirectory}' were unpacked with ids from {FormerRoot} on, which useradd gives to users as well, so functions still get those",
-                $"To have them get {IdSpan.Show(uids)}, remove those images once: prune the cache to 0 bytes."));
+                $"To have them get {IdSpan.Show(uids)}, remove those images once: prune the cache to 0 bytes.")];
             mapping = former;
         }
 
-        shared.AddRange(FindShared(machine, mapping));
-        IdMappingDecision decision = Decided(wish, machine, mapping, shared);
+        IdMappingDecision decision = Decided(wish, machine, mapping, kept.Concat(FindShared(machine, mapping)));
 
         // Where a container has few ids its system users have them too, and nobody chose it so: no news at every start.
         return wish is { RootUid: null, RootGid: null } && Kinds.Any(kind => !IsComplete(machine.Namespace(kind)))
@@ -116,7 +116,7 @@ internal static class IdMappings
     {
         IReadOnlyList<IdSpan> there = machine.Namespace(kind);
         if (root is { } first)
-            return IdSpan.Among([IdSpan.Of(first, first == DefaultRoot ? DefaultCount : Enough)!.Value], there);
+            return IdSpan.Among([IdSpan.Of(first, first == DefaultRoot ? DefaultCount : Enough)!], there);
         if (IsComplete(there))
             return [new IdSpan(DefaultRoot, DefaultCount)];
 
@@ -194,7 +194,7 @@ internal static class IdMappings
             }
         }
 
-        return new(mapping) { Lacking = lacking, Shared = [.. shared] };
+        return new(mapping) { Lacking = lacking, Shared = shared };
     }
 
     private static IdMappingDecision OwnId(IdMachine machine, EnvironmentDiagnosis reason)

@@ -4,7 +4,9 @@ using Xfn.Core.Interop;
 namespace Xfn.Core.Namespaces;
 
 /// <summary>Consecutive ids: the first one, and how many there are, at least 1.</summary>
-internal readonly record struct IdSpan(uint First, uint Count)
+/// <remarks>A class: .NET brings its collections and queries compiled for all classes. For a struct of ours each process
+/// would have to compile them.</remarks>
+internal sealed record IdSpan(uint First, uint Count)
 {
     /// <summary>The highest id there is: 4,294,967,295 means "none" to the kernel.</summary>
     public const uint Highest = uint.MaxValue - 1;

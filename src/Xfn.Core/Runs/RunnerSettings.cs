@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging;
 using Xfn.Core.Bundles;
 using Xfn.Core.Cgroups;
 using Xfn.Core.Diagnostics;
@@ -37,7 +38,7 @@ internal sealed class RunnerSettings(ContainerRunnerOptions options, IdMapping m
         if (copy.BundleBuilder is null)
             BundleOptionsValidator.CheckSeccomp(copy.Bundle, copy.Runtime);
         IdMappingDecision decision = IdMappings.Decide(IdsOf(copy), new IdMachine());
-        foreach (EnvironmentDiagnosis shared in decision.Shared)
+        foreach (EnvironmentDiagnosis shared in copy.Logger.IsEnabled(LogLevel.Warning) ? decision.Shared : [])
             RunnerLog.IdsShared(copy.Logger, shared.Found, shared.Remedy);
         return new RunnerSettings(copy, decision.Mapping ?? throw decision.Refusal!.ToException(RunStage.Validate, "map ids"));
     }
