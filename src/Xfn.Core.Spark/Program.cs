@@ -25,7 +25,8 @@ try
     _ = Libc.close(executable);
     SparkNamespace.NameProcess("xfn-spark\0"u8);
     string mode = args is [var given] ? given : "";
-    if (mode == SparkMode.SpawnRestricted)
+    bool isCopy = mode == SparkMode.SpawnRestricted;
+    if (isCopy)
     {
         if (ForkServer.Serve() is not { } copy)
             return 0;
@@ -58,7 +59,7 @@ try
     {
         SparkReadFiles files => (object)FileReader.Read(files),
         SparkFindDirectories directories => FileReader.Find(directories),
-        SparkUnpack unpack => LayerCommands.Unpack(unpack),
+        SparkUnpack unpack => LayerCommands.Unpack(unpack, mayStartThread: !isCopy),
         SparkFlatten flatten => LayerCommands.Flatten(flatten),
         SparkRemove remove => LayerCommands.Remove(remove),
         _ => throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode"),

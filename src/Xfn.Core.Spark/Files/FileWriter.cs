@@ -19,6 +19,27 @@ internal static unsafe class FileWriter
             WriteAll(fd, reader.TakeData(long.MaxValue), reader);
     }
 
+    /// <returns>Whether all was written; if not, there is an error number.</returns>
+    public static bool TryWrite(int fd, ReadOnlySpan<byte> data)
+    {
+        fixed (byte* start = data)
+        {
+            for (int done = 0; done < data.Length;)
+            {
+                nint written = Libc.write(fd, start + done, (nuint)(data.Length - done));
+                if (written >= 0)
+                    done += (int)written;
+                else if (Libc.Errno != Libc.EINTR)
+                    return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>What an error message says when data could not be written.</summary>
+    public static string Describe(int errno) => $"cannot write its data: {Libc.Describe(errno)}";
+
     private static void WriteSparse(int fd, TarReader reader)
     {
         foreach ((long offset, long length) in reader.Entry.Segments)
@@ -39,22 +60,13 @@ internal static unsafe class FileWriter
 
     private static void WriteAll(int fd, ReadOnlySpan<byte> data, TarReader reader)
     {
-        fixed (byte* start = data)
-        {
-            for (int done = 0; done < data.Length;)
-            {
-                nint written = Libc.write(fd, start + done, (nuint)(data.Length - done));
-                if (written >= 0)
-                    done += (int)written;
-                else if (Libc.Errno != Libc.EINTR)
-                    throw Refused(reader);
-            }
-        }
+        if (!TryWrite(fd, data))
+            throw Refused(reader);
     }
 
     private static SparkException Refused(TarReader reader)
     {
         int errno = Libc.Errno;
-        return reader.Refused(SparkException.KindOf(errno), $"cannot write its data: {Libc.Describe(errno)}", errno);
+        return reader.Refused(SparkException.KindOf(errno), Describe(errno), errno);
     }
 }

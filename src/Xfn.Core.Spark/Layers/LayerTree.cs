@@ -44,6 +44,9 @@ internal sealed class LayerTree(int rootFd, int lowerRootFd, bool layersBelow, P
         _found.Close();
     }
 
+    /// <summary>Whether <see cref="OpenDirectory"/> would give what it gave last.</summary>
+    public bool IsOpen(ReadOnlySpan<byte> path) => _made.Has(path);
+
     /// <summary>Opens a directory, after making it and those above it where they are missing.</summary>
     /// <returns>A descriptor that stays open until the next call.</returns>
     public int OpenDirectory(ReadOnlySpan<byte> path)

@@ -8,8 +8,6 @@ namespace Xfn.Core.Spark.Layers;
 /// <summary>Writes a layer's tar stream as a directory that overlayfs can mount.</summary>
 internal sealed class LayerUnpacker : IDisposable
 {
-    private const uint SpecialBits = 0xE00;
-
     private readonly SparkUnpack _request;
     private readonly int _rootFd;
     private readonly int _lowerRootFd;
@@ -20,6 +18,7 @@ internal sealed class LayerUnpacker : IDisposable
     private readonly PendingDirectories _pending;
     private readonly LayerTree _tree;
     private readonly Whiteouts _whiteouts;
+    private readonly SmallFiles _small;
     private readonly OwnerMapper _owners;
     private readonly UnpackWarnings _warnings = new();
     private readonly GrowingBytes _path = new();
@@ -27,7 +26,7 @@ internal sealed class LayerUnpacker : IDisposable
     private long _entries;
     private Metadata? _rootMetadata;
 
-    private LayerUnpacker(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids)
+    private LayerUnpacker(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap uids, IdMap gids, bool mayStartThread)
     {
         _request = request;
         _rootFd = directoryFd;
@@ -40,13 +39,14 @@ internal sealed class LayerUnpacker : IDisposable
         _pending = new PendingDirectories(directoryFd, budget);
         _tree = new LayerTree(directoryFd, lowerRootFd, request.LayersBelow, _pending, budget, _size);
         _whiteouts = new Whiteouts(directoryFd, lowerRootFd, isBottom: !request.LayersBelow, _tree, budget, _size);
+        _small = new SmallFiles(mayStartThread);
         _owners = new OwnerMapper(uids, gids, request.SquashUnmappedIds, _warnings);
     }
 
     /// <summary>Unpacks an uncompressed tar stream, which is read to its end, into an empty directory of ours. The root
     /// below is what the layers below make together, read-only; -1 when they are not at hand.</summary>
     /// <exception cref="SparkException">It cannot be unpacked; the directory then holds a part of it.</exception>
-    public static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap? uids = null, IdMap? gids = null)
+    public static SparkUnpacked Unpack(int tarFd, int directoryFd, SparkUnpack request, int lowerRootFd, IdMap? uids = null, IdMap? gids = null, bool mayStartThread = true)
     {
         uids ??= IdMap.Read("/proc/self/uid_map");
         gids ??= IdMap.Read("/proc/self/gid_map");
@@ -55,7 +55,7 @@ internal sealed class LayerUnpacker : IDisposable
         uint mask = Libc.umask(0);
         try
         {
-            using var unpacker = new LayerUnpacker(tarFd, directoryFd, request, lowerRootFd, uids, gids);
+            using var unpacker = new LayerUnpacker(tarFd, directoryFd, request, lowerRootFd, uids, gids, mayStartThread);
             return unpacker.Run();
         }
         finally
@@ -66,6 +66,7 @@ internal sealed class LayerUnpacker : IDisposable
 
     public void Dispose()
     {
+        _small.Dispose();
         _tree.Dispose();
         _input.Dispose();
     }
@@ -73,12 +74,7 @@ internal sealed class LayerUnpacker : IDisposable
     private SparkUnpacked Run()
     {
         ClearInheritance();
-        while (_reader.Next())
-        {
-            CheckLimits();
-            UnpackEntry();
-        }
-
+        UnpackEntries();
         _reader.Drain();
         IReadOnlyList<string> whiteoutDirectories = _whiteouts.RemoveGhosts();
         _pending.Apply();
@@ -99,11 +95,31 @@ internal sealed class LayerUnpacker : IDisposable
         };
     }
 
+    private void UnpackEntries()
+    {
+        try
+        {
+            while (_reader.Next())
+            {
+                CheckLimits();
+                UnpackEntry();
+            }
+        }
+        catch (SparkException)
+        {
+            // Of several errors the first in the archive's order is told.
+            FinishSmallFiles();
+            throw;
+        }
+
+        FinishSmallFiles();
+    }
+
     /// <summary>Removes what the host's directory hands on to new files: a default access list, a group.</summary>
     private void ClearInheritance()
     {
         _ = Libc.fremovexattr(_rootFd, "system.posix_acl_default"u8);
-        if (Libc.Status(_rootFd, out Libc.FileStatus status) != 0 || (status.Mode & SpecialBits) != 0 && Libc.fchmod(_rootFd, status.Mode & ~SpecialBits & 0xFFF) != 0)
+        if (Libc.Status(_rootFd, out Libc.FileStatus status) != 0 || (status.Mode & Metadata.SpecialBits) != 0 && Libc.fchmod(_rootFd, status.Mode & ~Metadata.SpecialBits & 0xFFF) != 0)
             throw SparkException.FromErrno("cannot prepare the layer's directory");
     }
 
@@ -121,15 +137,19 @@ internal sealed class LayerUnpacker : IDisposable
 
     private void UnpackEntry()
     {
+        ReadOnlySpan<byte> parentPath = EntryPath.Parent(_path.Span);
+        ReadOnlySpan<byte> last = EntryPath.Name(_path.Span);
+        WhiteoutKind whiteout = Whiteouts.Classify(_path.Span);
+        bool isSmallFile = _path.Length > 0 && whiteout == WhiteoutKind.None && SmallFiles.Takes(_entry);
+        if (!isSmallFile || !_tree.IsOpen(parentPath) || !_small.HasRoomFor(last))
+            FinishSmallFiles();
         if (_path.Length == 0)
         {
             UnpackRoot();
             return;
         }
 
-        ReadOnlySpan<byte> parentPath = EntryPath.Parent(_path.Span);
-        ReadOnlySpan<byte> last = EntryPath.Name(_path.Span);
-        switch (Whiteouts.Classify(_path.Span))
+        switch (whiteout)
         {
             case WhiteoutKind.Ignored:
                 return;
@@ -148,6 +168,9 @@ internal sealed class LayerUnpacker : IDisposable
         ReadOnlySpan<byte> name = EntryPath.Terminate(last, stackalloc byte[EntryPath.MaxComponentBytes + 1]);
         switch (_entry.Kind)
         {
+            case TarEntryKind.File when isSmallFile:
+                _small.Add(_tree.OpenDirectory(parentPath), name, EntryMetadata(), _reader);
+                break;
             case TarEntryKind.File:
                 MakeFile(_tree.OpenDirectory(parentPath), name);
                 break;
@@ -189,14 +212,30 @@ internal sealed class LayerUnpacker : IDisposable
         return new Metadata(mode, uid, gid, new Libc.TimeSpec { Seconds = _entry.ModifiedSeconds, Nanoseconds = _entry.ModifiedNanoseconds });
     }
 
+    /// <summary>Waits for the small files that were added. Where something had the name of one, that is removed now: of
+    /// several entries of one name the last holds.</summary>
+    private void FinishSmallFiles()
+    {
+        foreach (SmallFile file in _small.Finish())
+        {
+            if (file.Errno == Libc.EEXIST)
+            {
+                if (RemoveExisting(file.Parent, file.Name) is > 0 and int errno)
+                    throw file.Refused(_reader, errno);
+                file.Make();
+            }
+
+            if (file.Errno != 0)
+                throw file.Refused(_reader, file.Errno);
+        }
+    }
+
     private void MakeFile(int parent, ReadOnlySpan<byte> name)
     {
         Metadata m = EntryMetadata();
-        using Descriptor fd = Create(parent, name, m.Mode & ~SpecialBits);
+        using Descriptor fd = Create(parent, name, m.PlainMode);
         FileWriter.Write(fd, _reader);
-
-        // Owner first: changing it clears setuid and setgid bits, and capabilities.
-        if ((m.Uid | m.Gid) != 0 && Libc.fchown(fd, m.Uid, m.Gid) != 0 || (m.Mode & SpecialBits) != 0 && Libc.fchmod(fd, m.Mode) != 0)
+        if (!m.TryGiveTo(fd))
             throw Refused(Libc.Errno);
         ApplyAttributes(fd);
         if (Libc.futimens(fd, m.Modified) != 0)
@@ -209,7 +248,7 @@ internal sealed class LayerUnpacker : IDisposable
         _target.Set(_tree.RealPath);
         EntryPath.Append(_target, last);
         // Its special bits come last, as they are inherited.
-        if (Libc.mkdirat(parent, name, m.Mode & ~SpecialBits) != 0)
+        if (Libc.mkdirat(parent, name, m.PlainMode) != 0)
         {
             if (Libc.Errno != Libc.EEXIST || Libc.Status(parent, name, out Libc.FileStatus status) != 0)
                 throw Refused(Libc.Errno);
@@ -221,8 +260,8 @@ internal sealed class LayerUnpacker : IDisposable
             else
             {
                 // Whatever it was hid what the layers below have there, and so does the directory in its place.
-                RemoveExisting(parent, name);
-                if (Libc.mkdirat(parent, name, m.Mode & ~SpecialBits) != 0)
+                Replace(parent, name);
+                if (Libc.mkdirat(parent, name, m.PlainMode) != 0)
                     throw Refused(Libc.Errno);
                 _tree.MakeOpaque(parent, name, _target.Span);
             }
@@ -269,7 +308,7 @@ internal sealed class LayerUnpacker : IDisposable
                 return result;
             if (replaced || Libc.Errno != Libc.EEXIST)
                 throw Refused(Libc.Errno);
-            RemoveExisting(parent, name);
+            Replace(parent, name);
         }
     }
 
@@ -313,7 +352,7 @@ internal sealed class LayerUnpacker : IDisposable
             throw Unlinkable("is the link itself");
         if (Libc.Status(parent, name, out Libc.FileStatus existing) == 0 && existing.Inode == status.Inode)
             return;
-        RemoveExisting(parent, name);
+        Replace(parent, name);
         if (Libc.linkat(targetParent, target, parent, name, 0) != 0)
             throw Refused(Libc.Errno);
     }
@@ -345,16 +384,24 @@ internal sealed class LayerUnpacker : IDisposable
             ExtendedAttributes.Apply(fd, _reader, _warnings);
     }
 
-    private void RemoveExisting(int parent, ReadOnlySpan<byte> name)
+    /// <returns>0, or why it could not be removed.</returns>
+    private int RemoveExisting(int parent, ReadOnlySpan<byte> name)
     {
         if (Libc.Status(parent, name, out Libc.FileStatus status) != 0)
-            throw Refused(Libc.Errno);
+            return Libc.Errno;
         if (status.Type is Libc.S_IFDIR or Libc.S_IFLNK)
             _tree.Forget();
-        if (status.Type == Libc.S_IFDIR)
-            TreeRemover.Remove(parent, name[..^1]);
-        else if (Libc.unlinkat(parent, name, 0) != 0)
-            throw Refused(Libc.Errno);
+        if (status.Type != Libc.S_IFDIR)
+            return Libc.unlinkat(parent, name, 0) == 0 ? 0 : Libc.Errno;
+        TreeRemover.Remove(parent, name[..^1]);
+        return 0;
+    }
+
+    /// <summary>Makes way for the entry.</summary>
+    private void Replace(int parent, ReadOnlySpan<byte> name)
+    {
+        if (RemoveExisting(parent, name) is > 0 and int errno)
+            throw Refused(errno);
     }
 
     private SparkException Refused(int errno) => _reader.Refused(SparkException.KindOf(errno), Libc.Describe(errno), errno);

@@ -68,10 +68,21 @@ internal sealed unsafe class PendingDirectories(int rootFd, MemoryBudget budget)
 /// <summary>Mode, owner and time.</summary>
 internal readonly record struct Metadata(uint Mode, uint Uid, uint Gid, Libc.TimeSpec Modified)
 {
+    /// <summary>The bits of a mode that are set last: changing the owner clears some, and new entries inherit one.</summary>
+    public const uint SpecialBits = 0xE00;
+
+    public uint PlainMode => Mode & ~SpecialBits;
+
     /// <summary>For directories without an entry: all may enter, and a layer always makes the same tree.</summary>
     public static Metadata Implied { get; } = new(0b111_101_101, 0, 0, default);
 
     public static Metadata Of(in Libc.FileStatus status) => new(status.Permissions, status.Uid, status.Gid, status.Modified);
+
+    /// <summary>Gives owner and mode to a file that was just made, with its plain mode.</summary>
+    /// <returns>Whether that went well; if not, there is an error number.</returns>
+    public bool TryGiveTo(int fd) =>
+        // Owner first: changing it clears setuid and setgid bits, and capabilities.
+        ((Uid | Gid) == 0 || Libc.fchown(fd, Uid, Gid) == 0) && ((Mode & SpecialBits) == 0 || Libc.fchmod(fd, Mode) == 0);
 }
 
 /// <summary>What must be remembered to the end of a layer, bounded: paths are long where an archive is made to exhaust

@@ -100,8 +100,11 @@ internal sealed class TarReader(TarInput input, string subject = "layer entry")
 
     public SparkException Malformed(string found) => Refused(SparkFailureKind.Image, found);
 
-    public SparkException Refused(SparkFailureKind kind, string found, int errno = 0, uint id = 0) =>
-        new(kind, $"cannot unpack {subject} '{ByteText.Show(Entry.Name.Span)}' at byte {Entry.Offset}: {found}", errno, id);
+    public SparkException Refused(SparkFailureKind kind, string found, int errno = 0, uint id = 0) => Refused(Entry.Name.Span, Entry.Offset, kind, found, errno, id);
+
+    /// <summary>The same of an entry that was read before.</summary>
+    public SparkException Refused(ReadOnlySpan<byte> name, long offset, SparkFailureKind kind, string found, int errno = 0, uint id = 0) =>
+        new(kind, $"cannot unpack {subject} '{ByteText.Show(name)}' at byte {offset}: {found}", errno, id);
 
     /// <summary>A limit that is an option of the runner.</summary>
     public SparkException OverLimit(string found, string option) =>

@@ -40,16 +40,17 @@ internal sealed class Sandbox : IDisposable
     public static SparkUnpack Request { get; } = new() { MaxBytes = 1L << 30, MaxEntries = 1_000_000 };
 
     /// <summary>Unpacks, and looks whether anything outside changed.</summary>
-    public SparkUnpacked Unpack(byte[] archive, SparkUnpack? request = null, string? lower = null, string? ids = null)
+    public SparkUnpacked Unpack(byte[] archive, SparkUnpack? request = null, string? lower = null, string? ids = null, bool mayStartThread = true)
     {
         string file = Path.Combine(Base, "archive.tar");
         File.WriteAllBytes(file, archive);
-        return UnpackFile(file, request, lower, ids);
+        return UnpackFile(file, request, lower, ids, mayStartThread);
     }
 
-    public SparkUnpacked Unpack(TarBuilder archive, SparkUnpack? request = null, string? lower = null, string? ids = null) => Unpack(archive.ToArray(), request, lower, ids);
+    public SparkUnpacked Unpack(TarBuilder archive, SparkUnpack? request = null, string? lower = null, string? ids = null, bool mayStartThread = true) =>
+        Unpack(archive.ToArray(), request, lower, ids, mayStartThread);
 
-    public SparkUnpacked UnpackFile(string file, SparkUnpack? request = null, string? lower = null, string? ids = null)
+    public SparkUnpacked UnpackFile(string file, SparkUnpack? request = null, string? lower = null, string? ids = null, bool mayStartThread = true)
     {
         try
         {
@@ -57,7 +58,7 @@ internal sealed class Sandbox : IDisposable
             using SafeFileHandle root = OpenDirectory(Root);
             using SafeFileHandle? lowerRoot = lower is null ? null : OpenDirectory(lower);
             IdMap map = IdMap.Parse(ids ?? "0 0 4294967295");
-            return LayerUnpacker.Unpack(Fd(tar), Fd(root), request ?? Request, lowerRoot is null ? -1 : Fd(lowerRoot), map, map);
+            return LayerUnpacker.Unpack(Fd(tar), Fd(root), request ?? Request, lowerRoot is null ? -1 : Fd(lowerRoot), map, map, mayStartThread);
         }
         finally
         {
