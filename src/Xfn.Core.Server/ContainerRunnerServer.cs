@@ -5,6 +5,7 @@ using Grpc.Health.V1;
 using Grpc.HealthCheck;
 using Grpc.Reflection;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -164,6 +165,7 @@ public sealed class ContainerRunnerServer : IAsyncDisposable
         services.AddSingleton<HealthServiceImpl>();
         services.AddSingleton(new ReflectionServiceImpl(Remote.Protocol.ContainerizedFunctionRunnerService.Descriptor, Grpc.Health.V1.Health.Descriptor));
         services.Configure<SocketTransportOptions>(KestrelSetup.Configure);
+        services.AddSingleton<IMemoryPoolFactory<byte>, BlockPool>();
         builder.WebHost.ConfigureKestrel(kestrel => KestrelSetup.Configure(kestrel, where, options, policy, tls));
 
         WebApplication application = builder.Build();

@@ -83,7 +83,7 @@ public class ContainerRunnerServiceOptions
     /// <summary>Gets or sets how many bytes all calls in progress may hold together. At least 1; 512 MiB by
     /// default.</summary>
     /// <remarks>A request is counted as its bytes come, those of a compressed one as they are decompressed as well, and
-    /// 32 KiB besides; an answer until its caller has taken it. Where they are too many, the largest of the requests
+    /// 44 KiB besides; an answer until its caller has taken it. Where they are too many, the largest of the requests
     /// that still arrive gets ResourceExhausted. One call that is alone is always taken. The server itself takes up to
     /// three times as much.</remarks>
     public long MaxPendingInputBytes { get; set; } = 512L << 20;

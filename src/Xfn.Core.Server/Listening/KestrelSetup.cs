@@ -17,7 +17,7 @@ internal static class KestrelSetup
 
     /// <summary>How many bytes are read from a connection before the others have their turn. With Kestrel's 1 MiB, more
     /// than a connection may send before it is counted, a call waits behind all that the others sent.</summary>
-    private const long TurnBytes = 16 << 10;
+    private const long TurnBytes = BlockPool.BlockBytes;
 
     public static void Configure(KestrelServerOptions kestrel, ListenAddress address, ContainerRunnerServerOptions options, RequestPolicy policy, TlsSetup? tls)
     {

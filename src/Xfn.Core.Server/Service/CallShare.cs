@@ -11,7 +11,7 @@ namespace Xfn.Core.Server;
 internal sealed class CallShare(CallMemory memory, HttpContext context, long mostBytes, bool isRun)
 {
     /// <summary>What a call takes before a byte of its message has come, roughly.</summary>
-    private const int CallBytes = 32 << 10;
+    private const int CallBytes = 44 << 10;
 
     private readonly Lock _lock = new();
     private readonly int _budget = WireTrailers.ReadBudget(context.Request.Headers[WireTrailers.AcceptedBytes]);
