@@ -7,6 +7,7 @@
 # A group is a line below. Its tests are those with [Category("Long"), Category("GROUP")] in any test project, the
 # end-to-end tests in the four ways; a function group_GROUP runs what else it takes.
 groups=(
+  'ways       the end-to-end tests in the ways that test.sh leaves out: subids, forked-root, forked-single'
   'kills      hosts, their containers, and pulls that are killed at a thousand moments'
   'soaks      runs and calls by the thousand, containers by the hundred: nothing is left, and nothing grows'
   'fleets     servers behind HAProxy and nginx that are killed, stopped and added; the simulation of docs/fleet.md'
@@ -48,11 +49,12 @@ lanes=1
 chosen_only=1
 
 # group_...: what a group runs besides the tests of its category.
+group_ways() { run_ways "$not_long" $(is_root && echo subids forked-root forked-single); }
 group_kills() {
   # 170: of 6 pullers that are killed, 1,020.
   XFN_FUZZ_FACTOR=170 run_ways 'FullyQualifiedName~A_puller_that_is_killed' root subids
-  # 20: of 5 kills, 100 of what makes sparks by copies of itself, each way.
-  XFN_FUZZ_FACTOR=20 run_ways 'FullyQualifiedName~Runs_complete_while_it_is_killed' root subids single
+  # 70: of 5 kills, 350 of what makes sparks by copies of itself, each way.
+  XFN_FUZZ_FACTOR=70 run_ways 'FullyQualifiedName~Runs_complete_while_it_is_killed' root subids single
   # 150: of 4 hosts that are killed as root, 600; of 1 otherwise, 150 each.
   XFN_FUZZ_FACTOR=150 run_ways 'FullyQualifiedName~A_host_of_containers_that_is_killed' $(is_root && echo root caps subids single)
 }

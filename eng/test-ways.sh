@@ -6,8 +6,11 @@
 #   single  as an ordinary user without
 # Then the tests of runs once more with every function prepared before it is run, in the ways that
 # XFN_TEST_PREPARED_WAYS lists: by default "root", or the one way there is for an ordinary user; "root caps subids
-# single" for all. And as root once more with crun to make the containers. The ways forked-root, forked-subids and
-# forked-single, which are run where they are named, have every spark made by a copy of one that lasts.
+# single" for all. And as root once more with crun to make the containers.
+#
+# In these ways the first spark of a runner, which most tests make no more of, is made by unshare. In forked-root,
+# forked-subids and forked-single it is a copy of one that lasts too. Where no way is named forked-subids stands for
+# subids; the others of both kinds are run by long-tests.sh, or where they are named.
 end_to_end=Xfn.Core.EndToEnd.Tests
 
 . eng/users.sh
@@ -49,7 +52,7 @@ run_ways() {
   if [ $# -eq 0 ]; then
     if is_root; then
       # The longest first.
-      set -- root single $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-root}) subids caps crun-root
+      set -- root single $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-root}) forked-subids caps crun-root
     else
       ! has_subids "$(id -un)" || own=subids
       set -- "$own" $(printf 'prepared-%s ' ${XFN_TEST_PREPARED_WAYS-$own})
@@ -71,7 +74,7 @@ run_ways() {
       single) run_way "$way" "($base)$once" ;;
       prepared-?*) run_way "$way" "($base)$prepared_filter" XFN_TEST_PREPARED=1 ;;
       prepared-) ;;
-      forked-?*) run_way "$way" "($base)&FullyQualifiedName!~$end_to_end.RuntimeParityTests" XFN_TEST_FORKED=1 ;;
+      forked-?*) run_way "$way" "($base)$once&FullyQualifiedName!~$end_to_end.RuntimeParityTests" XFN_TEST_FORKED=1 ;;
       crun-root) run_way "$way" "($base)$runtime_filter" XFN_TEST_RUNTIME=crun ;;
       *) fail "unknown way '$way'" ;;
     esac

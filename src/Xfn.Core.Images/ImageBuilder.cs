@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xfn.Core.Images;
 using Xfn.Core.Images.Targets;
+using Xfn.Core.Interop;
 
 namespace Xfn.Core;
 
@@ -74,11 +75,14 @@ public sealed class ImageBuilder
     /// <summary>Adds a file of this machine. It can be executed if its owner may do so here.</summary>
     /// <param name="source">Its path on this machine.</param>
     /// <param name="path">Its path in the image.</param>
-    /// <exception cref="ArgumentException">There is no such file, or the path leads nowhere in an image.</exception>
+    /// <exception cref="ArgumentException">There is no such file, it is a device, a pipe or a socket, or the path leads
+    /// nowhere in an image.</exception>
     public ImageBuilder AddFile(string source, string path)
     {
         if (!File.Exists(source))
             throw new ArgumentException($"cannot add file '{source}': {(Directory.Exists(source) ? "it is a directory. Use AddDirectory" : "there is no such file. Check the path")}.");
+        if (HostPlatform.IsLinux && Posix.IsSpecialFile(source))
+            throw new ArgumentException($"cannot add file '{source}': it is a device, a pipe or a socket. Name a regular file.");
         Description.Files.Add(FileTree.FileOf(source, path));
         return this;
     }

@@ -175,14 +175,16 @@ internal static class SparkFrame
     }
 
     /// <summary>Reads the message behind a header.</summary>
-    public static object Read(byte kind, ReadOnlySpan<byte> body) => kind - 1 is var index && (uint)index < Messages.Length
+    /// <param name="kind">What the header says.</param>
+    /// <param name="body">What followed it. The message keeps it, for its bytes.</param>
+    public static object Read(byte kind, ReadOnlyMemory<byte> body) => kind - 1 is var index && (uint)index < Messages.Length
         ? Read(Messages[index], body)
         : throw new InvalidDataException($"cannot read a message of the unknown kind {kind}.");
 
-    /// <summary>Reads a message that came without its header.</summary>
-    public static T Read<T>(ReadOnlySpan<byte> body) => (T)Read(Array.Find(Messages, m => m.Type == typeof(T))!, body);
+    /// <summary>Reads a message that came without its header, likewise.</summary>
+    public static T Read<T>(ReadOnlyMemory<byte> body) => (T)Read(Array.Find(Messages, m => m.Type == typeof(T))!, body);
 
-    private static object Read(Message kind, ReadOnlySpan<byte> body)
+    private static object Read(Message kind, ReadOnlyMemory<byte> body)
     {
         var codec = new Codec(body);
         object message = kind.Fields(ref codec, null);
@@ -231,12 +233,17 @@ internal static class SparkFrame
     /// <summary>Writes the value it is given, or reads one where there is nothing to write.</summary>
     private ref struct Codec
     {
+        private readonly ReadOnlyMemory<byte> _body;
         private ReadOnlySpan<byte> _input;
         private int _length;
 
         public Codec(byte[] output, int start) => (Output, _length) = (output, start);
 
-        public Codec(ReadOnlySpan<byte> input) => _input = input;
+        public Codec(ReadOnlyMemory<byte> body)
+        {
+            _body = body;
+            _input = body.Span;
+        }
 
         /// <summary>What is written to; null when it reads.</summary>
         public byte[]? Output { get; private set; }
@@ -270,7 +277,11 @@ internal static class SparkFrame
         public ReadOnlyMemory<byte> Bytes(ReadOnlyMemory<byte>? value)
         {
             if (Output is null)
-                return Take((int)Number(null)).ToArray();
+            {
+                int length = Take((int)Number(null)).Length;
+                return _body.Slice(_body.Length - _input.Length - length, length);
+            }
+
             Number(value!.Value.Length);
             value.Value.Span.CopyTo(Add(value.Value.Length));
             return value.Value;

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark;
 using Xfn.Core.Spark.Channel;
@@ -49,7 +50,9 @@ try
         if (message is SparkRun run && pipes is not null)
         {
             ContainerRun.Execute(run, pipes, sources, obstacle);
-            return 0;
+
+            // At its ordinary end the .NET runtime would still make what it waits for threads with.
+            Libc.syscall(Processor.SYS_exit_group, 0);
         }
     }
 
@@ -73,5 +76,11 @@ catch (SparkException failure)
 }
 
 // /proc is still that of the runner, so its self is this process's id out there.
-static int SelfAsSeenOutside() =>
-    int.Parse(new FileInfo("/proc/self").LinkTarget ?? throw new SparkException(SparkFailureKind.Environment, "cannot read /proc/self: is /proc mounted?"));
+static int SelfAsSeenOutside()
+{
+    Span<byte> id = stackalloc byte[16];
+    nint length = Libc.readlinkat(Libc.AT_FDCWD, "/proc/self"u8, id, (nuint)id.Length);
+    return length > 0 && Utf8Parser.TryParse(id[..(int)length], out int number, out _)
+        ? number
+        : throw new SparkException(SparkFailureKind.Environment, "cannot read /proc/self: is /proc mounted?");
+}

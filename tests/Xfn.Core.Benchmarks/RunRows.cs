@@ -27,15 +27,15 @@ internal static class WarmRows
         await using PeerLoop crun = PeerLoop.Crun(bench);
         await using ContainerRunner runner = bench.MakeRunner();
         await using ContainerRunner cold = bench.MakeRunner(o => o.ReadyNamespaces = 0);
-        await using ContainerRunner forking = bench.MakeRunner(o => o.ForkSparks = true);
-        await using ContainerRunner forkingCold = bench.MakeRunner(o => (o.ForkSparks, o.ReadyNamespaces) = (true, 0));
+        await using ContainerRunner unshare = bench.MakeRunner(o => o.ForkSparks = false);
+        await using ContainerRunner unshareCold = bench.MakeRunner(o => (o.ForkSparks, o.ReadyNamespaces) = (false, 0));
         PeerLoop? podman = null;
         await bench.CompareAsync(
-            ["warm run of cat", "warm run, no namespace ready", "warm run, ForkSparks", "the same, no namespace ready"],
+            ["warm run of cat", "warm run, no namespace ready", "warm run, ForkSparks off", "the same, no namespace ready"],
             200,
             [
                 Ours.Way("ours", runner, image), Ours.Way("ours, cold", cold, image),
-                Ours.Way("ours, forking", forking, image), Ours.Way("ours, forking and cold", forkingCold, image),
+                Ours.Way("ours, unshare", unshare, image), Ours.Way("ours, unshare and cold", unshareCold, image),
             ],
             [
                 new("crun run", crun.RunAsync) { IsPeer = true },
@@ -123,11 +123,11 @@ internal static class ManyRows
             for l in $loops; do wait $l || exit; done
             """;
         await using ContainerRunner runner = bench.MakeRunner();
-        await using ContainerRunner forking = bench.MakeRunner(o => o.ForkSparks = true);
+        await using ContainerRunner unshare = bench.MakeRunner(o => o.ForkSparks = false);
         await bench.CompareAsync(
-            ["a run of eight at once", "a run of eight at once, ForkSparks"],
+            ["a run of eight at once", "a run of eight at once, ForkSparks off"],
             6,
-            [Eight("ours", runner), Eight("ours, forking", forking)],
+            [Eight("ours", runner), Eight("ours, unshare", unshare)],
             [new Way("8 loops of crun, a user namespace each run", () => Peers.ShellAsync(loops, pure: true)) { IsPeer = true, Runs = Workers * runs }]);
 
         Way Eight(string name, ContainerRunner own) =>

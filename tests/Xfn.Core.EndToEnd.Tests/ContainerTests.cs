@@ -218,6 +218,32 @@ internal sealed class ContainerTests : ContainerFixture
         }
     }
 
+    [Test, CancelAfter(120_000), Category("Long"), Category("soaks")]
+    public async Task A_spark_that_is_a_copy_executes_thousands_of_programs_and_does_not_grow(CancellationToken token)
+    {
+        if (ContainerRunner.HasCapSetUID() && !Ways.HasCapability(31))
+            Assert.Ignore("Root without CAP_SETFCAP may not map its own id, so no spark is a copy.");
+        token = LongMode.Limit(token);
+        TestRunner runner = NewRunner(o => o.NamespaceSpawner = Forking());
+        await using RunningContainer container = await runner.StartAsync(new ContainerRequest { Image = Write(TestImage.Command("sleep", "100000"), "sleep") }, token);
+        int spark = Spark(), rounds = LongMode.Rounds(2000);
+        Assert.That(Read(ParentOf(spark), "cmdline"), Does.Contain("spawn-restricted"));
+        long first = 0, last = 0;
+        for (int i = 1; i <= rounds; i++)
+        {
+            // More than what is collected at once, in all.
+            string text = $"{i}-{new string('x', 60_000)}";
+            Assert.That((await container.ExecAsync(["echo", text], cancellationToken: token)).Stdout, Is.EqualTo($"{text}\n"));
+            if (i % (rounds / 10) == 0)
+                (first, last) = (first == 0 ? OwnKibibytes(spark) : first, OwnKibibytes(spark));
+        }
+
+        await TestContext.Out.WriteLineAsync($"{first} KiB after a tenth, {last} KiB in the end");
+        Assert.That(last - first, Is.LessThan(16 << 10));
+
+        static long OwnKibibytes(int id) => long.Parse(Read(id, "status").Split('\n').First(line => line.StartsWith("RssAnon:", StringComparison.Ordinal))["RssAnon:".Length..^"kB".Length], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture);
+    }
+
     /// <summary>The one spark with a container that this test's runner has: unshare's child, or a fork
     /// server's.</summary>
     private static int Spark() => Directory.GetDirectories("/proc").Select(directory => int.TryParse(Path.GetFileName(directory), out int id) ? id : 0)

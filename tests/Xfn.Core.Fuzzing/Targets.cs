@@ -80,9 +80,9 @@ internal static class Targets
     {
         if (input.Length == 0)
             return;
-        byte[] once = Written(SparkFrame.Read(input[0], input.AsSpan(1)));
+        byte[] once = Written(SparkFrame.Read(input[0], input.AsMemory(1)));
         SparkFrame.ReadHeader(once, out byte kind);
-        byte[] twice = Written(SparkFrame.Read(kind, once.AsSpan(SparkFrame.HeaderBytes)));
+        byte[] twice = Written(SparkFrame.Read(kind, once.AsMemory(SparkFrame.HeaderBytes)));
         Demand(once.AsSpan().SequenceEqual(twice), "a frame read and written again is the same");
     }
 

@@ -221,6 +221,11 @@ public class ImageBuilderTests
         Assert.That(Directory.GetFileSystemEntries(_directory["layout"]), Has.Length.EqualTo(1));
     }
 
+    [TestCase("/dev/zero")]
+    [TestCase("/dev/null")]
+    public void A_device_is_not_read_without_an_end(string path) =>
+        Assert.That(() => new ImageBuilder().AddFile(path, "/x"), Throws.ArgumentException.With.Message.Contains("a device, a pipe or a socket"));
+
     [TestCase("../a")]
     [TestCase("/a//b")]
     [TestCase("/")]

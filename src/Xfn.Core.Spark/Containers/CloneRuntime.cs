@@ -27,7 +27,7 @@ internal sealed unsafe class CloneRuntime(SparkContainer container, bool opensLo
         const int namespaces = Libc.CLONE_NEWNS | Libc.CLONE_NEWCGROUP | Libc.CLONE_NEWUTS | Libc.CLONE_NEWIPC | Libc.CLONE_NEWPID;
 
         // It is never freed: a spark makes one container and ends.
-        ContainerPlan* plan = Plan(root, pipes, gate, new PlanMemory());
+        ContainerPlan* plan = Plan(root, pipes.Function, gate, new PlanMemory());
         (plan->HasTerminal, plan->Rows, plan->Columns, plan->Terminal) = (terminal.Rows > 0, terminal.Rows, terminal.Columns, -1);
         int pid = VforkChild.Start(&ContainerInit.Begin, namespaces | (container.OwnNetwork ? Libc.CLONE_NEWNET : 0) | (plan->HasTerminal ? Libc.CLONE_FILES : 0), plan);
         var process = new ChildProcess(pid > 0 ? pid : throw SparkException.FromErrno("cannot make the container's namespaces"));
@@ -41,9 +41,17 @@ internal sealed unsafe class CloneRuntime(SparkContainer container, bool opensLo
         throw ContainerFailure.Of(plan, container, root);
     }
 
-    private ContainerPlan* Plan(string root, FunctionPipes pipes, StartGate? gate, PlanMemory memory)
+    /// <summary>Lays a container out, and forgets it.</summary>
+    public static void Rehearse(SparkContainer container)
     {
-        ContainerPlan* plan = ContainerPlan.Make(container, pipes.Function, memory);
+        var memory = new PlanMemory();
+        _ = new CloneRuntime(container, opensLowPorts: false).Plan("/run/rootfs", (0, 1, 2), null, memory);
+        memory.Free();
+    }
+
+    private ContainerPlan* Plan(string root, (int Stdin, int Stdout, int Stderr) stdio, StartGate? gate, PlanMemory memory)
+    {
+        ContainerPlan* plan = ContainerPlan.Make(container, stdio, memory);
         MountStep[] mounts = [.. CgroupMounts.Adapt(container.Mounts).Select(mount => Step(mount, Path.GetDirectoryName(root)!, memory))];
         plan->Root = memory.Of(root);
         plan->OpensLowPorts = opensLowPorts;
@@ -92,9 +100,12 @@ internal static class CgroupMounts
 
     private static readonly string[] Shown = ["memory", "cpu", "cpuacct", "cpuset", "pids"];
 
+    /// <summary>The machine's, which all its processes have.</summary>
+    private static List<string>? _hierarchies;
+
     /// <summary>Puts version 1's mounts in the place of version 2's, where they say more.</summary>
     public static IEnumerable<SparkMount> Adapt(IReadOnlyList<SparkMount> mounts) =>
-        mounts.Any(mount => mount.Type == Version2) && Hierarchies(File.ReadLines("/proc/self/cgroup")) is { Count: > 0 } hierarchies
+        mounts.Any(mount => mount.Type == Version2) && (_hierarchies ??= Hierarchies(File.ReadLines("/proc/self/cgroup"))) is { Count: > 0 } hierarchies
             ? mounts.SelectMany(mount => mount.Type == Version2 ? InPlaceOf(mount, hierarchies) : [mount])
             : mounts;
 
@@ -103,7 +114,7 @@ internal static class CgroupMounts
     private static List<string> Hierarchies(IEnumerable<string> lines)
     {
         List<string> hierarchies = [.. lines.Select(line => line.Split(':', 3)).Where(fields => fields.Length == 3)
-            .Select(fields => fields[1]).Where(controllers => controllers.Split(',').Intersect(Shown).Any())];
+            .Select(fields => fields[1]).Where(controllers => controllers.Split(',').Any(Shown.Contains))];
         return hierarchies.Exists(controllers => controllers.Split(',').Any(name => name is "memory" or "cpu")) ? hierarchies : [];
     }
 

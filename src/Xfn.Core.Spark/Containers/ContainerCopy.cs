@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark.Channel;
 
@@ -126,10 +125,10 @@ internal sealed unsafe class ContainerCopy : IContainerTask
 
     private object? Said()
     {
-        ReadOnlySpan<byte> said = CollectionsMarshal.AsSpan(_report);
+        ReadOnlyMemory<byte> said = _report.ToArray();
         try
         {
-            return said.Length >= SparkFrame.HeaderBytes && SparkFrame.ReadHeader(said, out byte kind) == said.Length - SparkFrame.HeaderBytes
+            return said.Length >= SparkFrame.HeaderBytes && SparkFrame.ReadHeader(said.Span, out byte kind) == said.Length - SparkFrame.HeaderBytes
                 ? SparkFrame.Read(kind, said[SparkFrame.HeaderBytes..])
                 : null;
         }

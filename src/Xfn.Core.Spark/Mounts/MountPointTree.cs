@@ -36,8 +36,14 @@ internal sealed class MountPointTree(SparkRoot root)
                 throw SparkException.FromErrno($"cannot make mount point '{file}'");
         }
 
-        foreach (IGrouping<string, SparkRootFile> files in root.Files.GroupBy(file => Path.GetDirectoryName(file.Path) ?? ""))
-            MakeFiles(top, files.Key, files);
+        for (List<SparkRootFile> files = [.. root.Files]; files.Count > 0;)
+        {
+            string directory = Path.GetDirectoryName(files[0].Path) ?? "";
+            MakeFiles(top, directory, files.FindAll(IsThere));
+            files.RemoveAll(IsThere);
+
+            bool IsThere(SparkRootFile file) => (Path.GetDirectoryName(file.Path) ?? "") == directory;
+        }
 
         // Last: it may take away the right to write.
         return Own(top);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Xfn.Core.Interop;
 using Xfn.Core.Spark.Channel;
 using Xfn.Core.Spark.Files;
@@ -16,6 +17,8 @@ internal sealed class MountSources
     private readonly IReadOnlyList<SparkPath> _paths;
     private readonly SparkException? _obstacle;
 
+    // Not inlined: what it calls is looked up once for each place that it is in.
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private MountSources(IReadOnlyList<SparkPath> paths)
     {
         _paths = paths;

@@ -44,7 +44,7 @@ internal static class ContainerRun
             Volumes.Mount(scratch, scratch[Root], run.Volumes, run.VolumeBytes);
 
         StartGate? gate = run.HasGate ? StartGate.Make(pipes.Release, scratch["gate"]) : null;
-        SparkContainer? specification = run.Container.IsEmpty ? null : SparkFrame.Read<SparkContainer>(run.Container.Span);
+        SparkContainer? specification = run.Container.IsEmpty ? null : SparkFrame.Read<SparkContainer>(run.Container);
         StartedContainer container = specification is null
             ? OciRuntime.Start(run, scratch, pipes)
             : new CloneRuntime(specification, run.OpensLowPorts).Start(scratch[Root], pipes, gate, (run.Rows, run.Columns));

@@ -61,6 +61,8 @@ internal static unsafe class ForkServer
         byte[] maps = said[..length].ToArray();
         int users = maps.AsSpan().IndexOf((byte)0);
 
+        Rehearsal.Play();
+
         // One that only ends shows whether the kernel lets this process do all it is for.
         int tried = Fork(maps.AsSpan(0, users), maps.AsSpan(users + 1));
         if (tried == 0)

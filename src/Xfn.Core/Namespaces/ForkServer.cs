@@ -18,12 +18,18 @@ internal sealed class ForkServer : IAsyncDisposable
     /// begins anew.</summary>
     private const int MostCopies = 1000;
 
+    /// <summary>When the next one is started: while it starts runs go on being made by copies.</summary>
+    private const int CopiesBeforeNext = 900;
+
     private readonly ChildProcess _process;
     private readonly SafeFileHandle _socket;
     private readonly NamespaceRequest _first;
     private int _copies;
 
     private ForkServer(ChildProcess process, SafeFileHandle socket, NamespaceRequest first) => (_process, _socket, _first) = (process, socket, first);
+
+    /// <summary>Whether it is time to start another one.</summary>
+    public bool IsNearItsEnd => _copies >= CopiesBeforeNext;
 
     /// <summary>Whether it makes no more.</summary>
     public bool IsOver => _copies >= MostCopies || _process.Ended.IsCompleted;
@@ -171,8 +177,7 @@ internal sealed class ForkServer : IAsyncDisposable
             await _errors.DisposeAsync().ConfigureAwait(false);
 
             // It has closed its files; what else is in its PID namespace ends before it has ended.
-            while (IsAlive)
-                await Task.Delay(1).ConfigureAwait(false);
+            await WaitForEndAsync().ConfigureAwait(false);
             return said;
         }
     }

@@ -23,6 +23,9 @@ internal sealed class ForkingSpawner(ILogger logger) : INamespaceSpawner, IAsync
 
     // Null before there is one, or when one is over; its result is null when it did not start.
     private Task<ForkServer?>? _server;
+
+    // That which takes its place; null while there is time.
+    private Task<ForkServer?>? _next;
     private int _failures;
     private bool _hasRun;
     private int _disposed;
@@ -33,7 +36,7 @@ internal sealed class ForkingSpawner(ILogger logger) : INamespaceSpawner, IAsync
     public async Task<SpawnedNamespace> SpawnAsync(NamespaceRequest request, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return request.IsSpark && Serving(request) is { } server && (ForksAll || server.IsCompleted) && await server.ConfigureAwait(false) is { } found
+        return IsOfRun(request) && Serving(request) is { } server && (ForksAll || server.IsCompleted) && await server.ConfigureAwait(false) is { } found
             && await found.TrySpawnAsync(request, cancellationToken).ConfigureAwait(false) is { } copy
             ? copy
             : await _unshare.SpawnAsync(request, cancellationToken).ConfigureAwait(false);
@@ -47,10 +50,18 @@ internal sealed class ForkingSpawner(ILogger logger) : INamespaceSpawner, IAsync
         // One that is being started is given up.
         await _disposal.CancelAsync().ConfigureAwait(false);
         lock (_lock)
+        {
             Retire();
+            Retire();
+        }
+
         await _background.WaitAsync().ConfigureAwait(false);
         _disposal.Dispose();
     }
+
+    /// <summary>Whether it is a spark for a run or a container. One for work on the store, which is rare, has its own
+    /// .NET runtime: it may have threads, and takes memory as a layer has entries.</summary>
+    private static bool IsOfRun(NamespaceRequest request) => request is { IsSpark: true, Arguments: [SparkMode.Run or SparkMode.Prepare] };
 
     /// <summary>What makes further ones. It starts with the second spark of a run: a program that runs one function
     /// should not pay for more.</summary>
@@ -60,20 +71,21 @@ internal sealed class ForkingSpawner(ILogger logger) : INamespaceSpawner, IAsync
         {
             if (_server is { IsCompleted: true, Result: var server } && (server?.IsOver ?? _failures < MostFailures))
                 Retire();
-            bool isRun = request.Arguments is [SparkMode.Run or SparkMode.Prepare];
-            if (_server is null && !_disposal.IsCancellationRequested && (ForksAll || (isRun && _hasRun)))
-                _server = Task.Run(() => StartServerAsync(request));
-            _hasRun |= isRun;
+            if (!_disposal.IsCancellationRequested && (ForksAll || _hasRun))
+                _server ??= Task.Run(() => StartServerAsync(request));
+            if (!_disposal.IsCancellationRequested && _server is { IsCompleted: true, Result.IsNearItsEnd: true })
+                _next ??= Task.Run(() => StartServerAsync(request));
+            _hasRun = true;
             return _server;
         }
     }
 
-    /// <summary>Has it make no more. It ends behind its last copy.</summary>
+    /// <summary>Has it make no more, and the next one take its place. It ends behind its last copy.</summary>
     private void Retire()
     {
         if (_server is { } server)
             _background.Add(EndAsync(server));
-        _server = null;
+        (_server, _next) = (_next, null);
 
         static async Task EndAsync(Task<ForkServer?> server)
         {

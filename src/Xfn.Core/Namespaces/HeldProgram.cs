@@ -10,14 +10,14 @@ internal abstract class HeldProgram : SpawnedNamespace
     private readonly Lock _lock = new();
     private SafeFileHandle? _program;
 
-    /// <summary>Whether it is known, and goes on.</summary>
-    protected bool IsAlive
+    /// <summary>Waits for its end, if it is known. Once at a time.</summary>
+    protected async Task WaitForEndAsync()
     {
-        get
-        {
-            lock (_lock)
-                return _program is { IsClosed: false } && Posix.IsAlive(_program);
-        }
+        SafeFileHandle? program;
+        lock (_lock)
+            program = _program is { IsClosed: false } known && Posix.IsAlive(known) ? known : null;
+        if (program is not null)
+            await DescriptorEvents.WaitAsync(program, DescriptorEvents.Readable, CancellationToken.None).ConfigureAwait(false);
     }
 
     public override Task MapIdsAsync(int processId, CancellationToken cancellationToken = default)

@@ -90,12 +90,13 @@ public sealed class ContainerRunnerOptions
     /// At least 0, for none; 2 by default.</summary>
     public int ReadyNamespaces { get; set; } = 2;
 
-    /// <summary>Gets or sets whether a process of the runner's makes xfn-spark by copies of itself, from the second run
-    /// on, for three to four tenths less processor time a run (docs/performance.md) and 4 MB of memory. Up to a
-    /// thousand copies have their memory in the same places (docs/security.md). Where the kernel refuses it,
-    /// <c>unshare</c> makes all, as without, and a line of the log says so. It ends with the runner. No part of it is
-    /// used where <see cref="NamespaceSpawner"/> is set. False by default.</summary>
-    public bool ForkSparks { get; set; }
+    /// <summary>Gets or sets whether a process of the runner's makes the xfn-spark of each run by a copy of itself, from
+    /// the second run on. That spares about two fifths of a run's processor time (docs/performance.md), and takes 4 MB of
+    /// memory. Up to a thousand copies have their memory in the same places (docs/security.md): set it to false where
+    /// each is to have its own. Where the kernel refuses it, <c>unshare</c> makes all, and the log says so, for
+    /// debugging. It ends with the runner. No part of it is used where <see cref="NamespaceSpawner"/> is set. True by
+    /// default.</summary>
+    public bool ForkSparks { get; set; } = true;
 
     /// <summary>Gets or sets how much an image may hold when it is unpacked. The defaults of
     /// <see cref="Xfn.Core.UnpackLimits"/>

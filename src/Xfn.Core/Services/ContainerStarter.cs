@@ -102,7 +102,7 @@ internal sealed class ContainerStarter(RunnerSettings settings, ImageProvider im
             sandbox.Cgroup.Apply(run.Limits);
             SparkStarted started = await sandbox.StartAsync(plan, cancellationToken).ConfigureAwait(false);
             StartedSandbox taken = await StartedSandbox.TakeOverAsync(sandbox, started, lease, cancellationToken).ConfigureAwait(false) with { Egress = egress };
-            var execs = new ExecPlanner(planner, run, lease.Image, SparkFrame.Read<SparkContainer>(plan.Container.Span));
+            var execs = new ExecPlanner(planner, run, lease.Image, SparkFrame.Read<SparkContainer>(plan.Container));
             container = new LiveContainer(request, run, taken, execs, settings.Options);
             await KeepAsync(container).ConfigureAwait(false);
             if (egress is not null)
