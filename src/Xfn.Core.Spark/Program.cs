@@ -26,8 +26,7 @@ try
     _ = Libc.close(executable);
     SparkNamespace.NameProcess("xfn-spark\0"u8);
     string mode = args is [var given] ? given : "";
-    bool isCopy = mode == SparkMode.SpawnRestricted;
-    if (isCopy)
+    if (mode == SparkMode.SpawnRestricted)
     {
         if (ForkServer.Serve() is not { } copy)
             return 0;
@@ -62,7 +61,7 @@ try
     {
         SparkReadFiles files => (object)FileReader.Read(files),
         SparkFindDirectories directories => FileReader.Find(directories),
-        SparkUnpack unpack => LayerCommands.Unpack(unpack, mayStartThread: !isCopy),
+        SparkUnpack unpack => LayerCommands.Unpack(unpack),
         SparkFlatten flatten => LayerCommands.Flatten(flatten),
         SparkRemove remove => LayerCommands.Remove(remove),
         _ => throw new SparkException(SparkFailureKind.Environment, $"cannot do {message.GetType().Name} in this mode"),

@@ -9,8 +9,7 @@ namespace Xfn.Core.Spark.Layers;
 /// what such a file costs is the kernel's. They have different names, so their order does not matter.</summary>
 /// <remarks>The other thread only makes what is not there yet, in a directory that is open. It looks up no path, removes
 /// nothing, and throws nothing: all that is left to <see cref="Finish"/>.</remarks>
-/// <param name="mayStartThread">Whether there may be another thread: a copy of a process has lost the .NET runtime's
-/// own, so none is started there.</param>
+/// <param name="mayStartThread">Whether there may be another thread. Without, this one makes all.</param>
 internal sealed class SmallFiles(bool mayStartThread) : IDisposable
 {
     private const int MostFiles = 128;

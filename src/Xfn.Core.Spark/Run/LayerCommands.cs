@@ -15,9 +15,7 @@ internal static class LayerCommands
     private const string Below = Files + ".below";
 
     /// <summary>Unpacks the layer that follows on stdin.</summary>
-    /// <param name="request">What is asked for.</param>
-    /// <param name="mayStartThread">False in a copy of a process: the .NET runtime's own threads are not in it.</param>
-    public static SparkUnpacked Unpack(SparkUnpack request, bool mayStartThread)
+    public static SparkUnpacked Unpack(SparkUnpack request)
     {
         int here = Directories.Open(".");
         bool hasLower = request.Lower.Directories.Count > 0;
@@ -26,7 +24,7 @@ internal static class LayerCommands
         int lower = hasLower ? OpenBelow(here, request.Lower) : -1;
         try
         {
-            return LayerUnpacker.Unpack(RunnerChannel.InputFd, files, request, lower, mayStartThread: mayStartThread);
+            return LayerUnpacker.Unpack(RunnerChannel.InputFd, files, request, lower);
         }
         finally
         {
