@@ -8,18 +8,18 @@
 #     --svg     the ratios as a picture
 #     --compare OLD.json, which --json wrote for another version on this machine: says what changed beyond the spread of
 #     both, and fails when something is worse
-#     GROUP     only these: warm prepared images many socket fresh stream pull build services composition,
-#               growth-cached growth-layers growth-output growth-queued growth-concurrent
+#     GROUP     only these: warm prepared images many fair socket fresh stream pull build services composition,
+#               growth-cached growth-layers growth-output growth-queued growth-concurrent growth-asleep growth-waiting
 caller=$PWD
 . "$(dirname "$0")/common.sh"
 . eng/users.sh
 
-groups=(warm prepared images many socket fresh stream pull build services composition)
+groups=(warm prepared images many fair socket fresh stream pull build services composition)
 quick=() json='' svg='' compare='' chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
-    --growth) groups=(growth-cached growth-layers growth-output growth-queued growth-concurrent) ;;
+    --growth) groups=(growth-cached growth-layers growth-output growth-queued growth-concurrent growth-asleep growth-waiting) ;;
     --json | --svg | --compare)
       [ $# -ge 2 ] || fail "$1 takes a file"
       file=$(realpath -m "$caller/$2")

@@ -9,6 +9,7 @@ internal sealed class Bench
         ["prepared"] = PreparedRows.AddAsync,
         ["images"] = ImageRows.AddAsync,
         ["many"] = ManyRows.AddAsync,
+        ["fair"] = FairRows.AddAsync,
         ["socket"] = SocketRows.AddAsync,
         ["fresh"] = FreshRows.AddAsync,
         ["stream"] = StreamRows.AddAsync,
@@ -21,6 +22,8 @@ internal sealed class Bench
         ["growth-output"] = GrowthRows.AddOutputAsync,
         ["growth-queued"] = GrowthRows.AddQueuedAsync,
         ["growth-concurrent"] = GrowthRows.AddConcurrentAsync,
+        ["growth-asleep"] = GrowthRows.AddAsleepAsync,
+        ["growth-waiting"] = GrowthRows.AddWaitingAsync,
     };
 
     private readonly string _caller;
@@ -121,6 +124,9 @@ internal sealed class Bench
         foreach (Sample sample in await Measure.AlternateAsync(IsQuick ? 1 : rounds, 1, ways))
             _rows.Add(Row.Compare(sample.Name, _caller, sample, null, table));
     }
+
+    /// <summary>Adds a comparison that was measured otherwise.</summary>
+    public void Add(string name, Sample ours, Sample peer) => _rows.Add(Row.Compare(name, _caller, ours, peer));
 
     /// <summary>Adds what was measured otherwise.</summary>
     /// <param name="table">Its table.</param>

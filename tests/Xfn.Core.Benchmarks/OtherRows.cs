@@ -8,13 +8,33 @@ internal static class SocketRows
     public static async Task AddAsync(Bench bench)
     {
         string image = bench.Images.Tiny();
-        string socket = Path.Combine(bench.Work, "xfn.sock");
         byte[] mebibyte = new byte[1 << 20];
         await using ContainerRunner runner = bench.MakeRunner();
-        await using ContainerRunnerServer server = await ContainerRunnerServer.StartAsync(runner, "unix", socket, new ContainerRunnerServerOptions { AllowLocalImages = true });
-        await using var remote = new RemoteContainerRunner($"unix:{socket}");
-        await bench.CompareAsync("warm run through gRPC", 200, Ours.Way("remote", remote, image), Ours.Way("in process", runner, image));
-        await bench.CompareAsync("the same, 1 MiB in and out", 100, Ours.Way("remote", remote, image, mebibyte), Ours.Way("in process", runner, image, mebibyte));
+        await using LocalServer local = await LocalServer.StartAsync(bench, runner);
+        await bench.CompareAsync("warm run through gRPC", 200, Ours.Way("remote", local.Client, image), Ours.Way("in process", runner, image));
+        await bench.CompareAsync("the same, 1 MiB in and out", 100, Ours.Way("remote", local.Client, image, mebibyte), Ours.Way("in process", runner, image, mebibyte));
+    }
+}
+
+/// <summary>A server on a Unix socket, and a client of it.</summary>
+internal sealed class LocalServer : IAsyncDisposable
+{
+    private readonly ContainerRunnerServer _server;
+
+    private LocalServer(ContainerRunnerServer server, string socket) => (_server, Client) = (server, new RemoteContainerRunner($"unix:{socket}"));
+
+    public RemoteContainerRunner Client { get; }
+
+    public static async Task<LocalServer> StartAsync(Bench bench, IContainerRunner runner)
+    {
+        string socket = Path.Combine(bench.Work, "xfn.sock");
+        return new(await ContainerRunnerServer.StartAsync(runner, "unix", socket, new ContainerRunnerServerOptions { AllowLocalImages = true }), socket);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Client.DisposeAsync();
+        await _server.DisposeAsync();
     }
 }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Xfn.Core.Benchmarks;
 
 // eng/bench.sh calls the first two; the third is called by themselves.
@@ -11,6 +12,8 @@ switch (args)
         return Comparison.Show(before, after);
     case ["loop", string program, .. string[] arguments]:
         return await Peers.LoopAsync(program, arguments);
+    case ["share", string cache, string image, string seconds]:
+        return await FairRows.ShareAsync(cache, image, TimeSpan.FromSeconds(int.Parse(seconds, CultureInfo.InvariantCulture)));
     case ["unpack", .. string[] archives] when archives.Length > 0:
         return UnpackBenchmark.Run(archives);
     case ["unpack-once", string archive, string target]:

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -174,12 +173,12 @@ internal static class ServiceRows
             await Task.Delay(TimeSpan.FromSeconds(2));
             int[] ours = [.. Sparks()];
             TimeSpan host = Environment.CpuUsage.TotalTime;
-            double sparks = ours.Sum(ProcessorMilliseconds);
+            double sparks = ours.Sum(Processes.ProcessorMilliseconds);
             await Task.Delay(time);
             string table = $"{time.TotalSeconds:0} seconds of {count} idle containers";
             bench.Note(table, "processor time of the host", (Environment.CpuUsage.TotalTime - host).TotalMilliseconds);
-            bench.Note(table, "processor time of their sparks", ours.Sum(ProcessorMilliseconds) - sparks);
-            bench.Note(table, "memory of one's spark, and of the unshare above it (PSS)", mebibytes: ours.Sum(ProportionalMiB) / count);
+            bench.Note(table, "processor time of their sparks", ours.Sum(Processes.ProcessorMilliseconds) - sparks);
+            bench.Note(table, "memory of one's spark, and of the unshare above it (PSS)", mebibytes: ours.Sum(Processes.ProportionalMiB) / count);
         }
         finally
         {
@@ -238,14 +237,5 @@ internal static class ServiceRows
     }
 
     /// <summary>Each <c>unshare</c> that this process started, and the spark below it.</summary>
-    private static IEnumerable<int> Sparks() => Children(Environment.ProcessId).SelectMany(unshare => (IEnumerable<int>)[unshare, .. Children(unshare)]);
-
-    private static IEnumerable<int> Children(int parent) => Directory.GetDirectories($"/proc/{parent}/task")
-        .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
-        .Select(id => int.Parse(id, CultureInfo.InvariantCulture));
-
-    private static double ProcessorMilliseconds(int process) => long.Parse(File.ReadAllText($"/proc/{process}/schedstat").Split(' ')[0], CultureInfo.InvariantCulture) / 1e6;
-
-    private static double ProportionalMiB(int process) =>
-        long.Parse(File.ReadLines($"/proc/{process}/smaps_rollup").First(l => l.StartsWith("Pss:", StringComparison.Ordinal))["Pss:".Length..^"kB".Length].Trim(), CultureInfo.InvariantCulture) / 1024.0;
+    private static IEnumerable<int> Sparks() => Processes.Children(Environment.ProcessId).SelectMany(unshare => (IEnumerable<int>)[unshare, .. Processes.Children(unshare)]);
 }
