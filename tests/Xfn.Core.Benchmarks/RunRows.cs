@@ -113,10 +113,12 @@ internal static class ManyRows
         string bundle = bench.Images.Bundle(ownUserNamespace: true);
         string input = Path.Combine(bench.Work, "input");
         await File.WriteAllBytesAsync(input, Peers.Input);
+
+        // Root's crun gives what it has as stdout to the container's user: the machine's /dev/null too.
         string loops = $$"""
             loop() {
               for ((i = 0; i < {{runs}}; i++)); do
-                crun --cgroup-manager=disabled --root {{bundle}}/state run --bundle {{bundle}} b$1-$i <{{input}} >/dev/null || return
+                crun --cgroup-manager=disabled --root {{bundle}}/state run --bundle {{bundle}} b$1-$i <{{input}} >{{input}}-$1 || return
               done
             }
             for ((w = 0; w < {{Workers}}; w++)); do loop $w & loops+=" $!"; done

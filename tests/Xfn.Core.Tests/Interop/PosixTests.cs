@@ -22,7 +22,7 @@ internal sealed class PosixTests
         Assert.That(Posix.LookAt("/no/such"), Is.Null);
         Assert.That(Posix.LookAt("/tmp")!.Value.Kind, Is.EqualTo(UnixFileKind.Directory));
         Assert.That(Posix.LookAt("/proc/self")!.Value.Kind, Is.EqualTo(UnixFileKind.Link));
-        Assert.That(Posix.LookAt("/dev/null")!.Value, Is.EqualTo((0u, UnixFileKind.Other, 0x1b6u)));
+        Assert.That(Posix.LookAt("/dev/full")!.Value, Is.EqualTo((0u, UnixFileKind.Other, 0x1b6u)));
         Assert.That(() => Posix.LookAt("/etc/passwd/x"), Throws.InstanceOf<IOException>());
     }
 
