@@ -86,6 +86,25 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint write(int fd, byte* buffer, nuint count);
 
+    /// <summary>Writes all of it, in as many calls as that takes.</summary>
+    /// <returns>Whether it was written; if not, there is an error number.</returns>
+    public static bool TryWriteAll(int fd, ReadOnlySpan<byte> data)
+    {
+        fixed (byte* start = data)
+        {
+            for (int done = 0; done < data.Length;)
+            {
+                nint written = write(fd, start + done, (nuint)(data.Length - done));
+                if (written >= 0)
+                    done += (int)written;
+                else if (Errno != EINTR)
+                    return false;
+            }
+        }
+
+        return true;
+    }
+
     [LibraryImport("libc", SetLastError = true)]
     public static partial nint pwrite(int fd, byte* buffer, nuint count, long offset);
 

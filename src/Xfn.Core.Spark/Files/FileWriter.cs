@@ -5,7 +5,7 @@ using Xfn.Core.Spark.Tar;
 namespace Xfn.Core.Spark.Files;
 
 /// <summary>Writes an entry's data to its file.</summary>
-internal static unsafe class FileWriter
+internal static class FileWriter
 {
     public static void Write(int fd, TarReader reader)
     {
@@ -17,24 +17,6 @@ internal static unsafe class FileWriter
 
         while (reader.DataLeft > 0)
             WriteAll(fd, reader.TakeData(long.MaxValue), reader);
-    }
-
-    /// <returns>Whether all was written; if not, there is an error number.</returns>
-    public static bool TryWrite(int fd, ReadOnlySpan<byte> data)
-    {
-        fixed (byte* start = data)
-        {
-            for (int done = 0; done < data.Length;)
-            {
-                nint written = Libc.write(fd, start + done, (nuint)(data.Length - done));
-                if (written >= 0)
-                    done += (int)written;
-                else if (Libc.Errno != Libc.EINTR)
-                    return false;
-            }
-        }
-
-        return true;
     }
 
     /// <summary>What an error message says when data could not be written.</summary>
@@ -60,7 +42,7 @@ internal static unsafe class FileWriter
 
     private static void WriteAll(int fd, ReadOnlySpan<byte> data, TarReader reader)
     {
-        if (!TryWrite(fd, data))
+        if (!Libc.TryWriteAll(fd, data))
             throw Refused(reader);
     }
 

@@ -179,7 +179,7 @@ internal sealed class SmallFile
     public void Make()
     {
         using Descriptor fd = Libc.openat(Parent, Name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, _metadata.PlainMode);
-        _failedToWrite = fd >= 0 && !FileWriter.TryWrite(fd, _data.Span);
+        _failedToWrite = fd >= 0 && !Libc.TryWriteAll(fd, _data.Span);
         bool isMade = fd >= 0 && !_failedToWrite && _metadata.TryGiveTo(fd) && Libc.futimens(fd, _metadata.Modified) == 0;
         Errno = isMade ? 0 : Libc.Errno;
     }

@@ -8,7 +8,7 @@ namespace Xfn.Core.Spark.Tar;
 
 /// <summary>Writes an archive to a descriptor: ustar, with pax records for what has no room there.</summary>
 /// <remarks>https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html</remarks>
-internal sealed unsafe class TarWriter(int fd)
+internal sealed class TarWriter(int fd)
 {
     public const byte File = (byte)'0', SymbolicLink = (byte)'2', Directory = (byte)'5';
 
@@ -46,17 +46,8 @@ internal sealed unsafe class TarWriter(int fd)
 
     public void WriteData(ReadOnlySpan<byte> data)
     {
-        fixed (byte* start = data)
-        {
-            for (int done = 0; done < data.Length;)
-            {
-                nint written = Libc.write(fd, start + done, (nuint)(data.Length - done));
-                if (written >= 0)
-                    done += (int)written;
-                else if (Libc.Errno != Libc.EINTR)
-                    throw SparkException.FromErrno("cannot write the archive");
-            }
-        }
+        if (!Libc.TryWriteAll(fd, data))
+            throw SparkException.FromErrno("cannot write the archive");
     }
 
     /// <summary>Ends an entry's data, of so many bytes.</summary>
